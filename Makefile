@@ -1,0 +1,44 @@
+# make demo | test | shapes | lint | notebooks | clean. The first run makes .venv; later ones take seconds.
+PYTHON ?= python3
+PYTEST_ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+# Every test file but those of frames, files and commands: they check no tensor and start other processes.
+SHAPES := $(filter-out $(addprefix tests/test_,$(addsuffix .py,architecture cli datasets demo \
+	notebooks plotting report)),$(wildcard tests/test_*.py))
+
+.PHONY: demo test shapes lint notebooks clean
+
+demo: .venv/demo.stamp
+	$(BIN)/tsar demo --output out
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The tests again, with the type and shape of every argument and result in tsar checked.
+shapes: .venv/dev.stamp
+	$(BIN)/python -m pytest --jaxtyping-packages=tsar,beartype.beartype $(SHAPES) $(PYTEST_ARGS)
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: .venv/dev.stamp
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+clean:
+	rm -rf .venv out build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[plot]'
+	touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv

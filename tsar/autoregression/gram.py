@@ -1,0 +1,309 @@
+"""Second moments of lagged values, without the matrix of lagged values."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from tsar.autoregression.runs import CHUNK, Blocks, Runs, blocks, power_class
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Centred second moments of every channel at every lag, one system a group.
+
+    A term is a channel at a lag; terms are ordered by channel, then by lag 0 to `max_lag`. The sums
+    run over the times at which all lags lie within a run.
+
+    Parameters
+    ----------
+    gram : Tensor
+        Sums of products of deviations from `mean`.
+    mean : Tensor
+        Weighted mean of each term.
+    count : Tensor
+        Summed weight of the times: their number if there are no weights.
+    max_lag : int
+        Largest lag.
+
+    Examples
+    --------
+    >>> import torch
+    >>> runs = Runs(torch.tensor([0]), torch.tensor([4]), torch.tensor([0]), 1)
+    >>> moments = lagged_moments(torch.tensor([[1.0, 2.0, 4.0, 3.0]]), runs, 1)
+    >>> moments.mean, moments.count
+    (tensor([[3.0000, 2.3333]], dtype=torch.float64), tensor([3.], dtype=torch.float64))
+    >>> moments.regression(moments.terms(0, 1, 1), moments.terms(0, 0, 0)).gram
+    tensor([[[4.6667]]], dtype=torch.float64)
+    """
+
+    gram: Float[Tensor, "group term term"]
+    mean: Float[Tensor, "group term"]
+    count: Float[Tensor, " group"]
+    max_lag: int
+
+    def terms(self, channel: int, first_lag: int, last_lag: int) -> Int[Tensor, " lag"]:
+        """Return the indices of a channel's terms from one lag to another, both included."""
+        offset = channel * (self.max_lag + 1)
+        return torch.arange(offset + first_lag, offset + last_lag + 1, device=self.gram.device)
+
+    def regression(
+        self, regressors: Int[Tensor, " term"], targets: Int[Tensor, " target"]
+    ) -> "Regression":
+        """Return the normal equations of some terms on others, as many targets at once as given.
+
+        A direct forecast of horizon H by p lags takes lags H to H + p - 1 as regressors and lags
+        H - 1 down to 0 as targets, of moments with `max_lag` p + H - 1.
+        """
+        rows = self.gram.index_select(1, regressors)
+        return Regression(
+            gram=rows.index_select(2, regressors),
+            cross=rows.index_select(2, targets),
+            power=self.gram.diagonal(dim1=1, dim2=2)[:, targets],
+            regressor_mean=self.mean[:, regressors],
+            target_mean=self.mean[:, targets],
+            count=self.count,
+            regressors=regressors,
+            targets=targets,
+            max_lag=self.max_lag,
+        )
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Normal equations ``gram @ coef = cross`` of targets on regressors, both centred.
+
+    Parameters
+    ----------
+    gram, cross, power : Tensor
+        Products of the regressors, of these with the targets, and sums of squares of the targets.
+    regressor_mean, target_mean : Tensor
+        Means that were subtracted.
+    count : Tensor
+        Summed weight of the observations.
+    regressors, targets : Tensor
+        Indices of the terms among those of the `Moments`.
+    max_lag : int
+        Largest lag of the `Moments`.
+    """
+
+    gram: Float[Tensor, "group term term"]
+    cross: Float[Tensor, "group term target"]
+    power: Float[Tensor, "group target"]
+    regressor_mean: Float[Tensor, "group term"]
+    target_mean: Float[Tensor, "group target"]
+    count: Float[Tensor, " group"]
+    regressors: Int[Tensor, " term"]
+    targets: Int[Tensor, " target"]
+    max_lag: int
+
+    def intercept(self, coef: Float[Tensor, "group term target"]) -> Float[Tensor, "group target"]:
+        """Return the constant that makes the mean residual zero."""
+        return self.target_mean - torch.einsum("gk,gkr->gr", self.regressor_mean, coef)
+
+    def residual_power(
+        self, coef: Float[Tensor, "group term target"]
+    ) -> Float[Tensor, "group target"]:
+        """Return the sums of squared residuals, to about eps of the power of the targets."""
+        explained = torch.einsum("gkr,gkr->gr", coef, 2 * self.cross - self.gram @ coef)
+        return (self.power - explained).clamp(min=0)
+
+
+def lagged_moments(
+    channels: Float[Tensor, "channel total"], runs: Runs, max_lag: int
+) -> Moments:
+    """Compute the moments of all lags of all channels over complete runs.
+
+    The first row of each block of the Gram matrix is a cross-correlation, by Fourier transforms of
+    blocks of a run. The rest follows from it because the matrix is nearly Toeplitz: with
+    ``C[i, j] = sum(a[t-i] * b[t-j])`` over P <= t < n,
+    ``C[i+1, j+1] = C[i, j] + a[P-1-i] b[P-1-j] - a[n-1-i] b[n-1-j]``, a cumulative sum along the
+    diagonals. O(n log P + P^2) instead of the O(n P^2) of a product of the design matrix.
+
+    Parameters
+    ----------
+    channels : Tensor
+        Channels on one time axis, series end to end. Read only within the runs.
+    runs : Runs
+        Runs not longer than `max_lag` contribute nothing.
+    max_lag : int
+        Largest lag P, at least 0. All P + 1 points of a window must lie in a run.
+
+    Returns
+    -------
+    Moments
+        In float64. Deviations are from the group's own mean, subtracted before any product, so a
+        large level costs no digits. A term without variance has a row and a column of zeros.
+
+    Raises
+    ------
+    ValueError
+        If `max_lag` is negative.
+
+    Examples
+    --------
+    >>> import torch
+    >>> series = torch.randn(1, 1000, generator=torch.Generator().manual_seed(0))
+    >>> runs = Runs(torch.tensor([0]), torch.tensor([1000]), torch.tensor([0]), 1)
+    >>> lagged_moments(series, runs, 12).gram.shape
+    torch.Size([1, 13, 13])
+    """
+    if max_lag < 0:
+        raise ValueError(f"max_lag must be at least 0; got {max_lag}. Give the largest lag.")
+    shift, count = group_means(channels, runs, max_lag)
+    sums, rows = _first_rows(channels, runs, max_lag, shift)
+    terms = rows.shape[1] * rows.shape[3]
+    gram = rows.new_zeros(runs.n_groups, terms, terms)
+    mean = shift.repeat_interleave(max_lag + 1, dim=1)
+    for edges in _edges(channels, runs, max_lag, shift):
+        chosen = edges.groups
+        total = _window_sums(edges, sums[chosen])
+        product = _accumulate_diagonals(edges, rows[chosen])
+        gram[chosen] = _centre(product, total, count[chosen], mean[chosen], max_lag + 1)
+        mean[chosen] += total / count[chosen, None]
+    return Moments(gram, mean, count, max_lag)
+
+
+def group_means(
+    channels: Float[Tensor, "channel total"], runs: Runs, max_lag: int
+) -> tuple[Float[Tensor, "group channel"], Float[Tensor, " group"]]:
+    """Return the mean of each channel over the targets of each group, and the weight of these."""
+    mean = channels.new_zeros(runs.n_groups, len(channels), dtype=torch.float64)
+    count = mean.new_zeros(runs.n_groups)
+    zero = torch.zeros_like(mean)
+    for part in blocks(runs, max_lag, channels.shape[1], channels.device, width=4 * len(channels)):
+        chosen = part.targets() * part.weights[:, None]
+        weighted = torch.einsum("bcs,bs->bc", part.read(channels, zero), chosen)
+        mean.index_add_(0, part.members, part.sum(weighted))
+        count.index_add_(0, part.members, part.sum(chosen.sum(1)))
+    return mean / count.clamp(min=torch.finfo(torch.float64).tiny)[:, None], count
+
+
+def _first_rows(
+    channels: Float[Tensor, "channel total"],
+    runs: Runs,
+    max_lag: int,
+    shift: Float[Tensor, "group channel"],
+) -> tuple[Float[Tensor, "group channel"], Float[Tensor, "group left channel lag"]]:
+    """Sum the targets, and their products with every channel at every lag."""
+    width = len(channels)
+    sums = torch.zeros_like(shift)
+    rows = sums.new_zeros(runs.n_groups, width, width, max_lag + 1)
+    size = 4 * width + width**2
+    for part in blocks(runs, max_lag, channels.shape[1], channels.device, width=size):
+        values = part.read(channels, shift)
+        left = values * (part.targets() * part.weights[:, None])[:, None]
+        sums.index_add_(0, part.members, part.sum(left.sum(-1)))
+        rows.index_add_(0, part.members, cross_correlate(part, left, torch.fft.rfft(values), max_lag))
+    return sums, rows
+
+
+def cross_correlate(
+    part: Blocks,
+    left: Float[Tensor, "block left size"],
+    spectrum: Complex[Tensor, "block channel frequency"],
+    max_lag: int,
+) -> Float[Tensor, "member left channel lag"]:
+    """Sum left[t] * channel[t - lag] over the blocks of each member, given the channels' spectrum."""
+    product = torch.fft.rfft(left)[:, :, None] * spectrum[:, None].conj()
+    return torch.fft.irfft(part.sum(product), n=part.size)[..., : max_lag + 1]
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """The first and last `max_lag` points of the runs of some groups, as displacements of a window.
+
+    A displacement by one lag gains the points at the head of a run and loses those at its tail.
+    Entry 0 of the lag axis is zero, so that cumulative sums start from the first row.
+    """
+
+    groups: Int[Tensor, " group"]
+    points: Float[Tensor, "group edge channel lag"]
+    factor: Float[Tensor, "group edge"]
+
+
+def _edges(
+    channels: Float[Tensor, "channel total"],
+    runs: Runs,
+    max_lag: int,
+    shift: Float[Tensor, "group channel"],
+) -> Iterator[_Edges]:
+    """Gather the edges of all usable runs, groups with about as many runs together."""
+    for groups, begin, factor in _edge_plan(runs, max_lag, len(channels)):
+        groups, begin, factor = (x.to(channels.device) for x in (groups, begin, factor))
+        size = max(max_lag, 1)
+        windows = channels.unfold(1, size, 1)[:, begin.clamp(max=channels.shape[1] - size)]
+        points = windows.double().movedim(0, 2).flip(-1) - shift[groups][:, None, :, None]
+        padded = torch.nn.functional.pad(points[..., :max_lag], (1, 0))
+        yield _Edges(groups, padded, factor)
+
+
+def _edge_plan(
+    runs: Runs, max_lag: int, width: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield groups, and where the edges of their runs begin and with which factor they count."""
+    starts, lengths, group, weights = runs.columns(torch.device("cpu"))
+    usable = (lengths > max_lag).nonzero()[:, 0]
+    usable = usable[group[usable].argsort(stable=True)]
+    members, count = group[usable].unique_consecutive(return_counts=True)
+    first = count.cumsum(0) - count
+    classes = power_class(count)
+    terms = width * (max_lag + 1)
+    for kind in classes.unique().tolist():
+        rank = torch.arange(2**kind)
+        per_chunk = max(1, CHUNK // (terms * (terms + 2 * len(rank))))
+        for chosen in (classes == kind).nonzero()[:, 0].split(per_chunk):
+            # Groups with fewer runs than the class repeat their first run with factor zero.
+            real = rank < count[chosen, None]
+            run = usable[first[chosen, None] + rank * real]
+            begin = torch.cat([starts[run], (starts + lengths)[run] - max_lag], dim=1)
+            factor = weights[run] * real
+            yield members[chosen], begin, torch.cat([factor, -factor], dim=1)
+
+
+def _window_sums(
+    edges: _Edges, sums: Float[Tensor, "group channel"]
+) -> Float[Tensor, "group term"]:
+    steps = torch.einsum("gecl,ge->gcl", edges.points, edges.factor)
+    return (sums[:, :, None] + steps.cumsum(-1)).flatten(1)
+
+
+def _accumulate_diagonals(
+    edges: _Edges, rows: Float[Tensor, "group channel channel lag"]
+) -> Float[Tensor, "group term term"]:
+    """Add up the displacements along the diagonals, from the first row on."""
+    groups, width, _, lags = rows.shape
+    points = edges.points.flatten(2)
+    steps = (points * edges.factor[:, :, None]).mT @ points
+    # A row more than the matrix has, so that a step down the skewed view is a step down and right.
+    buffer = rows.new_empty(groups, width, width, lags + 1, lags)
+    square = buffer[..., :-1, :]
+    square.copy_(steps.view(groups, width, lags, width, lags).transpose(2, 3))
+    square[..., 0, :] = rows
+    strides = (*buffer.stride()[:-2], lags + 1, 1)
+    buffer.as_strided((groups, width, width, lags, lags), strides).cumsum_(-2)
+    # What lies below a diagonal has wrapped around: it is the mirror of the swapped channels.
+    upper = torch.ones(lags, lags, dtype=torch.bool, device=rows.device).triu()
+    full = torch.where(upper, square, square.transpose(1, 2).mT)
+    return full.transpose(2, 3).reshape(groups, width * lags, width * lags)
+
+
+def _centre(
+    product: Float[Tensor, "group term term"],
+    total: Float[Tensor, "group term"],
+    count: Float[Tensor, " group"],
+    shift: Float[Tensor, "group term"],
+    lags: int,
+) -> Float[Tensor, "group term term"]:
+    """Subtract the means; clear the terms whose variance is within rounding of zero."""
+    powers = product.diagonal(dim1=1, dim2=2).unflatten(1, (-1, lags))
+    raw = powers.amax(-1, keepdim=True).expand_as(powers).flatten(1)
+    scaled = total / count.sqrt()[:, None]
+    product.baddbmm_(scaled[:, :, None], scaled[:, None], alpha=-1)
+    # Rounding of the sums is about eps of the largest of the channel; that of the level, eps of it.
+    eps = torch.finfo(torch.float64).eps
+    floor = 32 * eps * raw + count[:, None] * (8 * eps * shift).square()
+    keep = product.diagonal(dim1=1, dim2=2) > floor
+    return product.mul_(keep[:, :, None]).mul_(keep[:, None])

@@ -1,0 +1,73 @@
+"""What a network is given: contexts, and in training their targets."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known when a forecast is made. A missing value is NaN, padding too.
+
+    Attributes
+    ----------
+    values
+        The last points of each series, oldest first.
+    past
+        Past covariates at the same times.
+    future
+        Covariates known ahead: at the times of `values`, then at those of the horizon.
+    static, category
+        Numeric facts of the series, and codes of its categories (-1: unknown).
+    series
+        Row of each context's series in the panel that it was cut from.
+    """
+
+    values: Float[Tensor, "batch context"]
+    past: Float[Tensor, "batch context past"]
+    future: Float[Tensor, "batch span future"]
+    static: Float[Tensor, "batch static"]
+    category: Int[Tensor, "batch category"]
+    series: Int[Tensor, " batch"]
+
+    @classmethod
+    def of(cls, values: Float[Tensor, "batch context"]) -> Self:
+        """Contexts without covariates, each of a series of its own."""
+        batch, length = values.shape
+        none = values.new_empty
+        return cls(
+            values,
+            none(batch, length, 0),
+            none(batch, length, 0),
+            none(batch, 0),
+            torch.empty(batch, 0, dtype=torch.int64, device=values.device),
+            torch.arange(batch, device=values.device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice | Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> Self:
+        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Contexts on a device; `dtype` is that of their real numbers."""
+        moved = {field.name: getattr(self, field.name) for field in fields(self)}
+        cast = {n: t.to(dtype) if t.is_floating_point() else t for n, t in moved.items()}
+        return replace(self, **{name: tensor.to(device) for name, tensor in cast.items()})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Contexts and what came after them; a target of NaN does not count."""
+
+    context: Context
+    target: Float[Tensor, "batch horizon"]
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch horizon"]:
+        """True where the target was observed."""
+        return ~self.target.isnan()

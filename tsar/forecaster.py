@@ -1,0 +1,299 @@
+"""Forecaster: frames in, frames out; tensors in, tensors out."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from tsar.intervals import Levels
+from tsar.panel import Columns, Panel, read_future
+from tsar.windows import Windows
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecasts of windows, and the quantiles that were asked for."""
+
+    point: Float[Tensor, "window horizon"]
+    quantiles: Float[Tensor, "window horizon level"]
+
+
+class Forecaster(BaseEstimator, ABC):
+    """Frames in, frames out: `fit`, `predict`; tensors in, tensors out: `forecast`.
+
+    A forecaster names its parameters in `__init__`, among them `horizon` and `columns`, and brings
+    `_fit`, `_reach` and `_forecast`. All else is here, once.
+    """
+
+    horizon: int
+    columns: Columns | None
+    # Kinds of covariates that the forecaster uses: "past", "future", "static".
+    uses: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def _fit(self, panel: Panel) -> None:
+        """Learn from a panel (float64, on the CPU)."""
+
+    @abstractmethod
+    def _reach(self, panel: Panel) -> int:
+        """Newest points of each series that a forecast after this panel needs."""
+
+    @abstractmethod
+    def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
+        """Forecast the targets of windows (float64, on the CPU)."""
+
+    def fit(self, frame: Any, y: None = None) -> Self:
+        """Learn from the series of a frame.
+
+        Parameters
+        ----------
+        frame
+            A long frame, a wide one, a Series or an array of shape (time, series); see `Columns`.
+        y
+            Ignored; there for scikit-learn's pipelines.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            A parameter or the frame is not as it must be.
+        """
+        check_whole("horizon", self.horizon)
+        columns = self._columns()
+        panel = Panel.from_frame(frame, columns)
+        if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
+            validate_data(self, frame, reset=True, skip_check_array=True)
+        self._fit(panel)
+        self.scale_ = naive_error(panel)
+        self.context_ = panel.tail(self._reach(panel))
+        return self
+
+    def predict(
+        self,
+        frame: Any = None,
+        *,
+        horizon: int | None = None,
+        future: Any = None,
+        quantile_levels: Any = None,
+        level: Any = None,
+    ) -> Any:
+        """Forecast what comes after the series that were fitted, or after those of `frame`.
+
+        Parameters
+        ----------
+        frame
+            Newer history of the fitted series, or other series; None for those of `fit`.
+        horizon
+            Points ahead; None for the estimator's own.
+        future
+            Values of the future covariates at the times to forecast; see `tsar.make_future`.
+        quantile_levels
+            Quantiles to forecast, each in (0, 1); columns ``NAME-q-0.9``.
+        level
+            Central intervals in percent; columns ``NAME-lo-80`` and ``NAME-hi-80``.
+
+        Returns
+        -------
+        frame
+            In the layout that came in, ``NAME`` the class's name. A wide frame has a column for
+            each series, or with intervals (series, column) pairs; an array has shape
+            (horizon, series), or (horizon, series, 1 + columns).
+
+        Raises
+        ------
+        NotFittedError
+            `fit` was not called.
+        ValueError
+            An argument is not as it must be.
+        """
+        check_is_fitted(self, "context_")
+        horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
+        wanted = Levels.of(quantile_levels, level)
+        panel = self.context_ if frame is None else self._read(frame)
+        tail = panel.tail(self._reach(panel))
+        extended = tail.extend(read_future(tail, future, horizon))
+        windows = Windows.at_ends(extended, self._reach(panel), horizon)
+        forecast = self._forecast(windows, wanted.levels)
+        return tail.to_frame(named_columns(type(self).__name__, forecast, wanted))
+
+    def forecast(
+        self,
+        context: Float[Tensor, "batch time"],
+        horizon: int | None = None,
+        *,
+        series: Int[Tensor, " batch"] | None = None,
+        quantile_levels: Any = None,
+    ) -> Tensor:
+        """Forecast after contexts given as a tensor.
+
+        Parameters
+        ----------
+        context
+            Points in the units of the fitted series, oldest first, NaN where missing.
+        horizon
+            Points ahead; None for the estimator's own.
+        series
+            Row of each context among the fitted series, for what was learned of each series;
+            None: row i is series i.
+        quantile_levels
+            Quantiles to forecast.
+
+        Returns
+        -------
+        tensor
+            Of shape (batch, horizon), or with `quantile_levels` (batch, horizon, level).
+        """
+        check_is_fitted(self, "context_")
+        horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
+        wanted = Levels.of(quantile_levels)
+        panel = Panel.from_tensor(context.detach().to("cpu", torch.float64))
+        rows = np.arange(len(context)) if series is None else series.cpu().numpy()
+        fitted = self.context_.labels.ids
+        ids = fitted[rows] if series is not None or len(context) == len(fitted) else rows
+        panel = replace(panel, labels=replace(panel.labels, ids=pd.Index(ids)))
+        windows = Windows.at_ends(
+            panel.extend(panel.future.new_empty(len(panel), horizon, 0)), self._reach(panel), horizon
+        )
+        result = self._forecast(windows, wanted.levels)
+        wanted_tensor = result.quantiles if wanted.levels else result.point
+        return wanted_tensor.to(context)
+
+    def score(self, frame: Any, y: None = None) -> float:
+        """Negative mean absolute scaled error of forecasting `frame` from what was fitted.
+
+        `frame` holds what came after the fitted series, with its covariates. The scale is the
+        in-sample error of the seasonal naive forecast (Hyndman & Koehler 2006); series where it is
+        zero do not count.
+        """
+        check_is_fitted(self, "context_")
+        actual = self._read(frame)
+        lead, horizon = self._lead(actual)
+        rows = fitted_rows(actual, self.context_, type(self).__name__)
+        tail = self.context_.select(rows)
+        future = _place(actual, lead, horizon, actual.future)
+        windows = Windows.at_ends(tail.extend(future), self._reach(tail), horizon)
+        point = self._forecast(windows, ()).point
+        target = _place(actual, lead, horizon, actual.values[:, None])[:, :, 0]
+        errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
+        return -float(errors[errors.isfinite()].mean())
+
+    def _lead(self, actual: Panel) -> tuple[Tensor, int]:
+        """Steps from the end of what was fitted to the start of `actual`, and the horizon."""
+        rows = fitted_rows(actual, self.context_, type(self).__name__)
+        step = actual.labels.frequency.step
+        if actual.labels.layout.style in ("array", "vector"):
+            lead = np.zeros(len(actual), dtype=np.int64)  # an array has no times: it follows
+        else:
+            lead = (actual.labels.starts - self.context_.ordinals(1)[rows]) // step
+        if (lead < 0).any():
+            series = actual.labels.ids[int(np.flatnonzero(lead < 0)[0])]
+            raise ValueError(
+                f"frame must begin after what was fitted; got earlier times for series {series!r}. "
+                "Give the points that follow, or fit on fewer."
+            )
+        leads = torch.from_numpy(lead)
+        return leads, int((leads + actual.lengths).max())
+
+    def _read(self, frame: Any) -> Panel:
+        """Panel of a frame given after fit: regular at the frequency that was fitted."""
+        fitted = self.context_.labels.frequency
+        columns = self._columns()
+        whole = fitted.kind == "integer"
+        if columns.freq is None and fitted.kind != "period":
+            columns = replace(columns, freq=fitted.step if whole else fitted.name)
+        panel = Panel.from_frame(frame, columns)
+        if panel.labels.frequency.name != fitted.name:
+            raise ValueError(
+                f"frame must have the frequency {fitted.name!r} that was fitted; got "
+                f"{panel.labels.frequency.name!r}. Resample it, or fit again."
+            )
+        # Nameless or positional columns are told apart by their number alone.
+        if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
+            validate_data(self, frame, reset=False, skip_check_array=True)
+        return panel
+
+    def _columns(self) -> Columns:
+        columns = Columns() if self.columns is None else self.columns
+        if not isinstance(columns, Columns):
+            raise TypeError(f"columns must be a tsar.Columns; got {columns!r}. Build one.")
+        for kind in ("past", "future", "static"):
+            if getattr(columns, kind) and kind not in self.uses:
+                raise ValueError(
+                    f"columns.{kind} must be empty for {type(self).__name__}, which can't use it; "
+                    f"got {getattr(columns, kind)}. Leave it out, or use a model that does."
+                )
+        return columns
+
+    def __sklearn_tags__(self) -> Tags:
+        """Tags of scikit-learn: missing values are allowed, a target is not needed."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.one_d_array = True
+        tags.target_tags.required = False
+        return tags
+
+
+def named_columns(name: str, forecast: Forecast, levels: Levels) -> dict[str, np.ndarray]:
+    """Output columns of a model: its name, then its intervals and quantiles."""
+    columns = {name: forecast.point.cpu().numpy()}
+    quantiles = forecast.quantiles.cpu().numpy()
+    return columns | {name + suffix: quantiles[:, :, k] for suffix, k in levels.columns}
+
+
+def fitted_rows(panel: Panel, fitted: Panel, name: str) -> np.ndarray:
+    """Row of each series of a panel among those that were fitted.
+
+    Raises
+    ------
+    ValueError
+        A series was not fitted.
+    """
+    rows = fitted.labels.ids.get_indexer(panel.labels.ids)
+    if (rows < 0).any():
+        unknown = panel.labels.ids[int(np.flatnonzero(rows < 0)[0])]
+        raise ValueError(
+            f"frame must hold fitted series, for each has its own coefficients in {name}; got "
+            f"series {unknown!r}. Fit with it, or use a model that is fitted across series."
+        )
+    return np.asarray(rows)
+
+
+def check_whole(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`, or an error that says so."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise (ValueError if whole or isinstance(value, float) else TypeError)(
+            f"{name} must be a whole number of at least {least}; got {value!r}. Change it."
+        )
+    return int(value)
+
+
+def naive_error(panel: Panel) -> Float[Tensor, " series"]:
+    """Mean absolute error of the seasonal naive forecast in each series, the scale of MASE.
+
+    Series no longer than a season are scaled by the one-step naive error.
+    """
+    season = panel.labels.frequency.season_length
+    error = panel.mean_of(panel.difference(torch.where(panel.lengths > season, season, 1)).abs())
+    return torch.where(error > 0, error, torch.nan)
+
+
+def _place(
+    panel: Panel, lead: Int[Tensor, " series"], horizon: int, values: Float[Tensor, "time feature"]
+) -> Float[Tensor, "series horizon feature"]:
+    """Points of each series at the steps of the horizon where they stand, NaN elsewhere."""
+    room = values.new_full((len(panel), horizon, values.shape[1]), torch.nan)
+    step = torch.arange(len(values)) - panel.offsets[:-1][panel.series] + lead[panel.series]
+    room[panel.series, step] = values
+    return room

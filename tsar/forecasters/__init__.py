@@ -1,0 +1,6 @@
+"""The forecasters: this list is the registry that the contract test and the command line read."""
+
+from tsar.forecasters.linear import DLinear, NLinear
+from tsar.forecasters.naive import Naive, SeasonalNaive
+
+FORECASTERS = (Naive, SeasonalNaive, NLinear, DLinear)

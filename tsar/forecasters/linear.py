@@ -1,0 +1,208 @@
+"""NLinear and DLinear: one linear map from context to horizon, hard to beat (arXiv 2205.13504)."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tsar.batch import Batch, Context
+from tsar.neural import NeuralForecaster
+from tsar.nn.module import ForecastModule, fill_target, masked_mean
+from tsar.nn.normalization import last_observed, moving_average
+from tsar.panel import Columns
+from tsar.training import Training
+
+
+class NLinear(NeuralForecaster):
+    """A linear map of the context less its last value, to which that value is added again.
+
+    Any horizon: beyond `horizon` the forecasts become the context. One map serves all series, each
+    scaled by its own mean and deviation.
+
+    Parameters
+    ----------
+    context_length
+        Points that a forecast sees.
+    horizon
+        Points that are forecast at once.
+    training
+        How to train; None for `Training()`.
+    columns
+        How to read frames.
+    batch_size
+        Contexts forecast at once: bounds the memory, changes no result.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    random_state
+        Seed of the initial weights and of the order of the windows.
+    verbose
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    module_
+        The fitted network.
+    history_
+        Training and validation loss of each epoch (frame).
+    scaling_
+        Mean and deviation of each series.
+    context_
+        The newest points of each series, for `predict()`.
+
+    References
+    ----------
+    Zeng et al. 2023, "Are Transformers Effective for Time Series Forecasting?" (arXiv 2205.13504).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> wave = np.sin(np.arange(200) * 2 * np.pi / 20)
+    >>> model = NLinear(40, horizon=20, random_state=0).fit(wave)
+    >>> model.predict(horizon=30).shape
+    (30,)
+    """
+
+    def __init__(
+        self,
+        context_length: int = 96,
+        *,
+        horizon: int = 1,
+        training: Training | None = None,
+        columns: Columns | None = None,
+        batch_size: int = 1024,
+        device: str = "auto",
+        random_state: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.context_length = context_length
+        self.horizon = horizon
+        self.training = training
+        self.columns = columns
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _build(self) -> ForecastModule:
+        return NLinearModule(self.context_length, self.horizon)
+
+
+class DLinear(NeuralForecaster):
+    """A linear map of the trend of the context, and one of what is left, added.
+
+    Parameters
+    ----------
+    context_length
+        Points that a forecast sees.
+    horizon
+        Points that are forecast at once.
+    moving_average
+        Points of the centred moving average that makes the trend.
+    training
+        How to train; None for `Training()`.
+    columns
+        How to read frames.
+    batch_size
+        Contexts forecast at once: bounds the memory, changes no result.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    random_state
+        Seed of the initial weights and of the order of the windows.
+    verbose
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    module_
+        The fitted network.
+    history_
+        Training and validation loss of each epoch (frame).
+    scaling_
+        Mean and deviation of each series.
+    context_
+        The newest points of each series, for `predict()`.
+
+    References
+    ----------
+    Zeng et al. 2023, "Are Transformers Effective for Time Series Forecasting?" (arXiv 2205.13504).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> wave = np.sin(np.arange(200) * 2 * np.pi / 20)
+    >>> DLinear(40, horizon=20, random_state=0).fit(wave).predict().shape
+    (20,)
+    """
+
+    def __init__(
+        self,
+        context_length: int = 96,
+        *,
+        horizon: int = 1,
+        moving_average: int = 25,
+        training: Training | None = None,
+        columns: Columns | None = None,
+        batch_size: int = 1024,
+        device: str = "auto",
+        random_state: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.context_length = context_length
+        self.horizon = horizon
+        self.moving_average = moving_average
+        self.training = training
+        self.columns = columns
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _build(self) -> ForecastModule:
+        return DLinearModule(self.context_length, self.horizon, self.moving_average)
+
+
+class NLinearModule(ForecastModule):
+    """``last + W (context - last) + b``; a missing point of the context counts as the last."""
+
+    def __init__(self, context_length: int, horizon: int) -> None:
+        super().__init__()
+        self.context_length, self.horizon, self.point = context_length, horizon, 0
+        self.linear = nn.Linear(context_length, horizon)
+
+    def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon 1"]:
+        """Forecast up to `self.horizon` points."""
+        last = last_observed(context.values)
+        forecast = last + self.linear((context.values - last).nan_to_num(0.0))
+        return forecast[:, :horizon, None]
+
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """Mean squared error over the observed targets."""
+        return squared_loss(self.forecast(batch.context, self.horizon), batch)
+
+
+class DLinearModule(ForecastModule):
+    """``W_trend trend + W_rest (context - trend)``; missing points count as the trend, or as 0."""
+
+    def __init__(self, context_length: int, horizon: int, window: int) -> None:
+        super().__init__()
+        self.context_length, self.horizon, self.point = context_length, horizon, 0
+        self.window = window
+        self.trend = nn.Linear(context_length, horizon)
+        self.rest = nn.Linear(context_length, horizon)
+
+    def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon 1"]:
+        """Forecast up to `self.horizon` points."""
+        trend = moving_average(context.values, self.window)
+        rest = (context.values - trend).nan_to_num(0.0)
+        forecast = self.trend(trend.nan_to_num(0.0)) + self.rest(rest)
+        return forecast[:, :horizon, None]
+
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """Mean squared error over the observed targets."""
+        return squared_loss(self.forecast(batch.context, self.horizon), batch)
+
+
+def squared_loss(forecast: Float[Tensor, "batch horizon 1"], batch: Batch) -> Float[Tensor, ""]:
+    """Mean squared error over the observed targets of a batch."""
+    target, mask = fill_target(batch)
+    return masked_mean((forecast[..., 0] - target).square(), mask)
+
+

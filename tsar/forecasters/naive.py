@@ -1,0 +1,146 @@
+"""Naive and SeasonalNaive: what every other forecast must beat."""
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tsar.forecaster import Forecast, Forecaster, check_whole, fitted_rows
+from tsar.intervals import gaussian_quantiles
+from tsar.panel import Columns, Panel
+from tsar.windows import Windows
+
+
+class RepeatingForecaster(Forecaster):
+    """Repeats the last season; a missing point is taken from the season before it."""
+
+    @abstractmethod
+    def _season(self, panel: Panel) -> int:
+        """Points that are repeated."""
+
+    def _fit(self, panel: Panel) -> None:
+        self.season_length_ = self._season(panel)
+        self.sigma_ = seasonal_deviation(panel, self.season_length_)
+
+    def _reach(self, panel: Panel) -> int:
+        return self.season_length_ + longest_gap(panel, self.season_length_)
+
+    def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
+        season = self.season_length_
+        pieces = [repeat_season(b.context.values, season, windows.horizon) for b in windows.batches(4096)]
+        point = torch.cat(pieces)
+        if not levels:
+            return Forecast(point, point[:, :, None][:, :, :0])
+        rows = fitted_rows(windows.panel, self.context_, type(self).__name__)
+        sigma = self.sigma_[torch.from_numpy(rows)][windows.series]
+        # Hyndman & Athanasopoulos 2021 (FPP3 §5.5): an error for every season that is repeated.
+        repeats = torch.arange(windows.horizon) // season + 1
+        return Forecast(point, gaussian_quantiles(point, sigma[:, None] * repeats.sqrt(), levels))
+
+
+class Naive(RepeatingForecaster):
+    """Forecast the last observed value; intervals are those of a random walk.
+
+    Parameters
+    ----------
+    horizon
+        Points to forecast.
+    columns
+        How to read frames.
+
+    Attributes
+    ----------
+    sigma_
+        Standard deviation of the one-step errors of each series.
+
+    Examples
+    --------
+    >>> Naive(horizon=2).fit([1.0, 2.0, 4.0]).predict()
+    array([4., 4.])
+    """
+
+    def __init__(self, horizon: int = 1, *, columns: Columns | None = None) -> None:
+        self.horizon = horizon
+        self.columns = columns
+
+    def _season(self, panel: Panel) -> int:
+        return 1
+
+
+class SeasonalNaive(RepeatingForecaster):
+    """Forecast the value of one season before; intervals are those of a seasonal random walk.
+
+    Parameters
+    ----------
+    season_length
+        Points in a season; None for what is usual at the frequency (24 hourly, 7 daily, 52
+        weekly, 12 monthly, 4 quarterly, else 1).
+    horizon
+        Points to forecast.
+    columns
+        How to read frames.
+
+    Attributes
+    ----------
+    season_length_
+        Points in a season.
+    sigma_
+        Standard deviation of the errors of one season ahead, for each series.
+
+    Examples
+    --------
+    >>> SeasonalNaive(2, horizon=3).fit([1.0, 2.0, 3.0, 4.0]).predict()
+    array([3., 4., 3.])
+    """
+
+    def __init__(
+        self,
+        season_length: int | None = None,
+        *,
+        horizon: int = 1,
+        columns: Columns | None = None,
+    ) -> None:
+        self.season_length = season_length
+        self.horizon = horizon
+        self.columns = columns
+
+    def _season(self, panel: Panel) -> int:
+        if self.season_length is None:
+            return panel.labels.frequency.season_length
+        return check_whole("season_length", self.season_length)
+
+
+def repeat_season(
+    values: Float[Tensor, "window time"], season: int, horizon: int
+) -> Float[Tensor, "window horizon"]:
+    """Newest observed value of each phase of the season, repeated over the horizon.
+
+    A phase that was never observed takes the newest observed value of all.
+    """
+    window, time = values.shape
+    seasons = values.reshape(window, time // season, season)
+    newest = last_along_time(seasons)
+    newest = torch.where(newest.isnan(), last_along_time(values[:, :, None]), newest)
+    return newest.repeat(1, -(-horizon // season))[:, :horizon]
+
+
+def last_along_time(values: Float[Tensor, "window time phase"]) -> Float[Tensor, "window phase"]:
+    """Newest observed value along the time axis, NaN where there is none."""
+    steps = torch.arange(values.shape[1], device=values.device)[:, None]
+    newest = torch.where(values.isnan(), -1, steps).amax(dim=1, keepdim=True)
+    return values.gather(1, newest.clamp(min=0))[:, 0]
+
+
+def seasonal_deviation(panel: Panel, season: int) -> Float[Tensor, " series"]:
+    """Root mean square of the seasonal differences of each series; 0 where there is none."""
+    squares = panel.difference(torch.full_like(panel.lengths, season)) ** 2
+    return panel.mean_of(squares).sqrt().nan_to_num(0.0)
+
+
+def longest_gap(panel: Panel, season: int) -> int:
+    """Points, in whole seasons, that a look back must go further because of missing values."""
+    observed = np.concatenate([[True], ~panel.values.isnan().numpy(), [True]])
+    gap = min(int(np.diff(np.flatnonzero(observed)).max()) - 1, int(panel.lengths.max()))
+    return season * -(-gap // season)

@@ -1,0 +1,133 @@
+"""Intervals: split conformal calibration, and the levels that users ask for."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+MOST_SCORES = 2000  # scores kept a horizon step: the 99.9 % quantile is still inside
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Absolute errors on held-back windows, sorted for each step of the horizon.
+
+    Source: split conformal prediction (Vovk et al. 2005; Lei et al. 2018), a score a step. Windows
+    of one series overlap and depend on each other, so that coverage is approximate.
+    """
+
+    scores: Float[Tensor, "horizon score"]
+
+    @classmethod
+    def of(cls, errors: Float[Tensor, "window horizon"]) -> Self:
+        """Calibration by the errors of windows; NaN where a target was missing."""
+        ordered = errors.abs().T.sort(dim=1).values  # NaN stands last
+        return cls(ordered)
+
+    def half_width(self, coverage: float) -> Float[Tensor, " horizon"]:
+        """Half the width of the interval at each step: the ceil((n + 1) coverage)-th score.
+
+        Raises
+        ------
+        ValueError
+            There are too few scores for that coverage.
+        """
+        counts = (~self.scores.isnan()).sum(dim=1)
+        ranks = torch.ceil((counts + 1) * (coverage - 1e-9)).long()
+        if bool((ranks > counts).any()):
+            fewest = int(counts.min())
+            raise ValueError(
+                f"level must be at most {100 * fewest / (fewest + 1):.3g} with {fewest} calibration "
+                f"window(s); got {100 * coverage:g}. Hold back more: Training(validation=...)."
+            )
+        return self.scores.gather(1, (ranks - 1).clamp(min=0)[:, None])[:, 0]
+
+    def quantiles(
+        self, point: Float[Tensor, "window horizon"], levels: Sequence[float]
+    ) -> Float[Tensor, "window horizon level"]:
+        """Quantiles around point forecasts, symmetric; the median is the forecast itself.
+
+        Raises
+        ------
+        ValueError
+            The horizon is beyond the one that was calibrated.
+        """
+        horizon = point.shape[1]
+        if horizon > len(self.scores):
+            raise ValueError(
+                f"horizon must be at most {len(self.scores)} with intervals, which are calibrated "
+                f"so far; got {horizon}. Fit with a longer horizon."
+            )
+        shifts = [self._shift(level)[:horizon] for level in levels]
+        return point[:, :, None] + torch.stack(shifts, dim=-1).to(point)
+
+    def _shift(self, level: float) -> Float[Tensor, " horizon"]:
+        if level == 0.5:
+            return torch.zeros_like(self.scores[:, 0])
+        sign = 1 if level > 0.5 else -1
+        return sign * self.half_width(abs(2 * level - 1))
+
+
+def gaussian_quantiles(
+    point: Float[Tensor, "window horizon"],
+    deviation: Float[Tensor, "window horizon"],
+    levels: Sequence[float],
+) -> Float[Tensor, "window horizon level"]:
+    """Quantiles of normal forecasts."""
+    scores = torch.special.ndtri(torch.tensor(list(levels), dtype=point.dtype, device=point.device))
+    return point[:, :, None] + deviation[:, :, None] * scores
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The quantile levels that a forecast must give, and the columns that show them.
+
+    `levels` are ascending and distinct; `columns` are (suffix, index into `levels`).
+    """
+
+    levels: tuple[float, ...]
+    columns: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(
+        cls,
+        quantile_levels: Sequence[float] | float | None = None,
+        level: Sequence[float] | float | None = None,
+    ) -> Self:
+        """Levels of `quantile_levels` in (0, 1), and of `level` in percent, which is sugar.
+
+        Raises
+        ------
+        ValueError
+            A level is out of its range.
+
+        Examples
+        --------
+        >>> Levels.of(level=80).columns
+        (('-lo-80', 0), ('-hi-80', 1))
+        """
+        named: list[tuple[str, float]] = []
+        for value in _numbers(level):
+            _check(0 < value < 100, "level", "percentages between 0 and 100", value)
+            named += [(f"-lo-{value:g}", 0.5 - value / 200), (f"-hi-{value:g}", 0.5 + value / 200)]
+        for value in _numbers(quantile_levels):
+            _check(0 < value < 1, "quantile_levels", "between 0 and 1", value)
+            named.append((f"-q-{value:g}", value))
+        rounded = [(name, round(value, 10)) for name, value in named]
+        levels = tuple(sorted({value for _, value in rounded}))
+        return cls(levels, tuple((name, levels.index(value)) for name, value in rounded))
+
+
+def _numbers(values: Sequence[float] | float | None) -> list[float]:
+    if values is None:
+        return []
+    return [float(v) for v in values] if isinstance(values, Iterable) else [float(values)]
+
+
+def _check(holds: bool, name: str, condition: str, value: float) -> None:
+    if not holds:
+        hint = "Use level for percentages, quantile_levels for shares."
+        raise ValueError(f"{name} must be {condition}; got {value:g}. {hint}")

@@ -1,0 +1,131 @@
+"""Scores of forecast quantiles. Each docstring says whether it has the factor 2."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tsar.metrics.metric import Metric
+
+
+def pinball(
+    target: Float[Tensor, "*shape"],
+    quantiles: Float[Tensor, "*shape quantile"],
+    quantile_levels: Float[Tensor, " quantile"],
+) -> Float[Tensor, "*shape"]:
+    """Return the pinball loss of each point, averaged over its quantiles: max(q e, (q - 1) e)."""
+    error = target[..., None] - quantiles
+    return torch.maximum(quantile_levels * error, (quantile_levels - 1) * error).mean(-1)
+
+
+def _twice_pinball(target: Tensor, quantiles: Tensor, quantile_levels: Tensor) -> Tensor:
+    return 2 * pinball(target, quantiles, quantile_levels)
+
+
+def _scaled_pinball(
+    target: Tensor, quantiles: Tensor, quantile_levels: Tensor, scale: Tensor
+) -> Tensor:
+    return _twice_pinball(target, quantiles, quantile_levels) / scale
+
+
+_NEEDS = ("quantiles", "quantile_levels")
+QUANTILE_LOSS = Metric("quantile_loss", pinball, needs=_NEEDS)
+SCALED_QUANTILE_LOSS = Metric("scaled_quantile_loss", _scaled_pinball, needs=(*_NEEDS, "scale"))
+WQL = Metric("wql", _twice_pinball, needs=_NEEDS, relative=True)
+
+
+def quantile_loss(
+    target: Float[Tensor, "*shape"],
+    quantiles: Float[Tensor, "*shape quantile"],
+    quantile_levels: Float[Tensor, " quantile"],
+) -> Float[Tensor, ""]:
+    """Return the mean pinball loss without the factor 2, in the units of the target.
+
+    The mean over points and levels of max(q e, (q - 1) e) with e = target - quantile, as in
+    scikit-learn and utilsforecast; fev, gluonts and darts double it. At the median it is half the
+    absolute error.
+
+    Parameters
+    ----------
+    target
+        What happened; NaN where it is not known.
+    quantiles
+        The forecast quantiles, in a last axis.
+    quantile_levels
+        The level of each, in (0, 1).
+
+    References
+    ----------
+    R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46 (1978).
+
+    Examples
+    --------
+    >>> quantiles = torch.tensor([[1.0, 2.0, 3.0]])
+    >>> quantile_loss(torch.tensor([4.0]), quantiles, torch.tensor([0.1, 0.5, 0.9]))
+    tensor(0.7333)
+    """
+    return QUANTILE_LOSS(target, quantiles=quantiles, quantile_levels=quantile_levels)
+
+
+def scaled_quantile_loss(
+    target: Float[Tensor, "*shape"],
+    quantiles: Float[Tensor, "*shape quantile"],
+    quantile_levels: Float[Tensor, " quantile"],
+    scale: Float[Tensor, "*#shape"],
+) -> Float[Tensor, ""]:
+    """Return twice the mean pinball loss over the scale of each series: `mase` for quantiles.
+
+    With the factor 2 the score of the median alone is its `mase`. This is fev's SQL.
+
+    Parameters
+    ----------
+    target
+        What happened; NaN where it is not known.
+    quantiles
+        The forecast quantiles, in a last axis.
+    quantile_levels
+        The level of each, in (0, 1).
+    scale
+        From `seasonal_scale`, broadcast against the target; NaN leaves a series out.
+
+    Examples
+    --------
+    >>> quantiles, levels = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([0.1, 0.5, 0.9])
+    >>> scaled_quantile_loss(torch.tensor([4.0]), quantiles, levels, torch.tensor([2.0]))
+    tensor(0.7333)
+    """
+    return SCALED_QUANTILE_LOSS(
+        target, quantiles=quantiles, quantile_levels=quantile_levels, scale=scale
+    )
+
+
+def wql(
+    target: Float[Tensor, "*shape"],
+    quantiles: Float[Tensor, "*shape quantile"],
+    quantile_levels: Float[Tensor, " quantile"],
+) -> Float[Tensor, ""]:
+    """Return the weighted quantile loss: twice the summed pinball loss over the summed abs(target).
+
+    Both sums run over all series and steps, and the levels are averaged: fev's WQL. utilsforecast's
+    scaled_crps divides series by series. It is infinite if every observed target is zero.
+
+    Parameters
+    ----------
+    target
+        What happened; NaN where it is not known.
+    quantiles
+        The forecast quantiles, in a last axis.
+    quantile_levels
+        The level of each, in (0, 1).
+
+    References
+    ----------
+    A. F. Ansari et al., "Chronos: learning the language of time series", Transactions on Machine
+    Learning Research (2024), appendix on metrics.
+
+    Examples
+    --------
+    >>> quantiles = torch.tensor([[1.0, 2.0, 3.0]])
+    >>> wql(torch.tensor([4.0]), quantiles, torch.tensor([0.1, 0.5, 0.9]))
+    tensor(0.3667)
+    """
+    return WQL(target, quantiles=quantiles, quantile_levels=quantile_levels)

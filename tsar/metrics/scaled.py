@@ -1,0 +1,175 @@
+"""Scores relative to the error of the seasonal naive forecast within the history."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.metrics.metric import Metric
+from tsar.metrics.point import absolute_error, squared_error
+
+
+def _scaled_error(target: Tensor, forecast: Tensor, scale: Tensor) -> Tensor:
+    return absolute_error(target, forecast) / scale
+
+
+def _scaled_squared_error(target: Tensor, forecast: Tensor, squared_scale: Tensor) -> Tensor:
+    return squared_error(target, forecast) / squared_scale
+
+
+MASE = Metric("mase", _scaled_error, needs=("forecast", "scale"))
+RMSSE = Metric(
+    "rmsse", _scaled_squared_error, needs=("forecast", "squared_scale"), finish=torch.sqrt
+)
+
+
+def mase(
+    target: Float[Tensor, "*shape"],
+    forecast: Float[Tensor, "*shape"],
+    scale: Float[Tensor, "*#shape"],
+) -> Float[Tensor, ""]:
+    """Return the mean absolute scaled error: the mean of abs(e) / scale.
+
+    Below 1 the forecast is better than the seasonal naive forecast was, one season ahead, within
+    the history. This is the number of fev: points of a series without a scale are left out.
+
+    Parameters
+    ----------
+    target
+        What happened; NaN where it is not known.
+    forecast
+        What was forecast.
+    scale
+        From `seasonal_scale` of the history, broadcast against the target, for example
+        ``scale[:, None]``; NaN leaves a series out.
+
+    References
+    ----------
+    R. J. Hyndman, A. B. Koehler, "Another look at measures of forecast accuracy", International
+    Journal of Forecasting 22 (2006), section 3.
+
+    Examples
+    --------
+    >>> scale = seasonal_scale(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), season_length=1)
+    >>> mase(torch.tensor([[9.0, 11.0]]), torch.tensor([[7.0, 7.0]]), scale[:, None])
+    tensor(1.5000)
+    """
+    return MASE(target, forecast=forecast, scale=scale)
+
+
+def rmsse(
+    target: Float[Tensor, "*shape"],
+    forecast: Float[Tensor, "*shape"],
+    squared_scale: Float[Tensor, "*#shape"],
+) -> Float[Tensor, ""]:
+    """Return the root mean squared scaled error: the root of the mean of e squared / squared scale.
+
+    The root is taken once, over all points, as in fev. The M5 competition takes it a series and
+    averages the roots: score by series for that.
+
+    Parameters
+    ----------
+    target
+        What happened; NaN where it is not known.
+    forecast
+        What was forecast.
+    squared_scale
+        From `seasonal_squared_scale` of the history, broadcast against the target; NaN leaves a
+        series out.
+
+    References
+    ----------
+    S. Makridakis, E. Spiliotis, V. Assimakopoulos, "M5 accuracy competition: results, findings, and
+    conclusions", International Journal of Forecasting 38 (2022).
+
+    Examples
+    --------
+    >>> scale = seasonal_squared_scale(torch.tensor([[1.0, 3.0, 5.0]]), season_length=1)
+    >>> rmsse(torch.tensor([[9.0, 11.0]]), torch.tensor([[7.0, 7.0]]), scale[:, None])
+    tensor(1.5811)
+    """
+    return RMSSE(target, forecast=forecast, squared_scale=squared_scale)
+
+
+def seasonal_scale(
+    values: Float[Tensor, "*series time"],
+    season_length: int,
+    offsets: Int[Tensor, " boundary"] | None = None,
+) -> Float[Tensor, " series"]:
+    """Return the mean absolute seasonal difference of each series, the scale of `mase`.
+
+    Differences with a NaN at either end are left out. A series has no scale, so NaN, if it repeats
+    its season exactly (the scale would be zero) or if it is no longer than a season.
+
+    Parameters
+    ----------
+    values
+        The history, a row a series; or, with `offsets`, all series end to end on one axis.
+    season_length
+        Points a season, at least 1; 1 compares each point with the one before.
+    offsets
+        Where each series starts in `values`, and last the length of `values`.
+
+    Raises
+    ------
+    ValueError
+        If `season_length` is below 1.
+
+    Examples
+    --------
+    >>> seasonal_scale(torch.tensor([[1.0, 5.0, 2.0, 9.0], [3.0, 4.0, 3.0, 4.0]]), season_length=2)
+    tensor([2.5000,    nan])
+    >>> seasonal_scale(torch.tensor([1.0, 2.0, 7.0, 8.0, 6.0]), 1, torch.tensor([0, 2, 5]))
+    tensor([1.0000, 1.5000])
+    """
+    return _mean_seasonal_difference(values, season_length, offsets, torch.abs)
+
+
+def seasonal_squared_scale(
+    values: Float[Tensor, "*series time"],
+    season_length: int,
+    offsets: Int[Tensor, " boundary"] | None = None,
+) -> Float[Tensor, " series"]:
+    """Return the mean squared seasonal difference of each series, the scale of `rmsse`.
+
+    Parameters
+    ----------
+    values, season_length, offsets
+        As in `seasonal_scale`, and NaN in the same cases.
+
+    Examples
+    --------
+    >>> seasonal_squared_scale(torch.tensor([[1.0, 2.0, 4.0]]), season_length=1)
+    tensor([2.5000])
+    """
+    return _mean_seasonal_difference(values, season_length, offsets, torch.square)
+
+
+def _mean_seasonal_difference(
+    values: Tensor,
+    season_length: int,
+    offsets: Tensor | None,
+    size: Callable[[Tensor], Tensor],
+) -> Tensor:
+    if season_length < 1:
+        raise ValueError(
+            f"season_length must be at least 1; got {season_length}. "
+            "Pass 1 for series without a season."
+        )
+    if offsets is None:
+        mean = size(values[..., season_length:] - values[..., :-season_length]).nanmean(-1)
+        return mean.reshape(-1).where(mean.reshape(-1) != 0, torch.nan)
+    series = _series_of_points(offsets, values.shape[0])
+    loss = size(values[season_length:] - values[:-season_length])
+    counts = (series[season_length:] == series[:-season_length]) & ~loss.isnan()
+    zeros = values.new_zeros(offsets.shape[0] - 1)
+    index = series[season_length:]
+    total = zeros.index_add(0, index, loss.where(counts, 0.0))
+    mean = total / zeros.index_add(0, index, counts.to(values.dtype))
+    return mean.where(mean != 0, torch.nan)
+
+
+def _series_of_points(offsets: Tensor, n_points: int) -> Tensor:
+    points = torch.arange(n_points, device=offsets.device)
+    return torch.searchsorted(offsets.to(points.dtype), points, right=True) - 1

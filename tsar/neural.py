@@ -1,0 +1,147 @@
+"""NeuralForecaster: a forecaster whose module is trained by the shared loop."""
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from jaxtyping import Int
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from tsar.batch import Context
+from tsar.forecaster import Forecast, Forecaster, check_whole
+from tsar.intervals import MOST_SCORES, Calibration
+from tsar.nn.module import ForecastModule
+from tsar.panel import Panel
+from tsar.rollout import forecast_windows, rollout
+from tsar.scaling import Scaling
+from tsar.training import Record, Training, train
+from tsar.windows import Windows
+
+
+class NeuralForecaster(Forecaster):
+    """A forecaster with one module for all series, trained by the shared loop.
+
+    Each series is scaled by its own mean and standard deviation before the validation tail; a
+    series that was not fitted by those of the frame it comes in. Intervals are conformal, from the
+    errors on the validation tail.
+    """
+
+    context_length: int
+    training: Training | None
+    batch_size: int
+    device: str
+    random_state: int | None
+    verbose: int
+
+    @abstractmethod
+    def _build(self) -> ForecastModule:
+        """Make the module, from parameters and fitted attributes alone."""
+
+    def _fit(self, panel: Panel) -> None:
+        check_whole("context_length", self.context_length)
+        check_whole("batch_size", self.batch_size)
+        options = check_training(self.training)
+        device = resolve_device(self.device)
+        seed = draw_seed(self.random_state)
+        held = options.validation_points(panel.lengths, self.horizon)
+        known = panel.without_last(held)
+        self.scaling_ = Scaling.of(known)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.module_ = self._build().to(device)
+        windows = self._windows(self.scaling_.apply(known).to(device, torch.float32))
+        scaled = self.scaling_.apply(panel).to(device, torch.float32)
+        validation = held_back_windows(scaled, held, self.context_length, self.horizon)
+        history = train(
+            self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
+        )
+        self.history_ = history_frame(history)
+        self.calibration_ = calibrate(self.module_, validation, self.batch_size)
+
+    def _windows(self, panel: Panel) -> Windows:
+        return Windows.complete(panel, self.context_length, self.horizon)
+
+    def _reach(self, panel: Panel) -> int:
+        return self.context_length
+
+    def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
+        self.module_.to(resolve_device(self.device)).eval()
+        rows = torch.from_numpy(self.context_.labels.ids.get_indexer(windows.panel.labels.ids))
+        pieces = [self._forecast_batch(b.context, rows, windows.horizon, levels) for b in windows.batches(self.batch_size)]
+        return Forecast(torch.cat([p.point for p in pieces]), torch.cat([p.quantiles for p in pieces]))
+
+    def _forecast_batch(
+        self, context: Context, rows: Tensor, horizon: int, levels: tuple[float, ...]
+    ) -> Forecast:
+        scaling = known_scaling(context, rows, self.scaling_)
+        scaled = replace(context, values=scaling.scale(context.values))
+        with torch.inference_mode():
+            output = rollout(self.module_, scaled.to(resolve_device(self.device), torch.float32), horizon)
+        point = output[..., self.module_.point].cpu().double()
+        spread = self.calibration_.quantiles(point, levels) if levels else point[:, :, None][:, :, :0]
+        return Forecast(scaling.invert(point[:, :, None])[:, :, 0], scaling.invert(spread))
+
+
+def check_training(training: Training | None) -> Training:
+    """The training options, or the defaults."""
+    if training is None:
+        return Training()
+    if not isinstance(training, Training):
+        raise TypeError(f"training must be a tsar.Training; got {training!r}. Build one.")
+    return training
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device by its name; ``"auto"`` is a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device must be 'auto' or a device of this machine; got {device!r} "
+            f"({str(error).splitlines()[0]}). Use 'cpu', or 'cuda' where there is a GPU."
+        ) from error
+
+
+def draw_seed(random_state: object) -> int:
+    """A seed by `random_state` as scikit-learn means it."""
+    if isinstance(random_state, int):
+        return random_state
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def held_back_windows(panel: Panel, held: Tensor, context_length: int, horizon: int) -> Windows:
+    """Windows whose targets lie in the points held back; none for series that hold none back."""
+    lengths = panel.lengths
+    held = held.to(lengths.device)
+    first = torch.where(held > 0, lengths - held, lengths)
+    return Windows.complete(panel, context_length, horizon, first=first)
+
+
+def calibrate(module: ForecastModule, windows: Windows, batch_size: int) -> Calibration:
+    """Calibration by the errors of a module on windows that it was not trained on."""
+    windows = windows.thinned(MOST_SCORES)
+    if not len(windows):
+        return Calibration(torch.empty(windows.horizon, 0, dtype=torch.float64))
+    point = forecast_windows(module, windows, batch_size)[..., module.point]
+    target = torch.cat([batch.target for batch in windows.batches(batch_size)])
+    return Calibration.of((target - point).double().cpu())
+
+
+def known_scaling(context: Context, rows: Int[Tensor, " series"], fitted: Scaling) -> Scaling:
+    """Scaling of each context: that of its series where it was fitted, else by the context alone."""
+    row = rows[context.series]
+    own, known = Scaling.of_contexts(context.values), fitted.select(row.clamp(min=0))
+    return Scaling(
+        torch.where(row >= 0, known.mean, own.mean),
+        torch.where(row >= 0, known.deviation, own.deviation),
+    )
+
+
+def history_frame(history: list[Record]) -> pd.DataFrame:
+    """History as a frame, a row for each epoch."""
+    frame = pd.DataFrame(history, columns=["epoch", "train_loss", "validation_loss"])
+    return frame.astype({"epoch": int}).set_index("epoch")

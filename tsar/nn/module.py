@@ -1,0 +1,56 @@
+"""ForecastModule: a network with two verbs, `loss` and `forecast`."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from tsar.batch import Batch, Context
+
+
+class ForecastModule(nn.Module, ABC):
+    """A network with two verbs: `loss(batch)` and `forecast(context, horizon)`.
+
+    Attributes
+    ----------
+    context_length
+        Points of a context that `forecast` reads, the newest ones.
+    horizon
+        Most points that one call of `forecast` gives; `rollout` goes beyond.
+    point
+        Which output is the point forecast, fed back by `rollout`.
+    """
+
+    context_length: int
+    horizon: int
+    point: int
+    reads_past: ClassVar[bool] = False
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """Mean loss over the observed targets of a batch."""
+
+    @abstractmethod
+    def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
+        """Forecast up to `self.horizon` points; a shorter forecast is the prefix of a longer one.
+
+        The last axis holds one point forecast, or the quantiles of the levels trained for.
+        """
+
+
+def masked_mean(
+    losses: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]
+) -> Float[Tensor, ""]:
+    """Mean of the losses where the mask is True, 0 where it is nowhere so.
+
+    `losses` must be finite everywhere: NaN times zero is NaN, in the gradient too.
+    """
+    return (losses * mask).sum() / mask.sum().clamp(min=1)
+
+
+def fill_target(batch: Batch) -> tuple[Float[Tensor, "batch horizon"], Bool[Tensor, "batch horizon"]]:
+    """Targets with 0 where they are missing, and the mask that says where they are not."""
+    mask = batch.mask
+    return torch.where(mask, batch.target, 0), mask

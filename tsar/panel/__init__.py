@@ -1,0 +1,9 @@
+"""Frames in, tensors out, and back: the only package that computes with times."""
+
+from tsar.panel.columns import Columns
+from tsar.panel.frequency import Frequency
+from tsar.panel.future import make_future, read_future
+from tsar.panel.panel import Labels, Panel
+from tsar.panel.reading import is_long
+
+__all__ = ["Columns", "Frequency", "Labels", "Panel", "is_long", "make_future", "read_future"]

@@ -1,0 +1,115 @@
+"""The shape in which a frame came in, so that what goes out mirrors it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Style = Literal["long", "wide", "series", "array", "vector"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the frame looked.
+
+    `backend` is the dataframe library; `has_id` whether a long frame had an id column;
+    `time_name` and `series_name` are the names of a wide frame's index and of its columns, or of
+    a Series.
+    """
+
+    style: Style
+    backend: str = "pandas"
+    has_id: bool = True
+    time_name: str | None = None
+    series_name: str | None = None
+
+
+def to_pandas(frame: Any) -> tuple[Any, str]:
+    """Pandas twin of a polars or pyarrow frame, and the name of its library; others unchanged."""
+    backend = type(frame).__module__.partition(".")[0]
+    if backend not in ("polars", "pyarrow"):
+        return frame, "pandas"
+    return _narwhals().from_native(frame, eager_only=True).to_pandas(), backend
+
+
+def from_pandas(frame: pd.DataFrame, backend: str) -> Any:
+    """The frame in the library that it came in."""
+    if backend == "pandas":
+        return frame
+    import pyarrow
+
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+    return table if backend == "pyarrow" else _narwhals().from_arrow(table, backend=backend).to_native()
+
+
+def _narwhals() -> Any:
+    try:
+        import narwhals
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "polars and pyarrow frames need the io extra. Run: pip install 'tsar[io]'"
+        ) from error
+    return narwhals
+
+
+def write(
+    layout: Layout,
+    labels: tuple[str, str],
+    ids: pd.Index,
+    times: pd.Index,
+    columns: dict[str, NDArray[np.generic]],
+) -> Any:
+    """Frame of (series, horizon) arrays in the layout that came in.
+
+    `labels` are the names of the id and time columns; `times` holds the times of every series end
+    to end. In a wide layout with several columns, the columns are (series, column) pairs.
+    """
+    if layout.style == "long":
+        return _long(layout, labels, ids, times, columns)
+    points = np.stack(list(columns.values()), axis=-1)  # (series, horizon, column)
+    if layout.style in ("array", "vector"):
+        return _array(layout, points)
+    index = times[: points.shape[1]].rename(layout.time_name)
+    if layout.style == "series":
+        return _series(layout, index, points[0], list(columns))
+    return _wide(layout, ids, index, points, list(columns))
+
+
+def _long(
+    layout: Layout,
+    labels: tuple[str, str],
+    ids: pd.Index,
+    times: pd.Index,
+    columns: dict[str, NDArray[np.generic]],
+) -> Any:
+    horizon = len(times) // max(len(ids), 1)
+    head = {labels[0]: ids.repeat(horizon)} if layout.has_id else {}
+    body = {name: values.reshape(-1) for name, values in columns.items()}
+    return from_pandas(pd.DataFrame({**head, labels[1]: times, **body}), layout.backend)
+
+
+def _array(layout: Layout, points: NDArray[np.generic]) -> NDArray[np.generic]:
+    turned = points.transpose(1, 0, 2)  # (horizon, series, column)
+    turned = turned if points.shape[2] > 1 else turned[:, :, 0]
+    return turned[:, 0] if layout.style == "vector" else turned
+
+
+def _series(
+    layout: Layout, index: pd.Index, points: NDArray[np.generic], names: list[str]
+) -> pd.Series | pd.DataFrame:
+    if len(names) == 1:
+        return pd.Series(points[:, 0], index=index, name=layout.series_name)
+    return pd.DataFrame(points, index=index, columns=names)
+
+
+def _wide(
+    layout: Layout, ids: pd.Index, index: pd.Index, points: NDArray[np.generic], names: list[str]
+) -> pd.DataFrame:
+    if len(names) == 1:
+        return pd.DataFrame(points[:, :, 0].T, index=index, columns=ids.rename(layout.series_name))
+    flat = points.transpose(1, 0, 2).reshape(len(index), -1)
+    pairs = pd.MultiIndex.from_product([ids, names], names=[layout.series_name, None])
+    return pd.DataFrame(flat, index=index, columns=pairs)

@@ -1,0 +1,170 @@
+"""From sorted rows to regular series: the frequency, and no gap unseen."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tsar.panel.columns import Columns
+from tsar.panel.frequency import OFF_CALENDAR, Frequency, parse_alias, period_frequency
+from tsar.panel.inference import infer_frequency
+from tsar.panel.layout import Layout
+from tsar.panel.reading import Floats, Rows
+
+
+@dataclass(frozen=True)
+class RegularRows:
+    """Rows without gaps: a series is its first ordinal and its length."""
+
+    ids: pd.Index
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    frequency: Frequency
+    target: Floats
+    covariates: dict[str, Floats]
+    static: dict[str, NDArray[Any]]
+    layout: Layout
+
+
+def regularize(rows: Rows, columns: Columns) -> RegularRows:
+    """Rows with their frequency, inferred or given, and with gaps refused or filled.
+
+    Raises
+    ------
+    ValueError
+        The frequency can't be told, times are irregular, rows are missing, or a series has no
+        observed value.
+    """
+    borders = np.flatnonzero(np.diff(rows.codes, prepend=-1))
+    lengths = np.diff(borders, append=len(rows.codes))
+    frequency = find_frequency(rows.times, borders, lengths, columns)
+    ordinals = frequency.to_ordinals(rows.times)
+    _check_calendar(rows, ordinals, frequency)
+    gaps = _check_steps(rows, ordinals, frequency, columns)
+    if gaps:
+        rows, ordinals = _fill(rows, ordinals, frequency.step)
+        borders = np.flatnonzero(np.diff(rows.codes, prepend=-1))
+        lengths = np.diff(borders, append=len(rows.codes))
+    _check_observed(rows, borders)
+    return RegularRows(
+        rows.ids,
+        ordinals[borders],
+        lengths.astype(np.int64),
+        frequency,
+        rows.target,
+        rows.covariates,
+        rows.static,
+        rows.layout,
+    )
+
+
+def find_frequency(
+    times: pd.Index, borders: NDArray[Any], lengths: NDArray[Any], columns: Columns
+) -> Frequency:
+    """Frequency by `columns.freq`, by a PeriodIndex's own, or told from the longest series."""
+    if isinstance(times, pd.PeriodIndex):
+        return period_frequency(times)
+    if columns.freq is not None:
+        return _given_frequency(times, columns.freq)
+    if len(times) == 1 and not isinstance(times, pd.DatetimeIndex):
+        return Frequency("1", "integer", 1)
+    for series in np.argsort(-lengths, kind="stable")[:3]:
+        first = borders[series]
+        found = infer_frequency(times[first : first + min(lengths[series], 1000)])
+        if found is not None:
+            return found
+    raise ValueError(
+        f"freq must be given where it can't be told; got times such as {list(times[:4])}, whose "
+        "steps are irregular or too few (1 sample says nothing). Pass Columns(freq=...), for "
+        "example 'h', 'D', 'MS'; or resample the series."
+    )
+
+
+def _given_frequency(times: pd.Index, freq: str | int) -> Frequency:
+    dated = isinstance(times, pd.DatetimeIndex)
+    if dated == isinstance(freq, int):
+        kind = "dates" if dated else "whole numbers"
+        raise ValueError(
+            f"freq must fit the times, which are {kind}; got {freq!r}. "
+            "Use an alias such as 'h' for dates, an integer step for whole numbers."
+        )
+    if not isinstance(times, pd.DatetimeIndex):
+        return parse_alias(freq)
+    zone = None if times.tz is None else str(times.tz)
+    return parse_alias(freq, timezone=zone, unit=times.unit)  # type: ignore[attr-defined]
+
+
+def _check_calendar(rows: Rows, ordinals: NDArray[np.int64], frequency: Frequency) -> None:
+    stray = ordinals == OFF_CALENDAR
+    if stray.any():
+        row = int(np.flatnonzero(stray)[0])
+        raise ValueError(
+            f"times must lie on the frequency {frequency.name!r}; got {rows.times[row]} for series "
+            f"{rows.ids[rows.codes[row]]!r}. Mend the time, or pass another Columns(freq=...)."
+        )
+
+
+def _check_steps(
+    rows: Rows, ordinals: NDArray[np.int64], frequency: Frequency, columns: Columns
+) -> bool:
+    """Whether rows are missing; an error where they may not be, or where times are irregular."""
+    steps = np.diff(ordinals)
+    within = rows.codes[1:] == rows.codes[:-1]
+    odd = within & (steps % frequency.step != 0)
+    if odd.any():
+        row = int(np.flatnonzero(odd)[0])
+        raise ValueError(
+            f"times must be regular, in steps of {frequency.name!r}; got {rows.times[row]} then "
+            f"{rows.times[row + 1]} for series {rows.ids[rows.codes[row]]!r}. Resample the series, "
+            "pass another Columns(freq=...), or forecast series of different frequencies apart."
+        )
+    missing = within & (steps > frequency.step)
+    if missing.any() and not columns.fill_gaps:
+        row = int(np.flatnonzero(missing)[0])
+        count = int((steps[missing] // frequency.step - 1).sum())
+        first = frequency.to_times(ordinals[row : row + 1] + frequency.step)[0]
+        raise ValueError(
+            f"frame must have a row for every time (frequency {frequency.name!r}); got "
+            f"{count} missing row(s) in {len(np.unique(rows.codes[:-1][missing]))} series, for "
+            f"series {rows.ids[rows.codes[row]]!r} first at {first}. "
+            "Pass Columns(fill_gaps=True) to read them as missing values."
+        )
+    return bool(missing.any())
+
+
+def _fill(rows: Rows, ordinals: NDArray[np.int64], step: int) -> tuple[Rows, NDArray[np.int64]]:
+    """Rows of NaN where times are absent."""
+    within = rows.codes[1:] == rows.codes[:-1]
+    ahead = np.where(within, np.diff(ordinals) // step, 1)
+    position = np.concatenate([[0], np.cumsum(ahead)])
+    length = int(position[-1]) + 1
+    source = np.zeros(length, dtype=np.intp)
+    source[position] = np.arange(len(position))
+    source = np.maximum.accumulate(source)  # the row before each gap
+    full = ordinals[source] + (np.arange(length) - position[source]) * step
+
+    def spread(values: Floats) -> Floats:
+        wider = np.full(length, np.nan)
+        wider[position] = values
+        return wider
+
+    covariates = {name: spread(values) for name, values in rows.covariates.items()}
+    filled = replace(
+        rows,
+        codes=rows.codes[source],
+        target=spread(rows.target),
+        covariates=covariates,
+        times=rows.times[source],
+    )
+    return filled, full
+
+
+def _check_observed(rows: Rows, borders: NDArray[Any]) -> None:
+    observed = np.add.reduceat(~np.isnan(rows.target), borders)
+    if not observed.all():
+        series = rows.ids[rows.codes[borders[np.flatnonzero(observed == 0)[0]]]]
+        raise ValueError(
+            f"each series must have an observed value; got only NaN for series {series!r}. Drop it."
+        )

@@ -1,0 +1,61 @@
+"""Rollout: the only forecasting loop, from a module that forecasts a step to any horizon."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tsar.batch import Context
+from tsar.nn.module import ForecastModule
+from tsar.windows import Windows
+
+
+def rollout(
+    module: ForecastModule, context: Context, horizon: int
+) -> Float[Tensor, "batch horizon output"]:
+    """Forecast any horizon: the module's own forecasts become its context, on the device.
+
+    Raises
+    ------
+    ValueError
+        The horizon is beyond the module's own, and it reads past covariates, whose values beyond
+        the present nobody knows.
+    """
+    if horizon > module.horizon and module.reads_past:
+        raise ValueError(
+            f"horizon must be at most {module.horizon} with past covariates; got {horizon}. "
+            "Fit with a longer horizon, or without the past covariates."
+        )
+    pieces = []
+    for done in range(0, horizon, module.horizon):
+        step = min(module.horizon, horizon - done)
+        pieces.append(module.forecast(context, step))
+        if done + step < horizon:
+            context = advance(context, pieces[-1][..., module.point])
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+
+
+def advance(context: Context, points: Float[Tensor, "batch step"]) -> Context:
+    """The context of the same length that ends with `points`."""
+    step = points.shape[1]
+    values = torch.cat([context.values, points], dim=1)[:, step:]
+    return replace(context, values=values, future=context.future[:, step:])
+
+
+def forecast_batches(
+    module: ForecastModule, windows: Windows, batch_size: int
+) -> Iterator[Float[Tensor, "batch horizon output"]]:
+    """Forecasts of all windows in order, `batch_size` at a time: the memory it takes is bounded."""
+    with torch.inference_mode():
+        for batch in windows.batches(batch_size):
+            yield rollout(module, batch.context, windows.horizon)
+
+
+def forecast_windows(
+    module: ForecastModule, windows: Windows, batch_size: int
+) -> Float[Tensor, "window horizon output"]:
+    """Forecasts of all windows, in the module's eval mode."""
+    module.eval()
+    return torch.cat(list(forecast_batches(module, windows, batch_size)))

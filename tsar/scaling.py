@@ -1,0 +1,67 @@
+"""Scaling: each series by its own mean and standard deviation."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.panel import Panel
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation of each series; a constant series has 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Scaling.of(Panel.from_tensor(torch.tensor([[1.0, 3.0]]))).mean
+    tensor([2.])
+    """
+
+    mean: Float[Tensor, " series"]
+    deviation: Float[Tensor, " series"]
+
+    @classmethod
+    def of(cls, panel: Panel) -> Self:
+        """Scaling by the observed points of a panel."""
+        mean = panel.mean_of(panel.values)
+        deviation = panel.mean_of((panel.values - mean[panel.series]) ** 2).sqrt()
+        return cls(mean.nan_to_num(0.0), _usable(deviation, mean))
+
+    @classmethod
+    def of_contexts(cls, values: Float[Tensor, "batch time"]) -> Self:
+        """Scaling of each context by its own observed points."""
+        mean = values.nanmean(dim=1)
+        deviation = (values - mean[:, None]).square().nanmean(dim=1).sqrt()
+        return cls(mean.nan_to_num(0.0), _usable(deviation, mean))
+
+    def apply(self, panel: Panel) -> Panel:
+        """Panel with each series in units of its own deviation, around its own mean."""
+        rows = panel.series
+        return replace(panel, values=(panel.values - self.mean[rows]) / self.deviation[rows])
+
+    def scale(self, values: Float[Tensor, "series time"]) -> Float[Tensor, "series time"]:
+        """Rows of points, a row for each series, in units of its deviation around its mean."""
+        return (values - self.mean[:, None]) / self.deviation[:, None]
+
+    def invert(
+        self, values: Float[Tensor, "series horizon output"]
+    ) -> Float[Tensor, "series horizon output"]:
+        """Forecasts in the units that came in."""
+        return values * self.deviation[:, None, None] + self.mean[:, None, None]
+
+    def select(self, rows: Int[Tensor, " row"]) -> Self:
+        """Scaling of some series."""
+        return replace(self, mean=self.mean[rows], deviation=self.deviation[rows])
+
+
+def _usable(
+    deviation: Float[Tensor, " series"], mean: Float[Tensor, " series"]
+) -> Float[Tensor, " series"]:
+    """Deviation to divide by: 1 where a series is constant, or was never observed."""
+    # What rounding leaves of a constant series is no scale.
+    rounding = torch.finfo(mean.dtype).eps * 8 * mean.abs()
+    return torch.where(deviation > rounding, deviation, 1.0)
