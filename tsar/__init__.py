@@ -1,0 +1,67 @@
+"""tsar: forecasting by autoregression, from frames to forecasts that people can use.
+
+Names are imported when they are first used (PEP 562): `import tsar` loads neither torch nor pandas.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tsar import datasets, metrics
+    from tsar.benchmark import benchmark
+    from tsar.evaluation import cross_validation, evaluate
+    from tsar.forecasters import ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive
+    from tsar.panel import Columns, make_future
+    from tsar.registry import load
+    from tsar.training import Training
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ARNet": "tsar.forecasters",
+    "Classical": "tsar.forecasters",
+    "Columns": "tsar.panel",
+    "DLinear": "tsar.forecasters",
+    "NLinear": "tsar.forecasters",
+    "Naive": "tsar.forecasters",
+    "SeasonalNaive": "tsar.forecasters",
+    "Training": "tsar.training",
+    "benchmark": "tsar.benchmark",
+    "cross_validation": "tsar.evaluation",
+    "datasets": "tsar.datasets",
+    "evaluate": "tsar.evaluation",
+    "load": "tsar.registry",
+    "make_future": "tsar.panel",
+    "metrics": "tsar.metrics",
+}
+
+__all__ = [
+    "ARNet",
+    "Classical",
+    "Columns",
+    "DLinear",
+    "NLinear",
+    "Naive",
+    "SeasonalNaive",
+    "Training",
+    "benchmark",
+    "cross_validation",
+    "datasets",
+    "evaluate",
+    "load",
+    "make_future",
+    "metrics",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tsar' has no attribute {name!r}")
+    home = import_module(_HOMES[name])
+    value = home if _HOMES[name] == f"tsar.{name}" and name != "benchmark" else getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -51,7 +51,9 @@ class Context:
         return len(self.values)
 
     def __getitem__(self, rows: slice | Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> Self:
-        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return replace(
+            self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)}
+        )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Contexts on a device; `dtype` is that of their real numbers."""

@@ -32,7 +32,9 @@ def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()
+    }
     try:
         save_file(tensors, temporary, metadata={"tsar": json.dumps(facts)})
         os.replace(temporary, target)

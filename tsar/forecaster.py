@@ -107,8 +107,9 @@ class Forecaster(BaseEstimator, ABC):
         -------
         frame
             In the layout that came in, ``NAME`` the class's name. A wide frame has a column for
-            each series, or with intervals (series, column) pairs; an array has shape
-            (horizon, series), or (horizon, series, 1 + columns).
+            each series, or with intervals (series, column) pairs. An array has shape
+            (horizon, series), with intervals (horizon, series, column); a 1-D one the same
+            without the series axis.
 
         Raises
         ------

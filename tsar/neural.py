@@ -1,6 +1,7 @@
 """NeuralForecaster: a forecaster whose module is trained by the shared loop."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
@@ -67,21 +68,61 @@ class NeuralForecaster(Forecaster):
         return self.context_length
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
-        self.module_.to(resolve_device(self.device)).eval()
-        rows = torch.from_numpy(self.context_.labels.ids.get_indexer(windows.panel.labels.ids))
-        pieces = [self._forecast_batch(b.context, rows, windows.horizon, levels) for b in windows.batches(self.batch_size)]
-        return Forecast(torch.cat([p.point for p in pieces]), torch.cat([p.quantiles for p in pieces]))
+        def spread(point: Tensor, output: Tensor, series: Tensor) -> Tensor:
+            return self.calibration_.quantiles(point, levels)
 
-    def _forecast_batch(
-        self, context: Context, rows: Tensor, horizon: int, levels: tuple[float, ...]
-    ) -> Forecast:
-        scaling = known_scaling(context, rows, self.scaling_)
-        scaled = replace(context, values=scaling.scale(context.values))
+        rows = torch.from_numpy(self.context_.labels.ids.get_indexer(windows.panel.labels.ids))
+        return forecast_in_units(
+            self.module_,
+            windows,
+            rows,
+            self.scaling_,
+            spread if levels else None,
+            batch_size=self.batch_size,
+            device=resolve_device(self.device),
+        )
+
+
+# Quantiles (batch, horizon, level) of point forecasts (batch, horizon), a module's outputs
+# (batch, horizon, output) and rows of the fitted series (batch), all in standardized units.
+Spread = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def forecast_in_units(
+    module: ForecastModule,
+    windows: Windows,
+    rows: Int[Tensor, " series"],
+    scaling: Scaling,
+    spread: Spread | None,
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> Forecast:
+    """Forecast windows with a module that works in standardized units, batch by batch.
+
+    Parameters
+    ----------
+    rows
+        Row of each series of the windows' panel among the fitted ones, -1 where it is not.
+    scaling
+        Of the fitted series; others are scaled by each context alone.
+    spread
+        Gives the quantiles; None for none.
+    """
+    module.to(device).eval()
+    dtype = next(module.parameters()).dtype
+    points, quantiles = [], []
+    for batch in windows.batches(batch_size):
+        context = replace(batch.context, series=rows[batch.context.series])
+        units = known_scaling(context, scaling)
+        scaled = replace(context, values=units.scale(context.values))
         with torch.inference_mode():
-            output = rollout(self.module_, scaled.to(resolve_device(self.device), torch.float32), horizon)
-        point = output[..., self.module_.point].cpu().double()
-        spread = self.calibration_.quantiles(point, levels) if levels else point[:, :, None][:, :, :0]
-        return Forecast(scaling.invert(point[:, :, None])[:, :, 0], scaling.invert(spread))
+            output = rollout(module, scaled.to(device, dtype), windows.horizon)
+        point = output[..., module.point].cpu().double()
+        levels = spread(point, output, context.series) if spread else point[:, :, None][:, :, :0]
+        points.append(units.invert(point[:, :, None])[:, :, 0])
+        quantiles.append(units.invert(levels))
+    return Forecast(torch.cat(points), torch.cat(quantiles))
 
 
 def check_training(training: Training | None) -> Training:
@@ -131,13 +172,12 @@ def calibrate(module: ForecastModule, windows: Windows, batch_size: int) -> Cali
     return Calibration.of((target - point).double().cpu())
 
 
-def known_scaling(context: Context, rows: Int[Tensor, " series"], fitted: Scaling) -> Scaling:
+def known_scaling(context: Context, fitted: Scaling) -> Scaling:
     """Scaling of each context: that of its series where it was fitted, else by the context alone."""
-    row = rows[context.series]
-    own, known = Scaling.of_contexts(context.values), fitted.select(row.clamp(min=0))
+    own, known = Scaling.of_contexts(context.values), fitted.select(context.series.clamp(min=0))
     return Scaling(
-        torch.where(row >= 0, known.mean, own.mean),
-        torch.where(row >= 0, known.deviation, own.deviation),
+        torch.where(context.series >= 0, known.mean, own.mean),
+        torch.where(context.series >= 0, known.deviation, own.deviation),
     )
 
 

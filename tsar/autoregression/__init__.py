@@ -1,21 +1,58 @@
 """Closed-form autoregression: pure functions on tensors, batched over systems, in float64."""
 
+from tsar.autoregression.closed_form import ClosedForm, Sparsity, Terms, fit_closed_form
+from tsar.autoregression.dynamics import (
+    horizon_map,
+    is_stable,
+    psi_weights,
+    reflection_coefficients,
+    roots,
+)
 from tsar.autoregression.gram import Moments, Regression, lagged_moments
+from tsar.autoregression.inference import GaussianCriteria, gaussian_criteria, standard_errors
+from tsar.autoregression.penalty import PenalizedFit, penalize, sparsity, weighted_lasso
 from tsar.autoregression.refine import Residuals, refine, residuals
 from tsar.autoregression.runs import Runs, complete_runs
-from tsar.autoregression.solve import Factorization, LeastSquares, factorize, least_squares
+from tsar.autoregression.select import Criterion, Selection, select_lags
+from tsar.autoregression.solve import (
+    Factorization,
+    LeastSquares,
+    factorize,
+    least_squares,
+    refit,
+)
 
 __all__ = [
+    "ClosedForm",
+    "Criterion",
     "Factorization",
+    "GaussianCriteria",
     "LeastSquares",
     "Moments",
+    "PenalizedFit",
     "Regression",
     "Residuals",
     "Runs",
+    "Selection",
+    "Sparsity",
+    "Terms",
     "complete_runs",
     "factorize",
+    "fit_closed_form",
+    "gaussian_criteria",
+    "horizon_map",
+    "is_stable",
     "lagged_moments",
     "least_squares",
+    "penalize",
+    "psi_weights",
     "refine",
+    "refit",
+    "reflection_coefficients",
     "residuals",
+    "roots",
+    "select_lags",
+    "sparsity",
+    "standard_errors",
+    "weighted_lasso",
 ]

@@ -1,13 +1,13 @@
 """Second moments of lagged values, without the matrix of lagged values."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from tsar.autoregression.runs import CHUNK, Blocks, Runs, blocks, power_class
+from tsar.autoregression.displacement import displacements
+from tsar.autoregression.runs import Blocks, Runs, blocks
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,12 @@ class Regression:
     targets: Int[Tensor, " target"]
     max_lag: int
 
+    def restrict(self, active: Bool[Tensor, "group term"]) -> "Regression":
+        """Return the equations in which only the active terms vary: the others get coefficient 0."""
+        kept = active.to(self.gram.dtype)
+        gram = self.gram * kept[:, :, None] * kept[:, None]
+        return replace(self, gram=gram, cross=self.cross * kept[:, :, None])
+
     def intercept(self, coef: Float[Tensor, "group term target"]) -> Float[Tensor, "group target"]:
         """Return the constant that makes the mean residual zero."""
         return self.target_mean - torch.einsum("gk,gkr->gr", self.regressor_mean, coef)
@@ -157,10 +163,10 @@ def lagged_moments(
     terms = rows.shape[1] * rows.shape[3]
     gram = rows.new_zeros(runs.n_groups, terms, terms)
     mean = shift.repeat_interleave(max_lag + 1, dim=1)
-    for edges in _edges(channels, runs, max_lag, shift):
-        chosen = edges.groups
-        total = _window_sums(edges, sums[chosen])
-        product = _accumulate_diagonals(edges, rows[chosen])
+    for displacement in displacements(channels, runs, max_lag, shift):
+        chosen = displacement.groups
+        total = displacement.sums(sums[chosen])
+        product = displacement.products(rows[chosen])
         gram[chosen] = _centre(product, total, count[chosen], mean[chosen], max_lag + 1)
         mean[chosen] += total / count[chosen, None]
     return Moments(gram, mean, count, max_lag)
@@ -209,85 +215,6 @@ def cross_correlate(
     """Sum left[t] * channel[t - lag] over the blocks of each member, given the channels' spectrum."""
     product = torch.fft.rfft(left)[:, :, None] * spectrum[:, None].conj()
     return torch.fft.irfft(part.sum(product), n=part.size)[..., : max_lag + 1]
-
-
-@dataclass(frozen=True)
-class _Edges:
-    """The first and last `max_lag` points of the runs of some groups, as displacements of a window.
-
-    A displacement by one lag gains the points at the head of a run and loses those at its tail.
-    Entry 0 of the lag axis is zero, so that cumulative sums start from the first row.
-    """
-
-    groups: Int[Tensor, " group"]
-    points: Float[Tensor, "group edge channel lag"]
-    factor: Float[Tensor, "group edge"]
-
-
-def _edges(
-    channels: Float[Tensor, "channel total"],
-    runs: Runs,
-    max_lag: int,
-    shift: Float[Tensor, "group channel"],
-) -> Iterator[_Edges]:
-    """Gather the edges of all usable runs, groups with about as many runs together."""
-    for groups, begin, factor in _edge_plan(runs, max_lag, len(channels)):
-        groups, begin, factor = (x.to(channels.device) for x in (groups, begin, factor))
-        size = max(max_lag, 1)
-        windows = channels.unfold(1, size, 1)[:, begin.clamp(max=channels.shape[1] - size)]
-        points = windows.double().movedim(0, 2).flip(-1) - shift[groups][:, None, :, None]
-        padded = torch.nn.functional.pad(points[..., :max_lag], (1, 0))
-        yield _Edges(groups, padded, factor)
-
-
-def _edge_plan(
-    runs: Runs, max_lag: int, width: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield groups, and where the edges of their runs begin and with which factor they count."""
-    starts, lengths, group, weights = runs.columns(torch.device("cpu"))
-    usable = (lengths > max_lag).nonzero()[:, 0]
-    usable = usable[group[usable].argsort(stable=True)]
-    members, count = group[usable].unique_consecutive(return_counts=True)
-    first = count.cumsum(0) - count
-    classes = power_class(count)
-    terms = width * (max_lag + 1)
-    for kind in classes.unique().tolist():
-        rank = torch.arange(2**kind)
-        per_chunk = max(1, CHUNK // (terms * (terms + 2 * len(rank))))
-        for chosen in (classes == kind).nonzero()[:, 0].split(per_chunk):
-            # Groups with fewer runs than the class repeat their first run with factor zero.
-            real = rank < count[chosen, None]
-            run = usable[first[chosen, None] + rank * real]
-            begin = torch.cat([starts[run], (starts + lengths)[run] - max_lag], dim=1)
-            factor = weights[run] * real
-            yield members[chosen], begin, torch.cat([factor, -factor], dim=1)
-
-
-def _window_sums(
-    edges: _Edges, sums: Float[Tensor, "group channel"]
-) -> Float[Tensor, "group term"]:
-    steps = torch.einsum("gecl,ge->gcl", edges.points, edges.factor)
-    return (sums[:, :, None] + steps.cumsum(-1)).flatten(1)
-
-
-def _accumulate_diagonals(
-    edges: _Edges, rows: Float[Tensor, "group channel channel lag"]
-) -> Float[Tensor, "group term term"]:
-    """Add up the displacements along the diagonals, from the first row on."""
-    groups, width, _, lags = rows.shape
-    points = edges.points.flatten(2)
-    steps = (points * edges.factor[:, :, None]).mT @ points
-    # A row more than the matrix has, so that a step down the skewed view is a step down and right.
-    buffer = rows.new_empty(groups, width, width, lags + 1, lags)
-    square = buffer[..., :-1, :]
-    square.copy_(steps.view(groups, width, lags, width, lags).transpose(2, 3))
-    square[..., 0, :] = rows
-    strides = (*buffer.stride()[:-2], lags + 1, 1)
-    buffer.as_strided((groups, width, width, lags, lags), strides).cumsum_(-2)
-    # What lies below a diagonal has wrapped around: it is the mirror of the swapped channels.
-    upper = torch.ones(lags, lags, dtype=torch.bool, device=rows.device).triu()
-    full = torch.where(upper, square, square.transpose(1, 2).mT)
-    return full.transpose(2, 3).reshape(groups, width * lags, width * lags)
 
 
 def _centre(

@@ -33,7 +33,7 @@ def refine(
     channels: Float[Tensor, "channel total"],
     runs: Runs,
     *,
-    steps: int = 2,
+    steps: int = 3,
 ) -> LeastSquares:
     """Correct the coefficients of ill-conditioned systems; the others stay as they are.
 
@@ -80,7 +80,7 @@ def refine(
     torch.Size([1, 2, 1])
     """
     if steps < 1:
-        raise ValueError(f"steps must be at least 1; got {steps}. Two suffice.")
+        raise ValueError(f"steps must be at least 1; got {steps}. Three suffice.")
     ill = solution.factorization.ill_conditioned
     if not bool(ill.any()):
         return solution

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.autoregression.solve import EPS, factorize
+from tsar.autoregression.solve import EPS, factorize, refit, submatrix
+from tsar.autoregression.standardize import standardize
 
 Criterion = Literal["ebic", "bic", "aic"]
 
@@ -37,8 +38,8 @@ class _Problem:
     max_terms: int
 
     def price(
-        self, residual: Float[Tensor, "group size"], sizes: Int[Tensor, " size"], *, nested: bool
-    ) -> Float[Tensor, "group size"]:
+        self, residual: Float[Tensor, "group path"], sizes: Int[Tensor, "group path"], *, nested: bool
+    ) -> Float[Tensor, "group path"]:
         """Return the criterion of models of given sizes and shares of variance left unexplained.
 
         n log(rss / n) + size * (2 or log n), and for "ebic" twice the logarithm of the number of
@@ -55,7 +56,7 @@ class _Problem:
         allowed = (2 * (sizes + 1) <= n) & (sizes <= self.max_terms) | (sizes == 0)
         return torch.where(allowed, value, torch.inf)
 
-    def _log_rivals(self, sizes: Float[Tensor, " size"], nested: bool) -> Float[Tensor, " size"]:
+    def _log_rivals(self, sizes: Float[Tensor, "group path"], nested: bool) -> Float[Tensor, "group path"]:
         terms = torch.tensor(float(self.cross.shape[1]), dtype=torch.float64, device=sizes.device)
         if nested:
             return terms.log().expand_as(sizes)
@@ -122,10 +123,127 @@ def select_lags(
     tensor([[0.0000, 0.7000, 0.0000, 0.0000]], dtype=torch.float64)
     """
     _check(max_terms, criterion)
-    problem = _standardize(gram, cross, target_power, count, max_terms, criterion)
-    forward, best = _forward(problem)
-    chosen = _best(problem, forward, best)
-    ...
+    system = standardize(gram, cross, target_power)
+    most = min(max_terms or gram.shape[1], gram.shape[1])
+    problem = _Problem(
+        system.correlation, system.cross, target_power.double(), count.double(), criterion, most
+    )
+    path = _forward(problem)
+    rivals = [path.best(problem), _backward(problem, path), _nested(problem)]
+    values = torch.stack([rival.criterion for rival in rivals], dim=1)
+    winner = values.argmin(1)[:, None]
+    masks = torch.stack([rival.active for rival in rivals], dim=1)
+    active = masks.gather(1, winner[:, :, None].expand(-1, 1, masks.shape[2]))[:, 0]
+    return Selection(active, refit(gram, cross, active), values.gather(1, winner)[:, 0])
+
+
+@dataclass(frozen=True)
+class _Choice:
+    active: Bool[Tensor, "group term"]
+    criterion: Float[Tensor, " group"]
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Terms in the order of their choice; a step is not `real` once no independent term is left."""
+
+    order: Int[Tensor, "group step"]
+    real: Bool[Tensor, "group step"]
+    residual: Float[Tensor, "group path"]
+
+    def best(self, problem: _Problem) -> _Choice:
+        steps = torch.arange(self.residual.shape[1], device=self.order.device)
+        sizes = steps.expand_as(self.residual)
+        value, size = problem.price(self.residual, sizes, nested=False).min(1)
+        taken = (steps[:-1] < size[:, None]) & self.real
+        active = torch.zeros_like(problem.cross, dtype=torch.bool)
+        return _Choice(active.scatter(1, self.order, taken), value)
+
+
+def _forward(problem: _Problem) -> _Path:
+    """Add the best term, a step at a time: a Cholesky factorization pivoted by gain."""
+    groups, terms = problem.cross.shape
+    limit = min(problem.max_terms + PATIENCE, terms)
+    rows = problem.cross.new_zeros(groups, limit, terms)
+    link, free = problem.cross.clone(), problem.correlation.diagonal(dim1=1, dim2=2).clone()
+    residual, order, real = [problem.cross.new_ones(groups)], [], []
+    each = torch.arange(groups, device=link.device)
+    for step in range(limit):
+        open_ = free > _dependent_below(terms)
+        gain = torch.where(open_, link.square() / free.clamp(min=EPS), -1.0)
+        value, term = gain.max(1)
+        norm = free[each, term].clamp(min=EPS).rsqrt() * (value >= 0)
+        known = torch.einsum("gs,gsk->gk", rows[each, :step, term], rows[:, :step])
+        row = (problem.correlation[each, term] - known) * norm[:, None]
+        link = link - (link[each, term] * norm)[:, None] * row
+        free = (free - row.square()).scatter(1, term[:, None], 0.0)
+        rows[:, step] = row
+        residual.append(residual[-1] - value.clamp(min=0))
+        order.append(term)
+        real.append(value >= 0)
+        if step % PATIENCE == PATIENCE - 1 and _stalled(problem, residual):
+            break
+    return _Path(torch.stack(order, 1), torch.stack(real, 1), torch.stack(residual, 1))
+
+
+def _stalled(problem: _Problem, residual: list[Float[Tensor, " group"]]) -> bool:
+    """Say whether no system improved in the last steps; the host waits here."""
+    path = torch.stack(residual, 1)
+    sizes = torch.arange(path.shape[1], device=path.device).expand_as(path)
+    best = problem.price(path, sizes, nested=False).argmin(1)
+    return path.shape[1] - 1 - int(best.max()) >= PATIENCE
+
+
+def _backward(problem: _Problem, path: _Path) -> _Choice:
+    """Drop the term that costs least, a step at a time, from the end of a forward path."""
+    inverse = _inverse_of(problem, path)
+    coef = (inverse @ problem.cross.gather(1, path.order)[:, :, None])[:, :, 0]
+    kept = path.real
+    residual, masks = [path.residual[:, -1]], [kept]
+    each = torch.arange(len(kept), device=kept.device)
+    for _ in range(kept.shape[1]):
+        spread = inverse.diagonal(dim1=1, dim2=2).clamp(min=1.0)
+        cost, term = torch.where(kept, coef.square() / spread, torch.inf).min(1)
+        column = inverse[each, :, term]
+        pivot = spread[each, term]
+        coef = coef - column * (coef[each, term] / pivot)[:, None]
+        inverse = inverse.addcmul_(column[:, :, None], (column / pivot[:, None])[:, None], value=-1)
+        kept = kept.scatter(1, term[:, None], False)
+        residual.append(residual[-1] + cost.nan_to_num(posinf=0.0))
+        masks.append(kept)
+    sets = torch.stack(masks, 1)
+    value, step = problem.price(torch.stack(residual, 1), sets.sum(2), nested=False).min(1)
+    active = torch.zeros_like(problem.cross, dtype=torch.bool)
+    return _Choice(active.scatter(1, path.order, sets[each, step]), value)
+
+
+def _inverse_of(problem: _Problem, path: _Path) -> Float[Tensor, "group step step"]:
+    """Invert the correlations of the terms on a path; those that are not real count for nothing."""
+    both = path.real[:, :, None] & path.real[:, None]
+    matrix = torch.where(both, submatrix(problem.correlation, path.order), 0.0)
+    matrix.diagonal(dim1=1, dim2=2).fill_(1.0)
+    inverse = factorize(matrix).inverse()
+    return torch.where(both, inverse, 0.0)
+
+
+def _nested(problem: _Problem) -> _Choice:
+    """Take the first lags: the residuals of all orders come from one Cholesky factorization."""
+    groups, terms = problem.cross.shape
+    matrix = problem.correlation.clone()
+    # Dependent lags would stop the factorization; this much on the diagonal moves no result.
+    matrix.diagonal(dim1=1, dim2=2).fill_(1.0 + _dependent_below(terms))
+    factor, failure = torch.linalg.cholesky_ex(matrix)
+    steps = torch.linalg.solve_triangular(factor, problem.cross[:, :, None], upper=False)[:, :, 0]
+    residual = 1 - torch.nn.functional.pad(steps.square().cumsum(1), (1, 0))
+    orders = torch.arange(terms + 1, device=failure.device)
+    value = problem.price(residual, orders.expand(groups, -1), nested=True)
+    usable = (failure[:, None] == 0) | (orders == 0)
+    value, order = torch.where(usable, value, torch.inf).min(1)
+    return _Choice(orders[:-1] < order[:, None], value)
+
+
+def _dependent_below(terms: int) -> float:
+    return EPS * (64 + 16 * terms)
 
 
 def _check(max_terms: int | None, criterion: str) -> None:

@@ -157,6 +157,38 @@ def factorize(gram: Float[Tensor, "group term term"], *, ridge: float = 0.0) -> 
     return Factorization(factor, scale, regular, rank, tolerance, ridge)
 
 
+def refit(
+    gram: Float[Tensor, "group term term"],
+    cross: Float[Tensor, "group term"],
+    active: Bool[Tensor, "group term"],
+) -> Float[Tensor, "group term"]:
+    """Return the least squares coefficients on the active terms, and exact zeros elsewhere.
+
+    Examples
+    --------
+    >>> import torch
+    >>> gram = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]], dtype=torch.float64)
+    >>> cross = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+    >>> refit(gram, cross, torch.tensor([[True, False]]))
+    tensor([[0.5000, 0.0000]], dtype=torch.float64)
+    """
+    # The host waits for the largest number of terms: the size of the systems to solve.
+    size = int(active.sum(1).max()) if active.numel() else 0
+    terms = (~active).long().argsort(dim=1, stable=True)[:, :size]
+    kept = active.gather(1, terms).double()
+    small = submatrix(gram.double(), terms) * kept[:, :, None] * kept[:, None]
+    coef = factorize(small).solve((cross.double().gather(1, terms) * kept)[:, :, None])[:, :, 0]
+    return torch.zeros_like(cross, dtype=torch.float64).scatter(1, terms, coef)
+
+
+def submatrix(
+    matrix: Float[Tensor, "group term term"], terms: Int[Tensor, "group chosen"]
+) -> Float[Tensor, "group chosen chosen"]:
+    """Gather the rows and columns of other terms in each system."""
+    each = torch.arange(len(terms), device=terms.device)[:, None, None]
+    return matrix[each, terms[:, :, None], terms[:, None]]
+
+
 def _pseudo_inverse(
     correlation: Float[Tensor, "group term term"],
 ) -> tuple[Float[Tensor, "group term term"], Int[Tensor, " group"]]:

@@ -1,6 +1,7 @@
 """The forecasters: this list is the registry that the contract test and the command line read."""
 
+from tsar.forecasters.arnet import ARNet
 from tsar.forecasters.linear import DLinear, NLinear
 from tsar.forecasters.naive import Naive, SeasonalNaive
 
-FORECASTERS = (Naive, SeasonalNaive, NLinear, DLinear)
+FORECASTERS = (Naive, SeasonalNaive, NLinear, DLinear, ARNet)

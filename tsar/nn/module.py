@@ -40,9 +40,7 @@ class ForecastModule(nn.Module, ABC):
         """
 
 
-def masked_mean(
-    losses: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]
-) -> Float[Tensor, ""]:
+def masked_mean(losses: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """Mean of the losses where the mask is True, 0 where it is nowhere so.
 
     `losses` must be finite everywhere: NaN times zero is NaN, in the gradient too.
@@ -50,7 +48,9 @@ def masked_mean(
     return (losses * mask).sum() / mask.sum().clamp(min=1)
 
 
-def fill_target(batch: Batch) -> tuple[Float[Tensor, "batch horizon"], Bool[Tensor, "batch horizon"]]:
+def fill_target(
+    batch: Batch,
+) -> tuple[Float[Tensor, "batch horizon"], Bool[Tensor, "batch horizon"]]:
     """Targets with 0 where they are missing, and the mask that says where they are not."""
     mask = batch.mask
     return torch.where(mask, batch.target, 0), mask

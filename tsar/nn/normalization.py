@@ -18,9 +18,7 @@ def observed_mean(values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch 1
     return values.nanmean(dim=1, keepdim=True).nan_to_num(0.0)
 
 
-def moving_average(
-    values: Float[Tensor, "batch time"], window: int
-) -> Float[Tensor, "batch time"]:
+def moving_average(values: Float[Tensor, "batch time"], window: int) -> Float[Tensor, "batch time"]:
     """Centred moving average of the observed values, the edges repeated as in DLinear.
 
     Source: Zeng et al. 2023 (arXiv 2205.13504), `series_decomp`. NaN where a window holds nothing.

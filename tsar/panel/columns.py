@@ -73,6 +73,4 @@ def _names(role: str, value: object) -> tuple[str, ...]:
         return (value,)
     if isinstance(value, (tuple, list)) and all(isinstance(name, str) for name in value):
         return tuple(value)
-    raise TypeError(
-        f"columns.{role} must be column names; got {value!r}. Give a tuple of strings."
-    )
+    raise TypeError(f"columns.{role} must be column names; got {value!r}. Give a tuple of strings.")

@@ -96,9 +96,7 @@ class Frequency:
 OFF_CALENDAR = np.int64(-(10**18))
 
 
-def parse_alias(
-    alias: str | int, *, timezone: str | None = None, unit: str = "ns"
-) -> Frequency:
+def parse_alias(alias: str | int, *, timezone: str | None = None, unit: str = "ns") -> Frequency:
     """Frequency of a pandas alias, or of the step of integer times.
 
     Raises

@@ -99,7 +99,9 @@ def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> np.ndarray:
     columns, layout = panel.labels.columns, panel.labels.layout
     times = panel.future_times(horizon)
     if layout.style != "long":
-        found = pd.Index(parse_times(frame.index, "the index of future")).get_indexer(times[:horizon])
+        found = pd.Index(parse_times(frame.index, "the index of future")).get_indexer(
+            times[:horizon]
+        )
         return np.tile(found, (len(panel), 1))
     names = [columns.id, columns.time] if layout.has_id else [columns.time]
     missing = [name for name in names if name not in frame.columns]

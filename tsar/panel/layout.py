@@ -41,7 +41,11 @@ def from_pandas(frame: pd.DataFrame, backend: str) -> Any:
     import pyarrow
 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
-    return table if backend == "pyarrow" else _narwhals().from_arrow(table, backend=backend).to_native()
+    return (
+        table
+        if backend == "pyarrow"
+        else _narwhals().from_arrow(table, backend=backend).to_native()
+    )
 
 
 def _narwhals() -> Any:

@@ -85,9 +85,7 @@ class Panel:
             future=_features(rows.covariates, columns.future, len(rows.target)),
             static=static.expand(len(rows.ids), -1),
             category=category.expand(len(rows.ids), -1),
-            labels=Labels(
-                rows.ids, rows.starts, rows.frequency, rows.layout, columns, categories
-            ),
+            labels=Labels(rows.ids, rows.starts, rows.frequency, rows.layout, columns, categories),
         )
 
     @classmethod
@@ -172,9 +170,7 @@ class Panel:
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         shift = (self.offsets[chosen] - offsets[:-1]).repeat_interleave(lengths)
         points = torch.arange(len(shift), device=shift.device) + shift
-        labels = replace(
-            self.labels, ids=self.labels.ids[rows], starts=self.labels.starts[rows]
-        )
+        labels = replace(self.labels, ids=self.labels.ids[rows], starts=self.labels.starts[rows])
         return type(self)(
             self.values[points],
             offsets,

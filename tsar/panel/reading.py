@@ -149,9 +149,7 @@ def _check_distinct(
         )
 
 
-def _constant(
-    values: pd.Series, name: str, ids: pd.Index, codes: NDArray[np.intp]
-) -> NDArray[Any]:
+def _constant(values: pd.Series, name: str, ids: pd.Index, codes: NDArray[np.intp]) -> NDArray[Any]:
     first = values.groupby(codes).first()
     agree = (values.to_numpy() == first.to_numpy()[codes]) | values.isna().to_numpy()
     if not np.all(agree):

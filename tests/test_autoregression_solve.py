@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tsar.autoregression import factorize, least_squares, refit
+
+RANDOM = np.random.default_rng(0)
+
+
+def designs(groups: int, rows: int, terms: int, targets: int) -> tuple[np.ndarray, np.ndarray]:
+    scale = 10.0 ** RANDOM.uniform(-4, 4, size=(1, 1, terms))
+    return RANDOM.normal(size=(groups, rows, terms)) * scale, RANDOM.normal(
+        size=(groups, rows, targets)
+    )
+
+
+def equations(matrix: np.ndarray, targets: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    transposed = np.swapaxes(matrix, 1, 2)
+    return torch.tensor(transposed @ matrix), torch.tensor(transposed @ targets)
+
+
+def test_every_system_and_target_agrees_with_lstsq() -> None:
+    matrix, targets = designs(5, 60, 7, 3)
+    solution = least_squares(*equations(matrix, targets))
+    for group in range(5):
+        expected = np.linalg.lstsq(matrix[group], targets[group], rcond=None)[0]
+        assert_close(solution.coef[group], torch.tensor(expected), rtol=1e-11, atol=0)
+    assert solution.factorization.rank.tolist() == [7] * 5
+    assert not solution.factorization.ill_conditioned.any()
+
+
+def test_the_inverse_is_the_inverse_of_the_gram_matrix() -> None:
+    gram, _ = equations(*designs(3, 60, 5, 1))
+    product = factorize(gram).inverse() @ gram
+    assert_close(product, torch.eye(5).double().expand(3, 5, 5), rtol=0, atol=1e-6)
+    assert_close(factorize(gram).inverse(), torch.linalg.inv(gram), rtol=1e-9, atol=0)
+
+
+def test_ridge_penalizes_the_coefficients_of_standardized_terms() -> None:
+    matrix, targets = designs(2, 50, 4, 1)
+    coef = least_squares(*equations(matrix, targets), ridge=0.3).coef
+    for group in range(2):
+        spread = np.sqrt((matrix[group] ** 2).mean(0))
+        standard = matrix[group] / spread
+        padded = np.concatenate([standard, np.sqrt(0.3 * 50) * np.eye(4)])
+        wanted = np.linalg.lstsq(padded, np.concatenate([targets[group], np.zeros((4, 1))]))[0]
+        assert_close(coef[group], torch.tensor(wanted / spread[:, None]), rtol=1e-9, atol=0)
+
+
+def test_dependent_terms_get_the_solution_of_least_norm_beside_regular_systems() -> None:
+    matrix = RANDOM.normal(size=(3, 40, 4))
+    matrix[1, :, 3] = matrix[1, :, 0] - 2 * matrix[1, :, 1]
+    matrix /= np.sqrt((matrix**2).sum(1, keepdims=True))
+    targets = RANDOM.normal(size=(3, 40, 2))
+    solution = least_squares(*equations(matrix, targets))
+    assert solution.factorization.rank.tolist() == [4, 3, 4]
+    assert solution.factorization.regular.tolist() == [True, False, True]
+    for group in range(3):
+        expected = np.linalg.pinv(matrix[group], rcond=1e-10) @ targets[group]
+        assert_close(solution.coef[group], torch.tensor(expected), rtol=1e-9, atol=1e-11)
+    inverse = np.linalg.pinv(matrix[1].T @ matrix[1], rcond=1e-10)
+    assert_close(solution.factorization.inverse()[1], torch.tensor(inverse), rtol=1e-8, atol=1e-9)
+
+
+def test_a_term_without_variance_has_coefficient_zero() -> None:
+    matrix, targets = designs(1, 40, 3, 1)
+    matrix[:, :, 1] = 0
+    solution = least_squares(*equations(matrix, targets))
+    expected = np.linalg.lstsq(matrix[0][:, [0, 2]], targets[0], rcond=None)[0]
+    assert_close(solution.coef[0, [0, 2]], torch.tensor(expected), rtol=1e-10, atol=0)
+    assert solution.coef[0, 1].item() == 0
+    assert solution.factorization.rank.tolist() == [2]
+
+
+@pytest.mark.parametrize("fill", [0.0, 1.0])
+def test_nothing_is_ever_infinite(fill: float) -> None:
+    gram = torch.full((2, 3, 3), fill, dtype=torch.float64)
+    solution = least_squares(gram, gram[:, :, :1])
+    assert solution.coef.isfinite().all()
+    assert solution.factorization.inverse().isfinite().all()
+    assert solution.factorization.rank.tolist() == [int(fill)] * 2
+
+
+def test_conditioning_is_reported() -> None:
+    gram = torch.tensor([[[1.0, 1 - 1e-9], [1 - 1e-9, 1.0]]], dtype=torch.float64)
+    found = factorize(gram)
+    assert found.regular.all()
+    assert found.ill_conditioned.all()
+    assert_close(found.tolerance, torch.tensor([2e-9]).double(), rtol=1e-6, atol=0)
+
+
+def test_a_refit_is_least_squares_on_the_active_terms() -> None:
+    matrix, targets = designs(4, 60, 6, 1)
+    gram, cross = equations(matrix, targets)
+    active = torch.tensor(RANDOM.random((4, 6)) < 0.5)
+    active[0] = False
+    coef = refit(gram, cross[:, :, 0], active)
+    assert not coef[~active].any()
+    for group in range(1, 4):
+        own = np.flatnonzero(active[group].numpy())
+        expected = np.linalg.lstsq(matrix[group][:, own], targets[group][:, 0], rcond=None)[0]
+        assert_close(coef[group, own], torch.tensor(expected), rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("ridge", [-0.1, float("nan"), float("inf")])
+def test_a_ridge_that_is_no_penalty_is_an_error(ridge: float) -> None:
+    with pytest.raises(ValueError, match="ridge must be finite and at least 0"):
+        factorize(torch.eye(2)[None], ridge=ridge)

@@ -1,0 +1,202 @@
+"""Autoregression in closed form: lags of the target and of covariates, for one step or many."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tsar.autoregression.gram import Moments, Regression, lagged_moments
+from tsar.autoregression.penalty import penalize
+from tsar.autoregression.refine import refine
+from tsar.autoregression.runs import Runs
+from tsar.autoregression.select import select_lags
+from tsar.autoregression.solve import factorize, least_squares
+
+Sparsity = float | Literal["auto"] | None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What each step of the horizon is regressed on.
+
+    The channels are the target, then `past` covariates, then `future` ones. The terms are `lags`
+    values of the target, the newest first, then as many of each past covariate, then each future
+    covariate at the time that is forecast.
+    """
+
+    lags: int
+    horizon: int
+    past: int = 0
+    future: int = 0
+
+    @property
+    def max_lag(self) -> int:
+        """Largest lag behind the last point of the horizon."""
+        return self.lags + self.horizon - 1
+
+    @property
+    def shared(self) -> bool:
+        """Whether all steps have the same regressors, so that one factorization serves them."""
+        return self.future == 0 or self.horizon == 1
+
+    def regressors(self, moments: Moments, step: int) -> Int[Tensor, " term"]:
+        """Terms of a step, among those of the moments."""
+        lagged = [
+            moments.terms(channel, self.horizon, self.max_lag) for channel in range(1 + self.past)
+        ]
+        lead = self.horizon - 1 - step
+        channels = range(1 + self.past, 1 + self.past + self.future)
+        return torch.cat([*lagged, *(moments.terms(channel, lead, lead) for channel in channels)])
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """Least squares coefficients of every group and step, and what goes with them.
+
+    Attributes
+    ----------
+    coef, error, active
+        Coefficients, their standard errors, and which terms were kept.
+    intercept, power, freedom
+        Constants, sums of squared residuals, and degrees of freedom left to these.
+    count
+        Complete windows of each group.
+    """
+
+    coef: Float[Tensor, "group step term"]
+    error: Float[Tensor, "group step term"]
+    active: Bool[Tensor, "group step term"]
+    intercept: Float[Tensor, "group step"]
+    power: Float[Tensor, "group step"]
+    freedom: Float[Tensor, "group step"]
+    count: Float[Tensor, " group"]
+
+    @property
+    def deviation(self) -> Float[Tensor, "group step"]:
+        """Standard deviation of the residuals, unbiased in their variance."""
+        return (self.power / self.freedom.clamp(min=1)).sqrt()
+
+
+def fit_closed_form(
+    channels: Float[Tensor, "channel total"],
+    runs: Runs,
+    terms: Terms,
+    *,
+    ridge: float = 0.0,
+    sparsity: Sparsity = None,
+) -> ClosedForm:
+    """Fit every group and every step of the horizon by least squares, in float64.
+
+    Parameters
+    ----------
+    channels
+        The target, then past, then future covariates, series end to end.
+    runs
+        Complete runs of the channels, and the group that each belongs to.
+    terms
+        What to regress on.
+    ridge
+        See `least_squares`; must be 0 with a `sparsity`.
+    sparsity
+        None: all terms. ``"auto"``: those that an information criterion chooses
+        (`select_lags`). A density in (0, 1]: AR-Net's penalty (`penalize`), survivors refitted.
+
+    Returns
+    -------
+    ClosedForm
+        Always finite; a group without a complete window has coefficients of zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> series = torch.arange(40, dtype=torch.float64).sin()[None]
+    >>> runs = Runs(torch.tensor([0]), torch.tensor([40]), torch.tensor([0]), 1)
+    >>> fit_closed_form(series, runs, Terms(lags=2, horizon=1)).coef.round(decimals=4)
+    tensor([[[ 1.0806, -1.0000]]], dtype=torch.float64)
+    """
+    moments = lagged_moments(channels, runs, terms.max_lag)
+    if sparsity is None and terms.shared:
+        return _fit_shared(moments, channels, runs, terms, ridge)
+    pieces = [
+        _fit_step(_regression(moments, terms, step, step), ridge, sparsity)
+        for step in range(terms.horizon)
+    ]
+    return ClosedForm(
+        **{name: torch.cat([getattr(piece, name) for piece in pieces], dim=1) for name in STEPWISE},
+        count=moments.count,
+    )
+
+
+STEPWISE = ("coef", "error", "active", "intercept", "power", "freedom")
+
+
+def _regression(moments: Moments, terms: Terms, first: int, last: int) -> Regression:
+    """Normal equations of steps `first` to `last`, which must have the same regressors."""
+    targets = moments.terms(0, terms.horizon - 1 - last, terms.horizon - 1 - first).flip(0)
+    return moments.regression(terms.regressors(moments, first), targets)
+
+
+def _fit_shared(
+    moments: Moments, channels: Tensor, runs: Runs, terms: Terms, ridge: float
+) -> ClosedForm:
+    """All steps by one factorization."""
+    regression = _regression(moments, terms, 0, terms.horizon - 1)
+    rough = least_squares(regression.gram, regression.cross, ridge=ridge)
+    solution = refine(rough, regression, channels, runs)
+    inverse = solution.factorization.inverse().diagonal(dim1=1, dim2=2)
+    active = torch.ones_like(solution.coef, dtype=torch.bool)
+    rank = solution.factorization.rank.double()[:, None].expand(-1, terms.horizon)
+    return _assemble(regression, solution.coef, inverse[:, :, None], active, rank)
+
+
+def _fit_step(regression: Regression, ridge: float, sparsity: Sparsity) -> ClosedForm:
+    """One step with its own regressors."""
+    gram, cross, power = regression.gram, regression.cross[:, :, 0], regression.power[:, 0]
+    if sparsity is None:
+        solution = least_squares(gram, cross[:, :, None], ridge=ridge)
+        coef, active = solution.coef[:, :, 0], torch.ones_like(cross, dtype=torch.bool)
+    elif sparsity == "auto":
+        chosen = select_lags(gram, cross, power, regression.count)
+        coef, active = chosen.coef, chosen.active
+    else:
+        coef = penalize(gram, cross, power, regression.count, density=float(sparsity)).coef
+        active = coef != 0
+    inverse = _inverse_diagonal(gram, active)
+    rank = active.sum(1, keepdim=True).double()
+    return _assemble(regression, coef[:, :, None], inverse[:, :, None], active[:, :, None], rank)
+
+
+def _inverse_diagonal(
+    gram: Float[Tensor, "group term term"], active: Bool[Tensor, "group term"]
+) -> Float[Tensor, "group term"]:
+    """Diagonal of the inverse of each active block, 0 off it."""
+    size = int(active.sum(1).max()) if active.numel() else 0
+    rows = (~active).long().argsort(dim=1, stable=True)[:, :size]
+    kept = active.gather(1, rows).double()
+    block = gram.gather(1, rows[:, :, None].expand(-1, -1, gram.shape[2]))
+    block = block.gather(2, rows[:, None].expand(-1, size, -1)) * kept[:, :, None] * kept[:, None]
+    diagonal = factorize(block).inverse().diagonal(dim1=1, dim2=2)
+    return torch.zeros_like(gram[:, :, 0]).scatter(1, rows, diagonal)
+
+
+def _assemble(
+    regression: Regression,
+    coef: Float[Tensor, "group term step"],
+    inverse: Float[Tensor, "group term #step"],
+    active: Bool[Tensor, "group term step"],
+    rank: Float[Tensor, "group step"],
+) -> ClosedForm:
+    power = regression.residual_power(coef)
+    freedom = regression.count[:, None] - rank - 1
+    variance = power / freedom.clamp(min=1)
+    return ClosedForm(
+        coef=coef.transpose(1, 2),
+        error=(inverse.clamp(min=0) * variance[:, None]).sqrt().transpose(1, 2),
+        active=active.transpose(1, 2),
+        intercept=regression.intercept(coef),
+        power=power,
+        freedom=freedom,
+        count=regression.count,
+    )

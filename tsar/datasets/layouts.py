@@ -1,0 +1,108 @@
+"""Reads the files of a data set into a frame, one function a layout."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tsar.datasets.files import open_file
+from tsar.datasets.registry import Dataset
+
+Reader = Callable[[Dataset, Sequence[Path]], pd.DataFrame]
+
+
+def mend(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Replace what cannot be meant, as the registry says. A gap in time stays a gap."""
+    if dataset.rename:
+        frame = frame.rename(columns=dict(dataset.rename))
+    if dataset.missing_value is not None:
+        frame = frame.mask(frame == dataset.missing_value)
+    if dataset.repeated_rows:
+        frame = frame[~frame.reset_index().duplicated().to_numpy()]
+    return frame
+
+
+def _read_wide(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
+    frame = _read_csv(paths[0])
+    frame["date"] = pd.to_datetime(frame["date"])
+    return frame.set_index("date").rename_axis("ds")
+
+
+def _read_m4(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
+    train, test = (_read_csv(path).set_index("V1") for path in paths)
+    joined = np.hstack([train.to_numpy(float), test.loc[train.index].to_numpy(float)])
+    observed = ~np.isnan(joined)  # each file is padded to its longest series
+    return _long(train.index, observed.sum(axis=1), joined[observed])
+
+
+def _read_tsf(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
+    """Read the Monash format: a header, ``@data``, then ``name:start:value,value,...`` a series."""
+    with open_file(paths[0]) as stream:
+        lines = io.TextIOWrapper(stream, encoding="latin-1").read().splitlines()
+    series = [line.split(":") for line in lines[lines.index("@data") + 1 :] if line]
+    values = [np.array(row[2].replace("?", "nan").split(","), dtype=float) for row in series]
+    lengths = np.array([len(row) for row in values])
+    frame = _long([row[0] for row in series], lengths, np.concatenate(values))
+    starts = pd.to_datetime([row[1] for row in series], format="%Y-%m-%d %H-%M-%S")
+    spans = zip(starts, lengths, strict=True)
+    times = [pd.date_range(start, periods=n, freq=dataset.freq).to_numpy() for start, n in spans]
+    frame["ds"] = np.concatenate(times)
+    return frame
+
+
+def _read_years(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
+    table = _read_csv(paths[0])
+    return _single(
+        dataset, pd.to_datetime(table.iloc[:, 0].astype(str), format="%Y"), table.iloc[:, 1]
+    )
+
+
+def _read_days(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
+    table = _read_csv(paths[0])
+    days = pd.to_datetime(table.iloc[:, 0].astype(str), format="%Y%m%d")
+    return _single(dataset, days, table.iloc[:, 1])
+
+
+def _read_year_by_month(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
+    table = _read_csv(paths[0]).set_index("YEAR")
+    months = pd.date_range(f"{table.index[0]}-01-01", periods=table.size, freq="MS")
+    return _single(dataset, months, table.to_numpy(float).ravel())
+
+
+def _read_quarters(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
+    table = _read_csv(paths[0])
+    months = pd.DataFrame(
+        {"year": table.pop("year"), "month": 3 * table.pop("quarter") - 2, "day": 1}
+    )
+    return table.astype(float).set_index(pd.DatetimeIndex(pd.to_datetime(months), name="ds"))
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with open_file(path) as stream:
+        return pd.read_csv(stream, encoding="utf-8")
+
+
+def _long(ids: Sequence[str], lengths: np.ndarray, values: np.ndarray) -> pd.DataFrame:
+    """Return a long frame of series that stand end to end, its points numbered from 1."""
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    times = np.arange(len(values)) - starts + 1
+    return pd.DataFrame(
+        {"unique_id": np.repeat(np.asarray(ids), lengths), "ds": times, "y": values}
+    )
+
+
+def _single(dataset: Dataset, times: pd.DatetimeIndex, values: Sequence[float]) -> pd.DataFrame:
+    return pd.DataFrame({"unique_id": dataset.name, "ds": times, "y": np.asarray(values, float)})
+
+
+READERS: dict[str, Reader] = {
+    "wide": _read_wide,
+    "m4": _read_m4,
+    "tsf": _read_tsf,
+    "years": _read_years,
+    "days": _read_days,
+    "year_by_month": _read_year_by_month,
+    "quarters": _read_quarters,
+}

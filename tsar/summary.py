@@ -1,0 +1,78 @@
+"""Tables in the look of statistics packages."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+from statsmodels.iolib.table import SimpleTable
+from statsmodels.iolib.tableformatting import fmt_base, fmt_params
+
+Floats = NDArray[np.float64]
+WIDTH = 78
+
+
+def coefficient_table(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    names: Sequence[str],
+    coef: Floats,
+    error: Floats | None,
+) -> str:
+    """Facts in two columns, then each coefficient with its error, z, p and 95 % interval.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(coefficient_table("AR", [("lags", "1")], ["y.L1"], np.array([0.5]), np.array([0.1])))
+                                           AR
+    ==============================================================================
+    lags                                 1
+    ==============================================================================
+                     coef    std err          z      P>|z|      [0.025      0.975]
+    ------------------------------------------------------------------------------
+    y.L1           0.5000      0.100      5.000      0.000       0.304       0.696
+    ==============================================================================
+    """
+    head = "\n".join([title.center(WIDTH).rstrip(), "=" * WIDTH, *_pairs(facts)])
+    if error is None:
+        header, body = ["coef"], [[f"{value:.4f}"] for value in coef]
+    else:
+        header = ["coef", "std err", "z", "P>|z|", "[0.025", "0.975]"]
+        body = [_inference(*pair) for pair in zip(coef, error, strict=True)]
+    table = SimpleTable(body, header, list(names), txt_fmt=fmt_params)
+    return f"{head}\n{table.as_text()}"
+
+
+def _pairs(facts: Sequence[tuple[str, str]]) -> list[str]:
+    cells = [f"{name:<24}{value:>14}" for name, value in facts]
+    half = -(-len(cells) // 2)
+    right = [*cells[half:], *[""] * (2 * half - len(cells))]
+    return [f"{a}  {b}".rstrip() for a, b in zip(cells[:half], right, strict=True)]
+
+
+def _inference(coef: float, error: float) -> list[str]:
+    """Cells of one coefficient; without an error (a lag left out) only the coefficient."""
+    if not error > 0:
+        return [f"{coef:.4f}", *["-"] * 5]
+    score, half = coef / error, norm.ppf(0.975) * error
+    values = (error, score, 2 * norm.sf(abs(score)), coef - half, coef + half)
+    return [f"{coef:.4f}", *(f"{value:.3f}" for value in values)]
+
+
+def series_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A row of cells for each series.
+
+    Examples
+    --------
+    >>> print(series_table("AR", ["series", "lags"], [["a", "1"]]))
+          AR
+    =============
+     series  lags
+    -------------
+          a     1
+    -------------
+    """
+    text = str(SimpleTable(rows, header, txt_fmt={**fmt_base, "colsep": " "}).as_text())
+    width = max(len(line) for line in text.splitlines())
+    return f"{title.center(width).rstrip()}\n{text}"
