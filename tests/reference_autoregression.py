@@ -1,4 +1,4 @@
-"""Slow and obvious versions of what tsar.autoregression computes, with loops and explicit matrices."""
+"""Slow and obvious versions of what tsar.autoregression computes: loops, explicit matrices."""
 
 import math
 
@@ -16,9 +16,7 @@ def lag_matrix(channels: Array, start: int, length: int, max_lag: int) -> Array:
     return np.array(rows).reshape(len(rows), len(channels) * (max_lag + 1))
 
 
-def design(
-    channels: Array, starts: list[int], lengths: list[int], max_lag: int
-) -> Array:
+def design(channels: Array, starts: list[int], lengths: list[int], max_lag: int) -> Array:
     """Stack the lag matrices of several runs."""
     parts = [lag_matrix(channels, s, n, max_lag) for s, n in zip(starts, lengths, strict=True)]
     return np.concatenate(parts)

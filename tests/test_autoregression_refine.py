@@ -64,9 +64,7 @@ def test_systems_in_good_condition_stay_as_they_are() -> None:
 
 def test_only_the_hard_system_of_two_is_corrected() -> None:
     values = np.concatenate([NOISE[0], SERIES["twice integrated"]])[None]
-    runs = Runs(
-        torch.tensor([0, LENGTH]), torch.tensor([LENGTH] * 2), torch.tensor([0, 1]), 2
-    )
+    runs = Runs(torch.tensor([0, LENGTH]), torch.tensor([LENGTH] * 2), torch.tensor([0, 1]), 2)
     regression = regression_of(values, runs, 3, 1)
     rough = least_squares(regression.gram, regression.cross)
     fine = refine(rough, regression, torch.tensor(values), runs)

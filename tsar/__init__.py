@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsar import datasets, metrics
-    from tsar.benchmark import benchmark
+    from tsar.benchmarking import benchmark
     from tsar.evaluation import cross_validation, evaluate
     from tsar.forecasters import ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive
     from tsar.panel import Columns, make_future
@@ -26,7 +26,7 @@ _HOMES = {
     "Naive": "tsar.forecasters",
     "SeasonalNaive": "tsar.forecasters",
     "Training": "tsar.training",
-    "benchmark": "tsar.benchmark",
+    "benchmark": "tsar.benchmarking",
     "cross_validation": "tsar.evaluation",
     "datasets": "tsar.datasets",
     "evaluate": "tsar.evaluation",
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tsar' has no attribute {name!r}")
     home = import_module(_HOMES[name])
-    value = home if _HOMES[name] == f"tsar.{name}" and name != "benchmark" else getattr(home, name)
+    value = home if _HOMES[name] == f"tsar.{name}" else getattr(home, name)
     globals()[name] = value
     return value
 

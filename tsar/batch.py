@@ -1,7 +1,6 @@
 """What a network is given: contexts, and in training their targets."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -34,7 +33,7 @@ class Context:
     series: Int[Tensor, " batch"]
 
     @classmethod
-    def of(cls, values: Float[Tensor, "batch context"]) -> Self:
+    def of(cls, values: Float[Tensor, "batch context"]) -> "Context":
         """Contexts without covariates, each of a series of its own."""
         batch, length = values.shape
         none = values.new_empty
@@ -50,12 +49,12 @@ class Context:
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, rows: slice | Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> Self:
+    def __getitem__(self, rows: slice | Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> "Context":
         return replace(
             self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)}
         )
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Context":
         """Contexts on a device; `dtype` is that of their real numbers."""
         moved = {field.name: getattr(self, field.name) for field in fields(self)}
         cast = {n: t.to(dtype) if t.is_floating_point() else t for n, t in moved.items()}

@@ -38,6 +38,11 @@ class Forecaster(BaseEstimator, ABC):
     # Kinds of covariates that the forecaster uses: "past", "future", "static".
     uses: ClassVar[frozenset[str]] = frozenset()
 
+    @property
+    @abstractmethod
+    def holds_back(self) -> bool:
+        """Whether `fit` holds back the newest points, for early stopping."""
+
     @abstractmethod
     def _fit(self, panel: Panel) -> None:
         """Learn from a panel (float64, on the CPU)."""
@@ -70,10 +75,15 @@ class Forecaster(BaseEstimator, ABC):
             A parameter or the frame is not as it must be.
         """
         check_whole("horizon", self.horizon)
-        columns = self._columns()
-        panel = Panel.from_frame(frame, columns)
+        panel = Panel.from_frame(frame, self._columns())
         if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
             validate_data(self, frame, reset=True, skip_check_array=True)
+        return self.fit_panel(panel)
+
+    def fit_panel(self, panel: Panel) -> Self:
+        """Learn from a panel that was read before; see `fit`."""
+        check_whole("horizon", self.horizon)
+        self._columns()
         self._fit(panel)
         self.scale_ = naive_error(panel)
         self.context_ = panel.tail(self._reach(panel))
@@ -124,8 +134,7 @@ class Forecaster(BaseEstimator, ABC):
         panel = self.context_ if frame is None else self._read(frame)
         tail = panel.tail(self._reach(panel))
         extended = tail.extend(read_future(tail, future, horizon))
-        windows = Windows.at_ends(extended, self._reach(panel), horizon)
-        forecast = self._forecast(windows, wanted.levels)
+        forecast = self.forecast_panel(extended, horizon, wanted.levels)
         return tail.to_frame(named_columns(type(self).__name__, forecast, wanted))
 
     def forecast(
@@ -163,12 +172,39 @@ class Forecaster(BaseEstimator, ABC):
         fitted = self.context_.labels.ids
         ids = fitted[rows] if series is not None or len(context) == len(fitted) else rows
         panel = replace(panel, labels=replace(panel.labels, ids=pd.Index(ids)))
-        windows = Windows.at_ends(
-            panel.extend(panel.future.new_empty(len(panel), horizon, 0)), self._reach(panel), horizon
-        )
-        result = self._forecast(windows, wanted.levels)
+        extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
+        result = self.forecast_panel(extended, horizon, wanted.levels)
         wanted_tensor = result.quantiles if wanted.levels else result.point
         return wanted_tensor.to(context)
+
+    def forecast_panel(
+        self,
+        panel: Panel,
+        horizon: int,
+        levels: tuple[float, ...] = (),
+        *,
+        series: Int[Tensor, " window"] | None = None,
+        points: Int[Tensor, " window"] | None = None,
+    ) -> Forecast:
+        """Forecast stretches of the series of a panel, which see nothing behind their start.
+
+        Parameters
+        ----------
+        panel
+            Series that hold the stretches to forecast, with their future covariates.
+        horizon
+            Points of a stretch.
+        levels
+            Quantile levels, ascending.
+        series, points
+            Row of the series, and point at which each stretch begins; None: the last `horizon`
+            points of every series.
+        """
+        check_is_fitted(self, "context_")
+        if series is None or points is None:
+            series, points = torch.arange(len(panel)), panel.lengths - horizon
+        reach = self._reach(panel.without_last(horizon))
+        return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
 
     def score(self, frame: Any, y: None = None) -> float:
         """Negative mean absolute scaled error of forecasting `frame` from what was fitted.
@@ -183,8 +219,7 @@ class Forecaster(BaseEstimator, ABC):
         rows = fitted_rows(actual, self.context_, type(self).__name__)
         tail = self.context_.select(rows)
         future = _place(actual, lead, horizon, actual.future)
-        windows = Windows.at_ends(tail.extend(future), self._reach(tail), horizon)
-        point = self._forecast(windows, ()).point
+        point = self.forecast_panel(tail.extend(future), horizon).point
         target = _place(actual, lead, horizon, actual.values[:, None])[:, :, 0]
         errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
         return -float(errors[errors.isfinite()].mean())

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -22,7 +21,7 @@ class Calibration:
     scores: Float[Tensor, "horizon score"]
 
     @classmethod
-    def of(cls, errors: Float[Tensor, "window horizon"]) -> Self:
+    def of(cls, errors: Float[Tensor, "window horizon"]) -> "Calibration":
         """Calibration by the errors of windows; NaN where a target was missing."""
         ordered = errors.abs().T.sort(dim=1).values  # NaN stands last
         return cls(ordered)
@@ -96,7 +95,7 @@ class Levels:
         cls,
         quantile_levels: Sequence[float] | float | None = None,
         level: Sequence[float] | float | None = None,
-    ) -> Self:
+    ) -> "Levels":
         """Levels of `quantile_levels` in (0, 1), and of `level` in percent, which is sugar.
 
         Raises

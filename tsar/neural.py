@@ -40,6 +40,11 @@ class NeuralForecaster(Forecaster):
     def _build(self) -> ForecastModule:
         """Make the module, from parameters and fitted attributes alone."""
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether `fit` holds back the newest points: always."""
+        return True
+
     def _fit(self, panel: Panel) -> None:
         check_whole("context_length", self.context_length)
         check_whole("batch_size", self.batch_size)

@@ -1,7 +1,6 @@
 """Scaling: each series by its own mean and standard deviation."""
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -25,14 +24,14 @@ class Scaling:
     deviation: Float[Tensor, " series"]
 
     @classmethod
-    def of(cls, panel: Panel) -> Self:
+    def of(cls, panel: Panel) -> "Scaling":
         """Scaling by the observed points of a panel."""
         mean = panel.mean_of(panel.values)
         deviation = panel.mean_of((panel.values - mean[panel.series]) ** 2).sqrt()
         return cls(mean.nan_to_num(0.0), _usable(deviation, mean))
 
     @classmethod
-    def of_contexts(cls, values: Float[Tensor, "batch time"]) -> Self:
+    def of_contexts(cls, values: Float[Tensor, "batch time"]) -> "Scaling":
         """Scaling of each context by its own observed points."""
         mean = values.nanmean(dim=1)
         deviation = (values - mean[:, None]).square().nanmean(dim=1).sqrt()
@@ -53,7 +52,7 @@ class Scaling:
         """Forecasts in the units that came in."""
         return values * self.deviation[:, None, None] + self.mean[:, None, None]
 
-    def select(self, rows: Int[Tensor, " row"]) -> Self:
+    def select(self, rows: Int[Tensor, " row"]) -> "Scaling":
         """Scaling of some series."""
         return replace(self, mean=self.mean[rows], deviation=self.deviation[rows])
 

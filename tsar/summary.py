@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 from statsmodels.iolib.table import SimpleTable
-from statsmodels.iolib.tableformatting import fmt_base, fmt_params
+from statsmodels.iolib.tableformatting import fmt_params
 
 Floats = NDArray[np.float64]
 WIDTH = 78
@@ -66,13 +67,8 @@ def series_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]
     Examples
     --------
     >>> print(series_table("AR", ["series", "lags"], [["a", "1"]]))
-          AR
-    =============
-     series  lags
-    -------------
-          a     1
-    -------------
+    AR
+    series lags
+         a    1
     """
-    text = str(SimpleTable(rows, header, txt_fmt={**fmt_base, "colsep": " "}).as_text())
-    width = max(len(line) for line in text.splitlines())
-    return f"{title.center(width).rstrip()}\n{text}"
+    return f"{title}\n{pd.DataFrame(rows, columns=list(header)).to_string(index=False)}"

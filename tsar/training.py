@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -83,7 +83,7 @@ class Training:
         return torch.where(points < lengths - 1, points, 0)
 
     @classmethod
-    def from_config(cls, config: dict[str, object]) -> Self:
+    def from_config(cls, config: dict[str, object]) -> "Training":
         """Rebuild from the plain values that `dataclasses.asdict` gives."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in config.items() if name in known})  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -39,7 +38,7 @@ class Windows:
         horizon: int,
         *,
         first: Int[Tensor, " series"] | None = None,
-    ) -> Self:
+    ) -> "Windows":
         """Every window whose target begins at point `first` of its series or later.
 
         A series too short for one complete window gives every window that it can: contexts padded
@@ -64,19 +63,13 @@ class Windows:
         horizon: int,
         series: Int[Tensor, " window"],
         points: Int[Tensor, " window"],
-    ) -> Self:
+    ) -> "Windows":
         """Windows whose targets begin at the given points of the given series."""
         lengths = panel.lengths[series]
         reach = torch.stack([context_length - points, points + horizon - lengths])
         left, right = reach.amax(dim=1).clamp(min=0).tolist() if len(points) else (0, 0)
         padded = panel.pad(int(left), int(right)) if left or right else panel
         return cls(padded, padded.offsets[series] + int(left) + points, context_length, horizon)
-
-    @classmethod
-    def at_ends(cls, panel: Panel, context_length: int, horizon: int) -> Self:
-        """One window a series: its target is the last `horizon` points."""
-        series = torch.arange(len(panel), device=panel.offsets.device)
-        return cls.at(panel, context_length, horizon, series, panel.lengths - horizon)
 
     def __len__(self) -> int:
         """Count the windows."""
@@ -87,7 +80,7 @@ class Windows:
         """Row of the series that each window belongs to."""
         return _series_of(self.panel, self.cutoffs)
 
-    def seen(self) -> Self:
+    def seen(self) -> "Windows":
         """Windows that have an observed target and an observed context."""
         cutoffs = self.cutoffs
         observed = torch.cat([cutoffs.new_zeros(1), (~self.panel.values.isnan()).cumsum(0)])
@@ -116,7 +109,7 @@ class Windows:
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 
-    def thinned(self, most: int) -> Self:
+    def thinned(self, most: int) -> "Windows":
         """At most `most` windows, spread evenly."""
         if len(self) <= most:
             return self

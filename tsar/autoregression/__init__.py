@@ -13,7 +13,7 @@ from tsar.autoregression.inference import GaussianCriteria, gaussian_criteria, s
 from tsar.autoregression.penalty import PenalizedFit, penalize, sparsity, weighted_lasso
 from tsar.autoregression.refine import Residuals, refine, residuals
 from tsar.autoregression.runs import Runs, complete_runs
-from tsar.autoregression.select import Criterion, Selection, select_lags
+from tsar.autoregression.select import Selection, select_lags
 from tsar.autoregression.solve import (
     Factorization,
     LeastSquares,
@@ -24,7 +24,6 @@ from tsar.autoregression.solve import (
 
 __all__ = [
     "ClosedForm",
-    "Criterion",
     "Factorization",
     "GaussianCriteria",
     "LeastSquares",

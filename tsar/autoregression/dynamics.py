@@ -6,14 +6,16 @@ from torch import Tensor
 
 # Elements of the triangular matrices that `horizon_map` builds at once: 32 MB of float64.
 MATRICES = 2**22
+# Impulse responses advance by this many steps at once.
+BLOCK = 32
 
 
 def psi_weights(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "group horizon"]:
     """Return the response of the series to a shock of 1, from the moment of the shock on.
 
     With innovations of variance s, the variance of a forecast h steps ahead is s times the sum of
-    the first h squared weights. The weights are the power series 1 / (1 - coef(z)), by Newton's
-    iteration: it doubles the number of right terms at each step, so the work is O(H log H).
+    the first h squared weights. They are computed a block at a time, by the `horizon_map` of a
+    block.
 
     Parameters
     ----------
@@ -38,27 +40,19 @@ def psi_weights(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor,
     tensor([[1.0000, 0.5000, 0.2500, 0.1250]], dtype=torch.float64)
     """
     _check_horizon(horizon)
-    known = min(coef.shape[1], horizon - 1)
-    series = coef.new_zeros(len(coef), horizon, dtype=torch.float64)
-    series[:, 0] = 1
-    series[:, 1 : known + 1] = -coef[:, :known]
-    weights = torch.ones_like(series[:, :1])
-    while weights.shape[1] < horizon:
-        weights = _double_terms(series, weights, min(2 * weights.shape[1], horizon))
-    return weights
+    per_chunk = max(1, MATRICES // (BLOCK * (BLOCK + coef.shape[1])))
+    return torch.cat([_response(part.double(), horizon) for part in coef.split(per_chunk)])
 
 
-def _double_terms(
-    series: Float[Tensor, "group horizon"], inverse: Float[Tensor, "group known"], size: int
-) -> Float[Tensor, "group more"]:
-    """Extend the inverse of a power series: its new terms are -inverse * (series * inverse - 1)."""
-    known = inverse.shape[1]
-    length = size + known  # the products wrap around only below the terms that are read
-    spectrum = torch.fft.rfft(inverse, n=length)
-    error = torch.fft.irfft(torch.fft.rfft(series[:, :size], n=length) * spectrum, n=length)
-    later = torch.fft.rfft(error[:, known:size], n=length)
-    new = torch.fft.irfft(later * spectrum, n=length)[:, : size - known]
-    return torch.cat([inverse, -new], dim=1)
+def _response(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "group horizon"]:
+    """Forecast from a context of zeros and a one, block after block."""
+    lags = coef.shape[1]
+    step = horizon_map(coef, min(BLOCK, horizon))
+    path = torch.nn.functional.pad(coef.new_ones(len(coef), 1), (max(lags - 1, 0), 0))
+    for _ in range(1, horizon, BLOCK):
+        newest = path[:, path.shape[1] - lags :].flip(1)
+        path = torch.cat([path, (step @ newest[:, :, None])[:, :, 0]], dim=1)
+    return path[:, max(lags - 1, 0) :][:, :horizon]
 
 
 def horizon_map(
@@ -68,7 +62,8 @@ def horizon_map(
 
     Forecasts of the deviations from the mean are ``map @ context.flip(-1)``, for a context with the
     oldest point first: the recursion y[t] = sum(coef[i] * y[t-1-i]) without its loop. They solve a
-    unit triangular Toeplitz system whose inverse holds the `psi_weights`.
+    unit triangular Toeplitz system: each step less the recursion's part of the steps before it is
+    what comes from the context alone.
 
     Parameters
     ----------
@@ -94,24 +89,17 @@ def horizon_map(
     tensor([[[0.5000, 0.2000],
              [0.4500, 0.1000]]], dtype=torch.float64)
     """
-    psi = psi_weights(coef, horizon)
+    _check_horizon(horizon)
     per_chunk = max(1, MATRICES // (horizon * (horizon + coef.shape[1])))
-    parts = zip(psi.split(per_chunk), coef.double().split(per_chunk), strict=True)
-    return torch.cat([_response(weights) @ _direct(rows, horizon) for weights, rows in parts])
+    return torch.cat([_map(part.double(), horizon) for part in coef.split(per_chunk)])
 
 
-def _response(psi: Float[Tensor, "group horizon"]) -> Float[Tensor, "group horizon horizon"]:
-    """Return the lower triangular Toeplitz matrix of the weights."""
-    horizon = psi.shape[1]
-    padded = torch.nn.functional.pad(psi.flip(1), (0, horizon - 1))
-    return padded.unfold(1, horizon, 1).flip(1)
-
-
-def _direct(
-    coef: Float[Tensor, "group lag"], horizon: int
-) -> Float[Tensor, "group horizon lag"]:
-    """Return the part of each step that comes from the context alone: coef[h + k]."""
-    return torch.nn.functional.pad(coef, (0, horizon - 1)).unfold(1, coef.shape[1], 1)
+def _map(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "group horizon lag"]:
+    known = min(coef.shape[1], horizon - 1)
+    row = torch.nn.functional.pad(-coef[:, :known].flip(1), (horizon - 1 - known, horizon))
+    toeplitz = row.unfold(1, horizon, 1).flip(1)  # the unit diagonal is understood
+    context = torch.nn.functional.pad(coef, (0, horizon - 1)).unfold(1, coef.shape[1], 1)
+    return torch.linalg.solve_triangular(toeplitz, context, upper=False, unitriangular=True)
 
 
 def roots(coef: Float[Tensor, "group lag"]) -> Complex[Tensor, "group lag"]:

@@ -100,7 +100,7 @@ class Regression:
     max_lag: int
 
     def restrict(self, active: Bool[Tensor, "group term"]) -> "Regression":
-        """Return the equations in which only the active terms vary: the others get coefficient 0."""
+        """Return the equations of the active terms; the others will get coefficient 0."""
         kept = active.to(self.gram.dtype)
         gram = self.gram * kept[:, :, None] * kept[:, None]
         return replace(self, gram=gram, cross=self.cross * kept[:, :, None])
@@ -117,9 +117,7 @@ class Regression:
         return (self.power - explained).clamp(min=0)
 
 
-def lagged_moments(
-    channels: Float[Tensor, "channel total"], runs: Runs, max_lag: int
-) -> Moments:
+def lagged_moments(channels: Float[Tensor, "channel total"], runs: Runs, max_lag: int) -> Moments:
     """Compute the moments of all lags of all channels over complete runs.
 
     The first row of each block of the Gram matrix is a cross-correlation, by Fourier transforms of
@@ -202,7 +200,8 @@ def _first_rows(
         values = part.read(channels, shift)
         left = values * (part.targets() * part.weights[:, None])[:, None]
         sums.index_add_(0, part.members, part.sum(left.sum(-1)))
-        rows.index_add_(0, part.members, cross_correlate(part, left, torch.fft.rfft(values), max_lag))
+        products = cross_correlate(part, left, torch.fft.rfft(values), max_lag)
+        rows.index_add_(0, part.members, products)
     return sums, rows
 
 
@@ -212,7 +211,7 @@ def cross_correlate(
     spectrum: Complex[Tensor, "block channel frequency"],
     max_lag: int,
 ) -> Float[Tensor, "member left channel lag"]:
-    """Sum left[t] * channel[t - lag] over the blocks of each member, given the channels' spectrum."""
+    """Sum left[t] * channel[t - lag] over the blocks of each group; channels by their spectrum."""
     product = torch.fft.rfft(left)[:, :, None] * spectrum[:, None].conj()
     return torch.fft.irfft(part.sum(product), n=part.size)[..., : max_lag + 1]
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tsar.autoregression.solve import EPS, factorize, refit
+from tsar.autoregression.solve import factorize, refit
 from tsar.autoregression.standardize import Standardized, standardize
 
 # The penalty is infinitely steep at 0. A slope as at 1e-9 is enough to hold any coefficient there.

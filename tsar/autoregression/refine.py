@@ -1,4 +1,4 @@
-"""Coefficients to the precision of an orthogonal factorization, from the data by Fourier transforms."""
+"""Coefficients as precise as by orthogonal factorization, by Fourier transforms of the data."""
 
 from dataclasses import dataclass
 
@@ -140,7 +140,7 @@ def _of_groups(runs: Runs, chosen: Bool[Tensor, " group"]) -> Runs:
 def _filters(
     coef: Float[Tensor, "group term target"], regression: Regression, n_channels: int
 ) -> Float[Tensor, "group target channel lag"]:
-    """Return the filters that turn the channels into residuals: 1 at the target, -coef elsewhere."""
+    """Return the filters whose output is the residual: 1 at the target, -coef elsewhere."""
     lags = regression.max_lag + 1
     filters = coef.new_zeros(len(coef), len(regression.targets), n_channels * lags)
     filters[:, :, regression.regressors] = -coef.mT

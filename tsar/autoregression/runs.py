@@ -57,10 +57,10 @@ class Runs:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Windows of equal size on the flat tensor; of each, the points from `first` to `last` are targets.
+    """Windows of equal size on the flat tensor; the points from `first` to `last` are targets.
 
-    `origin` bounds the points of the run from below, `last` from above: what lies outside belongs to
-    another run and is never read. `members` are the groups that occur, `local` the index into them.
+    `origin` bounds the points of the run from below, `last` from above: what lies outside is
+    another run's and counts as zero. `members` are the groups that occur, `local` indexes them.
     """
 
     size: int
@@ -101,9 +101,7 @@ class Blocks:
         return (position >= low[:, None]) & (position < high[:, None])
 
 
-def complete_runs(
-    values: Float[Tensor, "channel total"], offsets: Int[Tensor, " border"]
-) -> Runs:
+def complete_runs(values: Float[Tensor, "channel total"], offsets: Int[Tensor, " border"]) -> Runs:
     """Find the stretches in which every channel is finite and that stay within a series.
 
     Parameters
@@ -152,7 +150,7 @@ def blocks(
     not there.
     """
     host = runs.columns(torch.device("cpu"))
-    starts, lengths, group, _ = host
+    _, lengths, group, _ = host
     usable = (lengths > max_lag).nonzero()[:, 0]
     usable = usable[group[usable].argsort(stable=True)]
     # Runs of the same power of two share a size: at most 2x padding, about a dozen sizes.
@@ -185,15 +183,13 @@ def _block_table(
     run = torch.arange(len(chosen)).repeat_interleave(count)
     turn = torch.arange(len(run)) - (count.cumsum(0) - count)[run]
     wanted = starts[run] + turn * hop
-    # A window that would pass the end of the tensor begins earlier and holds more before its origin.
+    # A window that would pass the end of the tensor begins earlier, before its origin.
     begin = wanted.clamp(max=max(total - size, 0))
     last = (torch.minimum((starts + lengths)[run], wanted + size) - begin).clamp(max=size)
     return begin, wanted - begin, last, group[run], weights[run]
 
 
-def _chunk(
-    size: int, max_lag: int, columns: tuple[Tensor, ...], device: torch.device
-) -> Blocks:
+def _chunk(size: int, max_lag: int, columns: tuple[Tensor, ...], device: torch.device) -> Blocks:
     begin, origin, last, group, weights = columns
     members, local = group.unique_consecutive(return_inverse=True)
     tensors = (begin, origin, origin + max_lag, last, local, members, weights)

@@ -1,7 +1,6 @@
 """Sparse lags chosen on the Gram matrix, batched over systems."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,8 +8,6 @@ from torch import Tensor
 
 from tsar.autoregression.solve import EPS, factorize, refit, submatrix
 from tsar.autoregression.standardize import standardize
-
-Criterion = Literal["ebic", "bic", "aic"]
 
 # Forward steps without a better model in any system before the search ends. Correlated lags may
 # need a few steps together before the criterion falls; the backward pass removes what was in vain.
@@ -34,11 +31,15 @@ class _Problem:
     cross: Float[Tensor, "group term"]
     power: Float[Tensor, " group"]
     count: Float[Tensor, " group"]
-    criterion: Criterion
+    criterion: str
     max_terms: int
 
     def price(
-        self, residual: Float[Tensor, "group path"], sizes: Int[Tensor, "group path"], *, nested: bool
+        self,
+        residual: Float[Tensor, "group path"],
+        sizes: Int[Tensor, "group path"],
+        *,
+        nested: bool,
     ) -> Float[Tensor, "group path"]:
         """Return the criterion of models of given sizes and shares of variance left unexplained.
 
@@ -56,7 +57,9 @@ class _Problem:
         allowed = (2 * (sizes + 1) <= n) & (sizes <= self.max_terms) | (sizes == 0)
         return torch.where(allowed, value, torch.inf)
 
-    def _log_rivals(self, sizes: Float[Tensor, "group path"], nested: bool) -> Float[Tensor, "group path"]:
+    def _log_rivals(
+        self, sizes: Float[Tensor, "group path"], nested: bool
+    ) -> Float[Tensor, "group path"]:
         terms = torch.tensor(float(self.cross.shape[1]), dtype=torch.float64, device=sizes.device)
         if nested:
             return terms.log().expand_as(sizes)
@@ -71,7 +74,7 @@ def select_lags(
     count: Float[Tensor, " group"],
     *,
     max_terms: int | None = None,
-    criterion: Criterion = "ebic",
+    criterion: str = "ebic",
 ) -> Selection:
     """Choose the terms of every system by an information criterion.
 
@@ -156,8 +159,14 @@ class _Path:
         sizes = steps.expand_as(self.residual)
         value, size = problem.price(self.residual, sizes, nested=False).min(1)
         taken = (steps[:-1] < size[:, None]) & self.real
-        active = torch.zeros_like(problem.cross, dtype=torch.bool)
-        return _Choice(active.scatter(1, self.order, taken), value)
+        return _Choice(self.mask(problem, taken), value)
+
+    def mask(
+        self, problem: _Problem, taken: Bool[Tensor, "group step"]
+    ) -> Bool[Tensor, "group term"]:
+        """Mark the terms of the taken steps; a term may occur again at a step that is not real."""
+        times = torch.zeros_like(problem.cross, dtype=torch.long)
+        return times.scatter_add(1, self.order, taken.long()) > 0
 
 
 def _forward(problem: _Problem) -> _Path:
@@ -213,8 +222,7 @@ def _backward(problem: _Problem, path: _Path) -> _Choice:
         masks.append(kept)
     sets = torch.stack(masks, 1)
     value, step = problem.price(torch.stack(residual, 1), sets.sum(2), nested=False).min(1)
-    active = torch.zeros_like(problem.cross, dtype=torch.bool)
-    return _Choice(active.scatter(1, path.order, sets[each, step]), value)
+    return _Choice(path.mask(problem, sets[each, step]), value)
 
 
 def _inverse_of(problem: _Problem, path: _Path) -> Float[Tensor, "group step step"]:

@@ -16,8 +16,8 @@ class Factorization:
     Parameters
     ----------
     factor : Tensor
-        Where `regular`, the lower Cholesky factor of the Gram matrix scaled to a unit diagonal, plus
-        the ridge; elsewhere the pseudo-inverse of that matrix.
+        Where `regular`, the lower Cholesky factor of the Gram matrix scaled to a unit diagonal,
+        plus the ridge; elsewhere the pseudo-inverse of that matrix.
     scale : Tensor
         Inverse square roots of the diagonal of the Gram matrix; 0 for a term without variance.
     regular : Tensor
@@ -134,8 +134,8 @@ def factorize(gram: Float[Tensor, "group term term"], *, ridge: float = 0.0) -> 
     Examples
     --------
     >>> import torch
-    >>> factorize(2 * torch.eye(3, dtype=torch.float64)[None]).inverse()[0, 0]
-    tensor([0.5000, 0.0000, 0.0000], dtype=torch.float64)
+    >>> factorize(2 * torch.eye(3, dtype=torch.float64)[None]).inverse()[0].diagonal()
+    tensor([0.5000, 0.5000, 0.5000], dtype=torch.float64)
     """
     if not 0 <= ridge < float("inf"):
         raise ValueError(f"ridge must be finite and at least 0; got {ridge}. Use 0 for none.")

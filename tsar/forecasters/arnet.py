@@ -169,8 +169,8 @@ class ARNet(Forecaster):
         self._check(panel)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self._steps)
-        held = held if self._is_trained else torch.zeros_like(held)
-        known = panel.without_last(held) if self._is_trained else panel
+        held = held if self.holds_back else torch.zeros_like(held)
+        known = panel.without_last(held) if self.holds_back else panel
         self.scaling_ = Scaling.of(known)
         self._scale_covariates(known)
         solution = self._solve(self.scaling_.apply(known))
@@ -179,14 +179,15 @@ class ARNet(Forecaster):
         self.delta_ = 1.345 * float(solution.deviation.mean())
         self.module_ = self._build()
         self._load(self.module_, solution)
-        if self._is_trained:
+        if self.holds_back:
             self._train(panel, known, held, options)
         else:
             self._describe(solution)
         self._describe_map()
 
     @property
-    def _is_trained(self) -> bool:
+    def holds_back(self) -> bool:
+        """Whether `fit` holds back the newest points: where something is trained."""
         return bool(self.hidden) or self.loss != "mse"
 
     @property
@@ -227,7 +228,7 @@ class ARNet(Forecaster):
         """Make the module, from parameters and fitted attributes alone."""
         past, future = len(self.past_mean_), len(self.future_mean_)
         room = self.groups_ * self.context_length * BLOCK
-        folded = self.strategy == "recursive" and not (self._is_trained or future or past)
+        folded = self.strategy == "recursive" and not (self.holds_back or future or past)
         steps = min(self.horizon, BLOCK) if folded and room <= ROOM else self._steps
         module = AutoregressionModule(
             self.groups_,
@@ -240,7 +241,7 @@ class ARNet(Forecaster):
             levels=tuple(self.quantile_levels),
             delta=self.delta_,
         )
-        return module if self._is_trained else module.double()
+        return module if self.holds_back else module.double()
 
     def _load(self, module: AutoregressionModule, solution: ClosedForm) -> None:
         """Set the linear map to the closed form."""
@@ -372,12 +373,12 @@ class ARNet(Forecaster):
         return f"ARNet ({what}, sparsity {self.sparsity}, loss {self.loss})"
 
     def _row_header(self) -> list[str]:
-        closed = [] if self._is_trained else ["windows", "sigma", "AIC", "BIC"]
+        closed = [] if self.holds_back else ["windows", "sigma", "AIC", "BIC"]
         return ["lags used", *closed, *(["stable"] if self.strategy == "recursive" else [])]
 
     def _row(self, row: int) -> list[str]:
         cells = [f"{len(self.lags_[row])} of {self.context_length}"]
-        if not self._is_trained:
+        if not self.holds_back:
             sigma = self.sigma_.reshape(self.groups_, -1)[row, 0]
             cells += [str(self.n_windows_[row]), f"{sigma:.4g}"]
             cells += [f"{self.aic_[row]:.1f}", f"{self.bic_[row]:.1f}"]
@@ -470,7 +471,7 @@ class ARNet(Forecaster):
         """Quantiles in standardized units: fitted ones, conformal ones, or in closed form."""
         if self.loss == "quantile":
             return self._fitted_quantiles(output, levels)
-        if self._is_trained:
+        if self.holds_back:
             return self.calibration_.quantiles(point, levels)
         group = series if self.scope == "local" else torch.zeros_like(series)
         horizon = point.shape[1]

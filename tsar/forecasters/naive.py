@@ -20,6 +20,11 @@ class RepeatingForecaster(Forecaster):
     def _season(self, panel: Panel) -> int:
         """Points that are repeated."""
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether `fit` holds back the newest points: never."""
+        return False
+
     def _fit(self, panel: Panel) -> None:
         self.season_length_ = self._season(panel)
         self.sigma_ = seasonal_deviation(panel, self.season_length_)

@@ -1,7 +1,6 @@
 """How to read a frame: the names of its columns, its frequency, and what to do about its gaps."""
 
 from dataclasses import dataclass, fields
-from typing import Self
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Columns:
         return self.past + self.future
 
     @classmethod
-    def from_config(cls, config: dict[str, object]) -> Self:
+    def from_config(cls, config: dict[str, object]) -> "Columns":
         """Rebuild from the plain values that `dataclasses.asdict` gives."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in config.items() if name in known})  # type: ignore[arg-type]

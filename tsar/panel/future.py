@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tsar.panel.columns import Columns
-from tsar.panel.layout import from_pandas, to_pandas
+from tsar.panel.layout import to_pandas, write_long
 from tsar.panel.panel import Panel
-from tsar.panel.reading import read_numbers, parse_times
+from tsar.panel.values import parse_times, read_numbers
 
 
 def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> Any:
@@ -48,9 +48,8 @@ def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> 
         raise TypeError("frame must have times of its own; got an array. Give a DataFrame.")
     times = panel.future_times(horizon)
     if layout.style == "long":
-        head = {columns.id: panel.labels.ids.repeat(horizon)} if layout.has_id else {}
-        skeleton = pd.DataFrame({**head, columns.time: times})
-        return from_pandas(skeleton.assign(**dict.fromkeys(columns.future, np.nan)), layout.backend)
+        empty = dict.fromkeys(columns.future, np.full(len(times), np.nan))
+        return write_long(layout, (columns.id, columns.time), panel.labels.ids, times, empty)
     index = times[:horizon].rename(layout.time_name)
     return pd.DataFrame(np.nan, index=index, columns=list(columns.future))
 
@@ -91,7 +90,7 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
             f"future must have the covariate {name!r}; got columns {list(frame.columns)[:10]}. "
             "Add it, for every (id, time) to forecast."
         )
-    return read_numbers(frame[name], name, None, pd.RangeIndex(len(frame)))
+    return read_numbers(frame[name], name, lambda row: f", first in row {row}")
 
 
 def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> np.ndarray:

@@ -1,9 +1,26 @@
 """What frequency a run of times has, told from the times themselves."""
 
+from datetime import tzinfo
+
 import numpy as np
 import pandas as pd
 
-from tsar.panel.frequency import DAY, Frequency, offset_kind, microseconds, parse_alias, wall_clock
+from tsar.panel.days import Ordinals, business_days, month_days
+from tsar.panel.frequency import (
+    HOUR,
+    MINUTE,
+    OFF_CALENDAR,
+    SECOND,
+    Frequency,
+    common_clock,
+    microseconds,
+    parse_alias,
+    wall_clock,
+)
+
+MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+WEEKDAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
+PLACES = {"S": "start", "E": "end", "BS": "business start", "BE": "business end"}
 
 
 def infer_frequency(times: pd.Index) -> Frequency | None:
@@ -14,77 +31,76 @@ def infer_frequency(times: pd.Index) -> Frequency | None:
     if len(times) < 2:
         return None
     if not isinstance(times, pd.DatetimeIndex):
-        return _integer(np.asarray(times, dtype=np.int64))
-    zone = None if times.tz is None else str(times.tz)
-    alias = _alias(times)
-    if alias is None:
+        numbers: Ordinals = np.asarray(times, dtype=np.int64)
+        step = _common_step(np.diff(numbers))
+        return Frequency(str(step), "integer", step) if step else None
+    zone, clock = zone_of(times), common_clock(times)
+    days = parse_alias("D", timezone=zone, unit=times.unit, clock=clock).to_ordinals(times)
+    daily = not np.any(days == OFF_CALENDAR)
+    alias = (_month_alias(days) or _day_alias(days)) if daily else _tick_alias(times)
+    return parse_alias(alias, timezone=zone, unit=times.unit, clock=clock) if alias else None
+
+
+def zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
+    """Name of the time zone; the zone itself where pandas can't read it back from its name."""
+    if times.tz is None:
         return None
-    return parse_alias(alias, timezone=zone, unit=times.unit)  # type: ignore[attr-defined]
+    try:
+        same = times[:0].tz_convert(str(times.tz)).dtype == times.dtype
+    except (KeyError, ValueError, AttributeError):  # fixed offsets, in pandas 2.2
+        same = False
+    return str(times.tz) if same else times.tz
 
 
-def _integer(times: np.ndarray) -> Frequency | None:
-    step = _common_step(np.diff(times))
-    return Frequency(str(step), "integer", step) if step else None
-
-
-def _common_step(steps: np.ndarray) -> int:
+def _common_step(steps: Ordinals) -> int:
     """Most frequent step if all others are multiples of it, else 0."""
     values, counts = np.unique(steps, return_counts=True)
     step = int(values[counts.argmax()])
     return step if step > 0 and not np.any(values % step) else 0
 
 
-def _alias(times: pd.DatetimeIndex) -> str | None:
-    absolute = np.diff(microseconds(wall_clock(times, absolute=True)))
-    step = _common_step(absolute)
-    if step and step % DAY:
-        return _tick_alias(step)
-    local = wall_clock(times, absolute=False)
-    days = np.diff(microseconds(local))
-    if np.any(days % DAY):
+def _tick_alias(times: pd.DatetimeIndex) -> str | None:
+    step = _common_step(np.diff(microseconds(wall_clock(times, absolute=True))))
+    if not step:
         return None
-    return _pandas_alias(local) or _calendar_alias(local, days // DAY)
+    units = {"h": HOUR, "min": MINUTE, "s": SECOND, "ms": SECOND // 1000, "us": 1}
+    unit = next(name for name, size in units.items() if step % size == 0)
+    return f"{step // units[unit]}{unit}"
 
 
-def _tick_alias(step: int) -> str:
-    return str(pd.tseries.frequencies.to_offset(pd.Timedelta(step, unit="us")).freqstr)
-
-
-def _pandas_alias(local: pd.DatetimeIndex) -> str | None:
-    alias = pd.infer_freq(local) if len(local) > 2 else None
-    if alias is None:
+def _month_alias(days: Ordinals) -> str | None:
+    """Alias where all times are starts or ends of months, of business or not."""
+    if np.diff(days).min() < 28:
         return None
-    try:
-        offset_kind(pd.tseries.frequencies.to_offset(alias))
-    except ValueError:
-        return None
-    return str(alias)
-
-
-def _calendar_alias(local: pd.DatetimeIndex, days: np.ndarray) -> str | None:
-    """Alias by the most common number of days, for runs with gaps or too short for pandas."""
-    values, counts = np.unique(days, return_counts=True)
-    common = int(values[counts.argmax()])
-    if common == 1 and 3 in values and not np.any(local.dayofweek >= 5):
-        return "B"
-    for shortest, longest, months in ((28, 31, "M"), (89, 92, "Q"), (365, 366, "Y")):
-        if shortest <= common <= longest:
-            return _anchored_alias(local, months) or _days_alias(values, common, local)
-    return _days_alias(values, common, local)
-
-
-def _days_alias(values: np.ndarray, common: int, local: pd.DatetimeIndex) -> str | None:
-    if np.any(values % common):
-        return None
-    return f"W-{local[0].strftime('%a').upper()}" if common == 7 else f"{common}D"
-
-
-def _anchored_alias(local: pd.DatetimeIndex, months: str) -> str | None:
-    month = "" if months == "M" else f"-{local[-1].strftime('%b').upper()}"
-    for place in ("S", "E"):
-        for business in ("", "B"):
-            alias = f"{business}{months}{place}{month}"
-            offset = pd.tseries.frequencies.to_offset(alias)
-            if all(offset.is_on_offset(time) for time in local):
-                return alias
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]").astype(np.int64)
+    for place, anchor in PLACES.items():
+        if np.array_equal(month_days(months, anchor), dates):
+            return _month_name(months, place)
     return None
+
+
+def _month_name(months: Ordinals, place: str) -> str | None:
+    step = _common_step(np.diff(months))
+    if not step:
+        return None
+    business, side = place[:-1], place[-1]
+    month = int(months[0] % 12)
+    if step % 12 == 0:
+        return f"{step // 12}{business}Y{side}-{MONTHS[month]}"
+    if step == 3:  # one name for the four months that share their quarters: QS-JAN, QE-DEC
+        quarter = MONTHS[month % 3 + (0 if side == "S" else 9)]
+        return f"{business}Q{side}-{quarter}"
+    return f"{step}{business}M{side}"
+
+
+def _day_alias(days: Ordinals) -> str | None:
+    steps = np.diff(days)
+    step = _common_step(steps)
+    if step and step % 7 == 0:
+        return f"{step // 7}W-{WEEKDAYS[(days[0] + 3) % 7]}"  # 1970 began on a Thursday
+    business = business_days(days.astype("datetime64[D]"))
+    over_weekends = steps.min() < steps.max() and np.any(np.diff(business) != steps)
+    if over_weekends and np.all((days + 3) % 7 < 5) and _common_step(np.diff(business)):
+        return f"{_common_step(np.diff(business))}B"
+    return f"{step}D" if step else None

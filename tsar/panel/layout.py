@@ -1,5 +1,6 @@
 """The shape in which a frame came in, so that what goes out mirrors it."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,36 +17,60 @@ class Layout:
 
     `backend` is the dataframe library; `has_id` whether a long frame had an id column;
     `time_name` and `series_name` are the names of a wide frame's index and of its columns, or of
-    a Series.
+    a Series; `categories` whether the ids were of a categorical type, `dates` whether the times
+    were dates without a clock, as polars and pyarrow have them.
     """
 
     style: Style
     backend: str = "pandas"
     has_id: bool = True
-    time_name: str | None = None
-    series_name: str | None = None
+    time_name: Hashable = None
+    series_name: Hashable = None
+    categories: bool = False
+    dates: bool = False
 
 
 def to_pandas(frame: Any) -> tuple[Any, str]:
-    """Pandas twin of a polars or pyarrow frame, and the name of its library; others unchanged."""
+    """Pandas twin of a polars or pyarrow frame, and the name of its library; others unchanged.
+
+    Raises
+    ------
+    TypeError
+        It is of these libraries, but no frame in memory.
+    ImportError
+        The io extra is not installed.
+    """
     backend = type(frame).__module__.partition(".")[0]
     if backend not in ("polars", "pyarrow"):
         return frame, "pandas"
-    return _narwhals().from_native(frame, eager_only=True).to_pandas(), backend
+    try:
+        return _narwhals().from_native(frame, eager_only=True).to_pandas(), backend
+    except TypeError as error:
+        raise TypeError(
+            f"frame must be a table in memory; got {backend}'s {type(frame).__name__}. "
+            "Collect a lazy frame; give a series as a column of a frame."
+        ) from error
 
 
-def from_pandas(frame: pd.DataFrame, backend: str) -> Any:
-    """The frame in the library that it came in."""
+def holds_dates(frame: Any, name: str) -> bool:
+    """Whether a column of a polars or pyarrow frame holds dates without a clock."""
+    narwhals = _narwhals()
+    return bool(narwhals.from_native(frame, eager_only=True).schema[name] == narwhals.Date)
+
+
+def _from_pandas(frame: pd.DataFrame, backend: str, dates: str | None) -> Any:
+    """The frame in the library that it came in; `dates` names a column of dates."""
     if backend == "pandas":
         return frame
     import pyarrow
 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
-    return (
-        table
-        if backend == "pyarrow"
-        else _narwhals().from_arrow(table, backend=backend).to_native()
-    )
+    if dates is not None:
+        column = table.column_names.index(dates)
+        table = table.set_column(column, dates, table[dates].cast(pyarrow.date32()))
+    if backend == "pyarrow":
+        return table
+    return _narwhals().from_arrow(table, backend=backend).to_native()
 
 
 def _narwhals() -> Any:
@@ -72,7 +97,7 @@ def write(
     to end. In a wide layout with several columns, the columns are (series, column) pairs.
     """
     if layout.style == "long":
-        return _long(layout, labels, ids, times, columns)
+        return write_long(layout, labels, ids, times, columns)
     points = np.stack(list(columns.values()), axis=-1)  # (series, horizon, column)
     if layout.style in ("array", "vector"):
         return _array(layout, points)
@@ -82,17 +107,20 @@ def write(
     return _wide(layout, ids, index, points, list(columns))
 
 
-def _long(
+def write_long(
     layout: Layout,
     labels: tuple[str, str],
     ids: pd.Index,
     times: pd.Index,
     columns: dict[str, NDArray[np.generic]],
 ) -> Any:
-    horizon = len(times) // max(len(ids), 1)
-    head = {labels[0]: ids.repeat(horizon)} if layout.has_id else {}
+    """Long frame of (series, horizon) arrays, in the library that came in."""
+    names = ids.repeat(len(times) // max(len(ids), 1))
+    names = names.astype("category") if layout.categories else names
+    head = {labels[0]: names} if layout.has_id else {}
     body = {name: values.reshape(-1) for name, values in columns.items()}
-    return from_pandas(pd.DataFrame({**head, labels[1]: times, **body}), layout.backend)
+    frame = pd.DataFrame({**head, labels[1]: times, **body})
+    return _from_pandas(frame, layout.backend, labels[1] if layout.dates else None)
 
 
 def _array(layout: Layout, points: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -1,7 +1,7 @@
 """Panel: many series end to end in one tensor, with the labels and times to get back."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from tsar.panel.frequency import Frequency
 from tsar.panel.layout import Layout, write
 from tsar.panel.reading import read
 from tsar.panel.regular import regularize
+from tsar.panel.static import category_codes, numeric_features
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Panel:
     """
 
     values: Float[Tensor, " time"]
-    offsets: Int[Tensor, " series+1"]
+    offsets: Int[Tensor, " border"]
     past: Float[Tensor, "time past"]
     future: Float[Tensor, "time future"]
     static: Float[Tensor, "series static"]
@@ -67,7 +68,7 @@ class Panel:
     labels: Labels
 
     @classmethod
-    def from_frame(cls, frame: Any, columns: Columns | None = None) -> Self:
+    def from_frame(cls, frame: Any, columns: Columns | None = None) -> "Panel":
         """Panel of a long or wide frame, a Series or an array (see `Columns`).
 
         Raises
@@ -77,19 +78,19 @@ class Panel:
         """
         columns = columns or Columns()
         rows = regularize(read(frame, columns), columns)
-        static, category, categories = _split_static(rows.static)
+        codes, categories = category_codes(rows.static, len(rows.ids))
         return cls(
             values=torch.from_numpy(rows.target),
             offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(rows.lengths)])),
             past=_features(rows.covariates, columns.past, len(rows.target)),
             future=_features(rows.covariates, columns.future, len(rows.target)),
-            static=static.expand(len(rows.ids), -1),
-            category=category.expand(len(rows.ids), -1),
+            static=torch.from_numpy(numeric_features(rows.static, rows.ids)),
+            category=torch.from_numpy(codes),
             labels=Labels(rows.ids, rows.starts, rows.frequency, rows.layout, columns, categories),
         )
 
     @classmethod
-    def from_tensor(cls, values: Float[Tensor, "series time"]) -> Self:
+    def from_tensor(cls, values: Float[Tensor, "series time"]) -> "Panel":
         """Panel of series of one length, with whole numbers for names and times."""
         series, length = values.shape
         empty = values.new_empty
@@ -124,7 +125,7 @@ class Panel:
         rows = torch.arange(len(self), device=self.offsets.device)
         return rows.repeat_interleave(self.lengths, output_size=len(self.values))
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Panel":
         """Panel on a device; `dtype` is that of its real numbers."""
         dtype = dtype or self.values.dtype
         # Cast first: some devices have no float64.
@@ -136,7 +137,7 @@ class Panel:
             self, offsets=self.offsets.to(device), category=self.category.to(device), **real
         )
 
-    def slice(self, first: Int[Tensor, " series"], last: Int[Tensor, " series"]) -> Self:
+    def slice(self, first: Int[Tensor, " series"], last: Int[Tensor, " series"]) -> "Panel":
         """Points `first` up to and without `last` of each series, counted from its start."""
         last = torch.minimum(last, self.lengths).clamp(min=0)
         first = torch.minimum(first.clamp(min=0), last)
@@ -155,15 +156,15 @@ class Panel:
             labels=replace(self.labels, starts=starts),
         )
 
-    def tail(self, points: int) -> Self:
+    def tail(self, points: int) -> "Panel":
         """Last `points` of each series."""
         return self.slice(self.lengths - points, self.lengths)
 
-    def without_last(self, points: int | Int[Tensor, " series"]) -> Self:
+    def without_last(self, points: int | Int[Tensor, " series"]) -> "Panel":
         """All but the last `points` of each series."""
         return self.slice(torch.zeros_like(self.lengths), self.lengths - points)
 
-    def select(self, rows: NDArray[np.intp]) -> Self:
+    def select(self, rows: NDArray[np.intp]) -> "Panel":
         """Panel of some of the series, in the order of `rows`."""
         chosen = torch.as_tensor(rows, device=self.offsets.device)
         lengths = self.lengths[chosen]
@@ -181,7 +182,7 @@ class Panel:
             labels,
         )
 
-    def pad(self, left: int, right: int) -> Self:
+    def pad(self, left: int, right: int) -> "Panel":
         """Panel with room of NaN before and behind each series; times are those of the points."""
         lengths = self.lengths + left + right
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
@@ -197,7 +198,7 @@ class Panel:
             labels=replace(self.labels, starts=starts),
         )
 
-    def extend(self, future: Float[Tensor, "series horizon future"]) -> Self:
+    def extend(self, future: Float[Tensor, "series horizon future"]) -> "Panel":
         """Panel with the horizon behind each series: NaN, but for the covariates known ahead."""
         horizon = future.shape[1]
         padded = self.pad(0, horizon)
@@ -253,23 +254,3 @@ def _features(
     if not names:
         return torch.empty(length, 0, dtype=torch.float64)
     return torch.from_numpy(np.stack([covariates[name] for name in names], axis=1))
-
-
-def _split_static(
-    static: dict[str, NDArray[Any]],
-) -> tuple[Tensor, Tensor, tuple[tuple[str, ...], ...]]:
-    numeric, codes, names = [], [], []
-    for values in static.values():
-        if pd.api.types.is_numeric_dtype(values.dtype):
-            numeric.append(values.astype(np.float64))
-        else:
-            code, categories = pd.factorize(pd.Series(values).astype("str"), sort=True)
-            codes.append(np.where(pd.isna(values), -1, code))
-            names.append(tuple(str(name) for name in categories))
-    return (
-        torch.from_numpy(np.stack(numeric, axis=1)) if numeric else torch.empty(1, 0).double(),
-        torch.from_numpy(np.stack(codes, axis=1).astype(np.int64))
-        if codes
-        else torch.empty(1, 0, dtype=torch.int64),
-        tuple(names),
-    )

@@ -1,31 +1,32 @@
 """From a frame to plain arrays: series end to end, checked once, here at the border."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from tsar.panel.columns import Columns
-from tsar.panel.layout import Layout, to_pandas
-
-Floats = NDArray[np.float64]
+from tsar.panel.layout import Layout, holds_dates, to_pandas
+from tsar.panel.static import Codes, constant_values
+from tsar.panel.values import Floats, parse_times, read_array, read_numbers
 
 
 @dataclass(frozen=True)
 class Rows:
     """The rows of a frame, sorted by series and time.
 
-    `codes` says which of `ids` a row belongs to; `covariates` and `static` are by column name.
+    `codes` says which of `ids` a row belongs to; `covariates` and `static` are by column name, a
+    value for each row and for each series.
     """
 
     ids: pd.Index
-    codes: NDArray[np.intp]
+    codes: Codes
     times: pd.Index
     target: Floats
     covariates: dict[str, Floats]
-    static: dict[str, NDArray[Any]]
+    static: dict[str, pd.Series]
     layout: Layout
 
 
@@ -39,30 +40,37 @@ def read(frame: Any, columns: Columns) -> Rows:
     ValueError
         It is empty, lacks a column, has columns twice, or holds text or infinities for numbers.
     """
-    frame, backend = to_pandas(frame)
-    if isinstance(frame, pd.Series):
-        return _read_series(frame, columns)
-    if not isinstance(frame, pd.DataFrame):
-        return _read_array(frame, columns)
-    _check_columns(frame)
-    if columns.time in frame.columns:
-        return _read_long(frame, columns, backend)
-    found = [name for name in (columns.id, columns.target) if name in frame.columns]
+    twin, backend = to_pandas(frame)
+    if isinstance(twin, pd.Series):
+        return _read_series(twin, columns)
+    if not isinstance(twin, pd.DataFrame):
+        return _read_array(twin, columns)
+    _check_columns(twin)
+    if columns.time in twin.columns:
+        dates = backend != "pandas" and holds_dates(frame, columns.time)
+        return _read_long(twin, columns, backend, dates)
+    found = [name for name in (columns.id, columns.target) if name in twin.columns]
     if found or backend != "pandas":
         raise ValueError(
             f"frame must have the column {columns.time!r} beside {found}; got columns "
-            f"{list(frame.columns)[:10]}. Rename it, or say its name in Columns(time=...)."
+            f"{list(twin.columns)[:10]}. Rename it, or say its name in Columns(time=...)."
         )
-    return _read_wide(frame, columns)
+    return _read_wide(twin, columns)
 
 
 def is_long(frame: Any, columns: Columns) -> bool:
     """Whether the frame has the time column, and so is read as a long one."""
-    names = getattr(frame, "columns", getattr(frame, "column_names", ()))
+    # What pyarrow calls columns are their values.
+    names = getattr(frame, "column_names", getattr(frame, "columns", ()))
     return not isinstance(frame, pd.Series) and columns.time in list(names)
 
 
 def _check_columns(frame: pd.DataFrame) -> None:
+    if frame.columns.nlevels > 1:
+        raise ValueError(
+            f"frame must have one level of column names; got {frame.columns.nlevels}, such as "
+            f"{frame.columns[0]!r}. Join the levels."
+        )
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise ValueError(
@@ -76,25 +84,28 @@ def _check_columns(frame: pd.DataFrame) -> None:
         )
 
 
-# --- long -----------------------------------------------------------------------------------
-
-
-def _read_long(frame: pd.DataFrame, columns: Columns, backend: str) -> Rows:
-    _check_present(frame, (columns.target, *columns.covariates, *columns.static))
+def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool) -> Rows:
     has_id = columns.id in frame.columns
+    # A frame without the usual id column is one series; a name that was chosen must be there.
+    chosen = () if columns.id == Columns.id else (columns.id,)
+    _check_present(frame, (*chosen, columns.target, *columns.covariates, *columns.static))
     ids, codes = _factorize(frame[columns.id]) if has_id else _one_series(columns, len(frame))
     times = parse_times(pd.Index(frame[columns.time]), columns.time)
     order = _order(codes, times)
     if order is not None:
         frame, codes, times = frame.iloc[order], codes[order], times[order]
     _check_distinct(ids, codes, times, columns)
-    numbers = {
-        name: read_numbers(frame[name], name, ids[codes], times)
-        for name in (columns.target, *columns.covariates)
-    }
-    target = numbers.pop(columns.target)
-    static = {name: _constant(frame[name], name, ids, codes) for name in columns.static}
-    return Rows(ids, codes, times, target, numbers, static, Layout("long", backend, has_id))
+    where = _locator(times, ids, codes)
+    covariates = {name: read_numbers(frame[name], name, where) for name in columns.covariates}
+    static = {name: constant_values(frame[name], name, ids, codes) for name in columns.static}
+    categories = has_id and isinstance(frame[columns.id].dtype, pd.CategoricalDtype)
+    layout = Layout("long", backend, has_id, categories=categories, dates=dates)
+    target = read_numbers(frame[columns.target], columns.target, where)
+    return Rows(ids, codes, times, target, covariates, static, layout)
+
+
+def _locator(times: pd.Index, ids: pd.Index, codes: Codes) -> Callable[[int], str]:
+    return lambda row: f" for series {ids[codes[row]]!r}, first at {times[row]}"
 
 
 def _check_present(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
@@ -106,11 +117,11 @@ def _check_present(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
         )
 
 
-def _one_series(columns: Columns, length: int) -> tuple[pd.Index, NDArray[np.intp]]:
+def _one_series(columns: Columns, length: int) -> tuple[pd.Index, Codes]:
     return pd.Index([columns.target]), np.zeros(length, dtype=np.intp)
 
 
-def _factorize(ids: pd.Series) -> tuple[pd.Index, NDArray[np.intp]]:
+def _factorize(ids: pd.Series) -> tuple[pd.Index, Codes]:
     if ids.isna().any():
         row = int(np.flatnonzero(ids.isna())[0])
         raise ValueError(
@@ -121,12 +132,15 @@ def _factorize(ids: pd.Series) -> tuple[pd.Index, NDArray[np.intp]]:
         ids = ids.astype(ids.cat.categories.dtype)
     try:
         codes, uniques = pd.factorize(ids, sort=True)
-    except TypeError:  # ids of mixed types have no order of their own
-        codes, uniques = pd.factorize(ids.astype(str), sort=True)
+    except TypeError:  # names of several types have no order of their own
+        codes, uniques = pd.factorize(ids)
+        keys = [(type(name).__name__, str(name)) for name in uniques]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        codes, uniques = np.argsort(order)[codes], uniques[order]
     return pd.Index(uniques), codes
 
 
-def _order(codes: NDArray[np.intp], times: pd.Index) -> NDArray[np.intp] | None:
+def _order(codes: Codes, times: pd.Index) -> Codes | None:
     """Order by series and time, or None where the rows stand in it already."""
     step = np.diff(codes)
     later = np.asarray(times[1:] >= times[:-1])
@@ -136,9 +150,7 @@ def _order(codes: NDArray[np.intp], times: pd.Index) -> NDArray[np.intp] | None:
     return np.lexsort((ranks, codes))
 
 
-def _check_distinct(
-    ids: pd.Index, codes: NDArray[np.intp], times: pd.Index, columns: Columns
-) -> None:
+def _check_distinct(ids: pd.Index, codes: Codes, times: pd.Index, columns: Columns) -> None:
     twice = (codes[1:] == codes[:-1]) & np.asarray(times[1:] == times[:-1])
     if twice.any():
         row = int(np.flatnonzero(twice)[0])
@@ -149,38 +161,16 @@ def _check_distinct(
         )
 
 
-def _constant(values: pd.Series, name: str, ids: pd.Index, codes: NDArray[np.intp]) -> NDArray[Any]:
-    first = values.groupby(codes).first()
-    agree = (values.to_numpy() == first.to_numpy()[codes]) | values.isna().to_numpy()
-    if not np.all(agree):
-        row = int(np.flatnonzero(~np.asarray(agree, dtype=bool))[0])
-        raise ValueError(
-            f"static column {name!r} must be constant within a series; got {values.iloc[row]!r} "
-            f"and {first.iloc[codes[row]]!r} for series {ids[codes[row]]!r}. Make it a past or "
-            "future covariate."
-        )
-    return np.asarray(first.to_numpy())
-
-
-# --- wide, Series, array ----------------------------------------------------------------------
-
-
 def _read_wide(frame: pd.DataFrame, columns: Columns) -> Rows:
     _refuse_static(columns, "a wide frame")
     _check_present(frame, columns.covariates)
     ids = frame.columns.drop(list(columns.covariates))
-    times = parse_times(frame.index, "the index")
-    order = None if times.is_monotonic_increasing else np.asarray(times.argsort())
-    if order is not None:
-        frame, times = frame.iloc[order], times[order]
-    _check_distinct(ids, np.zeros(len(times), dtype=np.intp), times, columns)
-    series = [read_numbers(frame[name], str(name), None, times) for name in ids]
-    shared = {
-        name: np.tile(read_numbers(frame[name], name, None, times), len(ids))
-        for name in columns.covariates
-    }
+    if not len(ids):
+        raise ValueError(
+            "frame must have at least one series; got covariates only. Add the target's column."
+        )
     layout = Layout("wide", time_name=frame.index.name, series_name=frame.columns.name)
-    return _stack(ids, times, series, shared, layout)
+    return _read_columns(frame, ids, columns, layout)
 
 
 def _read_series(series: pd.Series, columns: Columns) -> Rows:
@@ -192,46 +182,46 @@ def _read_series(series: pd.Series, columns: Columns) -> Rows:
         )
     if not len(series):
         raise ValueError("frame must have rows; got an empty Series. Check where it came from.")
-    series = series.sort_index()
     name = columns.target if series.name is None else series.name
-    times = parse_times(series.index, "the index")
-    _check_distinct(pd.Index([name]), np.zeros(len(times), dtype=np.intp), times, columns)
     layout = Layout("series", time_name=series.index.name, series_name=series.name)
-    values = [read_numbers(series, str(name), None, times)]
-    return _stack(pd.Index([name]), times, values, {}, layout)
+    return _read_columns(series.to_frame(name), pd.Index([name]), columns, layout)
+
+
+def _read_columns(frame: pd.DataFrame, ids: pd.Index, columns: Columns, layout: Layout) -> Rows:
+    """Rows of a frame whose columns are the series `ids`, and covariates that they share."""
+    times = parse_times(frame.index, "the index")
+    if not times.is_monotonic_increasing:
+        order = times.argsort()
+        frame, times = frame.iloc[order], times[order]
+    codes = np.repeat(np.arange(len(ids), dtype=np.intp), len(times))
+    repeated = times.take(np.tile(np.arange(len(times)), len(ids)))
+    _check_distinct(ids, codes, repeated, columns)
+    series = [
+        read_numbers(frame[name], str(name), lambda row: f", first at {times[row]}") for name in ids
+    ]
+    shared = {
+        name: np.tile(
+            read_numbers(frame[name], name, lambda row: f", first at {times[row]}"), len(ids)
+        )
+        for name in columns.covariates
+    }
+    return Rows(ids, codes, repeated, np.concatenate(series), shared, {}, layout)
 
 
 def _read_array(array: Any, columns: Columns) -> Rows:
-    if columns.covariates or columns.static:
+    named = columns.covariates + columns.static
+    if named:
         raise ValueError(
-            f"columns must name no covariates for an array; got {columns.covariates + columns.static}. "
+            f"columns must name no covariates for an array; got {named}. "
             "Give a DataFrame with them as columns."
         )
-    values = check_numeric_array(array)
+    values = read_array(array)
     layout = Layout("vector" if values.ndim == 1 else "array")
     values = values.reshape(len(values), -1)
-    times = pd.RangeIndex(len(values))
-    return _stack(pd.RangeIndex(values.shape[1]), times, list(values.T), {}, layout)
-
-
-def check_numeric_array(array: Any) -> Floats:
-    """Array of shape (time,) or (time, series) as float64; NaN is allowed, infinities are not."""
-    from sklearn.utils.validation import check_array
-
-    if isinstance(array, (str, bytes, dict, int, float)) or array is None:
-        raise TypeError(
-            f"frame must be a DataFrame, a Series or a 2-D array; got {type(array).__name__}. "
-            "Read the file first, for example with pandas.read_csv."
-        )
-    values = check_array(
-        array, dtype=np.float64, ensure_all_finite="allow-nan", ensure_2d=False, allow_nd=True
-    )
-    if values.ndim not in (1, 2):
-        raise ValueError(
-            f"frame must be an array (time,) or (time, series); got shape {values.shape}. "
-            "Give every series a column."
-        )
-    return np.asarray(values, dtype=np.float64)
+    length, count = values.shape
+    codes = np.repeat(np.arange(count, dtype=np.intp), length)
+    times = pd.Index(np.tile(np.arange(length), count))
+    return Rows(pd.RangeIndex(count), codes, times, values.T.reshape(-1), {}, {}, layout)
 
 
 def _refuse_static(columns: Columns, what: str) -> None:
@@ -239,84 +229,3 @@ def _refuse_static(columns: Columns, what: str) -> None:
         raise ValueError(
             f"columns.static must be empty for {what}; got {columns.static}. Give a long frame."
         )
-
-
-def _stack(
-    ids: pd.Index,
-    times: pd.Index,
-    series: list[Floats],
-    covariates: dict[str, Floats],
-    layout: Layout,
-) -> Rows:
-    if not series:
-        raise ValueError(
-            "frame must have at least one series; got covariates only. Add the target's column."
-        )
-    codes = np.repeat(np.arange(len(ids), dtype=np.intp), len(times))
-    repeated = times.take(np.tile(np.arange(len(times)), len(ids)))
-    return Rows(ids, codes, repeated, np.concatenate(series), covariates, {}, layout)
-
-
-# --- values -----------------------------------------------------------------------------------
-
-
-def parse_times(times: pd.Index, name: str) -> pd.Index:
-    """Times as a DatetimeIndex, a PeriodIndex or int64; text is parsed as dates.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Times are missing, or neither dates nor whole numbers.
-    """
-    if times.hasnans:
-        row = int(np.flatnonzero(times.isna())[0])
-        raise ValueError(
-            f"{name} must have a time in every row; got a missing one in row {row}. Drop such rows."
-        )
-    if isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)):
-        return times
-    if pd.api.types.is_integer_dtype(times.dtype):
-        return pd.Index(times, dtype=np.int64)
-    if pd.api.types.is_numeric_dtype(times.dtype) or isinstance(times, pd.MultiIndex):
-        raise TypeError(
-            f"{name} must hold dates, periods or whole numbers; got {times.dtype}. "
-            "Use pandas.to_datetime, or count the steps with integers."
-        )
-    return _parse_text(times, name)
-
-
-def _parse_text(times: pd.Index, name: str) -> pd.Index:
-    first = times[0]
-    if isinstance(first, pd.Period):
-        return pd.PeriodIndex(times)
-    try:
-        return pd.DatetimeIndex(pd.to_datetime(times))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} must hold dates, periods or whole numbers; got text such as {first!r} "
-            f"({str(error).splitlines()[0]}). Use pandas.to_datetime with its format."
-        ) from error
-
-
-def read_numbers(values: pd.Series, name: str, ids: pd.Index | None, times: pd.Index) -> Floats:
-    if np.iscomplexobj(values.to_numpy()):
-        raise ValueError(
-            f"{name!r} must hold real numbers; Complex data not supported. Take the real part."
-        )
-    try:
-        numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
-    except (ValueError, TypeError) as error:
-        found = next((v for v in values if isinstance(v, str)), values.iloc[0])
-        raise ValueError(
-            f"{name!r} must hold numbers; got {found!r} ({error}). "
-            "Convert it with pandas.to_numeric, or leave the column out."
-        ) from error
-    infinite = np.isinf(numbers)
-    if infinite.any():
-        row = int(np.flatnonzero(infinite)[0])
-        where = f" for series {ids[row]!r}" if ids is not None else ""
-        raise ValueError(
-            f"{name!r} must be finite or NaN; got infinity{where}, first at {times[row]}. "
-            "Replace it by NaN, which is masked."
-        )
-    return np.array(numbers)  # a copy: the caller's memory may be read-only, and stays his

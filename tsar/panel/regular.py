@@ -8,10 +8,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tsar.panel.columns import Columns
-from tsar.panel.frequency import OFF_CALENDAR, Frequency, parse_alias, period_frequency
-from tsar.panel.inference import infer_frequency
+from tsar.panel.frequency import (
+    OFF_CALENDAR,
+    Frequency,
+    common_clock,
+    parse_alias,
+    period_frequency,
+)
+from tsar.panel.inference import infer_frequency, zone_of
 from tsar.panel.layout import Layout
-from tsar.panel.reading import Floats, Rows
+from tsar.panel.reading import Rows
+from tsar.panel.values import Floats
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class RegularRows:
     frequency: Frequency
     target: Floats
     covariates: dict[str, Floats]
-    static: dict[str, NDArray[Any]]
+    static: dict[str, pd.Series]
     layout: Layout
 
 
@@ -65,7 +72,7 @@ def find_frequency(
 ) -> Frequency:
     """Frequency by `columns.freq`, by a PeriodIndex's own, or told from the longest series."""
     if isinstance(times, pd.PeriodIndex):
-        return period_frequency(times)
+        return _period_frequency(times, columns.freq)
     if columns.freq is not None:
         return _given_frequency(times, columns.freq)
     if len(times) == 1 and not isinstance(times, pd.DatetimeIndex):
@@ -82,6 +89,15 @@ def find_frequency(
     )
 
 
+def _period_frequency(times: pd.PeriodIndex, freq: str | int | None) -> Frequency:
+    if freq not in (None, times.freqstr):
+        raise ValueError(
+            f"freq must be left out with periods, which have their own, {times.freqstr!r}; got "
+            f"{freq!r}. Use periods of that frequency, or turn them into dates."
+        )
+    return period_frequency(times)
+
+
 def _given_frequency(times: pd.Index, freq: str | int) -> Frequency:
     dated = isinstance(times, pd.DatetimeIndex)
     if dated == isinstance(freq, int):
@@ -92,8 +108,7 @@ def _given_frequency(times: pd.Index, freq: str | int) -> Frequency:
         )
     if not isinstance(times, pd.DatetimeIndex):
         return parse_alias(freq)
-    zone = None if times.tz is None else str(times.tz)
-    return parse_alias(freq, timezone=zone, unit=times.unit)  # type: ignore[attr-defined]
+    return parse_alias(freq, timezone=zone_of(times), unit=times.unit, clock=common_clock(times))
 
 
 def _check_calendar(rows: Rows, ordinals: NDArray[np.int64], frequency: Frequency) -> None:

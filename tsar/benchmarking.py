@@ -1,0 +1,149 @@
+"""Benchmark: the published protocol of long-horizon forecasting, as one table."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int
+from sklearn.base import clone
+from torch import Tensor
+
+from tsar import datasets
+from tsar.evaluation import Models, name_models
+from tsar.forecaster import Forecaster, check_whole
+from tsar.neural import check_training
+from tsar.panel import Panel
+
+CHUNK = 2**24  # forecasts held at once: 128 MB in float64
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A data set as the published numbers use it: scaled by its training part, and its borders.
+
+    `train` and `validation` are the rows at which these parts end.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    train: int
+    validation: int
+
+
+def benchmark(
+    dataset: str, models: Models, horizons: Sequence[int] = (96, 192, 336, 720)
+) -> pd.DataFrame:
+    """Score models by the protocol of long-horizon forecasting (LTSF).
+
+    Each channel is scaled by the mean and deviation of its training rows; every window of the test
+    rows counts, none is dropped; errors are in scaled units, averaged over windows, channels and
+    steps. Models that stop early do so by the validation rows; the others see the training rows
+    alone. Contexts of the first test windows reach back into the validation rows.
+
+    Parameters
+    ----------
+    dataset
+        A name with published splits: ETTh1, ETTh2, ETTm1, ETTm2, weather, exchange, illness,
+        electricity or traffic.
+    models
+        A forecaster, several, or several by name; their `horizon` is set.
+    horizons
+        Points to forecast.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each horizon and model: ``mse``, ``mae``, the number of ``windows`` (of one
+        channel), and the seconds that fitting and forecasting took.
+
+    Raises
+    ------
+    ValueError
+        The data set is unknown, or has no published split.
+
+    References
+    ----------
+    Zhou et al. 2021 (Informer, arXiv 2012.07436); splits and scaling as in Zeng et al. 2023 (arXiv
+    2205.13504), without the dropped last batch.
+    """
+    named = name_models(models)
+    protocol = read_protocol(dataset)
+    rows = [
+        {"dataset": dataset, "horizon": check_whole("horizons", horizon), "model": name}
+        | _score(protocol, model, horizon)
+        for horizon in horizons
+        for name, model in named.items()
+    ]
+    return pd.DataFrame(rows).set_index(["dataset", "horizon", "model"])
+
+
+def read_protocol(dataset: str) -> Protocol:
+    """Rows of the splits, scaled by the training part.
+
+    Times are made regular: some of the published files are not, and the protocol counts rows.
+    """
+    facts = datasets.describe(dataset)
+    if facts.split is None:
+        known = [name for name in datasets.names() if datasets.describe(name).split]
+        raise ValueError(
+            f"dataset must have a published split; got {dataset!r}. Use one of {known}, or "
+            "tsar.cross_validation for others."
+        )
+    frame = datasets.load(dataset, raw=True)
+    train, validation, test = facts.split
+    frame = frame.iloc[: train + validation + test].astype(np.float64)
+    known = frame.iloc[:train]
+    deviation = known.std(ddof=0).replace(0.0, 1.0)
+    frame = (frame - known.mean()) / deviation
+    frame.index = pd.date_range(frame.index[0], periods=len(frame), freq=facts.freq, name="ds")
+    return Protocol(dataset, frame, train, train + validation)
+
+
+def _score(protocol: Protocol, model: Forecaster, horizon: int) -> dict[str, Any]:
+    columns = model.columns
+    start = time.perf_counter()
+    fitted = _fit(protocol, model, horizon)
+    between = time.perf_counter()
+    panel = Panel.from_frame(protocol.frame, columns)
+    squared, absolute, count = 0.0, 0.0, 0
+    series, points = _test_windows(panel, protocol.validation, horizon)
+    for rows in torch.arange(len(series)).split(max(CHUNK // horizon, 1)):
+        forecast = fitted.forecast_panel(panel, horizon, series=series[rows], points=points[rows])
+        error = _targets(panel, series[rows], points[rows], horizon) - forecast.point
+        squared += float(error.square().nansum())
+        absolute += float(error.abs().nansum())
+        count += int((~error.isnan()).sum())
+    return {
+        "mse": squared / count,
+        "mae": absolute / count,
+        "windows": len(series) // len(panel),
+        "fit_seconds": between - start,
+        "forecast_seconds": time.perf_counter() - between,
+    }
+
+
+def _fit(protocol: Protocol, model: Forecaster, horizon: int) -> Forecaster:
+    model = clone(model).set_params(horizon=horizon)
+    if not model.holds_back:
+        return model.fit(protocol.frame.iloc[: protocol.train])
+    held = float(protocol.validation - protocol.train)
+    training = replace(check_training(model.get_params()["training"]), validation=held)
+    return model.set_params(training=training).fit(protocol.frame.iloc[: protocol.validation])
+
+
+def _test_windows(
+    panel: Panel, first: int, horizon: int
+) -> tuple[Int[Tensor, " window"], Int[Tensor, " window"]]:
+    count = int(panel.lengths[0]) - horizon - first + 1
+    series = torch.arange(len(panel)).repeat_interleave(count)
+    return series, torch.arange(first, first + count).repeat(len(panel))
+
+
+def _targets(
+    panel: Panel, series: Int[Tensor, " window"], points: Int[Tensor, " window"], horizon: int
+) -> Tensor:
+    return panel.values.unfold(0, horizon, 1).index_select(0, panel.offsets[series] + points)

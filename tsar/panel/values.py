@@ -1,0 +1,109 @@
+"""From the columns of a frame to times and numbers, or an error that says what is wrong where."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array
+
+Floats = NDArray[np.float64]
+
+
+def parse_times(times: pd.Index, name: str) -> pd.Index:
+    """Times as a DatetimeIndex, a PeriodIndex or int64; text is parsed as dates.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Times are missing, or neither dates nor whole numbers.
+    """
+    if times.hasnans:
+        row = int(np.flatnonzero(times.isna())[0])
+        raise ValueError(
+            f"{name} must have a time in every row; got a missing one in row {row}. Drop such rows."
+        )
+    if isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)):
+        return times
+    if pd.api.types.is_integer_dtype(times.dtype):
+        return pd.Index(times, dtype=np.int64)
+    whole = pd.api.types.is_numeric_dtype(times.dtype) or isinstance(times, pd.TimedeltaIndex)
+    if whole or isinstance(times, pd.MultiIndex):
+        raise TypeError(
+            f"{name} must hold dates, periods or whole numbers; got {times.dtype}. "
+            "Use pandas.to_datetime, or count the steps with integers."
+        )
+    return _parse_objects(times, name)
+
+
+def _parse_objects(times: pd.Index, name: str) -> pd.Index:
+    try:
+        if isinstance(times[0], pd.Period):
+            return pd.PeriodIndex(times)
+        return pd.DatetimeIndex(pd.to_datetime(times))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} must hold dates, periods or whole numbers; got text such as {times[0]!r} "
+            f"({str(error).splitlines()[0]}). Use pandas.to_datetime with its format."
+        ) from error
+
+
+def read_numbers(values: pd.Series, name: str, where: Callable[[int], str]) -> Floats:
+    """Float64 of a column, NaN where it is missing; `where` says for errors whose a row is.
+
+    Raises
+    ------
+    ValueError
+        The column holds text, dates, complex numbers or infinities.
+    """
+    numbers = _to_numbers(values, name)
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        raise ValueError(
+            f"{name!r} must be finite or NaN; got infinity{where(int(infinite.argmax()))}. "
+            "Replace it by NaN, which is masked."
+        )
+    return numbers
+
+
+def _to_numbers(values: pd.Series, name: str) -> Floats:
+    if np.iscomplexobj(values.to_numpy()):
+        raise ValueError(
+            f"{name!r} must hold real numbers; Complex data not supported. Take the real part."
+        )
+    try:
+        if values.dtype.kind in "mM":  # pandas would count their nanoseconds
+            raise TypeError(f"its type is {values.dtype}")
+        numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        found = next((value for value in values if isinstance(value, str)), values.iloc[0])
+        raise ValueError(
+            f"{name!r} must hold numbers; got {found!r} ({error}). "
+            "Convert it with pandas.to_numeric, or leave the column out."
+        ) from error
+    return np.array(numbers)  # a copy: the caller's memory may be read-only, and stays his
+
+
+def read_array(array: Any) -> Floats:
+    """Array of shape (time,) or (time, series) as float64; NaN is allowed, infinities are not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no array of numbers, has other axes, or is empty.
+    """
+    if isinstance(array, (str, bytes, dict, int, float)) or array is None:
+        raise TypeError(
+            f"frame must be a DataFrame, a Series or a 2-D array; got {type(array).__name__}. "
+            "Read the file first, for example with pandas.read_csv."
+        )
+    values = check_array(
+        array, dtype=np.float64, ensure_all_finite="allow-nan", ensure_2d=False, allow_nd=True
+    )
+    if values.ndim not in (1, 2):
+        raise ValueError(
+            f"frame must be an array (time,) or (time, series); got shape {values.shape}. "
+            "Give every series a column."
+        )
+    return np.array(values, dtype=np.float64)

@@ -1,0 +1,128 @@
+"""Values as JSON with tensors aside, and back: a fixed table of types, nothing else.
+
+None, booleans, text, integers, finite numbers and lists stand for themselves. Any other value is
+an object of one key, its tag, before the parts that the value is made of: ``{"tuple": [1, 2]}``.
+A tensor is the name that it has in the other file: ``{"tensor": "context_.values"}``.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tsar.intervals import Calibration
+from tsar.panel.columns import Columns
+from tsar.panel.frequency import Frequency
+from tsar.panel.layout import Layout
+from tsar.panel.panel import Labels, Panel
+from tsar.saving.frames import FRAME_CODECS
+from tsar.scaling import Scaling
+from tsar.training import Training
+
+RECORDS = (Calibration, Columns, Frequency, Labels, Layout, Panel, Scaling, Training)
+
+Tensors = dict[str, Tensor]
+Json = Any  # None, bool, int, float, str, list, or a dict of one key
+
+
+class Codec(NamedTuple):
+    """How values of one type come apart, into a list or dict of other values, and together."""
+
+    kind: type[Any]
+    split: Callable[[Any], Any]
+    join: Callable[[Any], Any]
+
+
+def encode(value: Any, name: str, tensors: Tensors) -> Json:
+    """JSON of a value; its tensors are put into `tensors`, under names that begin with `name`.
+
+    Raises
+    ------
+    TypeError
+        A value within is of a type that is not in the table.
+    """
+    if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):
+        return value
+    if type(value) is list:
+        return _encode_parts(value, name, tensors)
+    if isinstance(value, Tensor) and not value.is_complex():
+        # A copy: a file can't hold views of one memory. On the CPU: so that any machine reads it.
+        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": name}
+    tag = "scalar" if isinstance(value, np.generic) else TAGS.get(type(value))
+    if tag is None:
+        raise TypeError(
+            f"{name} must be a number, text, array, tensor or frame to be saved, or a list, tuple "
+            f"or dict of these; got {value!r}. Set it to one, or leave it out, before saving."
+        )
+    return {tag: _encode_parts(CODECS[tag].split(value), name, tensors)}
+
+
+def decode(json: Json, tensors: Tensors) -> Any:
+    """Value of what `encode` gave."""
+    if isinstance(json, list):
+        return [decode(part, tensors) for part in json]
+    if not isinstance(json, dict):
+        return json
+    [(tag, parts)] = json.items()
+    if tag == "tensor":
+        return tensors[parts]
+    if isinstance(parts, dict):
+        return CODECS[tag].join({key: decode(part, tensors) for key, part in parts.items()})
+    return CODECS[tag].join([decode(part, tensors) for part in parts])
+
+
+def _encode_parts(parts: Any, name: str, tensors: Tensors) -> Json:
+    if isinstance(parts, dict):
+        return {key: encode(part, f"{name}.{key}", tensors) for key, part in parts.items()}
+    return [encode(part, f"{name}.{i}", tensors) for i, part in enumerate(parts)]
+
+
+def _split_array(array: np.ndarray[Any, Any]) -> list[Any]:
+    """Numbers go to a tensor, bit by bit; text and objects, one by one, to a list."""
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind in "OU":
+        return [dtype.str, list(array.shape), array.reshape(-1).tolist()]
+    real = {"c": f"f{dtype.itemsize // 2}", "M": "i8", "m": "i8"}.get(dtype.kind, dtype)
+    numbers = np.array(array, dtype=dtype, order="C")[..., None]  # an axis for the imaginary parts
+    return [dtype.str, None, torch.from_numpy(numbers.view(real))]
+
+
+def _join_array(parts: list[Any]) -> np.ndarray[Any, Any]:
+    dtype, shape, values = parts
+    if shape is None:
+        return np.asarray(values.numpy().view(dtype)[..., 0])
+    array = np.empty(len(values), dtype=dtype)
+    array[:] = values
+    return array.reshape(shape)
+
+
+def _record(kind: type[Any]) -> Codec:
+    names = [field.name for field in fields(kind)]
+    return Codec(
+        kind,
+        lambda value: {name: getattr(value, name) for name in names},
+        lambda parts: kind(**parts),
+    )
+
+
+PLAIN = (type(None), bool, int, str)
+CODECS = {
+    "float": Codec(float, lambda value: [str(value)], lambda parts: float(parts[0])),
+    "tuple": Codec(tuple, list, tuple),
+    "dict": Codec(dict, lambda value: [list(item) for item in value.items()], dict),
+    "complex": Codec(
+        Tensor,
+        lambda value: [torch.view_as_real(value.detach().resolve_conj())],
+        lambda parts: torch.view_as_complex(parts[0]),
+    ),
+    "array": Codec(np.ndarray, _split_array, _join_array),
+    "scalar": Codec(np.generic, lambda value: [np.asarray(value)], lambda parts: parts[0][()]),
+    **{tag: Codec(*functions) for tag, functions in FRAME_CODECS.items()},
+    **{kind.__name__: _record(kind) for kind in RECORDS},
+}
+TAGS = {codec.kind: tag for tag, codec in CODECS.items()}

@@ -1,0 +1,149 @@
+"""A model's folder: written beside its place and renamed, checked before anything is read."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+FORMAT = 1
+CONFIG, TENSORS = "config.json", "model.safetensors"
+KEYS = {"format", "tsar", "class", "params", "fitted", "network", "tensors"}
+
+
+def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write both files to a hidden folder beside `folder`, then put it there.
+
+    Raises
+    ------
+    ValueError
+        `folder` holds something that is no model of tsar.
+    OSError
+        It can't be written.
+    """
+    _check_replaceable(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    described = {**config, "tensors": _describe(tensors)}
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        fresh, before = Path(scratch, "new"), Path(scratch, "old")
+        fresh.mkdir()
+        save_file(tensors, fresh / TENSORS, metadata={"format": "pt"})
+        (fresh / CONFIG).write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
+        _put(fresh, folder, before)
+
+
+def _put(fresh: Path, folder: Path, before: Path) -> None:
+    """Two renames; if the second fails, the first is undone."""
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    folder.rename(before)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        before.rename(folder)
+        raise
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read both files of a model, and check that they belong together.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    ValueError
+        It holds no model of tsar, a damaged one, or one of a newer format.
+    """
+    if not folder.is_dir():
+        # A process that was killed between the two renames of a save left the old model there.
+        cut_off = [f" or move {str(old)!r} there" for old in folder.parent.glob(_old(folder))]
+        raise FileNotFoundError(
+            f"folder must be one that a model was saved to; got {str(folder)!r}, which is no "
+            f"folder. Check the path{''.join(cut_off)}."
+        )
+    config = _read_config(folder)
+    try:
+        tensors = load_file(folder / TENSORS)
+    except (SafetensorError, OSError) as error:
+        raise damaged(folder, config["tsar"], error) from error
+    found, told = _describe(tensors), config["tensors"]
+    for name in sorted({*found, *told}):
+        if found.get(name) != told.get(name):
+            difference = f"tensor {name!r} is {found.get(name)}, not {told.get(name)}"
+            raise damaged(folder, config["tsar"], difference)
+    return config, tensors
+
+
+def _old(folder: Path) -> str:
+    return f".{folder.name}-*/old"
+
+
+def damaged(folder: Path, version: str, reason: object) -> ValueError:
+    """Make the error that says what is wrong with a model's folder."""
+    first = next(iter(str(reason).splitlines()), "")
+    return ValueError(
+        f"folder must hold a whole model; got a damaged one in {str(folder)!r}, written by tsar "
+        f"{version} ({first}). Save it again, or load it with that version."
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+    except FileNotFoundError as error:
+        raise _no_model(folder, f"there is no {CONFIG}") from error
+    except (ValueError, RecursionError) as error:
+        raise _no_model(folder, f"{CONFIG} is no JSON: {error}") from error
+    if not isinstance(config, dict) or not config.keys() >= {"format", "tsar"}:
+        raise _no_model(folder, f"{CONFIG} is of another program")
+    if config["format"] != FORMAT:
+        raise ValueError(
+            f"folder must hold a model of format {FORMAT}; got format {config['format']} in "
+            f"{str(folder)!r}, written by tsar {config['tsar']}. Upgrade: pip install -U tsar."
+        )
+    missing = sorted(KEYS - config.keys())
+    if missing:
+        raise damaged(folder, config["tsar"], f"{CONFIG} lacks {missing}")
+    return config
+
+
+def _no_model(folder: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"folder must hold a model of tsar; got {str(folder)!r} ({reason}). Check the path, or "
+        "save the model again."
+    )
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace anything but an empty folder, or one that holds a model and no more."""
+    if not folder.exists():
+        return
+    inside = sorted(os.listdir(folder)) if folder.is_dir() else None
+    if inside == [] or (inside == [CONFIG, TENSORS] and _is_model(folder)):
+        return
+    held = "a file" if inside is None else f"a folder with {inside[:5]}"
+    raise ValueError(
+        f"folder must be new, empty, or hold a model of tsar and nothing else; got {str(folder)!r},"
+        f" {held}. Name another one, or remove it."
+    )
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and config.keys() >= KEYS
+
+
+def _describe(tensors: dict[str, Tensor]) -> dict[str, list[Any]]:
+    """Type and shape of each tensor."""
+    return {
+        name: [str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
+        for name, tensor in tensors.items()
+    }
