@@ -157,6 +157,11 @@ def test_a_wide_frame_goes_out_wide(index: pd.Index) -> None:
     assert turned.labels.starts.tolist() == panel.labels.starts.tolist()
 
 
+def test_a_wide_frame_may_have_a_column_named_as_the_target() -> None:
+    frame = pd.DataFrame({"y": [1.0, 2.0]}, index=DAYS[:2])
+    assert list(forecasts(Panel.from_frame(frame)).columns) == ["y"]
+
+
 def test_a_wide_frame_with_several_columns_a_series_has_pairs() -> None:
     frame = pd.DataFrame({"b": [1.0, 2.0], "a": [3.0, 4.0]}, index=DAYS[:2])
     out = forecasts(Panel.from_frame(frame), 2, ("Model", "Model-lo-80"))

@@ -339,7 +339,7 @@ def _scales(
     frequency = panel.labels.frequency
     ends = frequency.to_ordinals(pd.Index(first)) - panel.labels.starts[first.index]
     known = panel.lengths.clone()
-    known[torch.as_tensor(first.index.to_numpy())] = torch.from_numpy(ends // frequency.step + 1)
+    known[torch.tensor(first.index.to_numpy())] = torch.from_numpy(ends // frequency.step + 1)
     past = panel.slice(torch.zeros_like(known), known)
     season = frequency.season_length if season_length is None else season_length
     row = torch.from_numpy(rows)

@@ -1,8 +1,9 @@
 """Forecaster: frames in, frames out; tensors in, tensors out."""
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,11 @@ from torch import Tensor
 
 from tsar.intervals import Levels
 from tsar.panel import Columns, Panel, read_future
+from tsar.saving import save
 from tsar.windows import Windows
+
+# Not typing.Self: a checker of shapes sees a method without its class.
+Fitted = TypeVar("Fitted", bound="Forecaster")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Forecaster(BaseEstimator, ABC):
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         """Forecast the targets of windows (float64, on the CPU)."""
 
-    def fit(self, frame: Any, y: None = None) -> Self:
+    def fit(self: Fitted, frame: Any, y: None = None) -> Fitted:
         """Learn from the series of a frame.
 
         Parameters
@@ -80,7 +85,7 @@ class Forecaster(BaseEstimator, ABC):
             validate_data(self, frame, reset=True, skip_check_array=True)
         return self.fit_panel(panel)
 
-    def fit_panel(self, panel: Panel) -> Self:
+    def fit_panel(self: Fitted, panel: Panel) -> Fitted:
         """Learn from a panel that was read before; see `fit`."""
         check_whole("horizon", self.horizon)
         self._columns()
@@ -205,6 +210,26 @@ class Forecaster(BaseEstimator, ABC):
             series, points = torch.arange(len(panel)), panel.lengths - horizon
         reach = self._reach(panel.without_last(horizon))
         return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the forecaster to a folder, whole or not at all; `tsar.load` reads it again.
+
+        Parameters
+        ----------
+        folder
+            A new folder, an empty one, or that of a forecaster to replace, which stays whole until
+            the new one stands.
+
+        Raises
+        ------
+        TypeError
+            A parameter or a fitted attribute is not of a type that can be stored.
+        ValueError
+            The folder holds something else.
+        OSError
+            The folder can't be written.
+        """
+        save(self, folder)
 
     def score(self, frame: Any, y: None = None) -> float:
         """Negative mean absolute scaled error of forecasting `frame` from what was fitted.

@@ -26,16 +26,24 @@ class Scaling:
     @classmethod
     def of(cls, panel: Panel) -> "Scaling":
         """Scaling by the observed points of a panel."""
-        mean = panel.mean_of(panel.values)
-        deviation = panel.mean_of((panel.values - mean[panel.series]) ** 2).sqrt()
-        return cls(mean.nan_to_num(0.0), _usable(deviation, mean))
+        rows = panel.series
+        largest = panel.values.new_full((len(panel),), torch.inf)
+        lowest = largest.scatter_reduce(0, rows, panel.values.nan_to_num(torch.inf), "amin")
+        lowest = lowest.nan_to_num(posinf=0.0)
+        # From the lowest value on, so that a constant series has no deviation at all.
+        above = panel.values - lowest[rows]
+        mean = panel.mean_of(above).nan_to_num(0.0)
+        deviation = panel.mean_of((above - mean[rows]) ** 2).sqrt()
+        return cls(lowest + mean, _usable(deviation, lowest + mean))
 
     @classmethod
     def of_contexts(cls, values: Float[Tensor, "batch time"]) -> "Scaling":
         """Scaling of each context by its own observed points."""
-        mean = values.nanmean(dim=1)
-        deviation = (values - mean[:, None]).square().nanmean(dim=1).sqrt()
-        return cls(mean.nan_to_num(0.0), _usable(deviation, mean))
+        lowest = values.nan_to_num(torch.inf).amin(dim=1).nan_to_num(posinf=0.0)
+        above = values - lowest[:, None]
+        mean = above.nanmean(dim=1).nan_to_num(0.0)
+        deviation = (above - mean[:, None]).square().nanmean(dim=1).sqrt()
+        return cls(lowest + mean, _usable(deviation, lowest + mean))
 
     def apply(self, panel: Panel) -> Panel:
         """Panel with each series in units of its own deviation, around its own mean."""

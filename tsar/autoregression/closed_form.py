@@ -9,10 +9,16 @@ from torch import Tensor
 
 from tsar.autoregression.gram import Moments, Regression, lagged_moments
 from tsar.autoregression.penalty import penalize
-from tsar.autoregression.refine import refine
+from tsar.autoregression.refine import refine, residuals
 from tsar.autoregression.runs import Runs
 from tsar.autoregression.select import select_lags
-from tsar.autoregression.solve import factorize, least_squares
+from tsar.autoregression.solve import (
+    Factorization,
+    LeastSquares,
+    factorize,
+    least_squares,
+    submatrix,
+)
 
 Sparsity = float | Literal["auto"] | None
 
@@ -120,7 +126,7 @@ def fit_closed_form(
     if sparsity is None and terms.shared:
         return _fit_shared(moments, channels, runs, terms, ridge)
     pieces = [
-        _fit_step(_regression(moments, terms, step, step), ridge, sparsity)
+        _fit_step(_regression(moments, terms, step, step), channels, runs, ridge, sparsity)
         for step in range(terms.horizon)
     ]
     return ClosedForm(
@@ -139,61 +145,108 @@ def _regression(moments: Moments, terms: Terms, first: int, last: int) -> Regres
 
 
 def _fit_shared(
-    moments: Moments, channels: Tensor, runs: Runs, terms: Terms, ridge: float
+    moments: Moments,
+    channels: Float[Tensor, "channel total"],
+    runs: Runs,
+    terms: Terms,
+    ridge: float,
 ) -> ClosedForm:
     """All steps by one factorization."""
     regression = _regression(moments, terms, 0, terms.horizon - 1)
     rough = least_squares(regression.gram, regression.cross, ridge=ridge)
     solution = refine(rough, regression, channels, runs)
     inverse = solution.factorization.inverse().diagonal(dim1=1, dim2=2)
+    rank = _rank(solution.factorization, inverse, regression.gram)
     active = torch.ones_like(solution.coef, dtype=torch.bool)
-    rank = solution.factorization.rank.double()[:, None].expand(-1, terms.horizon)
-    return _assemble(regression, solution.coef, inverse[:, :, None], active, rank)
+    power = _power(regression, solution.coef, channels, runs)
+    return _assemble(regression, solution.coef, active, power, inverse, rank)
 
 
-def _fit_step(regression: Regression, ridge: float, sparsity: Sparsity) -> ClosedForm:
+def _fit_step(
+    regression: Regression,
+    channels: Float[Tensor, "channel total"],
+    runs: Runs,
+    ridge: float,
+    sparsity: Sparsity,
+) -> ClosedForm:
     """One step with its own regressors."""
+    coef, active = _choose(regression, ridge, sparsity)
+    rows, block = _active_block(regression.gram, active)
+    factorization = factorize(block, ridge=ridge)
+    if bool(factorization.ill_conditioned.any()):  # the host waits here
+        kept = regression.restrict(active)
+        rough = LeastSquares(coef, factorize(kept.gram, ridge=ridge))
+        coef = refine(rough, kept, channels, runs).coef
+    inverse = factorization.inverse().diagonal(dim1=1, dim2=2)
+    rank = _rank(factorization, inverse, block)
+    spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, inverse)
+    power = _power(regression, coef, channels, runs)
+    return _assemble(regression, coef, active[:, :, None], power, spread, rank)
+
+
+def _choose(
+    regression: Regression, ridge: float, sparsity: Sparsity
+) -> tuple[Float[Tensor, "group term 1"], Bool[Tensor, "group term"]]:
+    """Coefficients of the terms that are kept, and which these are."""
     gram, cross, power = regression.gram, regression.cross[:, :, 0], regression.power[:, 0]
     if sparsity is None:
-        solution = least_squares(gram, cross[:, :, None], ridge=ridge)
-        coef, active = solution.coef[:, :, 0], torch.ones_like(cross, dtype=torch.bool)
-    elif sparsity == "auto":
+        solution = least_squares(gram, regression.cross, ridge=ridge)
+        return solution.coef, torch.ones_like(cross, dtype=torch.bool)
+    if sparsity == "auto":
         chosen = select_lags(gram, cross, power, regression.count)
-        coef, active = chosen.coef, chosen.active
-    else:
-        coef = penalize(gram, cross, power, regression.count, density=float(sparsity)).coef
-        active = coef != 0
-    inverse = _inverse_diagonal(gram, active)
-    rank = active.sum(1, keepdim=True).double()
-    return _assemble(regression, coef[:, :, None], inverse[:, :, None], active[:, :, None], rank)
+        return chosen.coef[:, :, None], chosen.active
+    found = penalize(gram, cross, power, regression.count, density=float(sparsity))
+    return found.coef[:, :, None], found.active
 
 
-def _inverse_diagonal(
+def _active_block(
     gram: Float[Tensor, "group term term"], active: Bool[Tensor, "group term"]
-) -> Float[Tensor, "group term"]:
-    """Diagonal of the inverse of each active block, 0 off it."""
-    size = int(active.sum(1).max()) if active.numel() else 0
+) -> tuple[Int[Tensor, "group kept"], Float[Tensor, "group kept kept"]]:
+    """Rows of the active terms of each group, and the Gram matrix of these."""
+    size = int(active.sum(1).max()) if active.numel() else 0  # the host waits here
     rows = (~active).long().argsort(dim=1, stable=True)[:, :size]
     kept = active.gather(1, rows).double()
-    block = gram.gather(1, rows[:, :, None].expand(-1, -1, gram.shape[2]))
-    block = block.gather(2, rows[:, None].expand(-1, size, -1)) * kept[:, :, None] * kept[:, None]
-    diagonal = factorize(block).inverse().diagonal(dim1=1, dim2=2)
-    return torch.zeros_like(gram[:, :, 0]).scatter(1, rows, diagonal)
+    return rows, submatrix(gram, rows) * kept[:, :, None] * kept[:, None]
+
+
+def _rank(
+    factorization: Factorization,
+    inverse: Float[Tensor, "group term"],
+    gram: Float[Tensor, "group term term"],
+) -> Float[Tensor, " group"]:
+    """Parameters in effect: independent terms, less what the ridge takes from each."""
+    taken = factorization.ridge * inverse * gram.diagonal(dim1=1, dim2=2)
+    return factorization.rank - taken.sum(1)
+
+
+def _power(
+    regression: Regression,
+    coef: Float[Tensor, "group term step"],
+    channels: Float[Tensor, "channel total"],
+    runs: Runs,
+) -> Float[Tensor, "group step"]:
+    """Sums of squared residuals, to at least seven digits."""
+    power = regression.residual_power(coef)
+    faint = power < 1e-8 * regression.power
+    if bool(faint.any()):  # the host waits here; so little is lost in the rounding of the moments
+        exact = residuals(coef, regression, channels, runs).power.clamp(min=0)
+        power = torch.where(faint, exact, power)
+    return power
 
 
 def _assemble(
     regression: Regression,
     coef: Float[Tensor, "group term step"],
-    inverse: Float[Tensor, "group term #step"],
     active: Bool[Tensor, "group term step"],
-    rank: Float[Tensor, "group step"],
+    power: Float[Tensor, "group step"],
+    inverse: Float[Tensor, "group term"],
+    rank: Float[Tensor, " group"],
 ) -> ClosedForm:
-    power = regression.residual_power(coef)
-    freedom = regression.count[:, None] - rank - 1
+    freedom = (regression.count - rank - 1)[:, None].expand_as(power)
     variance = power / freedom.clamp(min=1)
     return ClosedForm(
         coef=coef.transpose(1, 2),
-        error=(inverse.clamp(min=0) * variance[:, None]).sqrt().transpose(1, 2),
+        error=(inverse.clamp(min=0)[:, :, None] * variance[:, None]).sqrt().transpose(1, 2),
         active=active.transpose(1, 2),
         intercept=regression.intercept(coef),
         power=power,

@@ -1,12 +1,13 @@
 """ARNet: autoregression at any order, in closed form, with its sparse lags chosen by itself."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tsar.autoregression import (
@@ -42,6 +43,8 @@ from tsar.windows import Windows
 
 BLOCK = 64  # steps that one product gives; the recursion within is folded into the matrix
 ROOM = 2**22  # elements of such matrices over all groups, 32 MB in float64
+CLOSED = ("coef_se_", "sigma_", "aic_", "bic_", "n_windows_")  # what only a closed form has
+TRAINED = ("history_", "calibration_")  # and only what was trained
 
 
 class ARNet(Forecaster):
@@ -167,6 +170,8 @@ class ARNet(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         self._check(panel)
+        for name in CLOSED + TRAINED:  # an earlier fit of another kind may have left them
+            vars(self).pop(name, None)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self._steps)
         held = held if self.holds_back else torch.zeros_like(held)
@@ -177,11 +182,16 @@ class ARNet(Forecaster):
         self.groups_ = len(solution.coef)
         self.sigma_scaled_ = solution.deviation
         self.delta_ = 1.345 * float(solution.deviation.mean())
-        self.module_ = self._build()
-        self._load(self.module_, solution)
         if self.holds_back:
-            self._train(panel, known, held, options)
+            seed = draw_seed(self.random_state)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.module_ = self._build()
+            self._load(self.module_, solution)
+            self._train(panel, known, held, options, seed)
         else:
+            self.module_ = self._build()
+            self._load(self.module_, solution)
             self._describe(solution)
         self._describe_map()
 
@@ -203,7 +213,8 @@ class ARNet(Forecaster):
         runs = series.pooled() if self.scope == "global" else series
         terms = self._terms(scaled)
         self._check_lengths(scaled, runs, terms)
-        sparsity = self.sparsity if self.sparsity != 1.0 else None
+        sparsity = self.sparsity if self.sparsity in (None, "auto") else float(self.sparsity)
+        sparsity = None if sparsity == 1.0 else sparsity
         return fit_closed_form(channels, runs, terms, ridge=self.ridge, sparsity=sparsity)
 
     def _terms(self, panel: Panel) -> Terms:
@@ -212,11 +223,9 @@ class ARNet(Forecaster):
 
     def _scale_covariates(self, panel: Panel) -> None:
         for kind in ("past", "future"):
-            values = getattr(panel, kind)
-            mean = values.nanmean(dim=0).nan_to_num(0.0)
-            spread = (values - mean).square().nanmean(dim=0).sqrt().nan_to_num(0.0)
-            setattr(self, f"{kind}_mean_", mean)
-            setattr(self, f"{kind}_scale_", torch.where(spread > 0, spread, 1.0))
+            scaling = Scaling.of_contexts(getattr(panel, kind).T)
+            setattr(self, f"{kind}_mean_", scaling.mean)
+            setattr(self, f"{kind}_scale_", scaling.deviation)
 
     def _standard_past(self, panel: Panel) -> Float[Tensor, "time past"]:
         return (panel.past - self.past_mean_) / self.past_scale_
@@ -248,12 +257,16 @@ class ARNet(Forecaster):
         order, outputs = self.context_length, module.outputs
         coef, constant = solution.coef[:, :, :order], solution.intercept
         active = solution.active[:, :, :order]
+        outside = solution.active[:, :, order:]
         if module.horizon > self._steps:
             psi = psi_weights(coef[:, 0], module.horizon)
             coef = horizon_map(coef[:, 0], module.horizon)
             constant, active = constant * psi.cumsum(dim=1), torch.ones_like(coef, dtype=torch.bool)
         width = len(self.past_mean_) * order
-        past = solution.coef[:, :, order : order + width].unflatten(2, (-1, order)).flip(3)
+        past, used = (
+            part[:, :, :width].unflatten(2, (-1, order)).flip(3).flatten(2)
+            for part in (solution.coef[:, :, order:], outside)
+        )
         spread = torch.zeros(1, dtype=torch.float64)
         if module.outputs > 1:
             spread = torch.special.ndtri(torch.tensor(self.quantile_levels, dtype=torch.float64))
@@ -261,22 +274,19 @@ class ARNet(Forecaster):
         with torch.no_grad():
             module.lags.copy_(coef.flip(2).repeat_interleave(outputs, dim=1))
             module.active.copy_(active.flip(2).repeat_interleave(outputs, dim=1))
-            module.past.copy_(past.flatten(2).repeat_interleave(outputs, dim=1))
+            module.past.copy_(past.repeat_interleave(outputs, dim=1))
+            module.active_past.copy_(used.repeat_interleave(outputs, dim=1))
             module.future.copy_(solution.coef[:, :, None, order + width :].expand_as(module.future))
+            module.active_future.copy_(outside[:, :, None, width:].expand_as(module.future))
             module.constant.copy_(constant.flatten(1))
             for name in ("past_mean", "past_scale", "future_mean", "future_scale"):
                 getattr(module, name).copy_(getattr(self, f"{name}_"))
 
-    def _train(self, panel: Panel, known: Panel, held: Tensor, options: Training) -> None:
-        device, seed = resolve_device(self.device), draw_seed(self.random_state)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            fresh = self._build()
-        fresh.load_state_dict(
-            {k: v for k, v in self.module_.state_dict().items() if not k.startswith("network")},
-            strict=False,
-        )
-        self.module_ = fresh.to(device)
+    def _train(
+        self, panel: Panel, known: Panel, held: Tensor, options: Training, seed: int
+    ) -> None:
+        device = resolve_device(self.device)
+        self.module_.to(device)
         scaled = self.scaling_.apply(panel).to(device, torch.float32)
         windows = Windows.complete(
             self.scaling_.apply(known).to(device, torch.float32), self.context_length, self._steps
@@ -301,8 +311,8 @@ class ARNet(Forecaster):
         self.coef_se_ = self._stepped(solution.error[:, :, :order])
         self.sigma_ = self._stepped(solution.deviation.cpu() * scale[:, None])
         power = solution.power[:, 0].cpu() * scale**2
-        terms = solution.active[:, 0].sum(dim=1).cpu().double() + 1
-        criteria = gaussian_criteria(power, solution.count.cpu(), terms)
+        count = solution.count.cpu()
+        criteria = gaussian_criteria(power, count, count - solution.freedom[:, 0].cpu())
         self.aic_, self.bic_ = criteria.aic.numpy(), criteria.bic.numpy()
         self.n_windows_ = solution.count.cpu().long().numpy()
 
@@ -310,13 +320,20 @@ class ARNet(Forecaster):
         """Coefficients of the linear map, in the units of the series."""
         module, order, scale = self.module_, self.context_length, self._group_scale()
         rows = slice(module.point, self._steps * module.outputs, module.outputs)
-        state = {name: t.detach().cpu().double() for name, t in module.state_dict().items()}
-        lags = (state["lags"] * state["active"])[:, rows].flip(2)
-        past = state["past"][:, rows].unflatten(2, (-1, order)).flip(3)
+        weights = module.weights()
+        lags, past, future, constant = (
+            part.detach().cpu().double()
+            for part in (weights.lags, weights.past, weights.future, module.constant)
+        )
+        lags = lags[:, rows].flip(2)
+        past = past[:, rows].unflatten(2, (-1, order)).flip(3)
         past = past * scale.deviation[:, None, None, None] / self.past_scale_[:, None]
-        future = state["future"][:, : self._steps, module.point]
-        future = future * scale.deviation[:, None, None] / self.future_scale_
-        constant = state["constant"][:, rows] * scale.deviation[:, None]
+        future = (
+            future[:, : self._steps, module.point]
+            * scale.deviation[:, None, None]
+            / self.future_scale_
+        )
+        constant = constant[:, rows] * scale.deviation[:, None]
         constant = constant + scale.mean[:, None] * (1 - lags.sum(dim=2))
         constant = constant - past.sum(dim=3) @ self.past_mean_ - future @ self.future_mean_
         self.coef_ = self._stepped(lags)
@@ -359,6 +376,7 @@ class ARNet(Forecaster):
         series
             Id of a series; None for the only one, or for the line of each.
         """
+        check_is_fitted(self, "context_")
         if series is None and self.groups_ > 1:
             rows = [[str(name), *self._row(row)] for row, name in enumerate(self._group_names())]
             return series_table(self._title(), ["series", *self._row_header()], rows)
@@ -419,6 +437,7 @@ class ARNet(Forecaster):
         -------
         matplotlib.axes.Axes
         """
+        check_is_fitted(self, "context_")
         row = self._group_row(series)
         coef = np.atleast_2d(self.coef_[row])[0]
         error = np.atleast_2d(self.coef_se_[row])[0] if hasattr(self, "coef_se_") else None
@@ -478,8 +497,10 @@ class ARNet(Forecaster):
         sigma = self.sigma_scaled_.cpu()
         if self.strategy == "recursive":
             # Var of the h-step error is sigma^2 (psi_0^2 + ... + psi_{h-1}^2).
-            psi = psi_weights(torch.from_numpy(self.coef_)[group], horizon)
-            return gaussian_quantiles(point, sigma[group] * psi.square().cumsum(1).sqrt(), levels)
+            present, member = group.unique(return_inverse=True)
+            psi = psi_weights(torch.from_numpy(self.coef_)[present], horizon)
+            growth = psi.square().cumsum(1).sqrt()[member]
+            return gaussian_quantiles(point, sigma[group] * growth, levels)
         if horizon > self.horizon:
             raise ValueError(
                 f"horizon must be at most {self.horizon} with intervals when direct; got {horizon}."
@@ -490,6 +511,11 @@ class ARNet(Forecaster):
     def _fitted_quantiles(
         self, output: Float[Tensor, "batch horizon output"], levels: tuple[float, ...]
     ) -> Float[Tensor, "batch horizon level"]:
+        if output.shape[1] > self.horizon:
+            raise ValueError(
+                f"horizon must be at most {self.horizon} with intervals; got {output.shape[1]}: "
+                "quantiles were trained no further. Fit with a longer horizon."
+            )
         known = [round(float(level), 10) for level in self.quantile_levels]
         unknown = [level for level in levels if level not in known]
         if unknown:
@@ -510,14 +536,10 @@ class ARNet(Forecaster):
         _one_of("strategy", self.strategy, ("recursive", "direct"))
         _one_of("scope", self.scope, ("local", "global"))
         _one_of("loss", self.loss, ("mse", "huber", "quantile"))
-        for width in self.hidden:
-            check_whole("hidden", width)
+        _check_hidden(self.hidden)
         _check_sparsity(self.sparsity, self.ridge)
-        levels = list(self.quantile_levels)
-        if self.loss == "quantile" and (0.5 not in levels or not all(0 < q < 1 for q in levels)):
-            raise ValueError(
-                f"quantile_levels must lie in (0, 1), 0.5 among them; got {levels}. Add it."
-            )
+        if self.loss == "quantile":
+            _check_levels(self.quantile_levels)
         recursive = self.strategy == "recursive" and self.horizon > 1
         if recursive and panel.labels.columns.past:
             raise ValueError(
@@ -536,7 +558,8 @@ class ARNet(Forecaster):
         count = torch.zeros(runs.n_groups, dtype=torch.int64, device=windows.device)
         count = count.index_add(0, runs.group, windows).cpu()
         unknowns = self.context_length * (1 + terms.past) + terms.future + 1
-        penalized = self.ridge > 0 or self.sparsity not in (None, 1.0)
+        # AR-Net's penalty is in units of the noise, which least squares must be able to tell.
+        penalized = self.ridge > 0 or self.sparsity == "auto"
         need = 2 if penalized else unknowns + 1
         if bool((count < need).any()):
             row = int((count < need).nonzero()[0, 0])
@@ -546,9 +569,13 @@ class ARNet(Forecaster):
                 f"series must have at least {points} points without a gap ({points} samples; one "
                 f"gives 1 sample of {terms.max_lag + 1} points, {need} are needed) for "
                 f"context_length={self.context_length}; got {int(count[row])} complete windows for "
-                f"{name}. Lower context_length, or set scope='global'"
-                + ("." if penalized else ", sparsity='auto' or a ridge.")
+                f"{name}. {self._remedy(penalized)}"
             )
+
+    def _remedy(self, penalized: bool) -> str:
+        others = ["scope='global'"] if self.scope == "local" else []
+        others += [] if penalized else ["sparsity='auto'", "sparsity=None and a ridge"]
+        return f"Lower context_length{', or set ' if others else ''}{' or '.join(others)}."
 
     def _describe_group(self, panel: Panel, row: int) -> str:
         return "all series" if self.scope == "global" else f"series {panel.labels.ids[row]!r}"
@@ -559,13 +586,32 @@ def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {list(known)}; got {value!r}. Choose one.")
 
 
-def _check_sparsity(sparsity: object, ridge: float) -> None:
-    number = isinstance(sparsity, (int, float)) and not isinstance(sparsity, bool)
-    if not (sparsity is None or sparsity == "auto" or (number and 0 < float(sparsity) <= 1)):  # type: ignore[arg-type]
+def _check_hidden(hidden: object) -> None:
+    if isinstance(hidden, (str, bytes)) or not isinstance(hidden, Sequence):
+        raise TypeError(
+            f"hidden must be the widths of layers, such as (32,); got {hidden!r}. Give a tuple."
+        )
+    for width in hidden:
+        check_whole("hidden", width)
+
+
+def _check_levels(levels: object) -> None:
+    numbers = list(levels) if isinstance(levels, Iterable) else []
+    inside = all(isinstance(level, Real) and 0 < float(level) < 1 for level in numbers)
+    if not inside or 0.5 not in numbers:
+        raise ValueError(
+            f"quantile_levels must lie in (0, 1), 0.5 among them; got {levels!r}. Add it."
+        )
+
+
+def _check_sparsity(sparsity: object, ridge: object) -> None:
+    number = isinstance(sparsity, Real) and not isinstance(sparsity, bool)
+    share = number and 0 < float(sparsity) <= 1  # type: ignore[arg-type]
+    if not (sparsity is None or (isinstance(sparsity, str) and sparsity == "auto") or share):
         raise ValueError(
             f"sparsity must be None, 'auto' or a share in (0, 1]; got {sparsity!r}. Choose one."
         )
-    if not 0 <= ridge < float("inf"):
+    if not isinstance(ridge, Real) or not 0 <= float(ridge) < float("inf"):
         raise ValueError(f"ridge must be at least 0 and finite; got {ridge!r}. Use 0 for none.")
     if ridge and sparsity is not None:
         raise ValueError(

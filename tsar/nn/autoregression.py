@@ -1,6 +1,8 @@
 """AutoregressionModule: a linear map of lags and covariates for each group, and a small network."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -11,6 +13,15 @@ from tsar.batch import Batch, Context
 from tsar.nn.module import ForecastModule, fill_target, masked_mean
 
 Loss = Literal["mse", "huber", "quantile"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The linear map of each group: input columns have the oldest point first."""
+
+    lags: Float[Tensor, "group row context"]
+    past: Float[Tensor, "group row column"]
+    future: Float[Tensor, "group horizon output future"]
 
 
 class AutoregressionModule(ForecastModule):
@@ -56,7 +67,10 @@ class AutoregressionModule(ForecastModule):
         self.past = nn.Parameter(torch.zeros(groups, rows, past * context_length))
         self.future = nn.Parameter(torch.zeros(groups, horizon, self.outputs, future))
         self.constant = nn.Parameter(torch.zeros(groups, rows))
-        self.register_buffer("active", torch.ones(groups, rows, context_length, dtype=torch.bool))
+        # Terms that were left out stay out, however long the others are trained.
+        self.register_buffer("active", torch.ones_like(self.lags, dtype=torch.bool))
+        self.register_buffer("active_past", torch.ones_like(self.past, dtype=torch.bool))
+        self.register_buffer("active_future", torch.ones_like(self.future, dtype=torch.bool))
         self.register_buffer("past_mean", torch.zeros(past))
         self.register_buffer("past_scale", torch.ones(past))
         self.register_buffer("future_mean", torch.zeros(future))
@@ -64,17 +78,25 @@ class AutoregressionModule(ForecastModule):
         inputs = context_length * (1 + past) + horizon * future
         self.network = _network(inputs, hidden, rows) if hidden else None
 
+    def weights(self) -> Weights:
+        """The linear map, zero where a term was left out."""
+        return Weights(
+            self.lags * self.active,
+            self.past * self.active_past,
+            self.future * self.active_future,
+        )
+
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast up to `self.horizon` points; gaps of the context by the map's own forecasts."""
         group = self._group(context)
-        values = self._fill(context.values[:, -self.context_length :], group)
-        return self._outputs(context, values, group, horizon)[:, :horizon]
+        values = self._fill(context, group)
+        return self._outputs(context, values, group)[:, :horizon]
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean loss over the observed targets; gaps of the context count as the mean."""
         context = batch.context
         values = context.values.nan_to_num(0.0)
-        forecast = self._outputs(context, values, self._group(context), self.horizon)
+        forecast = self._outputs(context, values, self._group(context))
         target, mask = fill_target(batch)
         error = target[:, :, None] - forecast
         return masked_mean(self._point_loss(error), mask[:, :, None].expand_as(error))
@@ -97,58 +119,79 @@ class AutoregressionModule(ForecastModule):
         context: Context,
         values: Float[Tensor, "batch context"],
         group: Int[Tensor, " batch"],
-        horizon: int,
     ) -> Float[Tensor, "batch step output"]:
-        past = self._past(context)
-        known = self._future(context, horizon)
-        weight = torch.cat([self.lags * self.active, self.past], dim=2)
-        lagged = grouped_linear(torch.cat([values, past], dim=1), weight, self.constant, group)
+        past = self._past(context).transpose(1, 2).flatten(1)
+        known = self._ahead(context)
+        weights = self.weights()
+        lagged = grouped_linear(
+            torch.cat([values, past], dim=1),
+            torch.cat([weights.lags, weights.past], dim=2),
+            self.constant,
+            group,
+        )
         output = lagged.view(len(values), self.horizon, self.outputs)
         if known.shape[2]:
-            output = output + torch.einsum("bhf,bhof->bho", known, self.future[group])
+            output = output + torch.einsum("bhf,bhof->bho", known, weights.future[group])
         if self.network is not None:
             inputs = torch.cat([values, past, known.flatten(1)], dim=1)
             output = output + self.network(inputs).view_as(output)
         return output
 
-    def _past(self, context: Context) -> Float[Tensor, "batch column"]:
+    def _past(self, context: Context) -> Float[Tensor, "batch context past"]:
         past = context.past[:, -self.context_length :]
-        standard = ((past - self.past_mean) / self.past_scale).nan_to_num(0.0)
-        return standard.transpose(1, 2).flatten(1)
+        return ((past - self.past_mean) / self.past_scale).nan_to_num(0.0)
 
-    def _future(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon future"]:
+    def _future(
+        self, known: Float[Tensor, "batch span future"]
+    ) -> Float[Tensor, "batch span future"]:
+        return ((known - self.future_mean) / self.future_scale).nan_to_num(0.0)
+
+    def _ahead(self, context: Context) -> Float[Tensor, "batch horizon future"]:
         """Future covariates at the steps of the horizon, the mean beyond those that are known."""
         begin = context.values.shape[1]
-        known = context.future[:, begin : begin + self.horizon]
-        standard = ((known - self.future_mean) / self.future_scale).nan_to_num(0.0)
-        return nn.functional.pad(standard, (0, 0, 0, self.horizon - standard.shape[1]))
+        known = self._future(context.future[:, begin : begin + self.horizon])
+        return nn.functional.pad(known, (0, 0, 0, self.horizon - known.shape[1]))
 
     def _fill(
-        self, values: Float[Tensor, "batch context"], group: Int[Tensor, " batch"]
+        self, context: Context, group: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch context"]:
         """Contexts whose missing points are the one-step forecasts from the points before them."""
+        values = context.values[:, -self.context_length :]
         gaps = values.isnan()
         places = gaps.any(dim=0).nonzero()[:, 0].tolist()  # the host waits here
         if not places:
             return values
         low = values.nan_to_num(torch.inf).amin(dim=1)
         high = values.nan_to_num(-torch.inf).amax(dim=1)
-        middle = self.outputs // 2 if self.outputs > 1 else 0
-        weight, constant = (self.lags * self.active)[group, middle], self.constant[group, middle]
+        lags = self.weights().lags[group, self.point]
+        steady = self._without_lags(context, group, places)
         filled = values.nan_to_num(0.0)
-        for place in places:
-            before = filled[:, :place]
-            guess = constant + (before * weight[:, self.context_length - place :]).sum(dim=1)
+        for k, place in enumerate(places):
+            before = filled[:, :place] * lags[:, self.context_length - place :]
+            guess = steady[:, k] + before.sum(dim=1)
             # An explosive map must not run away in a long gap.
             guess = guess.clamp(low, high).nan_to_num(0.0, 0.0, 0.0)
             filled[:, place] = torch.where(gaps[:, place], guess, filled[:, place])
         return filled
 
+    def _without_lags(
+        self, context: Context, group: Int[Tensor, " batch"], places: list[int]
+    ) -> Float[Tensor, "batch place"]:
+        """What the constant and the covariates give to one-step forecasts within the context."""
+        length, weights = self.context_length, self.weights()
+        past = self._past(context).transpose(1, 2)
+        weight = weights.past[group, self.point].unflatten(1, (-1, length))
+        effects = [(past[..., :k] * weight[..., length - k :]).sum(dim=(1, 2)) for k in places]
+        end = context.values.shape[1]
+        known = self._future(context.future[:, end - length : end][:, places])
+        ahead = (known * weights.future[group, 0, self.point][:, None]).sum(dim=2)
+        return self.constant[group, self.point][:, None] + ahead + torch.stack(effects, dim=1)
+
 
 def _network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     widths = [inputs, *hidden]
     layers: list[nn.Module] = []
-    for width, following in zip(widths[:-1], widths[1:], strict=True):
+    for width, following in pairwise(widths):
         layers += [nn.Linear(width, following), nn.GELU()]
     last = nn.Linear(widths[-1], outputs)
     # Zero, so that training starts from the linear map and never from something worse.

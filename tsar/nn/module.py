@@ -54,3 +54,10 @@ def fill_target(
     """Targets with 0 where they are missing, and the mask that says where they are not."""
     mask = batch.mask
     return torch.where(mask, batch.target, 0), mask
+
+
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """What training can change: all of a module's state but frozen parameters."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    frozen = {name for name, parameter in parameters if not parameter.requires_grad}
+    return {name: t.detach() for name, t in module.state_dict().items() if name not in frozen}

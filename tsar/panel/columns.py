@@ -44,7 +44,12 @@ class Columns:
     fill_gaps: bool = False
 
     def __post_init__(self) -> None:
-        """Check the names once; lists become tuples, so that the object stays hashable."""
+        """Check the options once; lists become tuples, so that the object stays hashable."""
+        for role in ("id", "time", "target"):
+            _check(role, isinstance(getattr(self, role), str), "a column name", getattr(self, role))
+        alias = self.freq is None or isinstance(self.freq, (str, int))
+        _check("freq", alias, "a pandas alias or a whole number", self.freq)
+        _check("fill_gaps", isinstance(self.fill_gaps, bool), "True or False", self.fill_gaps)
         for role in ("past", "future", "static"):
             object.__setattr__(self, role, _names(role, getattr(self, role)))
         named = [self.id, self.time, self.target, *self.past, *self.future, *self.static]
@@ -65,6 +70,11 @@ class Columns:
         """Rebuild from the plain values that `dataclasses.asdict` gives."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in config.items() if name in known})  # type: ignore[arg-type]
+
+
+def _check(option: str, holds: bool, condition: str, value: object) -> None:
+    if not holds:
+        raise TypeError(f"columns.{option} must be {condition}; got {value!r}. Change it.")
 
 
 def _names(role: str, value: object) -> tuple[str, ...]:

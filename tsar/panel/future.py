@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.panel.columns import Columns
 from tsar.panel.layout import to_pandas, write_long
 from tsar.panel.panel import Panel
-from tsar.panel.values import parse_times, read_numbers
+from tsar.panel.values import Floats, parse_times, read_numbers, show
 
 
 def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> Any:
@@ -59,9 +60,9 @@ def read_future(panel: Panel, future: Any, horizon: int) -> Float[Tensor, "serie
 
     Raises
     ------
-    ValueError
-        The panel has future covariates and `future` is None; a covariate is absent, or has no
-        value for an (id, time) that is forecast.
+    TypeError, ValueError
+        The panel has future covariates and `future` is None or no frame; a covariate is absent, or
+        has no value for an (id, time) that is forecast.
     """
     columns = panel.labels.columns
     if not columns.future:
@@ -77,31 +78,37 @@ def read_future(panel: Panel, future: Any, horizon: int) -> Float[Tensor, "serie
             "Fill in the frame of tsar.make_future(frame, horizon)."
         )
     frame, _ = to_pandas(future)
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            f"future must be a DataFrame; got {type(frame).__name__}. "
+            "Fill in the frame of tsar.make_future(frame, horizon)."
+        )
     rows = _locate(panel, frame, horizon)
     values = np.stack([_column(frame, name)[rows] for name in columns.future], axis=-1)
-    values[rows < 0] = np.nan
     _check_complete(panel, values, horizon)
     return torch.from_numpy(values).to(panel.future)
 
 
-def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
+def _column(frame: pd.DataFrame, name: str) -> Floats:
+    """A covariate, with NaN behind it: what row -1 is given."""
     if name not in frame.columns:
         raise ValueError(
             f"future must have the covariate {name!r}; got columns {list(frame.columns)[:10]}. "
             "Add it, for every (id, time) to forecast."
         )
-    return read_numbers(frame[name], name, lambda row: f", first in row {row}")
+    return np.append(
+        read_numbers(frame[name], name, lambda row: f" in row {row} of future"), np.nan
+    )
 
 
-def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> np.ndarray:
+def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> NDArray[np.intp]:
     """Row of `frame` for each (series, step) to forecast, -1 where there is none."""
     columns, layout = panel.labels.columns, panel.labels.layout
     times = panel.future_times(horizon)
     if layout.style != "long":
-        found = pd.Index(parse_times(frame.index, "the index of future")).get_indexer(
-            times[:horizon]
-        )
-        return np.tile(found, (len(panel), 1))
+        given = parse_times(frame.index, "the index of future")
+        _check_distinct(given, "time")
+        return np.tile(given.get_indexer(times[:horizon]), (len(panel), 1))
     names = [columns.id, columns.time] if layout.has_id else [columns.time]
     missing = [name for name in names if name not in frame.columns]
     if missing:
@@ -110,24 +117,34 @@ def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> np.ndarray:
             "Start from tsar.make_future(frame, horizon)."
         )
     given = parse_times(pd.Index(frame[columns.time]), columns.time)
-    codes = panel.labels.ids.get_indexer(pd.Index(frame[columns.id])) if layout.has_id else 0
-    keys = pd.MultiIndex.from_arrays([np.broadcast_to(codes, len(frame)), given])
+    codes = np.zeros(len(frame), dtype=np.intp)
+    if layout.has_id:
+        codes = panel.labels.ids.get_indexer(pd.Index(frame[columns.id]))
+    known = np.flatnonzero(codes >= 0)
+    keys = pd.MultiIndex.from_arrays([codes[known], given[known]])
+    _check_distinct(keys, f"({', '.join(names)})", panel.labels.ids)
     wanted = pd.MultiIndex.from_arrays([np.arange(len(panel)).repeat(horizon), times])
+    return np.append(known, -1)[keys.get_indexer(wanted)].reshape(len(panel), horizon)
+
+
+def _check_distinct(keys: pd.Index, names: str, ids: pd.Index | None = None) -> None:
     if keys.has_duplicates:
+        key = keys[keys.duplicated()][0]
+        where = f"series {show(ids[key[0]])} at {key[1]}" if ids is not None else key
         raise ValueError(
-            f"future must have one row for each {tuple(names)}; got several for row "
-            f"{int(np.flatnonzero(keys.duplicated())[0])}. Drop the duplicates."
+            f"future must have one row for each {names}; got several for {where}. "
+            "Drop the duplicates."
         )
-    return keys.get_indexer(wanted).reshape(len(panel), horizon)
 
 
-def _check_complete(panel: Panel, values: np.ndarray, horizon: int) -> None:
+def _check_complete(panel: Panel, values: Floats, horizon: int) -> None:
     absent = np.isnan(values)
     if absent.any():
         series, step, feature = (int(k) for k in np.argwhere(absent)[0])
+        name = show(panel.labels.ids[series])
         time = panel.future_times(horizon)[series * horizon + step]
         raise ValueError(
             f"future must have the covariate {panel.labels.columns.future[feature]!r} for every "
-            f"(id, time) to forecast; got none for series {panel.labels.ids[series]!r} at {time} "
+            f"(id, time) to forecast; got none for series {name} at {time} "
             f"({int(absent.sum())} missing in all). Fill in tsar.make_future(frame, horizon)."
         )

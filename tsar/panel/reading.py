@@ -10,7 +10,7 @@ import pandas as pd
 from tsar.panel.columns import Columns
 from tsar.panel.layout import Layout, holds_dates, to_pandas
 from tsar.panel.static import Codes, constant_values
-from tsar.panel.values import Floats, parse_times, read_array, read_numbers
+from tsar.panel.values import Floats, parse_times, read_array, read_numbers, show
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Rows:
     covariates: dict[str, Floats]
     static: dict[str, pd.Series]
     layout: Layout
+
+    def name_of(self, row: int) -> str:
+        """Name of the series that a row belongs to, for errors."""
+        return show(self.ids[self.codes[row]])
 
 
 def read(frame: Any, columns: Columns) -> Rows:
@@ -49,7 +53,10 @@ def read(frame: Any, columns: Columns) -> Rows:
     if columns.time in twin.columns:
         dates = backend != "pandas" and holds_dates(frame, columns.time)
         return _read_long(twin, columns, backend, dates)
-    found = [name for name in (columns.id, columns.target) if name in twin.columns]
+    # A target without dates in the index is a long frame whose time column has another name.
+    dated = not pd.api.types.is_integer_dtype(twin.index.dtype)
+    names = (columns.id,) if dated else (columns.id, columns.target)
+    found = [name for name in names if name in twin.columns]
     if found or backend != "pandas":
         raise ValueError(
             f"frame must have the column {columns.time!r} beside {found}; got columns "
@@ -68,8 +75,8 @@ def is_long(frame: Any, columns: Columns) -> bool:
 def _check_columns(frame: pd.DataFrame) -> None:
     if frame.columns.nlevels > 1:
         raise ValueError(
-            f"frame must have one level of column names; got {frame.columns.nlevels}, such as "
-            f"{frame.columns[0]!r}. Join the levels."
+            f"frame must have one level of column names; got {frame.columns.nlevels}, named "
+            f"{list(frame.columns.names)}. Join the levels."
         )
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
@@ -105,7 +112,7 @@ def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool)
 
 
 def _locator(times: pd.Index, ids: pd.Index, codes: Codes) -> Callable[[int], str]:
-    return lambda row: f" for series {ids[codes[row]]!r}, first at {times[row]}"
+    return lambda row: f" for series {show(ids[codes[row]])}, first at {times[row]}"
 
 
 def _check_present(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
@@ -156,8 +163,8 @@ def _check_distinct(ids: pd.Index, codes: Codes, times: pd.Index, columns: Colum
         row = int(np.flatnonzero(twice)[0])
         raise ValueError(
             f"frame must have one row for each ({columns.id}, {columns.time}); got several for "
-            f"series {ids[codes[row]]!r} at {times[row]} ({int(twice.sum())} duplicate row(s) in "
-            "all). Aggregate or drop them."
+            f"series {show(ids[codes[row]])} at {times[row]} ({int(twice.sum())} duplicate row(s) "
+            "in all). Aggregate or drop them."
         )
 
 

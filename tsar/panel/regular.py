@@ -82,8 +82,9 @@ def find_frequency(
         found = infer_frequency(times[first : first + min(lengths[series], 1000)])
         if found is not None:
             return found
+    few = ", ".join(str(time) for time in times[:4])
     raise ValueError(
-        f"freq must be given where it can't be told; got times such as {list(times[:4])}, whose "
+        f"freq must be given where it can't be told; got times such as {few}, whose "
         "steps are irregular or too few (1 sample says nothing). Pass Columns(freq=...), for "
         "example 'h', 'D', 'MS'; or resample the series."
     )
@@ -117,7 +118,7 @@ def _check_calendar(rows: Rows, ordinals: NDArray[np.int64], frequency: Frequenc
         row = int(np.flatnonzero(stray)[0])
         raise ValueError(
             f"times must lie on the frequency {frequency.name!r}; got {rows.times[row]} for series "
-            f"{rows.ids[rows.codes[row]]!r}. Mend the time, or pass another Columns(freq=...)."
+            f"{rows.name_of(row)}. Mend the time, or pass another Columns(freq=...)."
         )
 
 
@@ -132,7 +133,7 @@ def _check_steps(
         row = int(np.flatnonzero(odd)[0])
         raise ValueError(
             f"times must be regular, in steps of {frequency.name!r}; got {rows.times[row]} then "
-            f"{rows.times[row + 1]} for series {rows.ids[rows.codes[row]]!r}. Resample the series, "
+            f"{rows.times[row + 1]} for series {rows.name_of(row)}. Resample the series, "
             "pass another Columns(freq=...), or forecast series of different frequencies apart."
         )
     missing = within & (steps > frequency.step)
@@ -143,7 +144,7 @@ def _check_steps(
         raise ValueError(
             f"frame must have a row for every time (frequency {frequency.name!r}); got "
             f"{count} missing row(s) in {len(np.unique(rows.codes[:-1][missing]))} series, for "
-            f"series {rows.ids[rows.codes[row]]!r} first at {first}. "
+            f"series {rows.name_of(row)} first at {first}. "
             "Pass Columns(fill_gaps=True) to read them as missing values."
         )
     return bool(missing.any())
@@ -179,7 +180,7 @@ def _fill(rows: Rows, ordinals: NDArray[np.int64], step: int) -> tuple[Rows, NDA
 def _check_observed(rows: Rows, borders: NDArray[Any]) -> None:
     observed = np.add.reduceat(~np.isnan(rows.target), borders)
     if not observed.all():
-        series = rows.ids[rows.codes[borders[np.flatnonzero(observed == 0)[0]]]]
+        name = rows.name_of(int(borders[np.flatnonzero(observed == 0)[0]]))
         raise ValueError(
-            f"each series must have an observed value; got only NaN for series {series!r}. Drop it."
+            f"each series must have an observed value; got only NaN for series {name}. Drop it."
         )

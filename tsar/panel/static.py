@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsar.panel.values import Floats, read_numbers
+from tsar.panel.values import Floats, read_numbers, show
 
 Codes = NDArray[np.intp]
 
@@ -26,8 +26,8 @@ def constant_values(values: pd.Series, name: str, ids: pd.Index, codes: Codes) -
         row = int(np.flatnonzero(differ)[0])
         raise ValueError(
             f"static column {name!r} must be constant within a series; got "
-            f"{values.iloc[first[codes[row]]]!r} and {values.iloc[row]!r} for series "
-            f"{ids[codes[row]]!r}. Make it a past or future covariate."
+            f"{show(values.iloc[first[codes[row]]])} and {show(values.iloc[row])} for series "
+            f"{show(ids[codes[row]])}. Make it a past or future covariate."
         )
     return values.iloc[first]
 
@@ -35,7 +35,7 @@ def constant_values(values: pd.Series, name: str, ids: pd.Index, codes: Codes) -
 def numeric_features(static: dict[str, pd.Series], ids: pd.Index) -> Floats:
     """Numeric static columns, a row for each series."""
     columns = [
-        read_numbers(values, name, lambda row: f" for series {ids[row]!r}")
+        read_numbers(values, name, lambda row: f" for series {show(ids[row])}")
         for name, values in static.items()
         if pd.api.types.is_numeric_dtype(values.dtype)
     ]

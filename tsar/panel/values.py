@@ -11,6 +11,11 @@ from sklearn.utils.validation import check_array
 Floats = NDArray[np.float64]
 
 
+def show(value: object) -> str:
+    """A value for an error, numpy's numbers without their type."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def parse_times(times: pd.Index, name: str) -> pd.Index:
     """Times as a DatetimeIndex, a PeriodIndex or int64; text is parsed as dates.
 
@@ -19,6 +24,11 @@ def parse_times(times: pd.Index, name: str) -> pd.Index:
     ValueError, TypeError
         Times are missing, or neither dates nor whole numbers.
     """
+    if isinstance(times, pd.MultiIndex):
+        raise TypeError(
+            f"{name} must hold dates, periods or whole numbers; got {times.nlevels} levels. "
+            "Put the ids into a column and the times into another, or give every series a column."
+        )
     if times.hasnans:
         row = int(np.flatnonzero(times.isna())[0])
         raise ValueError(
@@ -26,10 +36,10 @@ def parse_times(times: pd.Index, name: str) -> pd.Index:
         )
     if isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)):
         return times
+    times = times.infer_objects() if times.dtype == object else times
     if pd.api.types.is_integer_dtype(times.dtype):
         return pd.Index(times, dtype=np.int64)
-    whole = pd.api.types.is_numeric_dtype(times.dtype) or isinstance(times, pd.TimedeltaIndex)
-    if whole or isinstance(times, pd.MultiIndex):
+    if pd.api.types.is_numeric_dtype(times.dtype) or isinstance(times, pd.TimedeltaIndex):
         raise TypeError(
             f"{name} must hold dates, periods or whole numbers; got {times.dtype}. "
             "Use pandas.to_datetime, or count the steps with integers."
@@ -39,13 +49,14 @@ def parse_times(times: pd.Index, name: str) -> pd.Index:
 
 def _parse_objects(times: pd.Index, name: str) -> pd.Index:
     try:
-        if isinstance(times[0], pd.Period):
+        if len(times) and isinstance(times[0], pd.Period):
             return pd.PeriodIndex(times)
-        return pd.DatetimeIndex(pd.to_datetime(times))
+        # No other format, for nobody knows whether 1/2/2024 is in January.
+        return pd.DatetimeIndex(pd.to_datetime(times, format="ISO8601"))
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{name} must hold dates, periods or whole numbers; got text such as {times[0]!r} "
-            f"({str(error).splitlines()[0]}). Use pandas.to_datetime with its format."
+            f"{name} must hold dates, periods or whole numbers, text as in '2024-12-31 23:59'; got "
+            f"{times[0]!r} ({str(error).splitlines()[0]}). Use pandas.to_datetime with its format."
         ) from error
 
 
@@ -79,7 +90,7 @@ def _to_numbers(values: pd.Series, name: str) -> Floats:
     except (ValueError, TypeError) as error:
         found = next((value for value in values if isinstance(value, str)), values.iloc[0])
         raise ValueError(
-            f"{name!r} must hold numbers; got {found!r} ({error}). "
+            f"{name!r} must hold numbers; got {show(found)} ({error}). "
             "Convert it with pandas.to_numeric, or leave the column out."
         ) from error
     return np.array(numbers)  # a copy: the caller's memory may be read-only, and stays his

@@ -8,7 +8,6 @@ from a stranger can be wrong, but it can't run code.
 
 import os
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from tsar import __version__
 from tsar.saving.encoding import Tensors, decode, encode
 from tsar.saving.folder import CONFIG, FORMAT, damaged, read_folder, write_folder
 
@@ -51,7 +51,7 @@ def save(model: BaseEstimator, folder: str | os.PathLike[str]) -> None:
     params = model.get_params(deep=False)
     config = {
         "format": FORMAT,
-        "tsar": _tsar_version(),
+        "tsar": __version__,
         "class": type(model).__name__,
         "params": {k: encode(v, k, tensors) for k, v in params.items()},
         "fitted": {k: encode(v, k, tensors) for k, v in fitted.items()},
@@ -109,10 +109,3 @@ def _store_state(network: nn.Module, tensors: Tensors) -> dict[str, Any]:
         if id(tensor) not in stored:
             stored[id(tensor)] = encode(tensor.detach(), f"{NETWORK}.{key}", tensors)
     return {key: stored[id(tensor)] for key, tensor in state.items()}
-
-
-def _tsar_version() -> str:
-    try:
-        return version("tsar")
-    except PackageNotFoundError:
-        return "unknown (not installed)"

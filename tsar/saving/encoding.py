@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.intervals import Calibration
@@ -82,23 +83,28 @@ def _encode_parts(parts: Any, name: str, tensors: Tensors) -> Json:
     return [encode(part, f"{name}.{i}", tensors) for i, part in enumerate(parts)]
 
 
-def _split_array(array: np.ndarray[Any, Any]) -> list[Any]:
+def _split_array(array: NDArray[Any]) -> dict[str, Any]:
     """Numbers go to a tensor, bit by bit; text and objects, one by one, to a list."""
     dtype = array.dtype.newbyteorder("=")
     if dtype.kind in "OU":
-        return [dtype.str, list(array.shape), array.reshape(-1).tolist()]
-    real = {"c": f"f{dtype.itemsize // 2}", "M": "i8", "m": "i8"}.get(dtype.kind, dtype)
-    numbers = np.array(array, dtype=dtype, order="C")[..., None]  # an axis for the imaginary parts
-    return [dtype.str, None, torch.from_numpy(numbers.view(real))]
+        shape = list(array.shape)
+        return {"dtype": dtype.str, "shape": shape, "items": array.reshape(-1).tolist()}
+    numbers = np.array(array, dtype=dtype, order="C")
+    if dtype.kind == "c":  # its real and imaginary parts, along a last axis
+        numbers = numbers[..., None].view(f"f{dtype.itemsize // 2}")
+    if dtype.kind in "Mm":
+        numbers = numbers.view("i8")
+    return {"dtype": dtype.str, "values": torch.from_numpy(numbers)}
 
 
-def _join_array(parts: list[Any]) -> np.ndarray[Any, Any]:
-    dtype, shape, values = parts
-    if shape is None:
-        return np.asarray(values.numpy().view(dtype)[..., 0])
-    array = np.empty(len(values), dtype=dtype)
-    array[:] = values
-    return array.reshape(shape)
+def _join_array(parts: dict[str, Any]) -> NDArray[Any]:
+    dtype = np.dtype(parts["dtype"])
+    if "items" in parts:
+        array = np.empty(len(parts["items"]), dtype=dtype)
+        array[:] = parts["items"]
+        return array.reshape(parts["shape"])
+    numbers: NDArray[Any] = parts["values"].numpy().view(dtype)
+    return numbers[..., 0] if dtype.kind == "c" else numbers
 
 
 def _record(kind: type[Any]) -> Codec:

@@ -12,7 +12,15 @@ from torch import Tensor
 
 FORMAT = 1
 CONFIG, TENSORS = "config.json", "model.safetensors"
-KEYS = {"format", "tsar", "class", "params", "fitted", "network", "tensors"}
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "format": int,
+    "tsar": str,
+    "class": str,
+    "params": dict,
+    "fitted": dict,
+    "network": (dict, type(None)),
+    "tensors": dict,
+}
 
 
 def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -33,6 +41,8 @@ def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor
         fresh.mkdir()
         save_file(tensors, fresh / TENSORS, metadata={"format": "pt"})
         (fresh / CONFIG).write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
+        # safetensors lets the owner alone read its file, whatever the user's mask says.
+        (fresh / TENSORS).chmod((fresh / CONFIG).stat().st_mode)
         _put(fresh, folder, before)
 
 
@@ -61,7 +71,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     if not folder.is_dir():
         # A process that was killed between the two renames of a save left the old model there.
-        cut_off = [f" or move {str(old)!r} there" for old in folder.parent.glob(_old(folder))]
+        left = folder.parent.glob(f".{folder.name}-*/old")
+        cut_off = [f", or move {str(old)!r} there" for old in left]
         raise FileNotFoundError(
             f"folder must be one that a model was saved to; got {str(folder)!r}, which is no "
             f"folder. Check the path{''.join(cut_off)}."
@@ -79,16 +90,11 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, tensors
 
 
-def _old(folder: Path) -> str:
-    return f".{folder.name}-*/old"
-
-
 def damaged(folder: Path, version: str, reason: object) -> ValueError:
     """Make the error that says what is wrong with a model's folder."""
-    first = next(iter(str(reason).splitlines()), "")
     return ValueError(
         f"folder must hold a whole model; got a damaged one in {str(folder)!r}, written by tsar "
-        f"{version} ({first}). Save it again, or load it with that version."
+        f"{version} ({' '.join(str(reason).split())}). Save it again, or load it with that version."
     )
 
 
@@ -106,9 +112,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"folder must hold a model of format {FORMAT}; got format {config['format']} in "
             f"{str(folder)!r}, written by tsar {config['tsar']}. Upgrade: pip install -U tsar."
         )
-    missing = sorted(KEYS - config.keys())
-    if missing:
-        raise damaged(folder, config["tsar"], f"{CONFIG} lacks {missing}")
+    lacking = _lacking(config)
+    if lacking:
+        raise damaged(folder, config["tsar"], f"{CONFIG} lacks {lacking}")
     return config
 
 
@@ -138,7 +144,12 @@ def _is_model(folder: Path) -> bool:
         config = json.loads((folder / CONFIG).read_bytes())
     except (ValueError, RecursionError):
         return False
-    return isinstance(config, dict) and config.keys() >= KEYS
+    return isinstance(config, dict) and not _lacking(config)
+
+
+def _lacking(config: dict[str, Any]) -> list[str]:
+    """Keys that are absent, or whose values are of another kind."""
+    return [k for k, kind in KINDS.items() if k not in config or not isinstance(config[k], kind)]
 
 
 def _describe(tensors: dict[str, Tensor]) -> dict[str, list[Any]]:

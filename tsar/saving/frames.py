@@ -5,73 +5,78 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+Parts = dict[str, Any]
 
-def _split_index(index: pd.Index) -> list[Any]:
+
+def _split_index(index: pd.Index) -> Parts:
     numeric = isinstance(index.dtype, np.dtype) and index.dtype.kind in "biuf"
-    return [str(index.dtype), index.to_numpy() if numeric else index.tolist(), index.name]
+    values = index.to_numpy() if numeric else index.tolist()
+    return {"values": values, "dtype": str(index.dtype), "name": index.name}
 
 
-def _join_index(parts: list[Any]) -> pd.Index:
-    dtype, values, name = parts
-    return pd.Index(values, dtype=dtype, name=name)
+def _join_index(parts: Parts) -> pd.Index:
+    return pd.Index(parts["values"], dtype=parts["dtype"], name=parts["name"])
 
 
-def _split_range(index: pd.RangeIndex) -> list[Any]:
-    return [index.start, index.stop, index.step, index.name]
+def _split_range(index: pd.RangeIndex) -> Parts:
+    return {"start": index.start, "stop": index.stop, "step": index.step, "name": index.name}
 
 
-def _join_range(parts: list[Any]) -> pd.RangeIndex:
-    start, stop, step, name = parts
-    return pd.RangeIndex(start, stop, step, name=name)
+def _join_range(parts: Parts) -> pd.RangeIndex:
+    return pd.RangeIndex(**parts)
 
 
-def _split_times(index: pd.DatetimeIndex) -> list[Any]:
+def _split_times(index: pd.DatetimeIndex) -> Parts:
     zone = None if index.tz is None else str(index.tz)
-    return [index.asi8, index.unit, zone, index.name]
+    return {"values": index.asi8, "unit": index.unit, "timezone": zone, "name": index.name}
 
 
-def _join_times(parts: list[Any]) -> pd.DatetimeIndex:
-    numbers, unit, zone, name = parts
-    times = pd.DatetimeIndex(numbers.view(f"M8[{unit}]"), name=name)
+def _join_times(parts: Parts) -> pd.DatetimeIndex:
+    times = pd.DatetimeIndex(parts["values"].view(f"M8[{parts['unit']}]"), name=parts["name"])
+    zone = parts["timezone"]
     return times if zone is None else times.tz_localize("UTC").tz_convert(zone)
 
 
-def _split_periods(index: pd.PeriodIndex) -> list[Any]:
-    return [index.asi8, index.freqstr, index.name]
+def _split_periods(index: pd.PeriodIndex) -> Parts:
+    return {"values": index.asi8, "freq": index.freqstr, "name": index.name}
 
 
-def _join_periods(parts: list[Any]) -> pd.PeriodIndex:
-    numbers, freq, name = parts
-    return pd.PeriodIndex.from_ordinals(numbers, freq=freq, name=name)
+def _join_periods(parts: Parts) -> pd.PeriodIndex:
+    periods = pd.PeriodIndex.from_ordinals(parts["values"], freq=parts["freq"])
+    return periods.rename(parts["name"])
 
 
-def _split_categories(index: pd.CategoricalIndex) -> list[Any]:
-    return [np.asarray(index.codes), index.categories, index.ordered, index.name]
+def _split_categories(index: pd.CategoricalIndex) -> Parts:
+    return {
+        "codes": np.asarray(index.codes),
+        "categories": index.categories,
+        "ordered": index.ordered,
+        "name": index.name,
+    }
 
 
-def _join_categories(parts: list[Any]) -> pd.CategoricalIndex:
-    codes, categories, ordered, name = parts
-    values = pd.Categorical.from_codes(codes, categories=categories, ordered=ordered)
-    return pd.CategoricalIndex(values, name=name)
+def _join_categories(parts: Parts) -> pd.CategoricalIndex:
+    values = pd.Categorical.from_codes(parts["codes"], parts["categories"], parts["ordered"])
+    return pd.CategoricalIndex(values, name=parts["name"])
 
 
-def _split_levels(index: pd.MultiIndex) -> list[Any]:
-    return [list(index.levels), [np.asarray(codes) for codes in index.codes], list(index.names)]
+def _split_levels(index: pd.MultiIndex) -> Parts:
+    codes = [np.asarray(codes) for codes in index.codes]
+    return {"levels": list(index.levels), "codes": codes, "names": list(index.names)}
 
 
-def _join_levels(parts: list[Any]) -> pd.MultiIndex:
-    levels, codes, names = parts
-    return pd.MultiIndex(levels=levels, codes=codes, names=names)
+def _join_levels(parts: Parts) -> pd.MultiIndex:
+    return pd.MultiIndex(**parts)
 
 
-def _split_frame(frame: pd.DataFrame) -> list[Any]:
+def _split_frame(frame: pd.DataFrame) -> Parts:
     values = [frame.iloc[:, k].to_numpy() for k in range(frame.shape[1])]
-    return [frame.index, frame.columns, values]
+    return {"index": frame.index, "columns": frame.columns, "values": values}
 
 
-def _join_frame(parts: list[Any]) -> pd.DataFrame:
-    index, columns, values = parts
-    return pd.DataFrame(dict(enumerate(values)), index=index).set_axis(columns, axis=1)
+def _join_frame(parts: Parts) -> pd.DataFrame:
+    frame = pd.DataFrame(dict(enumerate(parts["values"])), index=parts["index"])
+    return frame.set_axis(parts["columns"], axis=1)
 
 
 FRAME_CODECS = {

@@ -1,0 +1,82 @@
+"""Fitting one long autoregression: tsar's closed form against statsmodels' AutoReg."""
+
+import argparse
+from typing import Any
+
+import numpy as np
+import torch
+from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
+from statsmodels.tsa.ar_model import AutoReg
+from synthetic import Floats, autoregression, sparse
+
+from tsar import ARNet
+from tsar.autoregression import Terms, complete_runs, fit_closed_form
+
+PAPER = {1: 0.2, 2: 0.3, 3: -0.5}
+
+
+def main() -> None:
+    """Compare at each order."""
+    options = parser(__doc__)
+    options.set_defaults(rounds=2)
+    args = options.parse_args()
+    set_threads(args.threads)
+    length, orders = (3000, (3, 20)) if args.quick else (125_000, (200, 800))
+    series = autoregression(sparse(PAPER, 3), length, args.seed)
+    results = [compare(series, order, args) for order in orders]
+    show([_row(result) for result in results])
+    report("ar_speed", args, {"length": length, "results": results})
+
+
+def compare(series: Floats, order: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Time the estimator and the kernel alone against AutoReg, and compare coefficients.
+
+    The estimator reads an array, scales it, fits, and describes what it learned; AutoReg gets the
+    same array. It is slow and steady: one call a round.
+    """
+    calls = {
+        "statsmodels": Side(lambda: AutoReg(series, order).fit()),
+        "estimator": Side(lambda: estimator(series, order), times=5),
+        "kernel": Side(lambda: kernel(series, order), times=5),
+    }
+    AutoReg(series[: 4 * order + 100], order).fit()  # both sides are warm
+    estimator(series, order)
+    taken, results = interleaved(calls, args.rounds)
+    peer, model = results["statsmodels"], results["estimator"]
+    return {
+        "order": order,
+        "seconds": {name: spread(times) for name, times in taken.items()},
+        "estimator_times_faster": ratio(taken["statsmodels"], taken["estimator"]),
+        "kernel_times_faster": ratio(taken["statsmodels"], taken["kernel"]),
+        "largest_difference": {
+            "coefficient": np.abs(model.coef_[0] - peer.params[1:]).max(),
+            "kernel_coefficient": np.abs(results["kernel"] - peer.params[1:]).max(),
+            "constant": abs(model.intercept_[0] - peer.params[0]),
+        },
+    }
+
+
+def estimator(series: Floats, order: int) -> ARNet:
+    """Fit with all that a user gets."""
+    return ARNet(order, sparsity=None, device="cpu").fit(series)
+
+
+def kernel(series: Floats, order: int) -> Floats:
+    """Fit by the pure function alone."""
+    channels = torch.from_numpy(series)[None]
+    runs = complete_runs(channels, torch.tensor([0, len(series)]))
+    return fit_closed_form(channels, runs, Terms(order, horizon=1)).coef[0, 0].numpy()
+
+
+def _row(result: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "order": result["order"],
+        **{f"{name} s": times["median"] for name, times in result["seconds"].items()},
+        "estimator x": result["estimator_times_faster"]["median"],
+        "kernel x": result["kernel_times_faster"]["median"],
+        "largest difference": result["largest_difference"]["coefficient"],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""One look for all plots."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+# Okabe & Ito's palette, which those who are colour-blind can tell apart.
+COLORS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00")
+PRINTED: dict[str, Any] = {
+    **{"linestyle": "none", "marker": "x", "color": "#555555"},
+    "label": "AR-Net, as printed in the paper (2019)",
+}
+
+
+def new(columns: int = 1) -> tuple[Figure, Any]:
+    """Return a figure, and its axes from left to right."""
+    figure, axes = plt.subplots(1, columns, figsize=(5.2 * columns, 4.0), layout="constrained")
+    for one in figure.axes:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(color="#DDDDDD", linewidth=0.6)
+        one.set_axisbelow(True)
+        one.title.set_fontsize(11)
+    return figure, axes
+
+
+def logarithmic(axes: Axes, *, both: bool = True) -> None:
+    """Logarithmic axes whose ticks are plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if both:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure with one legend below it."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

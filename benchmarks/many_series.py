@@ -1,0 +1,129 @@
+"""Ten thousand short series: fit, and forecast 12 points ahead with 80 % intervals."""
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
+from scipy.signal import lfilter
+from statsmodels.tsa.ar_model import AutoReg
+from synthetic import BURN_IN, Floats, stable
+
+from tsar import ARNet
+
+ORDER, LENGTH, HORIZON, LEVEL = 12, 200, 12, 80
+
+
+def main() -> None:
+    """Time every side on as many series as it can do in reasonable time."""
+    options = parser(__doc__)
+    options.set_defaults(rounds=3)
+    args = options.parse_args()
+    set_threads(args.threads)
+    # The peers fit series by series, so that their time grows with the number: a subset says it.
+    count, subset = (50, 3) if args.quick else (10_000, 200)
+    values = make_series(count, args.seed)
+    frame = long_frame(values)
+    few = frame[frame["unique_id"] < subset]
+    sides = {
+        "tsar, array": (count, lambda: ours(values, None)),
+        "tsar, long frame": (count, lambda: ours(frame, None)),
+        "tsar, long frame, lags chosen": (count, lambda: ours(frame, "auto")),
+        "statsmodels AutoReg": (subset, lambda: [autoreg(row) for row in values.T[:subset]]),
+    }
+    if importlib.util.find_spec("statsforecast"):
+        sides |= statsforecast_sides(few, subset)
+    for _, call in sides.values():
+        call()  # warm: the first call compiles, allocates, and reads files
+    taken, results = interleaved({n: Side(call) for n, (_, call) in sides.items()}, args.rounds)
+    each = {name: [t / sides[name][0] for t in times] for name, times in taken.items()}
+    rows = [
+        {
+            "side": name,
+            "series": sides[name][0],
+            "series a second": spread([1 / seconds for seconds in times]),
+            "tsar times faster": ratio(times, each["tsar, long frame"]),
+        }
+        for name, times in each.items()
+    ]
+    show([row | {k: row[k]["median"] for k in list(row)[2:]} for row in rows])
+    agreement = compare(results["tsar, array"], results["statsmodels AutoReg"])
+    report("many_series", args, facts(args) | {"rows": rows, "agreement": agreement})
+
+
+def facts(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the sizes."""
+    return {"order": ORDER, "length": LENGTH, "horizon": HORIZON, "level": LEVEL}
+
+
+def make_series(count: int, seed: int) -> Floats:
+    """Return stable autoregressions of order 12 (time, series), each around a level of its own."""
+    generator = np.random.default_rng(seed)
+    noise = generator.normal(size=(count, LENGTH + BURN_IN))
+    filters = np.concatenate([np.ones((count, 1)), -stable(ORDER, count, seed)], axis=1)
+    pairs = zip(filters, noise, strict=True)
+    values = np.stack([lfilter([1.0], coef, row)[BURN_IN:] for coef, row in pairs], axis=1)
+    return values + generator.uniform(10, 100, size=count)
+
+
+def long_frame(values: Floats) -> pd.DataFrame:
+    """Return the series under each other, as databases give them."""
+    length, count = values.shape
+    return pd.DataFrame(
+        {
+            "unique_id": np.repeat(np.arange(count), length),
+            "ds": np.tile(np.arange(1, length + 1), count),
+            "y": values.T.reshape(-1),
+        }
+    )
+
+
+def ours(data: Any, sparsity: str | None) -> Any:
+    """Fit and forecast all series with tsar."""
+    model = ARNet(ORDER, horizon=HORIZON, sparsity=sparsity, device="cpu").fit(data)
+    return model.predict(level=LEVEL)
+
+
+def autoreg(series: Floats) -> Floats:
+    """Fit and forecast one series with statsmodels: forecast, lower and upper bound."""
+    fitted = AutoReg(series, ORDER).fit()
+    forecast = fitted.get_prediction(LENGTH, LENGTH + HORIZON - 1)
+    bounds = forecast.conf_int(alpha=1 - LEVEL / 100)
+    return np.column_stack([forecast.predicted_mean, bounds])
+
+
+def statsforecast_sides(
+    frame: pd.DataFrame, count: int
+) -> dict[str, tuple[int, Callable[[], Any]]]:
+    """Return statsforecast's autoregressions, which are ARIMA(p, 0, 0)."""
+    from statsforecast import StatsForecast
+    from statsforecast.models import AutoRegressive
+
+    def forecast(method: str) -> Any:
+        model = AutoRegressive(lags=ORDER, method=method)
+        return StatsForecast([model], freq=1, n_jobs=1).forecast(
+            h=HORIZON, df=frame, level=[LEVEL]
+        )
+
+    return {
+        "statsforecast AutoRegressive, CSS-ML": (count, lambda: forecast("CSS-ML")),
+        "statsforecast AutoRegressive, CSS": (count, lambda: forecast("CSS")),
+    }
+
+
+def compare(ours: Floats, theirs: list[Floats]) -> dict[str, float]:
+    """Return how far our forecasts (horizon, series, column) and widths are from AutoReg's."""
+    mine, peer = ours[:, : len(theirs)], np.stack(theirs, axis=1)
+    widths = (mine[..., 2] - mine[..., 1]) / (peer[..., 2] - peer[..., 1])
+    return {
+        "largest_difference_of_forecasts": np.abs(mine[..., 0] - peer[..., 0]).max(),
+        "widths_over_statsmodels_low": widths.min(),
+        "widths_over_statsmodels_high": widths.max(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Peak memory of a closed-form fit, against the size of its data."""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import parser, report, set_threads, show, spread
+from synthetic import autoregression, sparse
+
+SIDES = ("tsar", "tsar, lags chosen", "statsmodels AutoReg")
+
+
+def main() -> None:
+    """Measure each case in a process of its own: what one leaves behind must not hide another."""
+    options = parser(__doc__)
+    options.set_defaults(rounds=3)
+    options.add_argument("--child", nargs=3, metavar=("SIDE", "POINTS", "ORDER"))
+    args = options.parse_args()
+    set_threads(args.threads)
+    if args.child:
+        side, points, order = args.child
+        print(json.dumps(growth(side, int(points), int(order), args.seed)))
+        return
+    sizes = (20_000,) if args.quick else (1_000_000, 4_000_000)
+    orders = (3,) if args.quick else (24, 200)
+    cases = [(side, n, p) for side in SIDES[:2] for n in sizes for p in orders]
+    # AutoReg keeps matrices of n rows and p columns: the larger cases do not fit most machines.
+    cases.append((SIDES[2], sizes[0], orders[0]))
+    rows = [measure(*case, args) for case in cases]
+    show([row | {"times the data": row["times the data"]["median"]} for row in rows])
+    report("memory", args, {"rows": rows})
+
+
+def measure(side: str, points: int, order: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Return how often the size of the data a fit adds to what the process holds, at its peak."""
+    command = [sys.executable, __file__, "--child", side, str(points), str(order)]
+    command += ["--threads", str(args.threads), "--seed", str(args.seed)]
+    peaks = []
+    for _ in range(args.rounds):
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks.append(float(json.loads(done.stdout)))
+    data = points * 8
+    return {
+        "side": side,
+        "points": points,
+        "order": order,
+        "data_mb": data / 1e6,
+        "times the data": spread([peak / data for peak in peaks]),
+    }
+
+
+def growth(side: str, points: int, order: int, seed: int) -> int:
+    """Return the bytes that the peak of a fit lies above what was resident before it.
+
+    The data are resident before, so they do not count. A fit of a few points comes first: the code
+    that it loads, and the threads' own memory, do not count either.
+    """
+    fit = fitter(side, order)
+    series = autoregression(sparse({1: 0.2, 2: 0.3, 3: -0.5}, 3), points, seed)
+    fit(series[: 10 * order + 100])
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    fit(series)
+    return resident("VmHWM") - before
+
+
+def fitter(side: str, order: int) -> Callable[[np.ndarray], Any]:
+    """Return what fits a series by name."""
+    from statsmodels.tsa.ar_model import AutoReg
+
+    from tsar import ARNet
+
+    fits: dict[str, Callable[[np.ndarray], Any]] = {
+        "tsar": lambda series: ARNet(order, sparsity=None, device="cpu").fit(series),
+        "tsar, lags chosen": lambda series: ARNet(order, device="cpu").fit(series),
+        "statsmodels AutoReg": lambda series: AutoReg(series, order).fit(),
+    }
+    return fits[side]
+
+
+def resident(field: str) -> int:
+    """Return a size of this process in bytes: VmRSS now, VmHWM at the peak."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+if __name__ == "__main__":
+    main()

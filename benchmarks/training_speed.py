@@ -1,0 +1,232 @@
+"""Windows a second of a training loop: NLinear on ETTh1, 336 points to 96."""
+
+import argparse
+import importlib.util
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import figures
+import numpy as np
+import pandas as pd
+import torch
+from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from tsar import Training
+from tsar.benchmarking import read_protocol
+from tsar.forecasters.linear import NLinearModule
+from tsar.panel import Panel
+from tsar.training import train
+from tsar.windows import Windows
+
+RATE, CLIP = 1e-3, 1.0
+
+
+def main() -> None:
+    """Time every side at every batch size."""
+    options = parser(__doc__)
+    options.add_argument("--device", default="cpu")
+    args = options.parse_args()
+    set_threads(args.threads)
+    frame = walk(args.seed) if args.quick else etth1()
+    context, horizon = (24, 6) if args.quick else (336, 96)
+    panel = Panel.from_frame(frame).to(args.device, torch.float32)
+    windows = Windows.complete(panel, context, horizon)
+    sizes = ((16, 2),) if args.quick else ((32, 400), (128, 200), (1024, 50))
+    neural = importlib.util.find_spec("neuralforecast") is not None and args.device == "cpu"
+    results = []
+    for batch_size, steps in sizes:
+        sides = {
+            "tsar": lambda b=batch_size, s=steps: ours(windows, b, s, args.seed),
+            "Dataset and DataLoader": lambda b=batch_size, s=steps: loader(windows, b, s),
+        }
+        if neural:
+            sides |= neuralforecast_sides(frame, windows, batch_size, steps)
+        results.append(compare(sides, batch_size, steps, args.rounds))
+    for result in results:
+        show([row | {k: row[k]["median"] for k in list(row)[2:]} for row in result["rows"]])
+    facts = {"windows": len(windows), "context": context, "horizon": horizon, "device": args.device}
+    report("training_speed", args, facts | {"results": results})
+    if args.output:
+        draw(results, args.output / "training_speed.png")
+
+
+def compare(
+    sides: dict[str, Callable[[], float]], batch_size: int, steps: int, rounds: int
+) -> dict[str, Any]:
+    """Time the sides; each call returns the seconds of its loop, without what precedes it."""
+    for call in sides.values():
+        call()  # warm
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, call in sides.items():
+            seconds[name].append(call())
+    rows = [
+        {
+            "side": name,
+            "batch": batch_size,
+            "windows a second": spread([batch_size * steps / t for t in times]),
+            "tsar times faster": ratio(times, seconds["tsar"]),
+        }
+        for name, times in seconds.items()
+    ]
+    return {"batch_size": batch_size, "steps": steps, "rows": rows}
+
+
+def etth1() -> pd.DataFrame:
+    """Return the training part of ETTh1, scaled as the published protocol has it."""
+    protocol = read_protocol("ETTh1")
+    return protocol.frame.iloc[: protocol.train]
+
+
+def walk(seed: int) -> pd.DataFrame:
+    """Return seven short random walks."""
+    steps = np.random.default_rng(seed).normal(size=(100, 7))
+    return pd.DataFrame(steps.cumsum(axis=0), columns=list("abcdefg"))
+
+
+def drawn(windows: Windows, count: int, seed: int) -> Tensor:
+    """Return cutoffs drawn at random, with repetition, so that one epoch has that many windows."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(windows), (count,), generator=generator)
+    return windows.cutoffs[rows.to(windows.cutoffs.device)]
+
+
+def ours(windows: Windows, batch_size: int, steps: int, seed: int) -> float:
+    """Train one epoch by tsar's loop; without validation, as the other sides."""
+    cutoffs = drawn(windows, batch_size * steps, seed)
+    chosen = Windows(windows.panel, cutoffs, windows.context_length, windows.horizon)
+    none = Windows(windows.panel, cutoffs[:0], windows.context_length, windows.horizon)
+    options = Training(
+        epochs=1, batch_size=batch_size, learning_rate=RATE, gradient_clip=CLIP, validation=0
+    )
+    module = NLinearModule(windows.context_length, windows.horizon).to(cutoffs.device)
+    start = time.perf_counter()
+    train(module, chosen, none, options, seed=seed)
+    return time.perf_counter() - start
+
+
+class Slices(Dataset[tuple[Tensor, Tensor]]):
+    """A window an item, as most published code has it."""
+
+    def __init__(self, values: Tensor, cutoffs: Tensor, context: int, horizon: int) -> None:
+        self.values, self.cutoffs = values, cutoffs.tolist()
+        self.context, self.horizon = context, horizon
+
+    def __len__(self) -> int:
+        return len(self.cutoffs)
+
+    def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
+        cutoff = self.cutoffs[item]
+        return (
+            self.values[cutoff - self.context : cutoff],
+            self.values[cutoff : cutoff + self.horizon],
+        )
+
+
+class NLinearNet(nn.Module):
+    """The same network, which knows no missing values."""
+
+    def __init__(self, context: int, horizon: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(context, horizon)
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Forecast."""
+        last = context[:, -1:]
+        return last + self.linear(context - last)
+
+
+def loader(windows: Windows, batch_size: int, steps: int) -> float:
+    """Train the same network by the loop that most code has, with the same optimizer."""
+    device = windows.cutoffs.device
+    cutoffs = drawn(windows, batch_size * steps, 0)
+    values = windows.panel.values.cpu()
+    items = Slices(values, cutoffs, windows.context_length, windows.horizon)
+    net = NLinearNet(windows.context_length, windows.horizon).to(device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.0, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1)
+    start = time.perf_counter()
+    for context, target in DataLoader(items, batch_size=batch_size, shuffle=True):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(net(context.to(device)), target.to(device))
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+        optimizer.step()
+        schedule.step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def neuralforecast_sides(
+    frame: pd.DataFrame, windows: Windows, batch_size: int, steps: int
+) -> dict[str, Callable[[], float]]:
+    """Return neuralforecast's NLinear: with all series in a step, its default, and with one."""
+    long = frame.reset_index(drop=True).melt(ignore_index=False, var_name="unique_id", value_name="y")
+    long = long.rename_axis("ds").reset_index()
+    return {
+        "neuralforecast, all series a step": lambda: neural(long, windows, batch_size, steps, 32),
+        "neuralforecast, one series a step": lambda: neural(long, windows, batch_size, steps, 1),
+    }
+
+
+def neural(
+    long: pd.DataFrame, windows: Windows, batch_size: int, steps: int, series: int
+) -> float:
+    """Train neuralforecast's NLinear; Lightning's hooks tell when its loop begins and ends."""
+    from neuralforecast import NeuralForecast
+    from neuralforecast.losses.pytorch import MSE
+    from neuralforecast.models import NLinear
+    from pytorch_lightning import Callback
+
+    moments: list[float] = []  # neuralforecast copies its callbacks, but not what they refer to
+
+    class Clock(Callback):
+        def on_train_start(self, *_: Any) -> None:
+            moments.append(time.perf_counter())
+
+        def on_train_end(self, *_: Any) -> None:
+            moments.append(time.perf_counter())
+
+    model = NLinear(
+        h=windows.horizon,
+        input_size=windows.context_length,
+        loss=MSE(),
+        max_steps=steps,
+        learning_rate=RATE,
+        batch_size=series,
+        windows_batch_size=batch_size,
+        callbacks=[Clock()],
+        gradient_clip_val=CLIP,
+        accelerator="cpu",
+        **dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False),
+        enable_checkpointing=False,
+    )
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        NeuralForecast([model], freq=1).fit(long, val_size=0)
+    return moments[1] - moments[0]
+
+
+def draw(results: list[dict[str, Any]], path: Path) -> None:
+    """Windows a second of each side against the batch size."""
+    figure, axes = figures.new()
+    names = [row["side"] for row in results[0]["rows"]]
+    for color, index in zip(figures.COLORS, range(len(names)), strict=False):
+        rows = [result["rows"][index] for result in results]
+        rates = [row["windows a second"]["median"] for row in rows]
+        axes.plot([row["batch"] for row in rows], rates, "o-", color=color, label=names[index])
+    axes.set(title="Windows a second, NLinear on ETTh1, 336 to 96", xlabel="windows in a batch")
+    figures.logarithmic(axes)
+    figures.save(figure, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""How the golden models were made: python tests/golden/make.py NEW_FOLDER, once for each format.
+
+The folders that it made stay as they are: that they still load is what the test checks.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tsar.forecasters import ARNet, Classical, NLinear, SeasonalNaive
+from tsar.saving.folder import FORMAT
+from tsar.training import Training
+
+
+def main(folder: Path) -> None:
+    time = np.arange(60)
+    waves = 10 + np.sin(2 * np.pi * time / 12)[:, None] * [1.0, 3.0] + 0.1 * np.cos(time)[:, None]
+    waves[20, 0] = np.nan
+    training = Training(epochs=5, batch_size=16, validation=12)
+    models = [
+        SeasonalNaive(12, horizon=4),
+        NLinear(12, horizon=4, training=training, device="cpu", random_state=0),
+        ARNet(12, horizon=4, device="cpu"),
+        Classical(season_length=12, horizon=4),
+    ]
+    forecasts = {}
+    for model in models:
+        name = f"v{FORMAT}_{type(model).__name__}"
+        model.fit(waves).save(folder / name)
+        forecasts[name] = model.predict(level=50).tolist()
+    (folder / "forecasts.json").write_text(json.dumps(forecasts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

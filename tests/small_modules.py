@@ -1,0 +1,55 @@
+"""Small modules for the tests of the loops that train and that forecast."""
+
+import torch
+from torch import Tensor, nn
+
+from tsar.batch import Batch, Context
+from tsar.nn.module import ForecastModule, fill_target, masked_mean
+
+
+class Linear(ForecastModule):
+    """One linear map of the context, its inputs dropped at random where that is asked for."""
+
+    def __init__(self, context_length: int, horizon: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.context_length, self.horizon, self.point = context_length, horizon, 0
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(context_length, horizon)
+        # How often `loss` was asked for in training, and the time at which the run is cut off.
+        self.calls = {"losses": 0, "stop_at": 0}
+
+    def forecast(self, context: Context, horizon: int) -> Tensor:
+        return self.linear(self.dropout(context.values.nan_to_num(0.0)))[:, :horizon, None]
+
+    def loss(self, batch: Batch) -> Tensor:
+        if self.training:
+            self.calls["losses"] += 1
+            if self.calls["losses"] == self.calls["stop_at"]:
+                self.cut_off()
+        target, mask = fill_target(batch)
+        forecast = self.forecast(batch.context, self.horizon)[..., 0]
+        return masked_mean((forecast - target).square(), mask)
+
+    def cut_off(self) -> None:
+        raise InterruptedError("cut off")
+
+
+class Covariates(ForecastModule):
+    """Two outputs a step, from the context, the static number and the step's own covariates."""
+
+    def __init__(self, context_length: int, horizon: int, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.context_length, self.horizon, self.point = context_length, horizon, 1
+        # Small, so that forecasts of forecasts do not explode.
+        weight = torch.randn(context_length, horizon, 2, generator=generator)
+        self.weight = nn.Parameter(weight / context_length**0.5)
+
+    def forecast(self, context: Context, horizon: int) -> Tensor:
+        steps = slice(self.context_length, self.context_length + horizon)
+        values = torch.einsum("bt,thk->bhk", context.values, self.weight.to(context.values))
+        known = context.future[:, steps, :1] + context.static[:, None, :1]
+        return values[:, :horizon] + known
+
+    def loss(self, batch: Batch) -> Tensor:
+        return self.forecast(batch.context, self.horizon).mean()

@@ -1,0 +1,410 @@
+"""Every mistake in a frame or an option is named: what must hold, what came, where, what to do."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from tsar.intervals import Levels
+from tsar.panel import Columns, Panel
+from tsar.training import Training
+
+FRAME = pd.DataFrame(
+    {
+        "unique_id": ["a"] * 5 + ["b"] * 5,
+        "ds": [*pd.date_range("2024-01-01", periods=5), *pd.date_range("2024-02-01", periods=5)],
+        "y": np.arange(10.0),
+        "x": np.arange(10.0),
+    }
+)
+WIDE = FRAME.iloc[:5].set_index("ds")[["y", "x"]]
+
+
+def refused(frame: Any, message: str, error: type[Exception] = ValueError, **columns: Any) -> None:
+    """Reading fails, with a message that begins like this and ends with what to do."""
+    with pytest.raises(error, match=f"^{re.escape(message)}") as caught:
+        Panel.from_frame(frame, Columns(**columns))
+    assert str(caught.value).endswith(".")
+
+
+def changed(row: int, name: str, value: Any) -> pd.DataFrame:
+    frame = FRAME.astype({name: object}) if isinstance(value, str) else FRAME.copy()
+    frame.loc[row, name] = value
+    return frame
+
+
+# --- the frame itself ---
+
+
+def test_a_frame_must_have_rows_and_columns() -> None:
+    refused(FRAME.iloc[:0], "frame must have rows and columns; got shape (0, 4)")
+    refused(WIDE.iloc[:0], "frame must have rows and columns; got shape (0, 2)")
+    refused(WIDE[[]], "frame must have rows and columns; got shape (5, 0)")
+    refused(WIDE["y"].iloc[:0], "frame must have rows; got an empty Series")
+    refused(np.empty((0, 2)), "Found array with 0 sample(s)")
+
+
+@pytest.mark.parametrize("frame", (None, "file.csv", {"y": [1.0]}, 3.0))
+def test_a_frame_must_be_one(frame: Any) -> None:
+    refused(frame, "frame must be a DataFrame, a Series or a 2-D array; got", TypeError)
+
+
+def test_an_array_has_one_or_two_axes() -> None:
+    refused(
+        np.ones((2, 2, 2)), "frame must be an array (time,) or (time, series); got shape (2, 2,"
+    )
+
+
+def test_an_array_must_be_finite_or_nan() -> None:
+    refused(np.array([1.0, np.inf]), "Input contains infinity")
+
+
+def test_a_table_must_be_in_memory() -> None:
+    message = "frame must be a table in memory; got polars's"
+    refused(pl.from_pandas(FRAME).lazy(), f"{message} LazyFrame", TypeError)
+    refused(pl.from_pandas(FRAME)["y"], f"{message} Series", TypeError)
+
+
+def test_a_polars_frame_must_be_long() -> None:
+    refused(pl.DataFrame({"a": [1.0]}), "frame must have the column 'ds' beside []; got columns")
+
+
+# --- columns ---
+
+
+@pytest.mark.parametrize("name", ("y", "ds"))
+def test_a_long_frame_must_have_its_columns(name: str) -> None:
+    refused(FRAME.drop(columns=name), f"frame must have the column '{name}'")
+
+
+def test_a_column_that_was_named_must_be_there() -> None:
+    refused(FRAME, "frame must have the column 'shop'; got columns", id="shop")
+    refused(FRAME, "frame must have the column 'sales'; got columns", target="sales")
+    refused(FRAME, "frame must have the column 'day' beside ['unique_id', 'y']", time="day")
+    for role in ("past", "future", "static"):
+        refused(FRAME, "frame must have the column 'price'; got columns", **{role: ("price",)})
+    refused(WIDE, "frame must have the column 'price'; got columns", past="price")
+
+
+def test_a_long_frame_whose_time_has_another_name_is_not_taken_for_a_wide_one() -> None:
+    frame = FRAME.rename(columns={"ds": "day"}).iloc[:5]
+    refused(frame, "frame must have the column 'ds' beside ['unique_id', 'y']; got columns")
+    refused(frame[["day", "y"]], "frame must have the column 'ds' beside ['y']; got columns")
+    refused(frame[["unique_id", "y"]].set_index(frame["day"]), "frame must have the column 'ds'")
+
+
+def test_columns_must_have_distinct_names() -> None:
+    frame = FRAME.rename(columns={"x": "y"})
+    refused(frame, "frame must have distinct column names; got 'y' twice")
+
+
+def test_columns_must_have_one_level() -> None:
+    frame = WIDE.set_axis(
+        pd.MultiIndex.from_tuples([("a", 1), ("a", 2)], names=["shop", "floor"]), axis=1
+    )
+    refused(frame, "frame must have one level of column names; got 2, named ['shop', 'floor']")
+
+
+def test_a_wide_frame_of_covariates_alone_has_no_series() -> None:
+    frame = WIDE.rename(columns={"y": "z"})
+    refused(frame, "frame must have at least one series; got covariates only", past=("x", "z"))
+
+
+@pytest.mark.parametrize(
+    ("frame", "what"), ((WIDE, "a wide frame"), (WIDE["y"], "a Series")), ids=("wide", "series")
+)
+def test_static_columns_need_a_long_frame(frame: Any, what: str) -> None:
+    refused(frame, f"columns.static must be empty for {what}; got ('x',)", static=("x",))
+
+
+def test_covariates_need_a_frame() -> None:
+    refused(WIDE["y"], "frame must have the covariate 'x'; got a Series", future=("x",))
+    refused([1.0, 2.0], "columns must name no covariates for an array; got ('x',)", past=("x",))
+
+
+def test_a_static_column_must_be_constant() -> None:
+    message = "static column 'x' must be constant within a series; got 5.0 and 7.0 for series 'b'"
+    frame = FRAME.assign(x=[1.0] * 5 + [5.0, np.nan, 7.0, 7.0, 5.0])
+    refused(frame.sample(frac=1, random_state=0).sort_values("ds"), message, static=("x",))
+    words = FRAME.assign(x=["north"] * 4 + ["south"] * 6)
+    message = "static column 'x' must be constant within a series; got 'north' and 'south' for"
+    refused(words, f"{message} series 'a'", static=("x",))
+
+
+# --- rows ---
+
+
+def test_every_row_must_name_its_series() -> None:
+    message = "frame['unique_id'] must name a series in every row; got a missing value in row 3"
+    refused(changed(3, "unique_id", None), message)
+
+
+@pytest.mark.parametrize("shuffled", (False, True))
+def test_a_series_has_one_row_for_each_time(shuffled: bool) -> None:
+    frame = pd.concat([FRAME, FRAME.iloc[[7, 8]]], ignore_index=True)
+    frame = frame.sample(frac=1, random_state=0) if shuffled else frame
+    refused(
+        frame,
+        "frame must have one row for each (unique_id, ds); got several for series 'b' at "
+        "2024-02-03 00:00:00 (2 duplicate row(s) in all)",
+    )
+    wide = pd.concat([WIDE, WIDE.iloc[[1]]])
+    message = "frame must have one row for each (unique_id, ds); got several for series 'y' at 2024"
+    refused(wide, message)
+    refused(wide["y"], message)
+
+
+def test_missing_rows_are_named_and_counted() -> None:
+    refused(
+        FRAME.drop(index=[2, 6, 7]),
+        "frame must have a row for every time (frequency 'D'); got 3 missing row(s) in 2 series, "
+        "for series 'a' first at 2024-01-03 00:00:00. Pass Columns(fill_gaps=True)",
+        freq="D",
+    )
+    refused(
+        pd.Series(1.0, index=[0, 2, 4, 8, 10]),
+        "frame must have a row for every time (frequency '2'); got 1 missing row(s) in 1 series, "
+        "for series 'y' first at 6.",
+    )
+
+
+def test_irregular_times_are_named() -> None:
+    refused(
+        changed(7, "ds", pd.Timestamp("2024-02-03 07:00")),
+        "times must lie on the frequency 'D'; got 2024-02-03 07:00:00 for series 'b'",
+    )
+    hours = FRAME.assign(ds=[*range(5), 0, 1, 2, 5, 6]).drop(index=[9])
+    refused(
+        hours.assign(ds=hours["ds"] * 2 + (hours["ds"] > 4)),
+        "times must be regular, in steps of '2'; got 4 then 11 for series 'b'",
+    )
+    refused(
+        changed(2, "ds", pd.Timestamp("2024-01-03 07:00")).iloc[:5],
+        "freq must be given where it can't be told; got times such as",
+    )
+
+
+def test_series_of_several_frequencies_are_refused() -> None:
+    slow = pd.DataFrame(
+        {"unique_id": "c", "ds": pd.date_range("2024-01-01", periods=4, freq="90min"), "y": 1.0}
+    )
+    fast = pd.DataFrame(
+        {"unique_id": "d", "ds": pd.date_range("2024-01-01", periods=9, freq="h"), "y": 1.0}
+    )
+    refused(
+        pd.concat([slow, fast]),
+        "times must be regular, in steps of 'h'; got 2024-01-01 00:00:00 then 2024-01-01 01:30:00 "
+        "for series 'c'. Resample the series, pass another Columns(freq=...), or forecast series "
+        "of different frequencies apart.",
+    )
+
+
+# --- times ---
+
+
+def test_every_row_must_have_a_time() -> None:
+    refused(
+        changed(4, "ds", pd.NaT), "ds must have a time in every row; got a missing one in row 4"
+    )
+    index = WIDE.index.where(np.arange(5) != 1)
+    refused(WIDE.set_index(index), "the index must have a time in every row; got a missing one")
+
+
+@pytest.mark.parametrize(
+    ("times", "dtype"),
+    (
+        (np.arange(5.0), "float64"),
+        (pd.to_timedelta(np.arange(5), "D"), "timedelta64"),
+        (pd.MultiIndex.from_product([["a"], range(5)]), "2 levels"),
+        (np.arange(5) > 2, "bool"),
+    ),
+    ids=("real", "spans", "levels", "truth"),
+)
+def test_times_must_be_dates_periods_or_whole_numbers(times: Any, dtype: str) -> None:
+    message = f"the index must hold dates, periods or whole numbers; got {dtype}"
+    refused(pd.Series(1.0, index=times), message, TypeError)
+
+
+def test_text_must_be_a_date() -> None:
+    message = "ds must hold dates, periods or whole numbers, text as in '2024-12-31 23:59'; got"
+    for text in ("next week", "31/12/2024", "1 Jan 2024"):
+        refused(FRAME.assign(ds=text), f"{message} '{text}'")
+    periods = [pd.Period("2024", "Y"), *pd.period_range("2024-01", periods=9, freq="M")]
+    frame = FRAME.assign(ds=np.array(periods, dtype=object))
+    refused(frame, f"{message} Period('2024'")
+
+
+@pytest.mark.parametrize("freq", ("fortnight", ""))
+def test_a_frequency_must_be_known(freq: str) -> None:
+    refused(FRAME, f"freq must be a pandas alias; got {freq!r}", freq=freq)
+
+
+@pytest.mark.parametrize("freq", ("-1D", "0h"))
+def test_a_frequency_must_step_forward(freq: str) -> None:
+    refused(FRAME, f"freq must step forward; got {freq!r}", freq=freq)
+    refused([1.0, 2.0], "freq must step forward; got 0", freq=0)
+
+
+@pytest.mark.parametrize("freq", ("SME", "1ns", "1500ns", "WOM-2FRI"))
+def test_a_frequency_must_be_regular(freq: str) -> None:
+    refused(FRAME, "freq must be one of ticks of whole microseconds, days, weeks, ", freq=freq)
+
+
+def test_a_frequency_must_fit_the_times() -> None:
+    refused(FRAME, "freq must fit the times, which are dates; got 2", freq=2)
+    refused([1.0, 2.0], "freq must fit the times, which are whole numbers; got 'h'", freq="h")
+    refused(
+        pd.Series(1.0, index=pd.period_range("2024-01", periods=3, freq="M")),
+        "freq must be left out with periods, which have their own, 'M'; got 'QS'",
+        freq="QS",
+    )
+
+
+@pytest.mark.parametrize("freq", ("MS", "B", "W", "BYE"))
+def test_times_must_lie_on_a_given_frequency(freq: str) -> None:
+    frame = FRAME.assign(ds=pd.date_range("2024-01-06", periods=10))
+    message = "times must be regular" if freq == "W" else "times must lie on the frequency"
+    refused(frame, message, freq=freq)
+
+
+def test_times_must_be_whole_microseconds() -> None:
+    index = pd.DatetimeIndex(np.arange(5) * 2000 + 500, dtype="datetime64[ns]")
+    refused(pd.Series(1.0, index=index), "times must lie on the frequency '2us'; got 1970")
+
+
+# --- values ---
+
+
+def test_text_is_no_number() -> None:
+    refused(changed(7, "y", "much"), "'y' must hold numbers; got 'much'")
+    refused(changed(7, "x", "much"), "'x' must hold numbers; got 'much'", past=("x",))
+    refused(WIDE.assign(x="much"), "'x' must hold numbers; got 'much'")
+
+
+def test_times_are_no_numbers() -> None:
+    refused(FRAME.assign(y=FRAME["ds"]), "'y' must hold numbers; got Timestamp('2024-01-01")
+    refused(FRAME.assign(y=pd.Timedelta("1D")), "'y' must hold numbers; got Timedelta('1 days")
+
+
+def test_complex_numbers_are_no_numbers() -> None:
+    refused(FRAME.assign(y=1j), "'y' must hold real numbers; Complex data not supported")
+
+
+@pytest.mark.parametrize("value", (np.inf, -np.inf))
+def test_infinities_are_named(value: float) -> None:
+    message = "must be finite or NaN; got infinity for series 'b', first at 2024-02-03 00:00:00"
+    refused(changed(7, "y", value), f"'y' {message}")
+    refused(changed(7, "y", value).sample(frac=1, random_state=0), f"'y' {message}")
+    refused(changed(7, "x", value), f"'x' {message}", future=("x",))
+    wide = WIDE.assign(x=[0.0, value, 0.0, 0.0, 0.0])
+    refused(wide, "'x' must be finite or NaN; got infinity, first at 2024-01-02 00:00:00")
+    static = FRAME.assign(x=[1.0] * 5 + [value] * 5)
+    refused(static, "'x' must be finite or NaN; got infinity for series 'b'", static=("x",))
+
+
+def test_a_series_must_have_an_observed_value() -> None:
+    message = "each series must have an observed value; got only NaN for series 'b'"
+    refused(FRAME.assign(y=[1.0] * 5 + [np.nan] * 5), message)
+    refused(WIDE.rename(columns={"x": "b"}).assign(b=np.nan), message)
+
+
+# --- options ---
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "error"),
+    (
+        ({"past": "y"}, "columns must give each column one role; got 'y' twice", ValueError),
+        ({"time": "unique_id"}, "columns must give each column one role; got", ValueError),
+        (
+            {"past": ("x",), "future": ("x",)},
+            "columns must give each column one role; got 'x' twice",
+            ValueError,
+        ),
+        ({"past": (1,)}, "columns.past must be column names; got (1,)", TypeError),
+        ({"future": 3}, "columns.future must be column names; got 3", TypeError),
+        ({"static": {"x": 1}}, "columns.static must be column names; got {'x'", TypeError),
+        ({"id": 0}, "columns.id must be a column name; got 0", TypeError),
+        ({"time": None}, "columns.time must be a column name; got None", TypeError),
+        (
+            {"freq": 1.5},
+            "columns.freq must be a pandas alias or a whole number; got 1.5",
+            TypeError,
+        ),
+        ({"fill_gaps": "yes"}, "columns.fill_gaps must be True or False; got 'yes'", TypeError),
+    ),
+)
+def test_columns_are_checked(options: dict[str, Any], message: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        Columns(**options)
+
+
+def test_a_list_of_names_is_a_tuple_and_one_name_a_tuple_of_one() -> None:
+    columns = Columns(past=["b", "c"], future="a")  # type: ignore[arg-type]
+    assert (columns.past, columns.future) == (("b", "c"), ("a",))
+    assert columns.covariates == ("b", "c", "a")
+    assert hash(columns) == hash(Columns(past=("b", "c"), future=("a",)))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "condition"),
+    (
+        ("epochs", -1, "a whole number of at least 0"),
+        ("epochs", 2.5, "a whole number of at least 0"),
+        ("epochs", "20", "a whole number of at least 0"),
+        ("learning_rate", 0.0, "positive and finite"),
+        ("learning_rate", float("nan"), "positive and finite"),
+        ("learning_rate", float("inf"), "positive and finite"),
+        ("learning_rate", "fast", "positive and finite"),
+        ("schedule", "linear", "one of ['one_cycle', 'cosine', 'constant']"),
+        ("schedule", ["cosine"], "one of ['one_cycle', 'cosine', 'constant']"),
+        ("batch_size", 0, "a whole number of at least 1"),
+        ("batch_size", 1.0, "a whole number of at least 1"),
+        ("weight_decay", -0.1, "finite and at least 0"),
+        ("validation", -0.1, "a share from 0 to below 1, or a whole number of points"),
+        ("validation", 1.5, "a share from 0 to below 1, or a whole number of points"),
+        ("validation", float("nan"), "a share from 0 to below 1, or a whole number of points"),
+        ("patience", 0, "a whole number of at least 1"),
+        ("patience", None, "a whole number of at least 1"),
+        ("gradient_clip", -1, "finite and at least 0"),
+        ("gradient_clip", float("inf"), "finite and at least 0"),
+        ("precision", "float16", "one of ['float32', 'bfloat16']"),
+        ("checkpoint", 3, "a path or None"),
+        ("checkpoint", "", "a path or None"),
+    ),
+)
+def test_training_options_are_checked(option: str, value: Any, condition: str) -> None:
+    message = f"training.{option} must be {condition}; got {value!r}. Change it."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Training(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "error"),
+    (
+        ({"level": 0}, "level must be percentages between 0 and 100; got 0", ValueError),
+        ({"level": 100}, "level must be percentages between 0 and 100; got 100", ValueError),
+        ({"level": [80, -5]}, "level must be percentages between 0 and 100; got -5", ValueError),
+        (
+            {"level": float("nan")},
+            "level must be percentages between 0 and 100; got nan",
+            ValueError,
+        ),
+        ({"quantile_levels": 0.0}, "quantile_levels must be between 0 and 1; got 0", ValueError),
+        (
+            {"quantile_levels": [0.5, 90]},
+            "quantile_levels must be between 0 and 1; got 90",
+            ValueError,
+        ),
+        ({"level": "80"}, "level must be numbers; got '80'", TypeError),
+        ({"quantile_levels": ["a"]}, "quantile_levels must be numbers; got ['a']", TypeError),
+    ),
+)
+def test_levels_are_checked(
+    arguments: dict[str, Any], message: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        Levels.of(**arguments)

@@ -1,0 +1,41 @@
+"""What a reader may copy from the README runs, and says what the README says."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs_and_beats_the_seasonal_naive():
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 1
+    names: dict = {}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(blocks[0], "README.md", "exec"), names)
+    assert len(names["forecast"]) == 26
+    table = names["tsar"].evaluate(names["cv"], ["mase"], train=names["co2"])["mase"]
+    assert table["ARNet"] < table["SeasonalNaive"]
+    assert "coverage-80" in printed.getvalue()
+
+
+def test_the_backtest_table_is_what_the_example_prints():
+    block = re.search(r"```python\n(.*?)```\n+```\n(.*?)```", README, flags=re.DOTALL)
+    assert block, "the example is followed by its output"
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block.group(1), "README.md", "exec"), {})
+    table = [line.split() for line in printed.getvalue().splitlines()]
+    for line in block.group(2).splitlines():
+        cells = line.split()
+        if cells[:1] in (["ARNet"], ["SeasonalNaive"]):
+            assert cells in table
+
+
+def test_every_file_that_the_readme_links_to_is_there():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

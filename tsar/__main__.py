@@ -1,0 +1,7 @@
+"""``python -m tsar`` is ``tsar``."""
+
+import sys
+
+from tsar.cli import main
+
+sys.exit(main())

@@ -1,0 +1,50 @@
+"""What an option must be: a test of its value, and the words for it."""
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+Condition = tuple[Callable[[Any], bool], str]
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is a real number, and neither NaN nor infinite."""
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def whole(least: int) -> Condition:
+    """A whole number of at least `least`."""
+    words = f"a whole number of at least {least}"
+    return lambda value: isinstance(value, Integral) and int(value) >= least, words
+
+
+def one_of(names: tuple[str, ...]) -> Condition:
+    """One of some names."""
+    return lambda value: value in names, f"one of {list(names)}"
+
+
+POSITIVE: Condition = (lambda value: is_finite(value) and value > 0, "positive and finite")
+NOT_NEGATIVE: Condition = (lambda value: is_finite(value) and value >= 0, "finite and at least 0")
+SHARE_OR_POINTS: Condition = (
+    lambda value: is_finite(value) and value >= 0 and (value < 1 or value == int(value)),
+    "a share from 0 to below 1, or a whole number of points",
+)
+PATH: Condition = (
+    lambda value: value is None or (isinstance(value, str) and value != ""),
+    "a path or None",
+)
+
+
+def check_options(owner: str, options: object, conditions: dict[str, Condition]) -> None:
+    """Check the attributes of an object, each once.
+
+    Raises
+    ------
+    ValueError
+        One is not as it must be.
+    """
+    for name, (holds, words) in conditions.items():
+        value = getattr(options, name)
+        if not holds(value):
+            raise ValueError(f"{owner}.{name} must be {words}; got {value!r}. Change it.")
