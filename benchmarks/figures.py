@@ -1,5 +1,6 @@
 """One look for all plots."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 # Okabe & Ito's palette, which those who are colour-blind can tell apart.
-COLORS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00")
+COLORS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#000000")
 PRINTED: dict[str, Any] = {
     **{"linestyle": "none", "marker": "x", "color": "#555555"},
     "label": "AR-Net, as printed in the paper (2019)",
@@ -30,18 +31,19 @@ def new(columns: int = 1) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def logarithmic(axes: Axes, *, both: bool = True) -> None:
-    """Logarithmic axes whose ticks are plain numbers."""
+def logarithmic(axes: Axes, ticks: Sequence[int]) -> None:
+    """Logarithmic axes whose ticks are plain numbers: those given, and powers of ten."""
+    axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    if both:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, *, legend_columns: int) -> None:
     """Write the figure with one legend below it."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": legend_columns}
+    figure.legend(handles, labels, frameon=False, fontsize=9, **place)
     figure.savefig(path, dpi=150)
     plt.close(figure)

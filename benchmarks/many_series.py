@@ -28,7 +28,7 @@ def main() -> None:
     values = make_series(count, args.seed)
     frame = long_frame(values)
     few = frame[frame["unique_id"] < subset]
-    sides = {
+    sides: dict[str, tuple[int, Callable[[], Any]]] = {
         "tsar, array": (count, lambda: ours(values, None)),
         "tsar, long frame": (count, lambda: ours(frame, None)),
         "tsar, long frame, lags chosen": (count, lambda: ours(frame, "auto")),
@@ -40,7 +40,7 @@ def main() -> None:
         call()  # warm: the first call compiles, allocates, and reads files
     taken, results = interleaved({n: Side(call) for n, (_, call) in sides.items()}, args.rounds)
     each = {name: [t / sides[name][0] for t in times] for name, times in taken.items()}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "side": name,
             "series": sides[name][0],
@@ -104,9 +104,7 @@ def statsforecast_sides(
 
     def forecast(method: str) -> Any:
         model = AutoRegressive(lags=ORDER, method=method)
-        return StatsForecast([model], freq=1, n_jobs=1).forecast(
-            h=HORIZON, df=frame, level=[LEVEL]
-        )
+        return StatsForecast([model], freq=1, n_jobs=1).forecast(h=HORIZON, df=frame, level=[LEVEL])
 
     return {
         "statsforecast AutoRegressive, CSS-ML": (count, lambda: forecast("CSS-ML")),

@@ -113,7 +113,8 @@ def test_ridge_leaves_the_freedom_that_its_effective_parameters_leave(terms: Ter
     matrix, target = explicit(channels, runs(), terms, 0, 0)
     standard = (matrix - matrix.mean(0)) / matrix.std(0)
     gram = standard.T @ standard / len(target)
-    parameters = np.trace(np.linalg.solve(gram + 0.2 * np.eye(len(gram)), gram))
+    hat = np.linalg.solve(gram + 0.2 * np.eye(len(gram)), gram)
+    parameters = np.trace(2 * hat - hat @ hat)
     assert_close(float(solution.freedom[0, 0]), len(target) - parameters - 1)
 
 

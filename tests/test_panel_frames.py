@@ -77,7 +77,14 @@ def test_a_long_frame_without_ids_is_one_series_and_stays_without() -> None:
 
 @pytest.mark.parametrize(
     "ids",
-    (("b", "a", "c"), (10, 9, -1), (2.5, 1.5, 0.5), (False, True), ("b", 1, "1", 2), ((1, "x"), 3)),
+    (
+        ("b", "a", "c"),
+        (10, 9, -1),
+        (2.5, 1.5, 0.5),
+        (False, True),
+        ("b", 1, "1", 2),
+        ("b", (1, "x"), 3, 2),
+    ),
     ids=("text", "whole", "real", "truth", "mixed", "tuples"),
 )
 def test_names_of_series_of_every_type_come_back(ids: tuple[object, ...]) -> None:

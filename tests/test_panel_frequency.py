@@ -216,6 +216,14 @@ def test_holidays_leave_business_days_business_days() -> None:
     assert panel.lengths.tolist() == [len(days)]
 
 
+def test_another_series_tells_what_the_longest_does_not() -> None:
+    sparse = pd.DataFrame({"unique_id": "a", "ds": [0, 2, 5, 7, 10, 12], "y": 1.0})
+    dense = pd.DataFrame({"unique_id": "b", "ds": [4, 5, 6], "y": 1.0})
+    panel = Panel.from_frame(pd.concat([sparse, dense]), Columns(fill_gaps=True))
+    assert panel.labels.frequency.step == 1
+    assert panel.lengths.tolist() == [13, 3]
+
+
 def test_what_no_regular_step_explains_has_no_frequency() -> None:
     for index in (
         pd.DatetimeIndex(["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04 07:00"]),

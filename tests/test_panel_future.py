@@ -136,7 +136,7 @@ def test_future_values_stand_at_their_series_and_time() -> None:
 def test_a_longer_future_is_cut_and_other_series_are_passed_over() -> None:
     panel = Panel.from_frame(frame_with_covariates(), COLUMNS)
     frame = future_frame(panel, 5)
-    others = pd.concat([frame, frame.assign(unique_id="x"), frame.assign(unique_id="z")])
+    others = pd.concat([frame.assign(unique_id=name, price=9.0) for name in "xz"] + [frame])
     assert torch.equal(read_future(panel, others, 3), read_future(panel, frame, 5)[:, :3])
 
 

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -74,7 +73,7 @@ def test_the_point_forecast_is_what_is_fed_back() -> None:
 
 def test_past_covariates_are_unknown_beyond_the_horizon() -> None:
     class ReadsPast(Linear):
-        reads_past: ClassVar[bool] = True
+        reads_past = True
 
     module, context = ReadsPast(LENGTH, OWN), context_of(2, 6)
     assert rollout(module, context, OWN).shape == (2, OWN, 1)

@@ -1,7 +1,7 @@
 """Benchmark: the published protocol of long-horizon forecasting, as one table."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,7 +63,7 @@ def benchmark(
     Raises
     ------
     ValueError
-        The data set is unknown, or has no published split.
+        The data set is unknown, or has no published split; a horizon is longer than the test part.
 
     References
     ----------
@@ -72,13 +72,23 @@ def benchmark(
     """
     named = name_models(models)
     protocol = read_protocol(dataset)
+    _check_horizons(horizons, len(protocol.frame) - protocol.validation)
     rows = [
-        {"dataset": dataset, "horizon": check_whole("horizons", horizon), "model": name}
-        | _score(protocol, model, horizon)
+        {"dataset": dataset, "horizon": horizon, "model": name} | _score(protocol, model, horizon)
         for horizon in horizons
         for name, model in named.items()
     ]
     return pd.DataFrame(rows).set_index(["dataset", "horizon", "model"])
+
+
+def _check_horizons(horizons: Sequence[int], most: int) -> None:
+    if not isinstance(horizons, Iterable):
+        raise TypeError(f"horizons must be whole numbers; got {horizons!r}. Give a list of them.")
+    for horizon in horizons:
+        if check_whole("horizons", horizon) > most:
+            raise ValueError(
+                f"horizons must be at most {most}, the test rows; got {horizon}. Leave it out."
+            )
 
 
 def read_protocol(dataset: str) -> Protocol:
@@ -113,10 +123,12 @@ def _score(protocol: Protocol, model: Forecaster, horizon: int) -> dict[str, Any
     series, points = _test_windows(panel, protocol.validation, horizon)
     for rows in torch.arange(len(series)).split(max(CHUNK // horizon, 1)):
         forecast = fitted.forecast_panel(panel, horizon, series=series[rows], points=points[rows])
-        error = _targets(panel, series[rows], points[rows], horizon) - forecast.point
-        squared += float(error.square().nansum())
-        absolute += float(error.abs().nansum())
-        count += int((~error.isnan()).sum())
+        target = _targets(panel, series[rows], points[rows], horizon)
+        observed = ~target.isnan()  # a forecast that failed counts, and makes the scores NaN
+        error = (target - forecast.point)[observed]
+        squared += float(error.square().sum())
+        absolute += float(error.abs().sum())
+        count += len(error)
     return {
         "mse": squared / count,
         "mae": absolute / count,

@@ -18,7 +18,7 @@ class Checkpoint:
     """What a run needs to go on: tensors by name, its history, and the digest of its settings."""
 
     tensors: dict[str, Tensor]
-    history: list[dict[str, float]]
+    history: list[dict[str, int | float]]
     waited: int
     lowest: float
     fingerprint: str

@@ -1,6 +1,6 @@
 """Evaluation: backtests over cutoffs, and their scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from tsar.metrics import METRICS, Metric, seasonal_scale, seasonal_squared_scale
 from tsar.panel import Columns, Panel
 
 Models = Forecaster | Sequence[Forecaster] | Mapping[str, Forecaster]
+
+MARKS = ("-lo-", "-hi-", "-q-")  # between a model's name and the level of a column
 
 
 def cross_validation(
@@ -57,8 +59,9 @@ def cross_validation(
 
     Raises
     ------
-    ValueError
-        A series is too short, or the models do not read frames alike.
+    ValueError, TypeError
+        A series is too short, an argument is not as it must be, or the models do not read frames
+        alike.
 
     Examples
     --------
@@ -75,21 +78,23 @@ def cross_validation(
     check_whole("horizon", horizon)
     check_whole("n_windows", n_windows)
     step = horizon if step_size is None else check_whole("step_size", step_size)
+    every = int(refit) if isinstance(refit, bool) else check_whole("refit", refit, least=0)
     back = horizon + step * np.arange(n_windows)[::-1]
     wanted = Levels.of(quantile_levels, level)
     panels = _read_panels(named, frame)
+    _check_names(named, next(iter(panels)))
     columns: dict[str, np.ndarray] = {}
     for name, model in named.items():
         panel = panels[model.columns or Columns()]
         _check_lengths(panel, int(back[0]))
-        forecast = _backtest(model, panel, horizon, back, int(refit), wanted.levels)
+        forecast = _backtest(model, panel, horizon, back, every, wanted.levels)
         columns |= named_columns(name, forecast, wanted)
     return _cutoff_frame(next(iter(panels.values())), horizon, back, columns)
 
 
 def evaluate(
     forecasts: pd.DataFrame,
-    metrics: Sequence[str] = ("mae", "rmse", "smape"),
+    metrics: str | Sequence[str] = ("mae", "rmse", "smape"),
     *,
     by: str | Sequence[str] = (),
     train: Any = None,
@@ -121,6 +126,12 @@ def evaluate(
     pandas.DataFrame
         A row for each model (and value of `by`), a column for each metric.
 
+    Raises
+    ------
+    ValueError, TypeError
+        A metric is unknown or needs what the forecasts do not hold, a column is absent, or `train`
+        lacks a series.
+
     Examples
     --------
     >>> import numpy as np
@@ -132,15 +143,14 @@ def evaluate(
     Naive  1.5   1.5
     """
     columns = columns or Columns()
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise ValueError(f"metrics must be among {sorted(METRICS)}; got {unknown[0]!r}. Choose one.")
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     keys = [by] if isinstance(by, str) else list(by)
+    models = _check_request(forecasts, metrics, keys, columns)
     group, labels = _groups(forecasts, keys)
     target = _tensor(forecasts[columns.target])
     scales = _scales(forecasts, metrics, train, season_length, columns)
     tables = []
-    for model in model_names(forecasts, columns):
+    for model in models:
         inputs = {"forecast": _tensor(forecasts[model])} | scales | _quantiles(forecasts, model)
         scores = _score(metrics, group, len(labels), target, inputs, _intervals(forecasts, model))
         tables.append(pd.DataFrame(scores, index=labels).assign(model=model))
@@ -152,13 +162,24 @@ def evaluate(
 
 def name_models(models: Models) -> dict[str, Forecaster]:
     """Forecasters by name: their class's, numbered where it comes again."""
-    if isinstance(models, Mapping):
-        return dict(models)
-    several = [models] if isinstance(models, Forecaster) else list(models)
-    if not several or not all(isinstance(model, Forecaster) for model in several):
+    named = dict(models) if isinstance(models, Mapping) else _numbered(models)
+    if not named or not all(isinstance(model, Forecaster) for model in named.values()):
         raise TypeError(
             f"models must be forecasters, or forecasters by name; got {models!r}. Build them first."
         )
+    for name in named:
+        if not isinstance(name, str):
+            raise TypeError(f"models must have names that are texts; got {name!r}. Rename it.")
+        if any(mark in name for mark in MARKS):
+            raise ValueError(
+                f"models must not have '-lo-', '-hi-' or '-q-' in a name, which mark intervals and "
+                f"quantiles; got {name!r}. Rename it."
+            )
+    return named
+
+
+def _numbered(models: Forecaster | Sequence[Forecaster]) -> dict[str, Forecaster]:
+    several = models if isinstance(models, Iterable) else [models]
     named: dict[str, Forecaster] = {}
     for model in several:
         name = type(model).__name__
@@ -167,11 +188,20 @@ def name_models(models: Models) -> dict[str, Forecaster]:
     return named
 
 
+def _check_names(models: Mapping[str, Forecaster], columns: Columns) -> None:
+    taken = {columns.id, columns.time, columns.target, "cutoff"}
+    for name in models:
+        if name in taken:
+            raise ValueError(
+                f"models must not be named like a column of the result; got {name!r}. Rename it."
+            )
+
+
 def model_names(forecasts: pd.DataFrame, columns: Columns) -> list[str]:
     """Columns that hold the point forecasts of models."""
     known = {columns.id, columns.time, columns.target, "cutoff"}
-    marks = ("-lo-", "-hi-", "-q-")
-    return [n for n in forecasts.columns if n not in known and not any(m in n for m in marks)]
+    names = [name for name in forecasts.columns if name not in known]
+    return [name for name in names if not any(mark in str(name) for mark in MARKS)]
 
 
 # --- backtest ---------------------------------------------------------------------------------
@@ -186,7 +216,16 @@ def _read_panels(models: Mapping[str, Forecaster], frame: Any) -> dict[Columns, 
             f"models must read the frame alike but for covariates; got {list(bare)}. "
             "Give them the same Columns(id, time, target, freq, fill_gaps)."
         )
-    return {way: Panel.from_frame(frame, way) for way in ways}
+    panels = {way: Panel.from_frame(frame, way) for way in ways}
+    found = [panel.labels.ids for panel in panels.values()]
+    for ids in found[1:]:
+        if not ids.equals(found[0]):
+            raise ValueError(
+                f"models must find the same series in the frame; got {list(found[0])[:5]} and "
+                f"{list(ids)[:5]}: a column of a wide frame is a series where no covariate has its "
+                "name. Leave it out, or give a long frame."
+            )
+    return panels
 
 
 def _check_lengths(panel: Panel, back: int) -> None:
@@ -247,12 +286,50 @@ def _cutoff_frame(
 # --- scores -----------------------------------------------------------------------------------
 
 
+def _check_request(
+    forecasts: Any, metrics: Sequence[str], keys: Sequence[str], columns: Columns
+) -> list[str]:
+    """Names of the models to score, if all that was asked for is there."""
+    if not isinstance(forecasts, pd.DataFrame):
+        raise TypeError(
+            f"forecasts must be a DataFrame; got {type(forecasts).__name__}. "
+            "Give the result of tsar.cross_validation."
+        )
+    if not metrics:
+        raise ValueError(f"metrics must name at least one of {sorted(METRICS)}; got none. Add it.")
+    for name in metrics:
+        if name not in METRICS:
+            raise ValueError(f"metrics must be among {sorted(METRICS)}; got {name!r}. Choose one.")
+    for key in keys:
+        if key not in forecasts.columns:
+            raise ValueError(
+                f"by must name columns of the forecasts; got {key!r}. "
+                f"They are {list(forecasts.columns)[:10]}."
+            )
+    _check_column(forecasts, columns.target)
+    models = model_names(forecasts, columns)
+    if not models:
+        raise ValueError(
+            f"forecasts must have a column for each model; got {list(forecasts.columns)}. "
+            "Give the result of tsar.cross_validation."
+        )
+    return models
+
+
+def _check_column(forecasts: pd.DataFrame, name: str) -> None:
+    if name not in forecasts.columns:
+        raise ValueError(
+            f"forecasts must have the column {name!r}; got {list(forecasts.columns)[:10]}. "
+            "Add it, or say its name: Columns(id=..., time=..., target=...)."
+        )
+
+
 def _groups(forecasts: pd.DataFrame, keys: list[str]) -> tuple[Tensor, pd.Index]:
     if not keys:
         return torch.zeros(len(forecasts), dtype=torch.int64), pd.RangeIndex(1)
     grouped = forecasts.groupby(keys, sort=True, observed=True)
     labels = grouped.size().index
-    return torch.from_numpy(grouped.ngroup().to_numpy(np.int64)), labels
+    return torch.tensor(grouped.ngroup().to_numpy(np.int64)), labels
 
 
 def _tensor(values: pd.Series) -> Tensor:
@@ -270,6 +347,8 @@ def _score(
     scores: dict[str, np.ndarray] = {}
     for name in metrics:
         metric = METRICS[name]
+        if "lower" in metric.needs and not intervals:
+            raise _absent(metric, "lower")
         if "lower" in metric.needs:
             for percent, bounds in intervals.items():
                 known = bounds | inputs
@@ -282,14 +361,18 @@ def _score(
 def _by_group(
     metric: Metric, group: Tensor, n_groups: int, target: Tensor, inputs: dict[str, Any]
 ) -> np.ndarray:
-    absent = [need for need in metric.needs if need not in inputs]
-    if absent:
-        raise ValueError(
-            f"metrics must be ones that the forecasts can give; {metric.name!r} needs {absent[0]}. "
-            "Forecast with level=... or quantile_levels=..., and pass train=... for scaled metrics."
-        )
+    for need in metric.needs:
+        if need not in inputs:
+            raise _absent(metric, need)
     needed = {need: inputs[need] for need in metric.needs}
     return metric.by_group(group, n_groups, target, **needed).numpy()
+
+
+def _absent(metric: Metric, need: str) -> ValueError:
+    return ValueError(
+        f"metrics must be ones that the forecasts can give; {metric.name!r} needs {need}. "
+        "Forecast with level=... or quantile_levels=..., and pass train=... for scaled metrics."
+    )
 
 
 def _suffixed(forecasts: pd.DataFrame, model: str, mark: str) -> dict[float, Tensor]:
@@ -330,6 +413,8 @@ def _scales(
     needs = {need for name in metrics for need in METRICS[name].needs}
     if train is None or not needs & {"scale", "squared_scale"}:
         return {}
+    for name in (columns.id, "cutoff"):
+        _check_column(forecasts, name)
     panel = Panel.from_frame(train, columns)
     rows = panel.labels.ids.get_indexer(pd.Index(forecasts[columns.id]))
     if (rows < 0).any():
@@ -339,7 +424,7 @@ def _scales(
     frequency = panel.labels.frequency
     ends = frequency.to_ordinals(pd.Index(first)) - panel.labels.starts[first.index]
     known = panel.lengths.clone()
-    known[torch.tensor(first.index.to_numpy())] = torch.from_numpy(ends // frequency.step + 1)
+    known[torch.tensor(first.index.to_numpy())] = torch.tensor(ends // frequency.step + 1)
     past = panel.slice(torch.zeros_like(known), known)
     season = frequency.season_length if season_length is None else season_length
     row = torch.from_numpy(rows)

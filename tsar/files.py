@@ -145,7 +145,7 @@ def _as_long(frame: pd.DataFrame, columns: Columns, path: Path) -> pd.DataFrame:
     if columns.time not in frame.columns:
         raise ValueError(
             f"{path.name!r} must have the time column {columns.time!r}; got {_listed(frame)}. "
-            "Say its name by Columns(time=...), or --time on the command line."
+            "Rename it, or say its name by Columns(time=...)."
         )
     return frame.assign(**{columns.time: _times(pd.Index(frame[columns.time]), columns.time)})
 

@@ -81,14 +81,23 @@ class Forecaster(BaseEstimator, ABC):
         """
         check_whole("horizon", self.horizon)
         panel = Panel.from_frame(frame, self._columns())
+        self._forget()
         if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
             validate_data(self, frame, reset=True, skip_check_array=True)
-        return self.fit_panel(panel)
+        return self._learn(panel)
 
     def fit_panel(self: Fitted, panel: Panel) -> Fitted:
         """Learn from a panel that was read before; see `fit`."""
         check_whole("horizon", self.horizon)
         self._columns()
+        self._forget()
+        return self._learn(panel)
+
+    def _forget(self) -> None:
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
+    def _learn(self: Fitted, panel: Panel) -> Fitted:
         self._fit(panel)
         self.scale_ = naive_error(panel)
         self.context_ = panel.tail(self._reach(panel))
@@ -279,6 +288,11 @@ class Forecaster(BaseEstimator, ABC):
                 f"frame must have the frequency {fitted.name!r} that was fitted; got "
                 f"{panel.labels.frequency.name!r}. Resample it, or fit again."
             )
+        if panel.labels.layout.style == "vector" and hasattr(self, "n_features_in_"):
+            raise ValueError(
+                f"frame must have the {self.n_features_in_} series that were fitted; got a 1-D "
+                "array. Reshape your data to (time, series)."
+            )
         # Nameless or positional columns are told apart by their number alone.
         if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
             validate_data(self, frame, reset=False, skip_check_array=True)
@@ -300,7 +314,6 @@ class Forecaster(BaseEstimator, ABC):
         """Tags of scikit-learn: missing values are allowed, a target is not needed."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
-        tags.input_tags.one_d_array = True
         tags.target_tags.required = False
         return tags
 

@@ -95,17 +95,15 @@ class Levels:
     columns: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of(
-        cls,
-        quantile_levels: Any = None,
-        level: Any = None,
-    ) -> "Levels":
+    def of(cls, quantile_levels: Any = None, level: Any = None) -> "Levels":
         """Levels of `quantile_levels` in (0, 1), and of `level` in percent, which is sugar.
+
+        Each is a number or a sequence of them.
 
         Raises
         ------
-        ValueError
-            A level is out of its range.
+        TypeError, ValueError
+            A level is no number, or out of its range.
 
         Examples
         --------

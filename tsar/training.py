@@ -26,7 +26,7 @@ from tsar.nn.module import ForecastModule, trained_state
 from tsar.schedules import SCHEDULES
 from tsar.windows import Windows
 
-Record = dict[str, float]
+Record = dict[str, int | float]
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Training:
     """
 
     epochs: int = 20
-    learning_rate: float = 1e-3
+    learning_rate: float | int = 1e-3
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     batch_size: int = 128
-    weight_decay: float = 0.0
-    validation: float = 0.2
+    weight_decay: float | int = 0.0
+    validation: float | int = 0.2
     patience: int = 5
-    gradient_clip: float = 1.0
+    gradient_clip: float | int = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint: str | os.PathLike[str] | None = None
 

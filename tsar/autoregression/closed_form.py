@@ -22,6 +22,9 @@ from tsar.autoregression.solve import (
 
 Sparsity = float | Literal["auto"] | None
 
+# Degrees of freedom that a variance is divided by at least; a ridge may leave less than one.
+LEAST = 1e-6
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -82,7 +85,7 @@ class ClosedForm:
     @property
     def deviation(self) -> Float[Tensor, "group step"]:
         """Standard deviation of the residuals, unbiased in their variance."""
-        return (self.power / self.freedom.clamp(min=1)).sqrt()
+        return (self.power / self.freedom.clamp(min=LEAST)).sqrt()
 
 
 def fit_closed_form(
@@ -155,11 +158,12 @@ def _fit_shared(
     regression = _regression(moments, terms, 0, terms.horizon - 1)
     rough = least_squares(regression.gram, regression.cross, ridge=ridge)
     solution = refine(rough, regression, channels, runs)
-    inverse = solution.factorization.inverse().diagonal(dim1=1, dim2=2)
+    inverse = solution.factorization.inverse()
     rank = _rank(solution.factorization, inverse, regression.gram)
     active = torch.ones_like(solution.coef, dtype=torch.bool)
     power = _power(regression, solution.coef, channels, runs)
-    return _assemble(regression, solution.coef, active, power, inverse, rank)
+    spread = inverse.diagonal(dim1=1, dim2=2)
+    return _assemble(regression, solution.coef, active, power, spread, rank)
 
 
 def _fit_step(
@@ -177,9 +181,10 @@ def _fit_step(
         kept = regression.restrict(active)
         rough = LeastSquares(coef, factorize(kept.gram, ridge=ridge))
         coef = refine(rough, kept, channels, runs).coef
-    inverse = factorization.inverse().diagonal(dim1=1, dim2=2)
+    inverse = factorization.inverse()
     rank = _rank(factorization, inverse, block)
-    spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, inverse)
+    spread = torch.zeros_like(regression.cross[:, :, 0])
+    spread = spread.scatter(1, rows, inverse.diagonal(dim1=1, dim2=2))
     power = _power(regression, coef, channels, runs)
     return _assemble(regression, coef, active[:, :, None], power, spread, rank)
 
@@ -211,12 +216,19 @@ def _active_block(
 
 def _rank(
     factorization: Factorization,
-    inverse: Float[Tensor, "group term"],
+    inverse: Float[Tensor, "group term term"],
     gram: Float[Tensor, "group term term"],
 ) -> Float[Tensor, " group"]:
-    """Parameters in effect: independent terms, less what the ridge takes from each."""
-    taken = factorization.ridge * inverse * gram.diagonal(dim1=1, dim2=2)
-    return factorization.rank - taken.sum(1)
+    """Parameters in effect: the independent terms, but for what the ridge takes from them.
+
+    With H the matrix from targets to fits, these are the trace of 2 H - H H (Hastie, Tibshirani &
+    Friedman, The Elements of Statistical Learning, 2009, section 7.6).
+    """
+    if not factorization.ridge:
+        return factorization.rank.double()
+    scale = gram.diagonal(dim1=1, dim2=2).sqrt()
+    taken = factorization.ridge * inverse * scale[:, :, None] * scale[:, None]
+    return factorization.rank - taken.square().sum(dim=(1, 2))
 
 
 def _power(
@@ -239,14 +251,14 @@ def _assemble(
     coef: Float[Tensor, "group term step"],
     active: Bool[Tensor, "group term step"],
     power: Float[Tensor, "group step"],
-    inverse: Float[Tensor, "group term"],
+    spread: Float[Tensor, "group term"],
     rank: Float[Tensor, " group"],
 ) -> ClosedForm:
     freedom = (regression.count - rank - 1)[:, None].expand_as(power)
-    variance = power / freedom.clamp(min=1)
+    variance = power / freedom.clamp(min=LEAST)
     return ClosedForm(
         coef=coef.transpose(1, 2),
-        error=(inverse.clamp(min=0)[:, :, None] * variance[:, None]).sqrt().transpose(1, 2),
+        error=(spread.clamp(min=0)[:, :, None] * variance[:, None]).sqrt().transpose(1, 2),
         active=active.transpose(1, 2),
         intercept=regression.intercept(coef),
         power=power,

@@ -4,6 +4,7 @@ Each command is a function of one of the files here; the work is done by the lib
 """
 
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -18,7 +19,7 @@ from tsar.cli.output import print_error
 __all__ = ["app", "main"]
 
 INTERRUPTED = 128 + 2  # what a shell says of a program that Ctrl-C ended
-USAGE_ERROR = typer.BadParameter.__mro__[1]  # typer does not export it
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # typer does not export it
 EXPECTED = (ValueError, TypeError, OSError, ImportError, NotImplementedError)
 
 
@@ -33,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 after a mistake that was said on standard error; 1 after an error that should not
-        occur; 130 after Ctrl-C.
+        0; 2 after a mistake, which is said on standard error; 1 after an error that should not
+        occur, or if nobody reads on; 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Python flushes standard output once more when it ends: let it go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except USAGE_ERROR as error:
         print_error(_usage(error))
         return 2
@@ -61,12 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(error: Exception) -> int:
-    text = str(error) or type(error).__name__
+    text = _in_options(str(error)) or type(error).__name__
     if isinstance(error, EXPECTED):
         print_error(text)
         return 2
-    print_error(f"{type(error).__name__}: {text}. This should not occur; --debug says where it did.")
+    print_error(f"{type(error).__name__}: {text}. This should not occur; see it with --debug.")
     return 1
+
+
+def _in_options(text: str) -> str:
+    """A message of the library with the options of the command line in place of `Columns`."""
+    long = {"past": "past-covariate", "future": "future-covariate", "static": "static-covariate"}
+
+    def say(found: re.Match[str]) -> str:
+        return "--" + long.get(found[1], found[1].replace("_", "-"))
+
+    return re.sub(r"(?:tsar\.)?Columns\((\w+)=[^)]*\)+", say, text)
 
 
 def _usage(error: Any) -> str:

@@ -1,5 +1,6 @@
 """The commands and their names."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "forecast": forecasting.forecast,
     "backtest": scoring.backtest,
     "fit": forecasting.fit,

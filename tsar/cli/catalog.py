@@ -144,13 +144,14 @@ def _initializer(found: _Class) -> ast.FunctionDef:
 
 
 def _uses(found: _Class) -> tuple[str, ...]:
-    """Kinds of covariates, from ``uses = frozenset({...})`` of the class or its nearest ancestor."""
+    """Kinds of covariates: ``uses = frozenset({...})`` of the class or its nearest ancestor."""
     for ancestor in _lineage(found):
         for node in ancestor.node.body:
-            named = isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "uses"
-            if named and isinstance(node.value, ast.Call):
-                kinds = {kind for arg in node.value.args for kind in ast.literal_eval(arg)}
-                return tuple(kind for kind in ("past", "future", "static") if kind in kinds)
+            if not isinstance(node, ast.AnnAssign) or ast.unparse(node.target) != "uses":
+                continue
+            parts = node.value.args if isinstance(node.value, ast.Call) else []
+            kinds = {kind for part in parts for kind in ast.literal_eval(part)}
+            return tuple(kind for kind in ("past", "future", "static") if kind in kinds)
     return ()
 
 

@@ -39,8 +39,10 @@ def forecast(
     Example: tsar forecast sales.csv --horizon 24 --level 80 --output forecast.csv
     """
     outputs.check()
+    request.check()
     [choice] = choose([model], read_settings(context, settings))
-    fitted, source = _fit(choice, input, horizon, columns)
+    source = read_source(input, columns.to_columns())
+    fitted, source = _fit(choice, source, check_horizon(horizon, source))
     facts = {"model": choice.label, "input": input} if common.json else None
     _predict(fitted, source, fitted.horizon, request, outputs, facts)
 
@@ -64,7 +66,9 @@ def fit(
     Example: tsar fit sales.csv --horizon 24 --save model
     """
     [choice] = choose([model], read_settings(context, settings))
-    fitted, source = _fit(choice, input, horizon, columns)
+    source = read_source(input, columns.to_columns())
+    points = None if horizon is None and source.horizon is None else check_horizon(horizon, source)
+    fitted, source = _fit(choice, source, points)
     fitted.save(save)
     series = len(fitted.context_)
     if common.json:
@@ -100,6 +104,7 @@ def predict(
     Example: tsar predict model --horizon 24 --level 80 --plot forecast.png
     """
     outputs.check()
+    request.check()
     model = _with_frames(registry.load(folder))
     known = model.context_.labels.columns
     source = read_source(input, known) if input else from_panel(model.context_, str(folder))
@@ -108,13 +113,9 @@ def predict(
     _predict(model, source, points, request, outputs, facts, fresh=input is not None)
 
 
-def _fit(
-    choice: Choice, name: str, horizon: int | None, columns: options.ColumnOptions
-) -> tuple["Forecaster", Source]:
-    """A model fitted to a file or data set, and what it was fitted to."""
-    source = read_source(name, columns.to_columns())
-    model = build(choice, check_horizon(horizon, source), source.columns)
-    # --set columns.freq=h says more of the columns than the options did.
+def _fit(choice: Choice, source: Source, horizon: int | None) -> tuple["Forecaster", Source]:
+    """A model fitted to a source, and the source with the columns that the model reads."""
+    model = build(choice, horizon, source.columns)
     source = replace(source, columns=model.columns or source.columns)
     with at_work(f"fitting {choice.label}", [model]):
         model.fit(source.frame)

@@ -47,20 +47,17 @@ class Result:
         indexed = forecast.rename_axis(index=columns.time)
         if forecast.columns.nlevels == 1:
             flat = indexed.reset_index()
-            return flat.melt(columns.time, var_name=columns.id, value_name=self.model)[
-                [columns.id, columns.time, self.model]
-            ]
+            long = flat.melt(columns.time, var_name=columns.id, value_name=self.model)
+            return long[[columns.id, columns.time, self.model]]
         pieces = [
             indexed[series].reset_index().assign(**{columns.id: series})
             for series in indexed.columns.unique(level=0)
         ]
-            long = pandas.concat(pieces, ignore_index=True)
+        long = pandas.concat(pieces, ignore_index=True)
         return long[[columns.id, *(name for name in long.columns if name != columns.id)]]
 
 
-def present(
-    result: Result, source: Source, outputs: Outputs, facts: dict[str, Any] | None
-) -> None:
+def present(result: Result, source: Source, outputs: Outputs, facts: dict[str, Any] | None) -> None:
     """Write the files, then say where they are; without an output file, print the forecast.
 
     With `facts`, print JSON of them and of the forecast instead.
@@ -97,4 +94,3 @@ def _print_rows(result: Result, long: "pandas.DataFrame") -> None:
     print_frame(shown, title=title, rows=SHOWN)
     if len(long) > SHOWN:
         print_line(f"... and {len(long) - SHOWN} more rows; --output FILE writes all of them")
-

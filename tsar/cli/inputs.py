@@ -1,7 +1,6 @@
 """INPUT: a file or the name of a data set, and how its columns are read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,13 +81,6 @@ def to_long(source: Source) -> "pandas.DataFrame":
     shared = list(columns.covariates)
     frame = frame.rename_axis(columns.time).reset_index()
     return frame.melt([columns.time, *shared], var_name=columns.id, value_name=columns.target)
-
-
-def without_unusable(columns: "Columns", uses: Sequence[str]) -> "Columns":
-    """Columns less the covariates of kinds that a model can't use."""
-    return replace(
-        columns, **{kind: () for kind in ("past", "future", "static") if kind not in uses}
-    )
 
 
 def from_panel(panel: "Panel", name: str) -> Source:

@@ -1,30 +1,26 @@
 """Modules that a command imports when it first uses them: ``tsar --help`` waits for none.
 
-This is the one place where the command line imports late. The modules that take their names from
-here read as if they had imported them.
+This is the one place where the command line imports late; a module that takes a name from here
+reads as if it had imported it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas
-    from tsar import benchmarking, datasets, demo, evaluation, files, forecasters
-    from tsar import metrics, panel, plotting, registry
+    import pandas as pandas
 
-    __all__ = (
-        "benchmarking",
-        "datasets",
-        "demo",
-        "evaluation",
-        "files",
-        "forecasters",
-        "metrics",
-        "pandas",
-        "panel",
-        "plotting",
-        "registry",
-    )
+    from tsar import benchmarking as benchmarking
+    from tsar import datasets as datasets
+    from tsar import demo as demo
+    from tsar import evaluation as evaluation
+    from tsar import files as files
+    from tsar import forecasters as forecasters
+    from tsar import intervals as intervals
+    from tsar import metrics as metrics
+    from tsar import panel as panel
+    from tsar import plotting as plotting
+    from tsar import registry as registry
 else:
 
     class _Lazy:
@@ -36,14 +32,7 @@ else:
         def __getattr__(self, attribute: str) -> Any:
             return getattr(import_module(self._name), attribute)
 
-    benchmarking = _Lazy("tsar.benchmarking")
-    datasets = _Lazy("tsar.datasets")
-    demo = _Lazy("tsar.demo")
-    evaluation = _Lazy("tsar.evaluation")
-    files = _Lazy("tsar.files")
-    forecasters = _Lazy("tsar.forecasters")
-    metrics = _Lazy("tsar.metrics")
-    pandas = _Lazy("pandas")
-    panel = _Lazy("tsar.panel")
-    plotting = _Lazy("tsar.plotting")
-    registry = _Lazy("tsar.registry")
+    def __getattr__(name: str) -> _Lazy:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Lazy(name if name == "pandas" else f"tsar.{name}")

@@ -13,6 +13,8 @@ from tsar.cli.models import find_entry
 from tsar.cli.output import print_facts, print_json, print_line, print_table, records
 from tsar.cli.settings import did_you_mean
 
+SAID = 6  # names in a line
+
 
 def list_models(
     name: Annotated[
@@ -29,7 +31,7 @@ def list_models(
         print_json([{"name": e.name, "summary": e.summary, "covariates": e.uses} for e in entries])
         return
     rows = [[e.name, e.summary, ", ".join(e.uses) or "-"] for e in entries]
-    print_table(["model", "what it does", "covariates"], rows, folded=["what it does"])
+    print_table(["model", "what it does", "covariates"], rows, folded={"what it does": None})
     print_line("tsar models NAME lists the parameters of one.")
 
 
@@ -47,40 +49,40 @@ def list_datasets(
     if json:
         print_json(records(table))
         return
-    table["here"] = ["yes" if here else "downloads" for here in table["here"]]
+    table["here"] = ["yes" if here else "no" for here in table["here"]]
     shown = table[["name", "rows", "series", "freq", "horizon", "here", "title"]]
     rows = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row] for row in shown.to_numpy()]
     numbers = ["rows", "series", "horizon"]
-    print_table(list(shown.columns), rows, numbers=numbers, folded=["title"])
+    print_table(list(shown.columns), rows, numbers=numbers, folded={"title": None})
+    print_line("Those that are not here are downloaded, or found in the folder $TSAR_DATA.")
 
 
 def inspect(folder: Folder, json: options.Json = False) -> None:
     """Say what a saved model is: its class, parameters, what it was fitted to, its summary."""
     model = registry.load(folder)
-    summary = model.summary() if hasattr(model, "summary") else ""
-    facts = {"model": type(model).__name__, "folder": str(folder)} | _fitted_facts(model)
+    summary = model.summary() if hasattr(model, "summary") else None
+    facts = {"model": type(model).__name__, "folder": str(folder), **_fitted_facts(model)}
     params = model.get_params(deep=False)
     if json:
         print_json(facts | {"parameters": params, "summary": summary})
         return
-    print_facts([(name, str(value)) for name, value in facts.items()])
-    print_line("")
-    print_facts([(name, repr(value)) for name, value in params.items()])
+    print_facts([(name.replace("_", " "), _said(value)) for name, value in facts.items()])
+    print_line("\nparameters")
+    print_facts([(f"  {name}", repr(value)) for name, value in params.items()])
     if summary:
         print_line("\n" + summary)
 
 
 def _fitted_facts(model: Any) -> dict[str, Any]:
+    """What a model was fitted to, as it remembers it."""
     if not hasattr(model, "context_"):
-        return {"fitted": "no"}
-    labels, ordinals = model.context_.labels, model.context_.ordinals()
-    times = labels.frequency.to_times(ordinals)
-    ids = [str(name) for name in labels.ids[:5]]
+        return {"fitted": False}
+    labels = model.context_.labels
+    newest = labels.frequency.to_times(model.context_.ordinals()).max()
     return {
-        "series": len(labels.ids),
-        "ids": ", ".join(ids) + (", ..." if len(labels.ids) > len(ids) else ""),
+        "series": list(labels.ids),
         "frequency": labels.frequency.name,
-        "fitted up to": str(times.max()),
+        "fitted_up_to": newest,
         "remembers": f"{int(model.context_.lengths.max())} points a series",
     }
 
@@ -89,12 +91,17 @@ def _describe_model(entry: Entry, json: bool) -> None:
     if json:
         print_json(asdict(entry))
         return
-    print_facts([(entry.name, entry.summary)])
-    rows = [_row(parameter, "") for parameter in entry.parameters]
+    print_line(f"{entry.name}: {entry.summary}\n")
+    own = [p for p in entry.parameters if p.name not in ("horizon", "columns")]
+    rows = [_row(parameter, "") for parameter in own]
     for group in entry.options:
-        rows += [_row(parameter, f"{group.name}.") for parameter in group.parameters]
-    print_table(["parameter", "default", "meaning"], rows, folded=["meaning", "default"])
-    print_line(f"Set one by --set, such as --set {rows[0][0]}={rows[0][1]}.")
+        if group.name != "columns":
+            rows += [_row(parameter, f"{group.name}.") for parameter in group.parameters]
+    folded = {"default": 15, "meaning": None}
+    print_table(["parameter", "default", "meaning"], rows, folded=folded)
+    print_line(
+        "Set one by --set PARAMETER=VALUE. The horizon and the columns have their own options."
+    )
 
 
 def _row(parameter: Parameter, prefix: str) -> list[str]:
@@ -121,6 +128,9 @@ def _known(dataset: Any) -> dict[str, Any]:
 
 
 def _said(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(file["name"] for file in value)
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    """A value in a line; of a long list its length and the first ones."""
+    if not isinstance(value, (list, tuple)):
+        return str(value).removesuffix(" 00:00:00")
+    names = [item["name"] if isinstance(item, dict) else str(item) for item in value]
+    many = len(names) > SAID
+    return f"{len(names)}: " * many + ", ".join(names[:SAID]) + ", ..." * many

@@ -59,11 +59,12 @@ def find_entry(name: str) -> Entry:
     return folded[_fold(name)]
 
 
-def build(choice: Choice, horizon: int, columns: "Columns | None") -> "Forecaster":
-    """Make a forecaster, its options merged: those of the command line, then ``--set``."""
+def build(choice: Choice, horizon: int | None, columns: "Columns | None") -> "Forecaster":
+    """Make a forecaster; ``--set columns.freq=h`` changes the columns that are given."""
     kind = getattr(forecasters, choice.entry.name)
     hints = get_type_hints(kind.__init__)
-    given: dict[str, Any] = {"horizon": horizon, "columns": columns}
+    given: dict[str, Any] = {"columns": columns}
+    given |= {} if horizon is None else {"horizon": horizon}
     options: dict[str, dict[str, Any]] = {}
     for setting in choice.settings:
         first, *rest = setting.key

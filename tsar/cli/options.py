@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tsar.cli.job import read_job
-from tsar.cli.lazy import files, panel
+from tsar.cli.lazy import files, intervals, panel
 
 if TYPE_CHECKING:
     from tsar.panel import Columns
@@ -112,6 +112,10 @@ class Request:
             help="The future covariates at the times to forecast, read as INPUT is.",
         ),
     ] = None
+
+    def check(self) -> None:
+        """Check before long work that the levels are in their ranges."""
+        intervals.Levels.of(self.quantile, self.level)
 
 
 @dataclass(frozen=True)

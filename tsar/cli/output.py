@@ -2,9 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from threading import Timer
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import rich.box
@@ -14,6 +16,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     import pandas
+
     from tsar.forecaster import Forecaster
 
 WIDE = 10_000  # columns where nobody watches: lines that a program reads are not wrapped
@@ -33,18 +36,27 @@ def print_table(
     *,
     title: str = "",
     numbers: Sequence[str] = (),
-    folded: Sequence[str] = (),
+    folded: Mapping[str, int | None] = MappingProxyType({}),
 ) -> None:
-    """Print a table; columns in `numbers` are flush right, those in `folded` take several lines."""
-    table = Table(box=rich.box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    table.title = f"[bold]{escape(title)}[/bold]" if title else None
-    table.title_style = "none"
+    """Print a table; columns in `numbers` are flush right.
+
+    Those in `folded` take several lines where the screen, or the width given, is too narrow.
+    """
+    console = open_console()
+    if title:
+        console.print(f"[bold]{escape(title)}[/bold]\n")
+    table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for header in headers:
-        right = "right" if header in numbers else "left"
-        table.add_column(escape(header), justify=right, no_wrap=header not in folded)  # type: ignore[arg-type]
+        table.add_column(
+            escape(header),
+            justify="right" if header in numbers else "left",
+            no_wrap=header not in folded,
+            max_width=folded.get(header),
+        )
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    open_console().print(table)
+    console.print(table)
+    console.print()
 
 
 def print_frame(frame: "pandas.DataFrame", *, title: str = "", rows: int | None = None) -> None:
@@ -145,6 +157,8 @@ def _scalar(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     if hasattr(value, "isoformat"):
         return value.isoformat()
     if hasattr(value, "item"):

@@ -15,6 +15,7 @@ from tsar.cli.settings import did_you_mean
 
 if TYPE_CHECKING:
     import pandas
+
     from tsar.forecaster import Forecaster
     from tsar.panel import Columns
 
@@ -186,7 +187,7 @@ def _score(
 
 
 def _with_shared_covariates(source: Source) -> Source:
-    """A wide frame with covariates, made long: a model that can't use one would take it for a series."""
+    """A wide frame with covariates made long, lest a model that can't use one forecasts it."""
     if source.is_long or not source.columns.covariates:
         return source
     return replace(source, frame=to_long(source))
@@ -194,8 +195,13 @@ def _with_shared_covariates(source: Source) -> Source:
 
 def _usable(columns: "Columns", choice: Choice) -> "Columns":
     """Columns less the covariates of kinds that a model can't use."""
-    unused = [kind for kind in ("past", "future", "static") if kind not in choice.entry.uses]
-    return replace(columns, **dict.fromkeys(unused, ()))
+    uses = choice.entry.uses
+    return replace(
+        columns,
+        past=columns.past if "past" in uses else (),
+        future=columns.future if "future" in uses else (),
+        static=columns.static if "static" in uses else (),
+    )
 
 
 def _describe(name: str, horizon: int, windows: int) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from tsar.cli import options
 from tsar.cli.lazy import demo as demonstration
-from tsar.cli.output import at_work, print_frame, print_json, print_line, records
+from tsar.cli.output import at_work, print_facts, print_frame, print_json, print_line, records
 
 
 def demo(
@@ -16,15 +16,15 @@ def demo(
     ] = Path("out"),
     json: options.Json = False,
 ) -> None:
-    """Forecast real series, score the forecasts, and draw them: takes seconds, needs no network."""
+    """Forecast real series, score the forecasts and draw them; takes seconds, needs no network."""
     with at_work("forecasting"):
         shown = demonstration.run(output)
+    tables = {backtest.title: backtest.scores.reset_index() for backtest in shown.backtests}
     if json:
-        scores = [{"data": backtest.name, "scores": records(backtest.scores)} for backtest in shown.backtests]
-        print_json({"backtests": scores, "conclusion": shown.conclusion, "files": shown.files})
+        backtests = [{"data": title, "scores": records(t)} for title, t in tables.items()]
+        print_json({"backtests": backtests, "says": shown.conclusions, "files": shown.files})
         return
-    for backtest in shown.backtests:
-        print_frame(backtest.scores, title=backtest.title)
-    print_line(shown.conclusion)
-    for kind, path in shown.files.items():
-        print_line(f"{kind:<9} {path}")
+    for (title, table), conclusion in zip(tables.items(), shown.conclusions, strict=True):
+        print_frame(table, title=title)
+        print_line(conclusion + "\n")
+    print_facts([(kind, str(path)) for kind, path in shown.files.items()])

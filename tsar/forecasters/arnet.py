@@ -13,6 +13,7 @@ from torch import Tensor
 from tsar.autoregression import (
     ClosedForm,
     Runs,
+    Sparsity,
     Terms,
     complete_runs,
     fit_closed_form,
@@ -43,8 +44,6 @@ from tsar.windows import Windows
 
 BLOCK = 64  # steps that one product gives; the recursion within is folded into the matrix
 ROOM = 2**22  # elements of such matrices over all groups, 32 MB in float64
-CLOSED = ("coef_se_", "sigma_", "aic_", "bic_", "n_windows_")  # what only a closed form has
-TRAINED = ("history_", "calibration_")  # and only what was trained
 
 
 class ARNet(Forecaster):
@@ -75,7 +74,8 @@ class ARNet(Forecaster):
     hidden
         Widths of a network on the lags and covariates, whose output is added to the linear map's.
     loss
-        ``"mse"``, ``"huber"`` (beyond 1.345 residual deviations) or ``"quantile"``.
+        ``"mse"``, ``"huber"`` (linear beyond 1.345 deviations of the residuals, which their median
+        size tells) or ``"quantile"``.
     quantile_levels
         Levels that ``loss="quantile"`` fits, 0.5 among them.
     training
@@ -102,9 +102,11 @@ class ARNet(Forecaster):
         Coefficients of the covariates: (..., covariate, lag) and (..., covariate).
     lags_
         Lags whose coefficient is not zero, a list for each group (of any step, when direct).
-    coef_se_, sigma_, aic_, bic_
-        Standard errors of `coef_`, residual deviation, information criteria; in closed form only.
-        When direct, `aic_` and `bic_` are those of the first step.
+    coef_se_, past_coef_se_, future_coef_se_
+        Standard errors of the coefficients; in closed form only, as are those below.
+    sigma_, aic_, bic_, n_windows_
+        Residual deviation, information criteria (when direct those of the first step), and the
+        number of windows.
     module_
         The fitted map, in standardized units.
     history_
@@ -170,8 +172,6 @@ class ARNet(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         self._check(panel)
-        for name in CLOSED + TRAINED:  # an earlier fit of another kind may have left them
-            vars(self).pop(name, None)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self._steps)
         held = held if self.holds_back else torch.zeros_like(held)
@@ -181,7 +181,7 @@ class ARNet(Forecaster):
         solution = self._solve(self.scaling_.apply(known))
         self.groups_ = len(solution.coef)
         self.sigma_scaled_ = solution.deviation
-        self.delta_ = 1.345 * float(solution.deviation.mean())
+        self.delta_ = 1.0  # until the errors of the closed form are known
         if self.holds_back:
             seed = draw_seed(self.random_state)
             with torch.random.fork_rng(devices=[]):
@@ -213,9 +213,13 @@ class ARNet(Forecaster):
         runs = series.pooled() if self.scope == "global" else series
         terms = self._terms(scaled)
         self._check_lengths(scaled, runs, terms)
-        sparsity = self.sparsity if self.sparsity in (None, "auto") else float(self.sparsity)
-        sparsity = None if sparsity == 1.0 else sparsity
-        return fit_closed_form(channels, runs, terms, ridge=self.ridge, sparsity=sparsity)
+        return fit_closed_form(channels, runs, terms, ridge=self.ridge, sparsity=self._sparsity)
+
+    @property
+    def _sparsity(self) -> Sparsity:
+        if self.sparsity is None or self.sparsity == "auto":
+            return None if self.sparsity is None else "auto"
+        return None if self.sparsity == 1 else float(self.sparsity)
 
     def _terms(self, panel: Panel) -> Terms:
         columns = panel.labels.columns
@@ -291,6 +295,10 @@ class ARNet(Forecaster):
         windows = Windows.complete(
             self.scaling_.apply(known).to(device, torch.float32), self.context_length, self._steps
         )
+        if self.loss == "huber":
+            # The median error, for outliers inflate the deviation that they are judged by.
+            errors = calibrate(self.module_, windows, self.batch_size).scores
+            self.delta_ = self.module_.delta = 1.345 * 1.4826 * float(errors.nanmedian())
         validation = held_back_windows(scaled, held, self.context_length, self._steps)
         history = train(
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
@@ -307,8 +315,13 @@ class ARNet(Forecaster):
     def _describe(self, solution: ClosedForm) -> None:
         """Standard errors, deviation and criteria, in the units of the series."""
         scale = self._group_scale().deviation
-        order = self.context_length
-        self.coef_se_ = self._stepped(solution.error[:, :, :order])
+        order, error = self.context_length, solution.error.cpu()
+        width = len(self.past_mean_) * order
+        past = error[:, :, order : order + width].unflatten(2, (-1, order))
+        past = past * scale[:, None, None, None] / self.past_scale_[:, None]
+        future = error[:, :, order + width :] * scale[:, None, None] / self.future_scale_
+        self.coef_se_ = self._stepped(error[:, :, :order])
+        self.past_coef_se_, self.future_coef_se_ = self._stepped(past), self._stepped(future)
         self.sigma_ = self._stepped(solution.deviation.cpu() * scale[:, None])
         power = solution.power[:, 0].cpu() * scale**2
         count = solution.count.cpu()
@@ -328,11 +341,8 @@ class ARNet(Forecaster):
         lags = lags[:, rows].flip(2)
         past = past[:, rows].unflatten(2, (-1, order)).flip(3)
         past = past * scale.deviation[:, None, None, None] / self.past_scale_[:, None]
-        future = (
-            future[:, : self._steps, module.point]
-            * scale.deviation[:, None, None]
-            / self.future_scale_
-        )
+        future = future[:, : self._steps, module.point]
+        future = future * scale.deviation[:, None, None] / self.future_scale_
         constant = constant[:, rows] * scale.deviation[:, None]
         constant = constant + scale.mean[:, None] * (1 - lags.sum(dim=2))
         constant = constant - past.sum(dim=3) @ self.past_mean_ - future @ self.future_mean_
@@ -408,19 +418,19 @@ class ARNet(Forecaster):
         """Names, coefficients and errors of the terms that are not zero, of the first step."""
 
         def first(values: np.ndarray) -> np.ndarray:
-            return values[row] if self.strategy == "recursive" else values[row, 0]
+            return np.ravel(values[row] if self.strategy == "recursive" else values[row, 0])
 
         columns, order = self._columns(), self.context_length
         past = [f"{name}.L{lag}" for name in columns.past for lag in range(1, order + 1)]
         names = ["const", *(f"y.L{lag}" for lag in range(1, order + 1)), *past, *columns.future]
         parts = [first(self.intercept_), first(self.coef_)]
         parts += [first(self.past_coef_), first(self.future_coef_)]
-        coef = np.concatenate([np.ravel(part) for part in parts])
+        coef = np.concatenate(parts)
         used = np.flatnonzero((coef != 0) | (np.arange(len(coef)) == 0))
         error = None
-        if hasattr(self, "coef_se_"):
-            known = np.ravel(first(self.coef_se_))
-            error = np.concatenate([[np.nan], known, np.full(len(coef) - 1 - order, np.nan)])[used]
+        if not self.holds_back:
+            parts = [self.coef_se_, self.past_coef_se_, self.future_coef_se_]
+            error = np.concatenate([[np.nan], *(first(part) for part in parts)])[used]
         return [names[k] for k in used], coef[used], error
 
     def plot_coefficients(self, series: Any = None, *, ax: Any = None) -> Any:
@@ -440,7 +450,7 @@ class ARNet(Forecaster):
         check_is_fitted(self, "context_")
         row = self._group_row(series)
         coef = np.atleast_2d(self.coef_[row])[0]
-        error = np.atleast_2d(self.coef_se_[row])[0] if hasattr(self, "coef_se_") else None
+        error = None if self.holds_back else np.atleast_2d(self.coef_se_[row])[0]
         return plot_coefficients(coef, error, title=f"ARNet: {self._group_names()[row]}", ax=ax)
 
     def _group_names(self) -> list[Any]:

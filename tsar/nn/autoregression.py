@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tsar.batch import Batch, Context
@@ -42,6 +42,14 @@ class AutoregressionModule(ForecastModule):
         What `loss` minimizes: squares, Huber's function beyond `delta`, or the quantile losses of
         `levels`.
     """
+
+    active: Bool[Tensor, "group row context"]
+    active_past: Bool[Tensor, "group row column"]
+    active_future: Bool[Tensor, "group horizon output future"]
+    past_mean: Float[Tensor, " past"]
+    past_scale: Float[Tensor, " past"]
+    future_mean: Float[Tensor, " future"]
+    future_scale: Float[Tensor, " future"]
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """ForecastModule: a network with two verbs, `loss` and `forecast`."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,12 +20,14 @@ class ForecastModule(nn.Module, ABC):
         Most points that one call of `forecast` gives; `rollout` goes beyond.
     point
         Which output is the point forecast, fed back by `rollout`.
+    reads_past
+        Whether past covariates are read, which nobody knows beyond the horizon.
     """
 
     context_length: int
     horizon: int
     point: int
-    reads_past: ClassVar[bool] = False
+    reads_past: bool = False
 
     @abstractmethod
     def loss(self, batch: Batch) -> Float[Tensor, ""]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tsar.panel.days import COUNTS, DATES, Ordinals, days_of
 
@@ -66,12 +67,14 @@ class Frequency:
         local = wall_clock(pd.DatetimeIndex(times), absolute=self.kind == "tick")
         if self.kind == "tick":
             numbers = microseconds(local)
-            back = _naive(numbers)
-        else:
-            numbers = COUNTS[self.kind](days_of(local))
+            return np.where(_finer_than_microseconds(local), OFF_CALENDAR, numbers)
+        numbers = COUNTS[self.kind](days_of(local))
+        stray = np.asarray(self._local(numbers) != local)
+        if stray.any() and self.timezone is not None:
             # Through the time zone and back: a time that a clock change moved is where it must be.
-            back = wall_clock(pd.DatetimeIndex(self.to_times(numbers)), absolute=False)
-        return np.where(np.asarray(back != local), OFF_CALENDAR, numbers)
+            moved = wall_clock(pd.DatetimeIndex(self.to_times(numbers[stray])), absolute=False)
+            stray[stray] = np.asarray(moved != local[stray])
+        return np.where(stray, OFF_CALENDAR, numbers)
 
     def to_times(self, ordinals: Ordinals) -> pd.Index:
         """Times of whole numbers, with the time zone and resolution that came in."""
@@ -79,19 +82,20 @@ class Frequency:
             return pd.Index(ordinals)
         if self.kind == "period":
             return pd.PeriodIndex.from_ordinals(ordinals, freq=self.anchor)
-        if self.kind == "tick":
-            local = _naive(ordinals).as_unit(self.unit)
-            return (
-                local
-                if self.timezone is None
-                else local.tz_localize("UTC").tz_convert(self.timezone)
-            )
-        dates = DATES[self.kind](ordinals, self.anchor).astype("datetime64[us]")
-        local = pd.DatetimeIndex(dates + np.timedelta64(self.clock, "us")).as_unit(self.unit)
+        local = self._local(ordinals).as_unit(self.unit)
         if self.timezone is None:
             return local
+        if self.kind == "tick":
+            return local.tz_localize("UTC").tz_convert(self.timezone)
         first = np.ones(len(local), dtype=bool)  # of a repeated hour, the one in summer time
         return local.tz_localize(self.timezone, ambiguous=first, nonexistent="shift_forward")
+
+    def _local(self, ordinals: Ordinals) -> pd.DatetimeIndex:
+        """Times without their zone: in UTC those of ticks, by the clock on the wall the others."""
+        if self.kind == "tick":
+            return pd.DatetimeIndex(ordinals.astype("datetime64[us]"))
+        days = DATES[self.kind](ordinals, self.anchor).astype("datetime64[us]")
+        return pd.DatetimeIndex(days + np.timedelta64(self.clock, "us"))
 
 
 def parse_alias(
@@ -184,5 +188,7 @@ def common_clock(times: pd.DatetimeIndex) -> int:
     return int(clocks[counts.argmax()])
 
 
-def _naive(numbers: Ordinals) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(numbers.astype("datetime64[us]"))
+def _finer_than_microseconds(local: pd.DatetimeIndex) -> NDArray[np.bool_]:
+    if local.unit != "ns":
+        return np.zeros(len(local), dtype=bool)
+    return np.asarray(local.asi8 % 1000 != 0)

@@ -70,8 +70,6 @@ def _tick_alias(times: pd.DatetimeIndex) -> str | None:
 
 def _month_alias(days: Ordinals) -> str | None:
     """Alias where all times are starts or ends of months, of business or not."""
-    if np.diff(days).min() < 28:
-        return None
     dates = days.astype("datetime64[D]")
     months = dates.astype("datetime64[M]").astype(np.int64)
     for place, anchor in PLACES.items():

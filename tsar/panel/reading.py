@@ -200,9 +200,9 @@ def _read_columns(frame: pd.DataFrame, ids: pd.Index, columns: Columns, layout: 
     if not times.is_monotonic_increasing:
         order = times.argsort()
         frame, times = frame.iloc[order], times[order]
+    _check_distinct(ids, np.zeros(len(times), dtype=np.intp), times, columns)
     codes = np.repeat(np.arange(len(ids), dtype=np.intp), len(times))
     repeated = times.take(np.tile(np.arange(len(times)), len(ids)))
-    _check_distinct(ids, codes, repeated, columns)
     series = [
         read_numbers(frame[name], str(name), lambda row: f", first at {times[row]}") for name in ids
     ]

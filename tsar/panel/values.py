@@ -104,7 +104,8 @@ def read_array(array: Any) -> Floats:
     TypeError, ValueError
         It is no array of numbers, has other axes, or is empty.
     """
-    if isinstance(array, (str, bytes, dict, int, float)) or array is None:
+    # Only a dict itself: scipy's DOK arrays derive from it, and are refused as sparse below.
+    if type(array) is dict or isinstance(array, (str, bytes, int, float)) or array is None:
         raise TypeError(
             f"frame must be a DataFrame, a Series or a 2-D array; got {type(array).__name__}. "
             "Read the file first, for example with pandas.read_csv."

@@ -1,0 +1,121 @@
+"""Accuracy by the published protocol of long horizons, beside the published numbers."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import figures
+import numpy as np
+import pandas as pd
+from measure import parser, report, set_threads, show
+
+from tsar import ARNet, DLinear, Naive, NLinear, SeasonalNaive, Training, benchmark, datasets
+from tsar.forecaster import Forecaster
+
+HORIZONS = (96, 192, 336, 720)
+CONTEXT = 336
+# One recipe for all, so that the learning rate falls to nothing: no early stop on the way.
+RECIPE = Training(epochs=8, learning_rate=1e-2, patience=8)
+# Mean squared errors of Zeng et al. 2023 (arXiv 2205.13504, table 2), context of 336 points. They
+# drop the last, incomplete batch of test windows; we score every window.
+PUBLISHED = {
+    ("ETTh1", "NLinear"): (0.374, 0.408, 0.429, 0.440),
+    ("ETTh1", "DLinear"): (0.375, 0.405, 0.439, 0.472),
+}
+
+SHOWN = ("ARNet direct", "ARNet recursive", "NLinear", "DLinear")
+
+
+def main() -> None:
+    """Score the models on each data set."""
+    options = parser(__doc__)
+    options.add_argument("--datasets", nargs="+", default=["ETTh1"])
+    options.add_argument("--seeds", type=int, default=3, help="seeds of the trained models")
+    args = options.parse_args()
+    set_threads(args.threads)
+    horizons: tuple[int, ...] = HORIZONS
+    if args.quick:
+        args.seeds, horizons = 1, (24,)
+    rows: list[dict[str, Any]] = []
+    for name in args.datasets:
+        models = lineup(name, args.seed, args.seeds, quick=args.quick)
+        rows += summarize(benchmark(name, models, horizons).reset_index())
+    show(rows)
+    report("ltsf", args, {"context": CONTEXT, "training": asdict(RECIPE), "rows": rows})
+    if args.output:
+        draw(rows, args.output / "ltsf.png")
+
+
+def lineup(dataset: str, seed: int, seeds: int, *, quick: bool) -> dict[str, Forecaster]:
+    """Return the models by name; the trained ones once a seed, as NAME#SEED."""
+    context = 48 if quick else CONTEXT
+    season = datasets.describe(dataset).season_length
+    shared: dict[str, Any] = {"scope": "global", "device": "cpu"}
+    models: dict[str, Forecaster] = {
+        "Naive": Naive(),
+        "SeasonalNaive": SeasonalNaive(season_length=season),
+        "ARNet direct": ARNet(context, strategy="direct", sparsity=None, **shared),
+        "ARNet direct, ridge": ARNet(
+            context, strategy="direct", sparsity=None, ridge=1e-3, **shared
+        ),
+        "ARNet recursive": ARNet(context, sparsity=None, **shared),
+        "ARNet recursive, lags chosen": ARNet(context, **shared),
+        "ARNet recursive, by channel": ARNet(context, sparsity=None, device="cpu"),
+    }
+    training = Training(epochs=1) if quick else RECIPE
+    for k in range(seed, seed + seeds):
+        for kind in (NLinear, DLinear):
+            models[f"{kind.__name__}#{k}"] = kind(
+                context, training=training, random_state=k, device="cpu"
+            )
+    return models
+
+
+def summarize(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Join the seeds of a model, and set the published number beside it."""
+    table["model"] = table["model"].str.partition("#")[0]
+    rows = []
+    for (dataset, horizon, model), part in table.groupby(
+        ["dataset", "horizon", "model"], sort=False
+    ):
+        known = PUBLISHED.get((dataset, model))
+        rows.append(
+            {
+                "dataset": dataset,
+                "horizon": horizon,
+                "model": model,
+                "mse": part["mse"].mean(),
+                "mse deviation": part["mse"].std() if len(part) > 1 else None,
+                "mae": part["mae"].mean(),
+                "published mse": known[HORIZONS.index(horizon)]
+                if known and horizon in HORIZONS
+                else None,
+                "seeds": len(part),
+                "windows": part["windows"].iloc[0],
+                "fit seconds": part["fit_seconds"].median(),
+                "forecast seconds": part["forecast_seconds"].median(),
+            }
+        )
+    return rows
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Errors by horizon, and the published ones."""
+    names = list(dict.fromkeys(row["dataset"] for row in rows))
+    figure, axes = figures.new(columns=len(names))
+    for one, name in zip(np.atleast_1d(axes), names, strict=True):
+        for color, model in zip(figures.COLORS, SHOWN, strict=False):
+            mine = [row for row in rows if (row["dataset"], row["model"]) == (name, model)]
+            steps = [row["horizon"] for row in mine]
+            one.plot(steps, [row["mse"] for row in mine], "o-", color=color, label=model)
+            if (name, model) in PUBLISHED:
+                printed = [row["published mse"] for row in mine]
+                label = f"{model} as published"
+                one.plot(steps, printed, "x:", color=color, linewidth=1, label=label)
+        one.set(title=f"{name}: mean squared error, context {CONTEXT}", xlabel="horizon")
+        one.set_xticks(steps)
+    figures.save(figure, path, legend_columns=2)
+
+
+if __name__ == "__main__":
+    main()

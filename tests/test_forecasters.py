@@ -1,0 +1,659 @@
+"""The contract: what every forecaster keeps, whatever it learns."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from tsar.batch import Batch, Context
+from tsar.forecaster import Forecaster
+from tsar.forecasters import FORECASTERS, ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive
+from tsar.nn.module import ForecastModule
+from tsar.panel import Columns, Panel
+from tsar.registry import load
+from tsar.training import Training
+from tsar.windows import Windows
+
+TRAINING = Training(epochs=2, batch_size=16)
+CPU: dict[str, Any] = {"device": "cpu", "random_state": 0}
+TRAINED: dict[str, Any] = {**CPU, "training": TRAINING}
+LEVELS = (0.2, 0.25, 0.3, 0.4, 0.45, 0.5, 0.55, 0.7, 0.75, 0.8)
+
+# Small instances of every forecaster, one for each way in which it works. A new forecaster needs a
+# line here.
+SMALL: tuple[Forecaster, ...] = (
+    Naive(3),
+    SeasonalNaive(4, horizon=3),
+    NLinear(8, horizon=3, **TRAINED),
+    DLinear(8, horizon=3, moving_average=3, **TRAINED),
+    ARNet(3, horizon=3, **CPU),
+    ARNet(6, horizon=3, strategy="direct", scope="global", sparsity=0.5, **CPU),
+    ARNet(6, horizon=3, hidden=(4,), loss="huber", **TRAINED),
+    ARNet(
+        6,
+        horizon=3,
+        strategy="direct",
+        scope="global",
+        loss="quantile",
+        quantile_levels=LEVELS,
+        **TRAINED,
+    ),
+    Classical(season_length=4, horizon=3),
+    Classical("autoreg", order=2, horizon=3),
+)
+LOCAL = [
+    model
+    for model in SMALL
+    if getattr(model, "training", None) is None and getattr(model, "scope", "local") == "local"
+]
+SKIPS_GAPS = [model for model in SMALL if getattr(model, "model", "ets") != "autoreg"]
+NETWORKS = [model for model in SMALL if hasattr(model, "batch_size")]
+
+
+def name(model: Forecaster) -> str:
+    """Its class, and what makes it another instance of it."""
+    words = [
+        str(getattr(model, key, "")) for key in ("model", "strategy", "scope", "hidden", "loss")
+    ]
+    return "-".join([type(model).__name__, *(word for word in words if word)])
+
+
+def every(models: Any = SMALL) -> Any:
+    return pytest.mark.parametrize("model", models, ids=name)
+
+
+# --- data -------------------------------------------------------------------------------------
+
+LENGTH = 48
+
+
+def values(length: int = LENGTH, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Three series of season 4 with errors, of different level and spread."""
+    noise = np.random.default_rng(seed).normal(size=(length, 3))
+    season = np.sin(np.arange(length) * np.pi / 2)[:, None]
+    return (2 * season + noise) * [1.0, 5.0, 0.1] + [3.0, 100.0, -7.0]
+
+
+def long(index: pd.Index, points: np.ndarray[Any, Any]) -> pd.DataFrame:
+    frame = pd.DataFrame(points, index=index.rename("ds"), columns=["a", "b", "c"])
+    return frame.melt(ignore_index=False, var_name="unique_id", value_name="y").reset_index()
+
+
+HOURS = pd.date_range("2024-03-30", periods=LENGTH, freq="h", tz="Europe/Berlin")
+DAYS = pd.date_range("2024-01-30", periods=LENGTH, freq="D")
+MONTHS = pd.period_range("2020-01", periods=LENGTH, freq="M", name="month")
+ONE = long(DAYS, values()).query("unique_id == 'a'").drop(columns="unique_id")
+
+LAYOUTS: dict[str, Callable[[], Any]] = {
+    "long": lambda: long(DAYS, values()),
+    "long with a time zone": lambda: long(HOURS, values()),
+    "long of whole numbers": lambda: long(pd.RangeIndex(5, 5 + 2 * LENGTH, 2), values()),
+    "long of one series": lambda: ONE.reset_index(drop=True),
+    "long with categories": lambda: long(DAYS, values()).astype({"unique_id": "category"}),
+    "polars": lambda: pl.from_pandas(long(DAYS, values())),
+    "pyarrow": lambda: pa.Table.from_pandas(long(DAYS, values())),
+    "wide": lambda: pd.DataFrame(values(), index=DAYS, columns=pd.Index(list("abc"), name="shop")),
+    "wide of periods": lambda: pd.DataFrame(values(), index=MONTHS, columns=["a", "b", "c"]),
+    "wide of whole numbers": lambda: pd.DataFrame(values()),
+    "Series": lambda: pd.Series(values()[:, 0], index=HOURS, name="load"),
+    "array": lambda: values(),
+    "vector": lambda: values()[:, 0],
+}
+
+
+def layout(name: str) -> Any:
+    return LAYOUTS[name]()
+
+
+@functools.cache
+def fitted_at(row: int, layout_name: str) -> Forecaster:
+    return clone(SMALL[row]).fit(layout(layout_name))
+
+
+def fitted(model: Forecaster, layout_name: str = "array") -> Forecaster:
+    """The model fitted once for all tests: none of them may change it."""
+    return fitted_at(SMALL.index(model), layout_name)
+
+
+def numbers(forecast: Any) -> np.ndarray[Any, Any]:
+    """The numbers of a forecast in any layout."""
+    if isinstance(forecast, np.ndarray):
+        return forecast
+    frame = forecast.to_pandas() if isinstance(forecast, pl.DataFrame | pa.Table) else forecast
+    if isinstance(frame, pd.DataFrame) and "ds" in frame:
+        frame = frame.drop(columns=["unique_id", "ds"], errors="ignore")
+    return np.asarray(frame, dtype=np.float64)
+
+
+def same(left: Any, right: Any) -> None:
+    """Of the same type, labels and numbers, bit by bit."""
+    assert type(left) is type(right)
+    if isinstance(left, pd.DataFrame):
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
+    elif isinstance(left, pd.Series):
+        pd.testing.assert_series_equal(left, right, check_exact=True)
+    elif isinstance(left, np.ndarray):
+        np.testing.assert_array_equal(left, right)
+    else:
+        assert left.equals(right)
+
+
+# --- scikit-learn -----------------------------------------------------------------------------
+
+
+def test_every_forecaster_has_a_small_instance() -> None:
+    assert {type(model) for model in SMALL} == set(FORECASTERS)
+
+
+def expected_failures(model: Forecaster) -> dict[str, str]:
+    return {
+        "check_methods_sample_order_invariance": "rows are points in time",
+        "check_methods_subset_invariance": "rows are points in time",
+        "check_fit1d": "a 1-D array is one series",
+    }
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(
+    [next(model for model in SMALL if type(model) is kind) for kind in FORECASTERS],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_takes_it_for_an_estimator(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@every()
+def test_init_stores_its_arguments_and_does_nothing_else(model: Forecaster) -> None:
+    given = {key: object() for key in model.get_params()}
+    made = type(model)(**given)
+    assert vars(made) == given
+
+
+@every()
+def test_all_parameters_but_the_first_are_keywords(model: Forecaster) -> None:
+    _, first, *others = inspect.signature(type(model).__init__).parameters.values()
+    assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in others)
+
+
+@every()
+def test_parameters_are_cloned_and_set(model: Forecaster) -> None:
+    copy = clone(model)
+    assert copy.get_params() == model.get_params()
+    assert copy.set_params(horizon=7) is copy
+    assert copy.horizon == 7
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        copy.set_params(wings=2)
+
+
+@every()
+def test_fit_returns_self_and_keeps_the_parameters(model: Forecaster) -> None:
+    copy = clone(model)
+    assert copy.fit(values()) is copy
+    assert copy.get_params() == model.get_params()
+
+
+@every()
+def test_a_forecast_before_fit_is_refused(model: Forecaster) -> None:
+    fresh = clone(model)
+    for call in (
+        fresh.predict,
+        lambda: fresh.score(values()),
+        lambda: fresh.forecast(torch.ones(1, 9)),
+    ):
+        with pytest.raises(NotFittedError):
+            call()
+
+
+@every()
+def test_a_second_fit_forgets_the_first(model: Forecaster) -> None:
+    once = clone(model).fit(layout("long"))
+    twice = clone(model).fit(layout("wide")).fit(layout("long"))
+    assert sorted(vars(twice)) == sorted(vars(once))
+    same(twice.predict(level=50), once.predict(level=50))
+
+
+@every()
+def test_predict_changes_nothing(model: Forecaster) -> None:
+    made = clone(model).fit(values())
+    before = sorted(vars(made))
+    first = made.predict(level=50)
+    made.predict(values(seed=1), horizon=2)
+    same(made.predict(level=50), first)
+    assert sorted(vars(made)) == before
+
+
+@every()
+def test_a_grid_search_over_splits_in_time_works_on_a_wide_frame(model: Forecaster) -> None:
+    search = GridSearchCV(model, {"horizon": [1, 2]}, cv=TimeSeriesSplit(2, test_size=4))
+    search.fit(layout("wide"))
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert (search.cv_results_["mean_test_score"] < 0).all()
+    assert search.predict(None).shape == (search.best_params_["horizon"], 3)
+
+
+@every()
+def test_a_forecaster_ends_a_pipeline(model: Forecaster) -> None:
+    frame = layout("wide")
+    pipeline = make_pipeline(FunctionTransformer(np.abs), clone(model))
+    found = pipeline.fit(frame).predict(frame)
+    same(found, clone(model).fit(frame.abs()).predict(frame.abs()))
+
+
+# --- frames -----------------------------------------------------------------------------------
+
+
+def check_long(
+    found: pd.DataFrame, given: pd.DataFrame, columns: list[str], following: Any
+) -> None:
+    ids = ["unique_id"] if "unique_id" in given else []
+    assert list(found.columns) == [*ids, "ds", *columns]
+    assert found["ds"].dtype == given["ds"].dtype
+    for key in given["unique_id"].unique() if ids else [None]:
+        rows = found if key is None else found[found["unique_id"] == key]
+        assert list(rows["ds"]) == list(following)
+
+
+FOLLOWING: dict[str, Any] = {
+    "long": pd.date_range("2024-03-18", periods=3),
+    "long with a time zone": pd.date_range("2024-04-01", periods=3, freq="h", tz="Europe/Berlin")
+    + pd.Timedelta("1h"),  # the night that summer time began had 23 hours
+    "long of whole numbers": [101, 103, 105],
+}
+
+
+@every()
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_a_long_frame_comes_out_long(model: Forecaster, name: str) -> None:
+    given, kind = layout(name), type(model).__name__
+    made = fitted(model, name)
+    check_long(made.predict(), given, [kind], FOLLOWING[name])
+    columns = [kind, f"{kind}-lo-50", f"{kind}-hi-50"]
+    check_long(made.predict(level=50), given, columns, FOLLOWING[name])
+
+
+@every()
+def test_a_long_frame_of_one_series_has_no_ids(model: Forecaster) -> None:
+    found = fitted(model, "long of one series").predict(quantile_levels=[0.25])
+    kind = type(model).__name__
+    check_long(found, layout("long of one series"), [kind, f"{kind}-q-0.25"], FOLLOWING["long"])
+
+
+@every()
+@pytest.mark.parametrize("name", ("polars", "pyarrow"))
+def test_frames_of_other_libraries_come_out_theirs(model: Forecaster, name: str) -> None:
+    found = fitted(model, name).predict(level=50)
+    assert type(found) is type(layout(name))
+    told = fitted(model, "long").predict(level=50)
+    np.testing.assert_array_equal(numbers(found), numbers(told))
+
+
+@every()
+@pytest.mark.parametrize("name", ("wide", "wide of periods", "wide of whole numbers"))
+def test_a_wide_frame_comes_out_wide(model: Forecaster, name: str) -> None:
+    given, found = layout(name), fitted(model, name).predict()
+    assert isinstance(found, pd.DataFrame)
+    pd.testing.assert_index_equal(found.columns, given.columns)
+    assert type(found.index) is type(given.index) or isinstance(found.index, pd.Index)
+    step = given.index[1] - given.index[0]
+    assert list(found.index) == [given.index[-1] + k * step for k in (1, 2, 3)]
+    assert found.index.name == given.index.name
+    pairs = fitted(model, name).predict(level=50).columns
+    assert pairs.get_level_values(0).unique().tolist() == given.columns.tolist()
+
+
+@every()
+def test_a_series_comes_out_as_one(model: Forecaster) -> None:
+    made = fitted(model, "Series")
+    assert isinstance(made.predict(), pd.Series)
+    assert made.predict().name == "load"
+    assert list(made.predict(level=50).columns)[1:] == [
+        f"{type(model).__name__}-lo-50",
+        f"{type(model).__name__}-hi-50",
+    ]
+
+
+@every()
+def test_an_array_comes_out_as_one(model: Forecaster) -> None:
+    assert fitted(model, "array").predict().shape == (3, 3)
+    assert fitted(model, "array").predict(level=[50, 60]).shape == (3, 3, 5)
+    assert fitted(model, "vector").predict().shape == (3,)
+    assert fitted(model, "vector").predict(level=50).shape == (3, 3)
+
+
+@every()
+def test_the_layout_changes_no_number(model: Forecaster) -> None:
+    # Days have a season of 7 and arrays none, where the season is not given.
+    told = fitted(model, "array").predict(level=50)
+    long_one = numbers(fitted(model, "long").predict(level=50)).reshape(3, 3, 3)
+    wide_one = numbers(fitted(model, "wide").predict(level=50)).reshape(3, 3, 3)
+    np.testing.assert_array_equal(long_one.transpose(1, 0, 2), told)
+    np.testing.assert_array_equal(wide_one, told)
+
+
+@every()
+def test_the_order_of_rows_changes_nothing(model: Forecaster) -> None:
+    shuffled = layout("long").sample(frac=1, random_state=0)
+    same(clone(model).fit(shuffled).predict(level=50), fitted(model, "long").predict(level=50))
+
+
+@every()
+def test_newer_history_is_forecast(model: Forecaster) -> None:
+    made, newer = fitted(model), values(LENGTH + 5)
+    found = made.predict(newer)
+    assert found.shape == (3, 3)
+    assert not np.array_equal(found, made.predict())
+
+
+@every()
+def test_the_frame_that_was_fitted_is_the_history_by_default(model: Forecaster) -> None:
+    made = fitted(model, "long")
+    same(made.predict(layout("long"), level=50), made.predict(level=50))
+
+
+# --- forecasts --------------------------------------------------------------------------------
+
+
+@every()
+def test_a_seed_decides_all(model: Forecaster) -> None:
+    torch.manual_seed(1)
+    first = clone(model).fit(values()).predict(level=50)
+    torch.manual_seed(2)
+    np.random.seed(3)
+    same(clone(model).fit(values()).predict(level=50), first)
+
+
+@every()
+def test_no_generator_but_its_own_is_drawn_from(model: Forecaster) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    clone(model).fit(values()).predict()
+    assert torch.equal(torch.rand(3), expected)
+
+
+@every(LOCAL)
+def test_a_local_model_forecasts_a_series_as_if_it_were_alone(model: Forecaster) -> None:
+    together = fitted(model).predict(level=50)
+    for k in range(3):
+        alone = clone(model).fit(values()[:, [k]]).predict(level=50)
+        np.testing.assert_allclose(alone[:, 0], together[:, k], rtol=1e-9)
+
+
+@every()
+def test_a_series_is_forecast_alike_beside_others(model: Forecaster) -> None:
+    made, frame = fitted(model, "long"), layout("long")
+    alone = made.predict(frame[frame["unique_id"] == "b"], level=50)
+    together = made.predict(frame, level=50)
+    beside = together[together["unique_id"] == "b"]
+    np.testing.assert_allclose(numbers(alone), numbers(beside), rtol=1e-5)
+
+
+@every(NETWORKS)
+def test_the_batch_size_changes_no_forecast(model: Forecaster) -> None:
+    frame = values()
+    one, many = (clone(model).set_params(batch_size=size).fit(frame) for size in (1, 100))
+    np.testing.assert_allclose(one.predict(level=50), many.predict(level=50), rtol=1e-5)
+
+
+@every()
+def test_a_short_forecast_is_the_prefix_of_a_longer_one(model: Forecaster) -> None:
+    made = fitted(model)
+    longest = made.predict(horizon=7)
+    for horizon in (1, 2, 3, 5):
+        np.testing.assert_allclose(made.predict(horizon=horizon), longest[:horizon], rtol=1e-5)
+    spread = made.predict(horizon=3, level=50)
+    np.testing.assert_allclose(made.predict(horizon=2, level=50), spread[:2], rtol=1e-5)
+
+
+@every()
+def test_intervals_change_no_point_forecast(model: Forecaster) -> None:
+    made = fitted(model)
+    np.testing.assert_array_equal(made.predict(level=50)[:, :, 0], made.predict())
+
+
+@every()
+def test_a_level_is_two_quantiles(model: Forecaster) -> None:
+    made = fitted(model)
+    by_level = made.predict(level=[50, 60])
+    by_quantile = made.predict(quantile_levels=[0.25, 0.75, 0.2, 0.8])
+    np.testing.assert_array_equal(by_level, by_quantile)
+
+
+@every()
+def test_quantiles_do_not_cross(model: Forecaster) -> None:
+    found = fitted(model).predict(quantile_levels=LEVELS)[:, :, 1:]
+    assert (np.diff(found, axis=-1) >= 0).all()
+    assert (found[:, :, -1] > found[:, :, 0]).all()
+
+
+@every()
+def test_tensors_are_forecast_as_frames_are(model: Forecaster) -> None:
+    made = fitted(model)
+    context = torch.from_numpy(values()).T
+    np.testing.assert_allclose(made.forecast(context), made.predict(values()).T, rtol=1e-6)
+    some = made.forecast(
+        context[[2, 0]], 2, series=torch.tensor([2, 0]), quantile_levels=[0.3, 0.7]
+    )
+    told = made.predict(horizon=2, quantile_levels=[0.3, 0.7])[:, [2, 0], 1:].transpose(1, 0, 2)
+    np.testing.assert_allclose(some, told, rtol=1e-5)
+    assert made.forecast(context.float()).dtype == torch.float32
+
+
+@every(SKIPS_GAPS)
+def test_missing_values_are_masked(model: Forecaster) -> None:
+    gappy = values()
+    gappy[[5, 6, 20], [0, 0, 1]] = np.nan
+    gappy[-2:, 2] = np.nan
+    gappy[:4, 1] = np.nan
+    made = clone(model).fit(gappy)
+    assert np.isfinite(made.predict(level=50)).all()
+    filled = np.nan_to_num(gappy)
+    assert not np.allclose(made.predict(), clone(model).fit(filled).predict())
+
+
+@every()
+def test_a_score_is_higher_where_the_forecast_is_nearer(model: Forecaster) -> None:
+    made = fitted(model)
+    forecast = made.predict(horizon=4)
+    assert made.score(forecast + 1e-9) > made.score(forecast + 1.0)
+    assert made.score(forecast) == pytest.approx(0, abs=1e-6)
+
+
+# --- what is refused --------------------------------------------------------------------------
+
+
+@every()
+@pytest.mark.parametrize("horizon", (0, -1, 2.5, "3", True))
+def test_a_horizon_that_is_none_is_refused(model: Forecaster, horizon: Any) -> None:
+    with pytest.raises(
+        (ValueError, TypeError), match="horizon must be a whole number of at least 1"
+    ):
+        clone(model).set_params(horizon=horizon).fit(values())
+    with pytest.raises(
+        (ValueError, TypeError), match="horizon must be a whole number of at least 1"
+    ):
+        fitted(model).predict(horizon=horizon)
+
+
+@every()
+@pytest.mark.parametrize("kind", ("past", "future", "static"))
+def test_a_covariate_that_it_can_not_use_is_refused(model: Forecaster, kind: str) -> None:
+    frame = layout("long").assign(x=1.0)
+    copy = clone(model).set_params(columns=Columns(**{kind: ("x",)}))
+    if kind in model.uses:
+        copy.set_params(horizon=1).fit(frame)
+        return
+    with pytest.raises(
+        ValueError, match=rf"columns\.{kind} must be empty for {type(model).__name__}"
+    ):
+        copy.fit(frame)
+
+
+@every()
+def test_columns_must_be_columns(model: Forecaster) -> None:
+    with pytest.raises(TypeError, match=r"columns must be a tsar\.Columns; got \{"):
+        clone(model).set_params(columns={"id": "shop"}).fit(values())
+
+
+@every()
+def test_a_frame_of_another_frequency_is_refused(model: Forecaster) -> None:
+    weeks = layout("long").assign(ds=lambda f: f["ds"] + 6 * (f["ds"] - f["ds"].min()))
+    with pytest.raises(ValueError, match=r"frequency|regular|a row for every time"):
+        fitted(model, "long").predict(weeks)
+
+
+@every(NETWORKS)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    (("context_length", 0), ("batch_size", 0), ("device", "abacus"), ("training", {"epochs": 2})),
+)
+def test_options_of_networks_are_checked_at_fit(model: Forecaster, option: str, value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"^{option} must be"):
+        clone(model).set_params(**{option: value}).fit(values())
+
+
+# --- saving -----------------------------------------------------------------------------------
+
+
+@every()
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_loaded_model_forecasts_bit_by_bit_the_same(
+    model: Forecaster, name: str, tmp_path: Any
+) -> None:
+    made = fitted(model, name)
+    made.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert type(again) is type(made)
+    assert again.get_params() == made.get_params()
+    assert sorted(vars(again)) == sorted(vars(made))
+    same(again.predict(level=[50, 60]), made.predict(level=[50, 60]))
+    same(
+        again.predict(layout(name), quantile_levels=0.3),
+        made.predict(layout(name), quantile_levels=0.3),
+    )
+    assert again.score(layout(name)) == made.score(layout(name)) if name == "array" else True
+
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+def network(model: Forecaster) -> tuple[ForecastModule, Batch]:
+    """A fitted network in float64, and a batch of windows of standardized series."""
+    module = fitted_at(SMALL.index(model), "array").module_  # type: ignore[attr-defined]
+    panel = Panel.from_frame((values() - values().mean(axis=0)) / values().std(axis=0))
+    windows = Windows.complete(panel, module.context_length, module.horizon)
+    fresh = fitted(model)._build().double()  # type: ignore[attr-defined]
+    fresh.load_state_dict(module.state_dict())
+    return fresh, windows.batch(slice(0, 20))
+
+
+TRAINABLE = [model for model in NETWORKS if getattr(model, "training", None) is not None]
+
+
+@every(TRAINABLE)
+def test_every_parameter_gets_a_gradient(model: Forecaster) -> None:
+    module, batch = network(model)
+    module.train()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # a layer may start from zeros, which hide those before it
+        for parameter in module.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    module.loss(batch).backward()
+    for key, parameter in module.named_parameters():
+        if parameter.requires_grad and parameter.numel():
+            assert parameter.grad is not None, key
+            assert bool(parameter.grad.abs().sum() > 0), key
+
+
+@every(NETWORKS)
+def test_a_network_in_eval_mode_repeats_itself(model: Forecaster) -> None:
+    module, batch = network(model)
+    module.eval()
+    first = module.forecast(batch.context, module.horizon)
+    assert torch.equal(module.forecast(batch.context, module.horizon), first)
+
+
+@every(NETWORKS)
+def test_a_batch_is_forecast_as_its_rows_are(model: Forecaster) -> None:
+    module, batch = network(model)
+    module.eval()
+    together = module.forecast(batch.context, module.horizon)
+    alone = [row_of(module, batch.context, k) for k in range(len(batch.context))]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-9, atol=1e-9)
+
+
+def row_of(module: ForecastModule, context: Context, row: int) -> torch.Tensor:
+    return module.forecast(context[slice(row, row + 1)], module.horizon)
+
+
+@every(NETWORKS)
+def test_a_short_forecast_of_a_network_is_a_prefix(model: Forecaster) -> None:
+    module, batch = network(model)
+    module.eval()
+    whole = module.forecast(batch.context, module.horizon)
+    for horizon in range(1, module.horizon + 1):
+        part = module.forecast(batch.context, horizon)
+        torch.testing.assert_close(part, whole[:, :horizon], rtol=1e-9, atol=1e-9)
+
+
+@every(TRAINABLE)
+def test_missing_targets_and_contexts_leave_loss_and_gradient_finite(model: Forecaster) -> None:
+    module, batch = network(model)
+    gappy = batch.context.values.clone()
+    gappy[::2, 1] = torch.nan
+    target = batch.target.clone()
+    target[1] = torch.nan
+    loss = module.loss(Batch(replace(batch.context, values=gappy), target))
+    loss.backward()
+    assert bool(loss.isfinite())
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in module.parameters())
+
+
+# --- documentation ----------------------------------------------------------------------------
+
+every_class = pytest.mark.parametrize("kind", FORECASTERS, ids=lambda kind: kind.__name__)
+
+
+def section(docstring: str, title: str) -> list[str]:
+    """Names that a section of a numpydoc docstring explains."""
+    text = inspect.cleandoc(docstring)
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\w[^\n]*\n---|\Z)", text, re.DOTALL | re.MULTILINE)
+    lines = found.group(1).splitlines() if found else []
+    return [word for line in lines if line[:1].strip() for word in line.split(", ")]
+
+
+@every_class
+def test_the_docstring_explains_the_parameters_in_order(kind: type[Forecaster]) -> None:
+    parameters = list(inspect.signature(kind).parameters)
+    assert section(kind.__doc__ or "", "Parameters") == parameters
+
+
+@every_class
+def test_the_docstring_shows_an_example(kind: type[Forecaster]) -> None:
+    assert re.search(r"^Examples\n-+\n>>> ", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
+
+
+@every_class
+def test_the_attributes_that_the_docstring_explains_are_there(kind: type[Forecaster]) -> None:
+    explained = section(kind.__doc__ or "", "Attributes")
+    found = {key for m in SMALL if type(m) is kind for key in dir(fitted(m))}
+    assert explained
+    assert set(explained) <= found
+    assert all(key.endswith("_") for key in explained)
