@@ -7,6 +7,7 @@ from typing import Any
 import arnet_baseline
 import figures
 import numpy as np
+from arnet_baseline import Fitted
 from measure import parser, report, set_threads, show, spread, timed
 from synthetic import Floats, autoregression, sparse
 
@@ -48,56 +49,52 @@ def measure(order: int, length: int, args: argparse.Namespace) -> dict[str, Any]
     """
     truth = sparse(LAGS, order)
     series = [autoregression(truth, length, args.seed + k) for k in range(args.rounds)]
-    train = [values[: length * 4 // 5] for values in series]
-    density = len(LAGS) / order
-    ARNet(order, device="cpu").fit(train[0])  # warm
-    ours = {
-        "tsar": [trial(values, truth, sparsity="auto") for values in train],
-        "all lags": [trial(values, truth, sparsity=None) for values in train],
-        "penalty": [trial(values, truth, sparsity=density) for values in train],
-    }
     row: dict[str, Any] = {"order": order}
-    for name, trials in ours.items():
-        row[f"{name} seconds"] = np.median([seconds for seconds, _, _ in trials])
-        row[f"{name} stpe"] = np.median([error for _, error, _ in trials])
-        pairs = zip(trials, series, strict=True)
-        row[f"{name} mse"] = np.median([test_error(fit[2], values) for fit, values in pairs])
+    for name, sparsity in (("tsar", "auto"), ("all lags", None), ("penalty", len(LAGS) / order)):
+        fits = [closed_form(values, truth, sparsity) for values in series]
+        row |= {f"{name} {what}": np.median([fit[what] for fit in fits]) for what in fits[0]}
     for name, loader in (("adam", True), ("adam by index", False)):
-
-        def train_by(values: Floats, loader: bool = loader) -> arnet_baseline.Fitted:
-            return arnet_baseline.fit(values, order, density, seed=args.seed, loader=loader)
-
-        train_by(train[0][: 2 * order + 100])  # warm
-        seconds, fitted = timed(lambda fit=train_by: fit(train[0]))
-        row[f"{name} seconds"], row[f"{name} stpe"] = seconds, stpe(fitted.coef, truth)
-        row[f"{name} mse"] = test_error(fitted, series[0])
+        fit = baseline(series[0], truth, args.seed, loader=loader)
+        row |= {f"{name} {what}": value for what, value in fit.items()}
     row["times faster"] = row["adam seconds"] / row["tsar seconds"]
     row["paper seconds"], row["paper stpe"] = PAPER_SECONDS.get(order), PAPER_STPE.get(order)
     return row
 
 
-def trial(
-    train: Floats, truth: Floats, *, sparsity: float | str | None
-) -> tuple[float, float, arnet_baseline.Fitted]:
-    """Fit tsar once: seconds, sTPE and what was learned."""
+def closed_form(series: Floats, truth: Floats, sparsity: float | str | None) -> dict[str, float]:
+    """Fit tsar to the first four fifths: seconds, sTPE and the error on the rest."""
     model = ARNet(len(truth), sparsity=sparsity, device="cpu")
-    seconds, _ = timed(lambda: model.fit(train))
-    fitted = arnet_baseline.Fitted(model.coef_[0], float(model.intercept_[0]))
-    return seconds, stpe(fitted.coef, truth), fitted
+    model.fit(series[: 2 * len(truth) + 100])  # warm
+    seconds, _ = timed(lambda: model.fit(series[: len(series) * 4 // 5]))
+    fitted = Fitted(model.coef_[0], float(model.intercept_[0]))
+    return {"seconds": seconds} | judge(fitted, truth, series)
+
+
+def baseline(series: Floats, truth: Floats, seed: int, *, loader: bool) -> dict[str, float]:
+    """Train AR-Net on the first four fifths: seconds, sTPE and the error on the rest."""
+
+    def train(values: Floats) -> Fitted:
+        density = len(LAGS) / len(truth)
+        return arnet_baseline.fit(values, len(truth), density, seed=seed, loader=loader)
+
+    train(series[: 2 * len(truth) + 100])  # warm
+    seconds, fitted = timed(lambda: train(series[: len(series) * 4 // 5]))
+    return {"seconds": seconds} | judge(fitted, truth, series)
+
+
+def judge(fitted: Fitted, truth: Floats, series: Floats) -> dict[str, float]:
+    """Error of the coefficients, and one step ahead on the last fifth, where noise alone is 1."""
+    first = len(series) * 4 // 5
+    past = series[first - len(fitted.coef) : -1]
+    forecast = fitted.constant + np.convolve(past, fitted.coef, mode="valid")
+    mse = float(np.square(series[first:] - forecast).mean())
+    return {"stpe": stpe(fitted.coef, truth), "mse": mse}
 
 
 def stpe(coef: Floats, truth: Floats) -> float:
     """Symmetric total percentage error of coefficients (section 3.4 of the paper)."""
     total = np.abs(coef).sum() + np.abs(truth).sum()
     return float(100 * np.abs(coef - truth).sum() / (total + 1e-8))
-
-
-def test_error(fitted: arnet_baseline.Fitted, series: Floats) -> float:
-    """Mean squared error one step ahead on the last fifth; the noise alone gives 1."""
-    first = len(series) * 4 // 5
-    past = series[first - len(fitted.coef) : -1]
-    forecast = fitted.constant + np.convolve(past, fitted.coef, mode="valid")
-    return float(np.square(series[first:] - forecast).mean())
 
 
 def few(count: int, seed: int) -> dict[str, Any]:

@@ -254,6 +254,9 @@ def test_fewer_points_are_refused_with_the_number_that_is_needed(options: dict[s
     ARNet(3, scope="global", **options).fit(frame)
     with pytest.raises(ValueError, match=r"for all series\. Lower context_length"):
         ARNet(40, scope="global", **options).fit(frame)
+    held = {"hidden": (2,), "training": Training(validation=45)}
+    with pytest.raises(ValueError, match=r"or a smaller Training\(validation=\.\.\.\)\."):
+        ARNet(3, **options, **held).fit(frame)
 
 
 @pytest.mark.parametrize("options", [{"sparsity": "auto"}, {"sparsity": None, "ridge": 0.5}])
@@ -461,6 +464,16 @@ def test_every_layout_gives_the_same_numbers() -> None:
     long = model.fit(long_frame({"a": y[:, 0], "b": y[:, 1]})).predict()
     np.testing.assert_array_equal(long["ARNet"].to_numpy().reshape(2, 4).T, array)
     np.testing.assert_array_equal(model.fit(y[:, 0]).predict(), array[:, 0])
+
+
+def test_the_batch_size_changes_no_forecast() -> None:
+    y = 5 + simulate([0.6], 80, series=5)
+    for options in ({}, {"loss": "quantile", "training": QUICK, "random_state": 0}):
+        model = ARNet(3, sparsity=None, **options).fit(y)
+        whole = model.predict(level=80)
+        for size in (1, 2, 3):
+            parts = model.set_params(batch_size=size).predict(level=80)
+            np.testing.assert_allclose(parts, whole, rtol=1e-6)
 
 
 # --- intervals --------------------------------------------------------------------------------

@@ -267,6 +267,7 @@ def test_processes_change_no_number(model: Any) -> None:
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("options", "message"),
     (

@@ -168,8 +168,7 @@ def expected_failures(model: Forecaster) -> dict[str, str]:
     }
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.wrong_types
 @parametrize_with_checks(
     [next(model for model in SMALL if type(model) is kind) for kind in FORECASTERS],
     expected_failed_checks=expected_failures,
@@ -178,6 +177,7 @@ def test_scikit_learn_takes_it_for_an_estimator(estimator: Any, check: Any) -> N
     check(estimator)
 
 
+@pytest.mark.wrong_types
 @every()
 def test_init_stores_its_arguments_and_does_nothing_else(model: Forecaster) -> None:
     given = {key: object() for key in model.get_params()}
@@ -479,6 +479,7 @@ def test_a_score_is_higher_where_the_forecast_is_nearer(model: Forecaster) -> No
 # --- what is refused --------------------------------------------------------------------------
 
 
+@pytest.mark.wrong_types
 @every()
 @pytest.mark.parametrize("horizon", (0, -1, 2.5, "3", True))
 def test_a_horizon_that_is_none_is_refused(model: Forecaster, horizon: Any) -> None:
@@ -506,6 +507,7 @@ def test_a_covariate_that_it_can_not_use_is_refused(model: Forecaster, kind: str
         copy.fit(frame)
 
 
+@pytest.mark.wrong_types
 @every()
 def test_columns_must_be_columns(model: Forecaster) -> None:
     with pytest.raises(TypeError, match=r"columns must be a tsar\.Columns; got \{"):
@@ -519,6 +521,7 @@ def test_a_frame_of_another_frequency_is_refused(model: Forecaster) -> None:
         fitted(model, "long").predict(weeks)
 
 
+@pytest.mark.wrong_types
 @every(NETWORKS)
 @pytest.mark.parametrize(
     ("option", "value"),

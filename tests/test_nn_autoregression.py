@@ -109,11 +109,44 @@ def test_contexts_of_any_series_go_to_the_only_group() -> None:
     assert_close(module.forecast(apart, 3), module.forecast(same, 3))
 
 
-def test_a_shorter_forecast_is_the_prefix_of_a_longer_one() -> None:
-    module = build(2, future=1)
+def excite(module: AutoregressionModule) -> AutoregressionModule:
+    """Give the last layer of the network weights, which are zero at first."""
+    with torch.no_grad():
+        for parameter in module.network.parameters():  # type: ignore[union-attr]
+            parameter.copy_(torch.randn(parameter.shape, generator=generator(4)) / 2)
+    return module
+
+
+@pytest.mark.parametrize("hidden", [(), (5,)])
+def test_a_shorter_forecast_is_the_prefix_of_a_longer_one(hidden: tuple[int, ...]) -> None:
+    module = build(2, future=1, hidden=hidden)
+    module = excite(module) if hidden else module
     context = contexts([0, 1, 1], future=1)
     near = replace(context, future=context.future[:, : ORDER + 2])
     assert_close(module.forecast(near, 2), module.forecast(context, 3)[:, :2])
+
+
+@pytest.mark.parametrize("loss", ["mse", "quantile"])
+@pytest.mark.parametrize(("past", "future"), [(0, 0), (1, 0), (1, 2)])
+def test_the_network_adds_a_function_of_the_lags_and_of_the_covariates_of_the_step(
+    past: int, future: int, loss: Loss
+) -> None:
+    module = excite(build(past=past, future=future, hidden=(6, 5), loss=loss))
+    context = contexts([0, 0], past=past, future=future)
+    found = module.forecast(context, 3).detach()
+    first, second, last = (layer for layer in module.network if hasattr(layer, "weight"))
+    for row in range(2):
+        covariates = (context.past[row] - module.past_mean) / module.past_scale
+        for step in range(3):
+            known = (context.future[row, ORDER + step] - module.future_mean) / module.future_scale
+            inputs = torch.cat([context.values[row], covariates.T.reshape(-1), known])
+            inner = torch.nn.functional.gelu(first.weight @ inputs + first.bias)
+            inner = torch.nn.functional.gelu(second.weight @ inner + second.bias)
+            for output in range(module.outputs):
+                line = step * module.outputs + output
+                wanted = slowly(module, context, row, step, output)
+                wanted += float((last.weight[line] @ inner + last.bias[line]).detach())
+                assert float(found[row, step, output]) == pytest.approx(wanted, abs=1e-12)
 
 
 @pytest.mark.parametrize("groups", [[0] * 5, [0, 1, 2], [2, 1, 0], [1, 1, 0, 1], [3]])

@@ -290,6 +290,20 @@ def test_missing_values_stay_missing(values: Any) -> None:
     assert Panel.from_frame(wide).values.isnan().tolist() == [False, True, False]
 
 
+def test_columns_of_arrow_types_are_read_like_others() -> None:
+    expected = Panel.from_frame(long_frame())
+    types = {
+        "unique_id": "string[pyarrow]",
+        "ds": pd.ArrowDtype(pa.timestamp("us")),
+        "y": "double[pyarrow]",
+    }
+    for days in (types["ds"], pd.ArrowDtype(pa.date32())):
+        panel = Panel.from_frame(long_frame().astype({**types, "ds": days}))
+        assert torch.equal(panel.values, expected.values)
+        assert panel.labels.starts.tolist() == expected.labels.starts.tolist()
+        assert panel.labels.ids.tolist() == expected.labels.ids.tolist()
+
+
 @pytest.mark.parametrize("dtype", ("int8", "float16", "bool", "UInt8", "boolean"))
 def test_numbers_of_every_type_are_numbers(dtype: str) -> None:
     frame = pd.DataFrame({"ds": [1, 2], "y": pd.Series([0, 1]).astype(dtype)})

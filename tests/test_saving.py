@@ -31,7 +31,7 @@ CONFIG, TENSORS = "config.json", "model.safetensors"
 
 @pytest.fixture(scope="module")
 def network() -> NLinear:
-    training = Training(epochs=1, validation=0)
+    training = Training(epochs=1, validation=0.0)
     return NLinear(4, horizon=2, training=training, random_state=0, device="cpu").fit(SERIES)
 
 
@@ -202,6 +202,7 @@ def test_any_other_value_is_refused_by_name(value: Any) -> None:
         encode([0, value], "params", {})
 
 
+@pytest.mark.wrong_types
 def test_a_generator_of_random_numbers_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
     model = NLinear(4, random_state=np.random.RandomState(0))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"random_state must be a number, .*; got RandomState"):

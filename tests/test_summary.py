@@ -12,7 +12,7 @@ from tsar.summary import WIDTH, coefficient_table, series_table
 TABLE = """\
                                    A title
 ==============================================================================
-series                               a  sigma                            1.25
+series                               a  sigma                             1.25
 windows                             97
 ==============================================================================
                  coef    std err          z      P>|z|      [0.025      0.975]
@@ -32,7 +32,7 @@ def test_a_table_is_laid_out_like_those_of_statistics_packages() -> None:
 
 def test_without_errors_it_shows_the_coefficients_alone() -> None:
     table = coefficient_table("AR", [], ["const", "y.L1"], np.array([1.0, -0.25]), None)
-    assert table.splitlines()[2].split() == ["=" * 19] or "std err" not in table
+    assert "std err" not in table
     assert [line.split() for line in table.splitlines()[-3:-1]] == [
         ["const", "1.0000"],
         ["y.L1", "-0.2500"],
@@ -40,8 +40,9 @@ def test_without_errors_it_shows_the_coefficients_alone() -> None:
 
 
 def test_numbers_are_those_of_statsmodels() -> None:
-    matrix = np.random.default_rng(0).normal(size=(50, 3))
-    fit = sm.GLM(matrix @ [1.0, 0.2, 0.0] + matrix[:, ::-1].sum(1), matrix).fit()
+    noise = np.random.default_rng(0).normal(size=(50, 4))
+    matrix = noise[:, :3] * [1.0, 1e7, 1e-7]
+    fit = sm.GLM(matrix @ [1.0, 2e-8, 0.0] + noise[:, 3], matrix).fit()
     table = coefficient_table("", [], ["x1", "x2", "x3"], fit.params, fit.bse)
     rows = [line for line in table.splitlines() if line.startswith("x")]
     known = [line for line in fit.summary().tables[1].as_text().splitlines() if line[0] == "x"]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from small_modules import Linear
 from torch import nn
 
+from tsar.forecasters.linear import NLinear
 from tsar.nn.module import trained_state
 from tsar.panel import Columns, Panel
 from tsar.schedules import SCHEDULES
@@ -243,6 +244,22 @@ def test_the_newest_points_are_held_back(
 def test_shares_of_long_series_are_exact() -> None:
     lengths = torch.tensor([400_000_030])
     assert Training(validation=0.1).validation_points(lengths, 1).tolist() == [40_000_003]
+
+
+def test_what_is_held_back_moves_no_weight() -> None:
+    frame = pd.DataFrame(np.sin(np.arange(60)[:, None] / 3 + np.arange(3)))
+    other = frame.copy()
+    other.iloc[48:] *= -7  # the newest fifth
+    models = [
+        NLinear(LENGTH, horizon=HORIZON, training=Training(epochs=4, patience=9), random_state=0)
+        for _ in range(2)
+    ]
+    left, right = (m.fit(f) for m, f in zip(models, (frame, other), strict=True))
+    assert left.history_["train_loss"].equals(right.history_["train_loss"])
+    assert torch.equal(left.scaling_.mean, right.scaling_.mean)
+    assert torch.equal(left.scaling_.deviation, right.scaling_.deviation)
+    losses = left.history_["validation_loss"], right.history_["validation_loss"]
+    assert (losses[0] != losses[1]).all()
 
 
 # --- seeds ---

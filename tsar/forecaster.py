@@ -60,7 +60,7 @@ class Forecaster(BaseEstimator, ABC):
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         """Forecast the targets of windows (float64, on the CPU)."""
 
-    def fit(self: Fitted, frame: Any, y: None = None) -> Fitted:
+    def fit(self: Fitted, frame: Any, y: Any = None) -> Fitted:
         """Learn from the series of a frame.
 
         Parameters
@@ -240,7 +240,7 @@ class Forecaster(BaseEstimator, ABC):
         """
         save(self, folder)
 
-    def score(self, frame: Any, y: None = None) -> float:
+    def score(self, frame: Any, y: Any = None) -> float:
         """Negative mean absolute scaled error of forecasting `frame` from what was fitted.
 
         `frame` holds what came after the fitted series, with its covariates. The scale is the

@@ -37,7 +37,7 @@ def coefficient_table(
     """
     head = "\n".join([title.center(WIDTH).rstrip(), "=" * WIDTH, *_pairs(facts)])
     if error is None:
-        header, body = ["coef"], [[f"{value:.4f}"] for value in coef]
+        header, body = ["coef"], [[_number(value, 4)] for value in coef]
     else:
         header = ["coef", "std err", "z", "P>|z|", "[0.025", "0.975]"]
         body = [_inference(*pair) for pair in zip(coef, error, strict=True)]
@@ -55,10 +55,17 @@ def _pairs(facts: Sequence[tuple[str, str]]) -> list[str]:
 def _inference(coef: float, error: float) -> list[str]:
     """Cells of one coefficient; without an error (a lag left out) only the coefficient."""
     if not error > 0:
-        return [f"{coef:.4f}", *["-"] * 5]
+        return [_number(coef, 4), *["-"] * 5]
     score, half = coef / error, norm.ppf(0.975) * error
-    values = (error, score, 2 * norm.sf(abs(score)), coef - half, coef + half)
-    return [f"{coef:.4f}", *(f"{value:.3f}" for value in values)]
+    bounds = (_number(bound, 3) for bound in (coef - half, coef + half))
+    p = f"{2 * norm.sf(abs(score)):.3f}"
+    return [_number(coef, 4), _number(error, 3), _number(score, 3), p, *bounds]
+
+
+def _number(value: float, digits: int) -> str:
+    """As statsmodels does: in powers of ten where decimals would show nothing, or too much."""
+    fixed = value == 0 or 1e-4 <= abs(value) < 1e4
+    return f"{value:.{digits}f}" if fixed else f"{value:.{digits}g}"
 
 
 def series_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

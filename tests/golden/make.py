@@ -18,7 +18,7 @@ def main(folder: Path) -> None:
     time = np.arange(60)
     waves = 10 + np.sin(2 * np.pi * time / 12)[:, None] * [1.0, 3.0] + 0.1 * np.cos(time)[:, None]
     waves[20, 0] = np.nan
-    training = Training(epochs=5, batch_size=16, validation=12)
+    training = Training(epochs=5, batch_size=16, validation=12.0)
     models = [
         SeasonalNaive(12, horizon=4),
         NLinear(12, horizon=4, training=training, device="cpu", random_state=0),

@@ -387,12 +387,12 @@ class ARNet(Forecaster):
             Id of a series; None for the only one, or for the line of each.
         """
         check_is_fitted(self, "context_")
+        header, cells = self._header(), self._cells()
         if series is None and self.groups_ > 1:
-            rows = [[str(name), *self._row(row)] for row, name in enumerate(self._group_names())]
-            return series_table(self._title(), ["series", *self._row_header()], rows)
+            rows = [[str(name), *cells[row]] for row, name in enumerate(self._group_names())]
+            return series_table(self._title(), ["series", *header], rows)
         row = self._group_row(series)
-        facts = [("series", str(self._group_names()[row]))]
-        facts += list(zip(self._row_header(), self._row(row), strict=True))
+        facts = [("series", str(self._group_names()[row])), *zip(header, cells[row], strict=True)]
         names, coef, error = self._first_equation(row)
         return coefficient_table(self._title(), facts, names, coef, error)
 
@@ -400,19 +400,20 @@ class ARNet(Forecaster):
         what = f"{self.strategy}, {self.scope}, order {self.context_length}"
         return f"ARNet ({what}, sparsity {self.sparsity}, loss {self.loss})"
 
-    def _row_header(self) -> list[str]:
+    def _header(self) -> list[str]:
         closed = [] if self.holds_back else ["windows", "sigma", "AIC", "BIC"]
         return ["lags used", *closed, *(["stable"] if self.strategy == "recursive" else [])]
 
-    def _row(self, row: int) -> list[str]:
-        cells = [f"{len(self.lags_[row])} of {self.context_length}"]
+    def _cells(self) -> list[list[str]]:
+        """What `_header` names, of each group."""
+        columns = [[f"{len(lags)} of {self.context_length}" for lags in self.lags_]]
         if not self.holds_back:
-            sigma = self.sigma_.reshape(self.groups_, -1)[row, 0]
-            cells += [str(self.n_windows_[row]), f"{sigma:.4g}"]
-            cells += [f"{self.aic_[row]:.1f}", f"{self.bic_[row]:.1f}"]
+            sigma = self.sigma_.reshape(self.groups_, -1)[:, 0]
+            columns += [[str(n) for n in self.n_windows_], [f"{s:.4g}" for s in sigma]]
+            columns += [[f"{value:.1f}" for value in of] for of in (self.aic_, self.bic_)]
         if self.strategy == "recursive":
-            cells.append("yes" if is_stable(torch.from_numpy(self.coef_[[row]]))[0] else "no")
-        return cells
+            columns.append(["yes" if stable else "no" for stable in self.is_stable_])
+        return [list(cells) for cells in zip(*columns, strict=True)]
 
     def _first_equation(self, row: int) -> tuple[list[str], np.ndarray, np.ndarray | None]:
         """Names, coefficients and errors of the terms that are not zero, of the first step."""
@@ -585,6 +586,7 @@ class ARNet(Forecaster):
     def _remedy(self, penalized: bool) -> str:
         others = ["scope='global'"] if self.scope == "local" else []
         others += [] if penalized else ["sparsity='auto'", "sparsity=None and a ridge"]
+        others += ["a smaller Training(validation=...)"] if self.holds_back else []
         return f"Lower context_length{', or set ' if others else ''}{' or '.join(others)}."
 
     def _describe_group(self, panel: Panel, row: int) -> str:

@@ -83,7 +83,7 @@ class AutoregressionModule(ForecastModule):
         self.register_buffer("past_scale", torch.ones(past))
         self.register_buffer("future_mean", torch.zeros(future))
         self.register_buffer("future_scale", torch.ones(future))
-        inputs = context_length * (1 + past) + horizon * future
+        inputs = context_length * (1 + past) + future
         self.network = _network(inputs, hidden, rows) if hidden else None
 
     def weights(self) -> Weights:
@@ -141,9 +141,23 @@ class AutoregressionModule(ForecastModule):
         if known.shape[2]:
             output = output + torch.einsum("bhf,bhof->bho", known, weights.future[group])
         if self.network is not None:
-            inputs = torch.cat([values, past, known.flatten(1)], dim=1)
-            output = output + self.network(inputs).view_as(output)
+            output = output + self._correction(torch.cat([values, past], dim=1), known)
         return output
+
+    def _correction(
+        self,
+        lagged: Float[Tensor, "batch column"],
+        known: Float[Tensor, "batch horizon future"],
+    ) -> Float[Tensor, "batch horizon output"]:
+        """What the network adds: at each step it sees the covariates of that step alone."""
+        trunk, last = self.network[:-1], self.network[-1]
+        if not known.shape[2]:
+            return last(trunk(lagged)).unflatten(1, (self.horizon, self.outputs))
+        repeated = lagged[:, None].expand(-1, self.horizon, -1)
+        inner = trunk(torch.cat([repeated, known], dim=2))
+        weight = last.weight.unflatten(0, (self.horizon, self.outputs))
+        constant = last.bias.unflatten(0, (self.horizon, self.outputs))
+        return torch.einsum("bhw,how->bho", inner, weight) + constant
 
     def _past(self, context: Context) -> Float[Tensor, "batch context past"]:
         past = context.past[:, -self.context_length :]

@@ -13,8 +13,8 @@ class Columns:
     Parameters
     ----------
     id, time, target
-        Columns of a long frame: which series, when, how much. A long frame without the `id`
-        column holds one series.
+        Columns of a long frame: which series, when, how much. A long frame without the usual `id`
+        column holds one series. Times are dates, periods, whole numbers, or text in ISO 8601.
     past
         Numeric covariates known up to the present (a measured temperature).
     future
