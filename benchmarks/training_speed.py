@@ -36,7 +36,7 @@ def main() -> None:
     context, horizon = (24, 6) if args.quick else (336, 96)
     panel = Panel.from_frame(frame).to(args.device, torch.float32)
     windows = Windows.complete(panel, context, horizon)
-    sizes = ((16, 2),) if args.quick else ((32, 400), (128, 200), (1024, 50))
+    sizes = ((16, 2),) if args.quick else ((32, 100), (128, 100), (1024, 50))
     neural = importlib.util.find_spec("neuralforecast") is not None and args.device == "cpu"
     results = []
     for batch_size, steps in sizes:

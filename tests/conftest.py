@@ -14,8 +14,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {}
     if config.getoption("jaxtyping_packages", None):
-        skip = pytest.mark.skip(reason="the checker of types refuses the arguments first")
-        for item in items:
-            if item.get_closest_marker("wrong_types"):
-                item.add_marker(skip)
+        reasons["wrong_types"] = "the checker of types refuses the arguments first"
+    if not torch.cuda.is_available():
+        reasons["gpu"] = "there is no CUDA device"
+    for item in items:
+        for marker, reason in reasons.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))

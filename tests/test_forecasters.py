@@ -412,6 +412,15 @@ def test_the_batch_size_changes_no_forecast(model: Forecaster) -> None:
     np.testing.assert_allclose(one.predict(level=50), many.predict(level=50), rtol=1e-5)
 
 
+@pytest.mark.gpu
+@every(NETWORKS)
+def test_a_gpu_forecasts_as_the_cpu_does(model: Forecaster) -> None:
+    made = clone(model).fit(values())
+    on_cpu = made.predict(level=50)
+    on_gpu = made.set_params(device="cuda").predict(level=50)
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-4)
+
+
 @every()
 def test_a_short_forecast_is_the_prefix_of_a_longer_one(model: Forecaster) -> None:
     made = fitted(model)

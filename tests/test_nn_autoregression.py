@@ -134,7 +134,8 @@ def test_the_network_adds_a_function_of_the_lags_and_of_the_covariates_of_the_st
     module = excite(build(past=past, future=future, hidden=(6, 5), loss=loss))
     context = contexts([0, 0], past=past, future=future)
     found = module.forecast(context, 3).detach()
-    first, second, last = (layer for layer in module.network if hasattr(layer, "weight"))
+    first, _, second, _ = module.network.trunk  # type: ignore[union-attr,misc]
+    last = module.network.last  # type: ignore[union-attr]
     for row in range(2):
         covariates = (context.past[row] - module.past_mean) / module.past_scale
         for step in range(3):

@@ -263,6 +263,18 @@ def test_a_tensor_that_a_network_holds_twice_is_stored_once(tmp_path: Path) -> N
     assert again.module_.second.weight is again.module_.first.weight  # type: ignore[attr-defined]
 
 
+@pytest.mark.gpu
+def test_what_was_fitted_on_a_gpu_is_loaded_on_the_cpu(tmp_path: Path) -> None:
+    training = Training(epochs=1, validation=0.0)
+    model = NLinear(4, horizon=2, training=training, random_state=0, device="cuda").fit(SERIES)
+    model.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert isinstance(again, NLinear)
+    assert {tensor.device.type for tensor in again.module_.state_dict().values()} == {"cpu"}
+    found = again.set_params(device="cpu").predict()
+    np.testing.assert_allclose(found, model.predict(), rtol=1e-4)
+
+
 def test_a_class_of_your_own_is_loaded_when_it_is_named(tmp_path: Path) -> None:
     class Mine(Naive):
         pass

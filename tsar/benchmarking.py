@@ -13,8 +13,9 @@ from sklearn.base import clone
 from torch import Tensor
 
 from tsar import datasets
+from tsar.conditions import check_whole
 from tsar.evaluation import Models, name_models
-from tsar.forecaster import Forecaster, check_whole
+from tsar.forecaster import Forecaster
 from tsar.neural import check_training
 from tsar.panel import Panel
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 Condition = tuple[Callable[[Any], bool], str]
 
 
@@ -48,3 +50,13 @@ def check_options(owner: str, options: object, conditions: dict[str, Condition])
         value = getattr(options, name)
         if not holds(value):
             raise ValueError(f"{owner}.{name} must be {words}; got {value!r}. Change it.")
+
+
+def check_whole(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`, or an error that says so."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise (ValueError if whole or isinstance(value, float) else TypeError)(
+            f"{name} must be a whole number of at least {least}; got {value!r}. Change it."
+        )
+    return int(value)

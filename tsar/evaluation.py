@@ -10,7 +10,8 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from tsar.forecaster import Forecast, Forecaster, check_whole, named_columns
+from tsar.conditions import check_whole
+from tsar.forecaster import Forecast, Forecaster, named_columns
 from tsar.intervals import Levels
 from tsar.metrics import METRICS, Metric, seasonal_scale, seasonal_squared_scale
 from tsar.panel import Columns, Panel

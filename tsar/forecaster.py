@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from tsar.conditions import check_whole
 from tsar.intervals import Levels
 from tsar.panel import Columns, Panel, read_future
 from tsar.saving import save
@@ -168,8 +169,8 @@ class Forecaster(BaseEstimator, ABC):
         horizon
             Points ahead; None for the estimator's own.
         series
-            Row of each context among the fitted series, for what was learned of each series;
-            None: row i is series i.
+            Row of each context's series among the fitted ones, -1 for a series that was not
+            fitted. None: context i is of series i, or all are of the one series.
         quantile_levels
             Quantiles to forecast.
 
@@ -182,14 +183,23 @@ class Forecaster(BaseEstimator, ABC):
         horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
         wanted = Levels.of(quantile_levels)
         panel = Panel.from_tensor(context.detach().to("cpu", torch.float64))
-        rows = np.arange(len(context)) if series is None else series.cpu().numpy()
-        fitted = self.context_.labels.ids
-        ids = fitted[rows] if series is not None or len(context) == len(fitted) else rows
-        panel = replace(panel, labels=replace(panel.labels, ids=pd.Index(ids)))
+        panel = replace(panel, labels=replace(panel.labels, ids=self._ids(len(context), series)))
         extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
         result = self.forecast_panel(extended, horizon, wanted.levels)
         wanted_tensor = result.quantiles if wanted.levels else result.point
         return wanted_tensor.to(context)
+
+    def _ids(self, count: int, series: Int[Tensor, " batch"] | None) -> pd.Index:
+        """Id of the fitted series of each context, one of its own where that was not fitted."""
+        fitted = self.context_.labels.ids
+        if series is None and len(fitted) not in (1, count):
+            raise ValueError(
+                f"series must say which of the {len(fitted)} fitted series each context is of; got "
+                f"None with {count} contexts. Give their rows, -1 for series that were not fitted."
+            )
+        rows = torch.arange(count) % len(fitted) if series is None else series
+        named = [fitted[row] if row >= 0 else ("context", k) for k, row in enumerate(rows.tolist())]
+        return pd.Index(named, dtype=object, tupleize_cols=False)
 
     def forecast_panel(
         self,
@@ -341,16 +351,6 @@ def fitted_rows(panel: Panel, fitted: Panel, name: str) -> np.ndarray:
             f"series {unknown!r}. Fit with it, or use a model that is fitted across series."
         )
     return np.asarray(rows)
-
-
-def check_whole(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least `least`, or an error that says so."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise (ValueError if whole or isinstance(value, float) else TypeError)(
-            f"{name} must be a whole number of at least {least}; got {value!r}. Change it."
-        )
-    return int(value)
 
 
 def naive_error(panel: Panel) -> Float[Tensor, " series"]:

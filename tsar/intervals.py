@@ -84,6 +84,35 @@ def gaussian_quantiles(
     return point[:, :, None] + deviation[:, :, None] * scores
 
 
+def pick_quantiles(
+    output: Float[Tensor, "window horizon output"],
+    fitted: Sequence[float],
+    levels: Sequence[float],
+    trained: int,
+) -> Float[Tensor, "window horizon level"]:
+    """Those of the fitted quantiles that were asked for, in rising order: they must not cross.
+
+    Raises
+    ------
+    ValueError
+        A level was not fitted, or the horizon is beyond the `trained` one.
+    """
+    if output.shape[1] > trained:
+        raise ValueError(
+            f"horizon must be at most {trained} with intervals; got {output.shape[1]}: "
+            "quantiles were trained no further. Fit with a longer horizon."
+        )
+    known = [round(float(level), 10) for level in fitted]
+    unknown = [level for level in levels if level not in known]
+    if unknown:
+        raise ValueError(
+            f"quantile_levels must be among those fitted, {known}; got {unknown[0]}. "
+            "Fit with it among quantile_levels."
+        )
+    rising = output[:, :, torch.tensor(known).argsort()].sort(dim=2).values
+    return rising[:, :, [sorted(known).index(level) for level in levels]]
+
+
 @dataclass(frozen=True)
 class Levels:
     """The quantile levels that a forecast must give, and the columns that show them.

@@ -7,14 +7,15 @@ from dataclasses import replace
 import pandas as pd
 import torch
 from jaxtyping import Int
-from sklearn.utils import check_random_state
 from torch import Tensor
 
 from tsar.batch import Context
-from tsar.forecaster import Forecast, Forecaster, check_whole
+from tsar.conditions import check_whole
+from tsar.forecaster import Forecast, Forecaster
 from tsar.intervals import MOST_SCORES, Calibration
 from tsar.nn.module import ForecastModule
 from tsar.panel import Panel
+from tsar.randomness import draw_seed, seeded
 from tsar.rollout import forecast_windows, rollout
 from tsar.scaling import Scaling
 from tsar.training import Record, Training, train
@@ -50,14 +51,14 @@ class NeuralForecaster(Forecaster):
         check_whole("batch_size", self.batch_size)
         options = check_training(self.training)
         device = resolve_device(self.device)
-        seed = draw_seed(self.random_state)
+        seed = draw_seed(self.random_state, resumable=options.checkpoint is not None)
         held = options.validation_points(panel.lengths, self.horizon)
         known = panel.without_last(held)
         self.scaling_ = Scaling.of(known)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.module_ = self._build().to(device)
-        windows = self._windows(self.scaling_.apply(known).to(device, torch.float32))
+        before = self.scaling_.apply(known).to(device, torch.float32)
+        windows = Windows.complete(before, self.context_length, self.horizon)
         scaled = self.scaling_.apply(panel).to(device, torch.float32)
         validation = held_back_windows(scaled, held, self.context_length, self.horizon)
         history = train(
@@ -65,9 +66,6 @@ class NeuralForecaster(Forecaster):
         )
         self.history_ = history_frame(history)
         self.calibration_ = calibrate(self.module_, validation, self.batch_size)
-
-    def _windows(self, panel: Panel) -> Windows:
-        return Windows.complete(panel, self.context_length, self.horizon)
 
     def _reach(self, panel: Panel) -> int:
         return self.context_length
@@ -152,13 +150,6 @@ def resolve_device(device: str) -> torch.device:
         ) from error
 
 
-def draw_seed(random_state: object) -> int:
-    """A seed by `random_state` as scikit-learn means it."""
-    if isinstance(random_state, int):
-        return random_state
-    return int(check_random_state(random_state).randint(2**31 - 1))
-
-
 def held_back_windows(panel: Panel, held: Tensor, context_length: int, horizon: int) -> Windows:
     """Windows whose targets lie in the points held back; none for series that hold none back."""
     lengths = panel.lengths
@@ -178,7 +169,7 @@ def calibrate(module: ForecastModule, windows: Windows, batch_size: int) -> Cali
 
 
 def known_scaling(context: Context, fitted: Scaling) -> Scaling:
-    """Scaling of each context: that of its series where it was fitted, else by the context alone."""
+    """Scaling of each context: of its series where that was fitted, else by the context alone."""
     own, known = Scaling.of_contexts(context.values), fitted.select(context.series.clamp(min=0))
     return Scaling(
         torch.where(context.series >= 0, known.mean, own.mean),

@@ -96,7 +96,8 @@ def plot_forecast(
     ax.axvline(times[-1], color=GREY, linewidth=0.9, linestyle=DOTS)
     _clean(ax, title)
     _format_ticks(ax, dates=times.dtype.kind == "M")
-    ax.legend(loc="upper left", frameon=False, fontsize=8, ncols=4)
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+    ax.legend(**place, frameon=False, fontsize=8, ncols=len(ax.get_legend_handles_labels()[0]))
     return ax
 
 
@@ -272,6 +273,8 @@ def _clean(ax: Any, title: str) -> None:
     ax.grid(axis="y", color=PALE, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.margins(x=0.01)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set(color=INK, size=9)
     ax.set_title(title, loc="left", fontsize=10, color=INK, fontweight="bold")
 
 

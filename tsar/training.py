@@ -23,6 +23,7 @@ from tsar.conditions import (
     whole,
 )
 from tsar.nn.module import ForecastModule, trained_state
+from tsar.randomness import seeded
 from tsar.schedules import SCHEDULES
 from tsar.windows import Windows
 
@@ -60,8 +61,8 @@ class Training:
         File that is written after every epoch, and continued from if the run was cut off.
     """
 
-    epochs: int = 20
-    learning_rate: float | int = 1e-3
+    epochs: int = 10
+    learning_rate: float | int = 2e-3
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     batch_size: int = 128
     weight_decay: float | int = 0.0
@@ -202,9 +203,7 @@ class _Run:
         self.module.train()
         total = torch.zeros((), device=self.device)
         # Seeded by epoch, so that a run that was cut off goes on as if it had not been.
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.seed + epoch)
+        with seeded(self.seed + epoch):
             for step, rows in enumerate(self._shuffled()):
                 total += self._step((epoch - 1) * self.steps + step, rows) * len(rows)
         return float(total) / len(self.windows)  # the host waits here, once an epoch

@@ -15,8 +15,8 @@ from tsar.training import Training
 
 
 def main(folder: Path) -> None:
-    time = np.arange(60)
-    waves = 10 + np.sin(2 * np.pi * time / 12)[:, None] * [1.0, 3.0] + 0.1 * np.cos(time)[:, None]
+    noise = 0.2 * np.random.default_rng(0).normal(size=(60, 2))
+    waves = 10 + np.sin(2 * np.pi * np.arange(60) / 12)[:, None] * [1.0, 3.0] + noise
     waves[20, 0] = np.nan
     training = Training(epochs=5, batch_size=16, validation=12.0)
     models = [

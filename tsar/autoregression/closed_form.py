@@ -1,6 +1,6 @@
 """Autoregression in closed form: lags of the target and of covariates, for one step or many."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -86,6 +86,22 @@ class ClosedForm:
     def deviation(self) -> Float[Tensor, "group step"]:
         """Standard deviation of the residuals, unbiased in their variance."""
         return (self.power / self.freedom.clamp(min=LEAST)).sqrt()
+
+    @property
+    def forecast_deviation(self) -> Float[Tensor, "group step"]:
+        """Standard deviation of a one-step forecast error: of the residuals and the coefficients.
+
+        By Akaike's final prediction error (1969), k estimated coefficients raise the variance by
+        k / n.
+        """
+        estimated = self.count[:, None] - self.freedom
+        return self.deviation * (1 + estimated / self.count.clamp(min=1)[:, None]).sqrt()
+
+    def to(self, device: torch.device | str) -> "ClosedForm":
+        """The same on a device."""
+        return replace(
+            self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        )
 
 
 def fit_closed_form(

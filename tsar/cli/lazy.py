@@ -32,7 +32,15 @@ else:
         def __getattr__(self, attribute: str) -> Any:
             return getattr(import_module(self._name), attribute)
 
-    def __getattr__(name: str) -> _Lazy:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Lazy(name if name == "pandas" else f"tsar.{name}")
+    pandas = _Lazy("pandas")
+    benchmarking = _Lazy("tsar.benchmarking")
+    datasets = _Lazy("tsar.datasets")
+    demo = _Lazy("tsar.demo")
+    evaluation = _Lazy("tsar.evaluation")
+    files = _Lazy("tsar.files")
+    forecasters = _Lazy("tsar.forecasters")
+    intervals = _Lazy("tsar.intervals")
+    metrics = _Lazy("tsar.metrics")
+    panel = _Lazy("tsar.panel")
+    plotting = _Lazy("tsar.plotting")
+    registry = _Lazy("tsar.registry")

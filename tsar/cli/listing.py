@@ -41,7 +41,7 @@ def list_datasets(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List the public data sets, or say all that is known about one."""
+    """List the public data sets, or say what is known about one."""
     if name is not None:
         _describe_dataset(name, json)
         return
@@ -58,7 +58,7 @@ def list_datasets(
 
 
 def inspect(folder: Folder, json: options.Json = False) -> None:
-    """Say what a saved model is: its class, parameters, what it was fitted to, its summary."""
+    """Say what a saved model is, and what it was fitted to."""
     model = registry.load(folder)
     summary = model.summary() if hasattr(model, "summary") else None
     facts = {"model": type(model).__name__, "folder": str(folder), **_fitted_facts(model)}

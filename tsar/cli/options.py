@@ -86,7 +86,7 @@ class Common:
             show_default=False,
             is_eager=True,
             callback=read_job,
-            help="A TOML file with options by their names, those of --set in a table [set]. "
+            help="A TOML file with options by their names, those of --set in a table named set. "
             "The command line wins.",
         ),
     ] = None

@@ -92,9 +92,10 @@ def backtest(
     common: options.Common,
     columns: options.ColumnOptions,
 ) -> None:
-    """Forecast the newest windows of a file from what came before them, and score the forecasts.
+    """Forecast the newest windows of a file, and score the forecasts.
 
-    A model goes without the covariates that it can't use. --output writes every forecast.
+    Each window is forecast from what came before it. A model goes without the covariates that it
+    can't use. --output writes every forecast.
 
     Example: tsar backtest sales.csv --model arnet --model naive --horizon 24 --level 80
     """
@@ -135,7 +136,9 @@ def benchmark(
     output: options.Output = None,
     common: options.Common,
 ) -> None:
-    """Score models as the papers on long horizons do (LTSF: splits, scaling, every window).
+    """Score models as the papers on long horizons do.
+
+    The protocol of LTSF: fixed splits, channels scaled by the training rows, every test window.
 
     Example: tsar benchmark ETTh1 --model nlinear --horizon 96 --set context_length=336
     """

@@ -16,7 +16,7 @@ def demo(
     ] = Path("out"),
     json: options.Json = False,
 ) -> None:
-    """Forecast real series, score the forecasts and draw them; takes seconds, needs no network."""
+    """Forecast, score and draw real series, in seconds and offline."""
     with at_work("forecasting"):
         shown = demonstration.run(output)
     tables = {backtest.title: backtest.scores.reset_index() for backtest in shown.backtests}

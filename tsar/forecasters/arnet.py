@@ -1,7 +1,6 @@
 """ARNet: autoregression at any order, in closed form, with its sparse lags chosen by itself."""
 
-from collections.abc import Iterable, Sequence
-from numbers import Real
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,25 +9,24 @@ from jaxtyping import Float, Int
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from tsar.arnet.equations import Equations, load_closed_form
+from tsar.arnet.options import check_options, check_recursion, check_windows, plain_sparsity
 from tsar.autoregression import (
     ClosedForm,
-    Runs,
-    Sparsity,
     Terms,
     complete_runs,
     fit_closed_form,
     gaussian_criteria,
-    horizon_map,
     is_stable,
     psi_weights,
     roots,
 )
-from tsar.forecaster import Forecast, Forecaster, check_whole, fitted_rows
-from tsar.intervals import gaussian_quantiles
+from tsar.conditions import check_whole
+from tsar.forecaster import Forecast, Forecaster, fitted_rows
+from tsar.intervals import gaussian_quantiles, pick_quantiles
 from tsar.neural import (
     calibrate,
     check_training,
-    draw_seed,
     forecast_in_units,
     held_back_windows,
     history_frame,
@@ -37,6 +35,7 @@ from tsar.neural import (
 from tsar.nn.autoregression import AutoregressionModule, Loss
 from tsar.panel import Columns, Panel
 from tsar.plotting import plot_coefficients
+from tsar.randomness import draw_seed, seeded
 from tsar.scaling import Scaling
 from tsar.summary import coefficient_table, series_table
 from tsar.training import Training, train
@@ -56,7 +55,8 @@ class ARNet(Forecaster):
     Parameters
     ----------
     context_length
-        The order: lags 1 to `context_length` may enter.
+        The order: lags 1 to `context_length` may enter. None: two usual seasons, at least 24, as
+        far as the shortest series allows.
     horizon
         Points to forecast.
     strategy
@@ -102,6 +102,8 @@ class ARNet(Forecaster):
         Coefficients of the covariates: (..., covariate, lag) and (..., covariate).
     lags_
         Lags whose coefficient is not zero, a list for each group (of any step, when direct).
+    order_
+        The order.
     coef_se_, past_coef_se_, future_coef_se_
         Standard errors of the coefficients; in closed form only, as are those below.
     sigma_, aic_, bic_, n_windows_
@@ -135,7 +137,7 @@ class ARNet(Forecaster):
 
     def __init__(
         self,
-        context_length: int = 24,
+        context_length: int | None = None,
         *,
         horizon: int = 1,
         strategy: Literal["recursive", "direct"] = "recursive",
@@ -172,6 +174,7 @@ class ARNet(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         self._check(panel)
+        self.order_ = self._order(panel)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self._steps)
         held = held if self.holds_back else torch.zeros_like(held)
@@ -180,18 +183,17 @@ class ARNet(Forecaster):
         self._scale_covariates(known)
         solution = self._solve(self.scaling_.apply(known))
         self.groups_ = len(solution.coef)
-        self.sigma_scaled_ = solution.deviation
+        self.sigma_scaled_ = solution.forecast_deviation
         self.delta_ = 1.0  # until the errors of the closed form are known
         if self.holds_back:
-            seed = draw_seed(self.random_state)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+            seed = draw_seed(self.random_state, resumable=options.checkpoint is not None)
+            with seeded(seed):
                 self.module_ = self._build()
-            self._load(self.module_, solution)
+            load_closed_form(self.module_, solution, self._steps, self.quantile_levels)
             self._train(panel, known, held, options, seed)
         else:
             self.module_ = self._build()
-            self._load(self.module_, solution)
+            load_closed_form(self.module_, solution, self._steps, self.quantile_levels)
             self._describe(solution)
         self._describe_map()
 
@@ -206,46 +208,30 @@ class ARNet(Forecaster):
         return self.horizon if self.strategy == "direct" else 1
 
     def _solve(self, scaled: Panel) -> ClosedForm:
-        channels = torch.stack(
-            [scaled.values, *self._standard_past(scaled).T, *self._standard_future(scaled).T]
-        ).to(resolve_device(self.device))
-        series = complete_runs(channels, scaled.offsets.to(channels.device))
+        past, future = self.past_scaling_, self.future_scaling_
+        channels = [scaled.values[None], past.scale(scaled.past.T), future.scale(scaled.future.T)]
+        flat = torch.cat(channels).to(resolve_device(self.device))
+        series = complete_runs(flat, scaled.offsets.to(flat.device))
         runs = series.pooled() if self.scope == "global" else series
-        terms = self._terms(scaled)
-        self._check_lengths(scaled, runs, terms)
-        return fit_closed_form(channels, runs, terms, ridge=self.ridge, sparsity=self._sparsity)
-
-    @property
-    def _sparsity(self) -> Sparsity:
-        if self.sparsity is None or self.sparsity == "auto":
-            return None if self.sparsity is None else "auto"
-        return None if self.sparsity == 1 else float(self.sparsity)
-
-    def _terms(self, panel: Panel) -> Terms:
-        columns = panel.labels.columns
-        return Terms(self.context_length, self._steps, len(columns.past), len(columns.future))
+        terms = Terms(self.order_, self._steps, len(past.mean), len(future.mean))
+        sparsity = plain_sparsity(self.sparsity)
+        names = list(scaled.labels.ids) if self.scope == "local" else []
+        check_windows(runs, terms, names, self.holds_back, sparsity=sparsity, ridge=self.ridge)
+        return fit_closed_form(flat, runs, terms, ridge=self.ridge, sparsity=sparsity).to("cpu")
 
     def _scale_covariates(self, panel: Panel) -> None:
-        for kind in ("past", "future"):
-            scaling = Scaling.of_contexts(getattr(panel, kind).T)
-            setattr(self, f"{kind}_mean_", scaling.mean)
-            setattr(self, f"{kind}_scale_", scaling.deviation)
-
-    def _standard_past(self, panel: Panel) -> Float[Tensor, "time past"]:
-        return (panel.past - self.past_mean_) / self.past_scale_
-
-    def _standard_future(self, panel: Panel) -> Float[Tensor, "time future"]:
-        return (panel.future - self.future_mean_) / self.future_scale_
+        self.past_scaling_ = Scaling.of_contexts(panel.past.T)
+        self.future_scaling_ = Scaling.of_contexts(panel.future.T)
 
     def _build(self) -> AutoregressionModule:
         """Make the module, from parameters and fitted attributes alone."""
-        past, future = len(self.past_mean_), len(self.future_mean_)
-        room = self.groups_ * self.context_length * BLOCK
+        past, future = len(self.past_scaling_.mean), len(self.future_scaling_.mean)
+        room = self.groups_ * self.order_ * BLOCK
         folded = self.strategy == "recursive" and not (self.holds_back or future or past)
         steps = min(self.horizon, BLOCK) if folded and room <= ROOM else self._steps
         module = AutoregressionModule(
             self.groups_,
-            self.context_length,
+            self.order_,
             steps,
             past=past,
             future=future,
@@ -254,37 +240,11 @@ class ARNet(Forecaster):
             levels=tuple(self.quantile_levels),
             delta=self.delta_,
         )
-        return module if self.holds_back else module.double()
-
-    def _load(self, module: AutoregressionModule, solution: ClosedForm) -> None:
-        """Set the linear map to the closed form."""
-        order, outputs = self.context_length, module.outputs
-        coef, constant = solution.coef[:, :, :order], solution.intercept
-        active = solution.active[:, :, :order]
-        outside = solution.active[:, :, order:]
-        if module.horizon > self._steps:
-            psi = psi_weights(coef[:, 0], module.horizon)
-            coef = horizon_map(coef[:, 0], module.horizon)
-            constant, active = constant * psi.cumsum(dim=1), torch.ones_like(coef, dtype=torch.bool)
-        width = len(self.past_mean_) * order
-        past, used = (
-            part[:, :, :width].unflatten(2, (-1, order)).flip(3).flatten(2)
-            for part in (solution.coef[:, :, order:], outside)
-        )
-        spread = torch.zeros(1, dtype=torch.float64)
-        if module.outputs > 1:
-            spread = torch.special.ndtri(torch.tensor(self.quantile_levels, dtype=torch.float64))
-        constant = constant[:, :, None] + spread * solution.deviation[:, :, None].to(constant)
-        with torch.no_grad():
-            module.lags.copy_(coef.flip(2).repeat_interleave(outputs, dim=1))
-            module.active.copy_(active.flip(2).repeat_interleave(outputs, dim=1))
-            module.past.copy_(past.repeat_interleave(outputs, dim=1))
-            module.active_past.copy_(used.repeat_interleave(outputs, dim=1))
-            module.future.copy_(solution.coef[:, :, None, order + width :].expand_as(module.future))
-            module.active_future.copy_(outside[:, :, None, width:].expand_as(module.future))
-            module.constant.copy_(constant.flatten(1))
-            for name in ("past_mean", "past_scale", "future_mean", "future_scale"):
-                getattr(module, name).copy_(getattr(self, f"{name}_"))
+        module = module if self.holds_back else module.double()
+        for kind, scaling in (("past", self.past_scaling_), ("future", self.future_scaling_)):
+            getattr(module, f"{kind}_mean").copy_(scaling.mean)
+            getattr(module, f"{kind}_scale").copy_(scaling.deviation)
+        return module
 
     def _train(
         self, panel: Panel, known: Panel, held: Tensor, options: Training, seed: int
@@ -293,18 +253,18 @@ class ARNet(Forecaster):
         self.module_.to(device)
         scaled = self.scaling_.apply(panel).to(device, torch.float32)
         windows = Windows.complete(
-            self.scaling_.apply(known).to(device, torch.float32), self.context_length, self._steps
+            self.scaling_.apply(known).to(device, torch.float32), self.order_, self._steps
         )
         if self.loss == "huber":
             # The median error, for outliers inflate the deviation that they are judged by.
             errors = calibrate(self.module_, windows, self.batch_size).scores
             self.delta_ = self.module_.delta = 1.345 * 1.4826 * float(errors.nanmedian())
-        validation = held_back_windows(scaled, held, self.context_length, self._steps)
+        validation = held_back_windows(scaled, held, self.order_, self._steps)
         history = train(
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
         )
         self.history_ = history_frame(history)
-        ahead = held_back_windows(scaled, held, self.context_length, self._calibrated_horizon(held))
+        ahead = held_back_windows(scaled, held, self.order_, self._calibrated_horizon(held))
         self.calibration_ = calibrate(self.module_, ahead, self.batch_size)
 
     def _calibrated_horizon(self, held: Tensor) -> int:
@@ -314,42 +274,25 @@ class ARNet(Forecaster):
 
     def _describe(self, solution: ClosedForm) -> None:
         """Standard errors, deviation and criteria, in the units of the series."""
-        scale = self._group_scale().deviation
-        order, error = self.context_length, solution.error.cpu()
-        width = len(self.past_mean_) * order
-        past = error[:, :, order : order + width].unflatten(2, (-1, order))
-        past = past * scale[:, None, None, None] / self.past_scale_[:, None]
-        future = error[:, :, order + width :] * scale[:, None, None] / self.future_scale_
-        self.coef_se_ = self._stepped(error[:, :, :order])
-        self.past_coef_se_, self.future_coef_se_ = self._stepped(past), self._stepped(future)
-        self.sigma_ = self._stepped(solution.deviation.cpu() * scale[:, None])
-        power = solution.power[:, 0].cpu() * scale**2
-        count = solution.count.cpu()
-        criteria = gaussian_criteria(power, count, count - solution.freedom[:, 0].cpu())
+        scale, none = self._group_scale(), torch.zeros_like(solution.intercept)
+        past = len(self.past_scaling_.mean)
+        error = Equations.of_terms(solution.error, none, self.order_, past)
+        error = error.in_units(scale, self.past_scaling_, self.future_scaling_)
+        self.coef_se_ = self._stepped(error.lags)
+        self.past_coef_se_, self.future_coef_se_ = map(self._stepped, (error.past, error.future))
+        self.sigma_ = self._stepped(solution.deviation * scale.deviation[:, None])
+        power = solution.power[:, 0] * scale.deviation**2
+        criteria = gaussian_criteria(power, solution.count, solution.count - solution.freedom[:, 0])
         self.aic_, self.bic_ = criteria.aic.numpy(), criteria.bic.numpy()
-        self.n_windows_ = solution.count.cpu().long().numpy()
+        self.n_windows_ = solution.count.long().numpy()
 
     def _describe_map(self) -> None:
         """Coefficients of the linear map, in the units of the series."""
-        module, order, scale = self.module_, self.context_length, self._group_scale()
-        rows = slice(module.point, self._steps * module.outputs, module.outputs)
-        weights = module.weights()
-        lags, past, future, constant = (
-            part.detach().cpu().double()
-            for part in (weights.lags, weights.past, weights.future, module.constant)
-        )
-        lags = lags[:, rows].flip(2)
-        past = past[:, rows].unflatten(2, (-1, order)).flip(3)
-        past = past * scale.deviation[:, None, None, None] / self.past_scale_[:, None]
-        future = future[:, : self._steps, module.point]
-        future = future * scale.deviation[:, None, None] / self.future_scale_
-        constant = constant[:, rows] * scale.deviation[:, None]
-        constant = constant + scale.mean[:, None] * (1 - lags.sum(dim=2))
-        constant = constant - past.sum(dim=3) @ self.past_mean_ - future @ self.future_mean_
-        self.coef_ = self._stepped(lags)
-        self.past_coef_, self.future_coef_ = self._stepped(past), self._stepped(future)
-        self.intercept_ = self._stepped(constant)
-        used = (lags != 0).any(dim=1)
+        scales = (self._group_scale(), self.past_scaling_, self.future_scaling_)
+        fitted = Equations.of_module(self.module_, self._steps).in_units(*scales)
+        self.coef_, self.intercept_ = self._stepped(fitted.lags), self._stepped(fitted.constant)
+        self.past_coef_, self.future_coef_ = map(self._stepped, (fitted.past, fitted.future))
+        used = (fitted.lags != 0).any(dim=1)
         self.lags_ = [(row.nonzero()[:, 0] + 1).tolist() for row in used]
 
     def _group_scale(self) -> Scaling:
@@ -397,7 +340,7 @@ class ARNet(Forecaster):
         return coefficient_table(self._title(), facts, names, coef, error)
 
     def _title(self) -> str:
-        what = f"{self.strategy}, {self.scope}, order {self.context_length}"
+        what = f"{self.strategy}, {self.scope}, order {self.order_}"
         return f"ARNet ({what}, sparsity {self.sparsity}, loss {self.loss})"
 
     def _header(self) -> list[str]:
@@ -406,7 +349,7 @@ class ARNet(Forecaster):
 
     def _cells(self) -> list[list[str]]:
         """What `_header` names, of each group."""
-        columns = [[f"{len(lags)} of {self.context_length}" for lags in self.lags_]]
+        columns = [[f"{len(lags)} of {self.order_}" for lags in self.lags_]]
         if not self.holds_back:
             sigma = self.sigma_.reshape(self.groups_, -1)[:, 0]
             columns += [[str(n) for n in self.n_windows_], [f"{s:.4g}" for s in sigma]]
@@ -421,7 +364,7 @@ class ARNet(Forecaster):
         def first(values: np.ndarray) -> np.ndarray:
             return np.ravel(values[row] if self.strategy == "recursive" else values[row, 0])
 
-        columns, order = self._columns(), self.context_length
+        columns, order = self._columns(), self.order_
         past = [f"{name}.L{lag}" for name in columns.past for lag in range(1, order + 1)]
         names = ["const", *(f"y.L{lag}" for lag in range(1, order + 1)), *past, *columns.future]
         parts = [first(self.intercept_), first(self.coef_)]
@@ -470,7 +413,7 @@ class ARNet(Forecaster):
     # --- forecast -----------------------------------------------------------------------------
 
     def _reach(self, panel: Panel) -> int:
-        return self.context_length
+        return self.order_
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         fitted = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
@@ -500,12 +443,12 @@ class ARNet(Forecaster):
     ) -> Float[Tensor, "batch horizon level"]:
         """Quantiles in standardized units: fitted ones, conformal ones, or in closed form."""
         if self.loss == "quantile":
-            return self._fitted_quantiles(output, levels)
+            return pick_quantiles(output, self.quantile_levels, levels, self.horizon).cpu().double()
         if self.holds_back:
             return self.calibration_.quantiles(point, levels)
         group = series if self.scope == "local" else torch.zeros_like(series)
         horizon = point.shape[1]
-        sigma = self.sigma_scaled_.cpu()
+        sigma = self.sigma_scaled_
         if self.strategy == "recursive":
             # Var of the h-step error is sigma^2 (psi_0^2 + ... + psi_{h-1}^2).
             present, member = group.unique(return_inverse=True)
@@ -519,113 +462,25 @@ class ARNet(Forecaster):
             )
         return gaussian_quantiles(point, sigma[group, :horizon], levels)
 
-    def _fitted_quantiles(
-        self, output: Float[Tensor, "batch horizon output"], levels: tuple[float, ...]
-    ) -> Float[Tensor, "batch horizon level"]:
-        if output.shape[1] > self.horizon:
-            raise ValueError(
-                f"horizon must be at most {self.horizon} with intervals; got {output.shape[1]}: "
-                "quantiles were trained no further. Fit with a longer horizon."
-            )
-        known = [round(float(level), 10) for level in self.quantile_levels]
-        unknown = [level for level in levels if level not in known]
-        if unknown:
-            raise ValueError(
-                f"quantile_levels must be among those fitted, {known}; got {unknown[0]}. "
-                "Fit ARNet(quantile_levels=...) with it."
-            )
-        order = torch.tensor(known).argsort()
-        rising = output[:, :, order].sort(dim=2).values  # quantiles must not cross
-        place = [sorted(known).index(level) for level in levels]
-        return rising[:, :, place].cpu().double()
-
-    # --- border -------------------------------------------------------------------------------
-
     def _check(self, panel: Panel) -> None:
-        check_whole("context_length", self.context_length)
+        if self.context_length is not None:
+            check_whole("context_length", self.context_length)
         check_whole("batch_size", self.batch_size)
-        _one_of("strategy", self.strategy, ("recursive", "direct"))
-        _one_of("scope", self.scope, ("local", "global"))
-        _one_of("loss", self.loss, ("mse", "huber", "quantile"))
-        _check_hidden(self.hidden)
-        _check_sparsity(self.sparsity, self.ridge)
-        if self.loss == "quantile":
-            _check_levels(self.quantile_levels)
-        recursive = self.strategy == "recursive" and self.horizon > 1
-        if recursive and panel.labels.columns.past:
-            raise ValueError(
-                f"strategy must be 'direct' with past covariates beyond one step, whose future "
-                f"nobody knows; got 'recursive' with horizon {self.horizon}. Set it."
-            )
-        if recursive and self.loss == "quantile":
-            raise ValueError(
-                f"strategy must be 'direct' with loss='quantile' beyond one step; got 'recursive' "
-                f"with horizon {self.horizon}. Set it."
-            )
-
-    def _check_lengths(self, panel: Panel, runs: Runs, terms: Terms) -> None:
-        """Whether every group has the windows that its unknowns need."""
-        windows = (runs.lengths - terms.max_lag).clamp(min=0)
-        count = torch.zeros(runs.n_groups, dtype=torch.int64, device=windows.device)
-        count = count.index_add(0, runs.group, windows).cpu()
-        unknowns = self.context_length * (1 + terms.past) + terms.future + 1
-        # AR-Net's penalty is in units of the noise, which least squares must be able to tell.
-        penalized = self.ridge > 0 or self.sparsity == "auto"
-        need = 2 if penalized else unknowns + 1
-        if bool((count < need).any()):
-            row = int((count < need).nonzero()[0, 0])
-            name = self._describe_group(panel, row)
-            points = need + terms.max_lag
-            raise ValueError(
-                f"series must have at least {points} points without a gap ({points} samples; one "
-                f"gives 1 sample of {terms.max_lag + 1} points, {need} are needed) for "
-                f"context_length={self.context_length}; got {int(count[row])} complete windows for "
-                f"{name}. {self._remedy(penalized)}"
-            )
-
-    def _remedy(self, penalized: bool) -> str:
-        others = ["scope='global'"] if self.scope == "local" else []
-        others += [] if penalized else ["sparsity='auto'", "sparsity=None and a ridge"]
-        others += ["a smaller Training(validation=...)"] if self.holds_back else []
-        return f"Lower context_length{', or set ' if others else ''}{' or '.join(others)}."
-
-    def _describe_group(self, panel: Panel, row: int) -> str:
-        return "all series" if self.scope == "global" else f"series {panel.labels.ids[row]!r}"
-
-
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {list(known)}; got {value!r}. Choose one.")
-
-
-def _check_hidden(hidden: object) -> None:
-    if isinstance(hidden, (str, bytes)) or not isinstance(hidden, Sequence):
-        raise TypeError(
-            f"hidden must be the widths of layers, such as (32,); got {hidden!r}. Give a tuple."
+        check_options(
+            strategy=self.strategy,
+            scope=self.scope,
+            loss=self.loss,
+            hidden=self.hidden,
+            sparsity=self.sparsity,
+            ridge=self.ridge,
+            quantile_levels=self.quantile_levels,
         )
-    for width in hidden:
-        check_whole("hidden", width)
+        if self.strategy == "recursive":
+            check_recursion(self.horizon, self.loss, panel.labels.columns.past)
 
-
-def _check_levels(levels: object) -> None:
-    numbers = list(levels) if isinstance(levels, Iterable) else []
-    inside = all(isinstance(level, Real) and 0 < float(level) < 1 for level in numbers)
-    if not inside or 0.5 not in numbers:
-        raise ValueError(
-            f"quantile_levels must lie in (0, 1), 0.5 among them; got {levels!r}. Add it."
-        )
-
-
-def _check_sparsity(sparsity: object, ridge: object) -> None:
-    number = isinstance(sparsity, Real) and not isinstance(sparsity, bool)
-    share = number and 0 < float(sparsity) <= 1  # type: ignore[arg-type]
-    if not (sparsity is None or (isinstance(sparsity, str) and sparsity == "auto") or share):
-        raise ValueError(
-            f"sparsity must be None, 'auto' or a share in (0, 1]; got {sparsity!r}. Choose one."
-        )
-    if not isinstance(ridge, Real) or not 0 <= float(ridge) < float("inf"):
-        raise ValueError(f"ridge must be at least 0 and finite; got {ridge!r}. Use 0 for none.")
-    if ridge and sparsity is not None:
-        raise ValueError(
-            f"ridge must be 0 with a sparsity; got {ridge!r} and {sparsity!r}. Set sparsity=None."
-        )
+    def _order(self, panel: Panel) -> int:
+        """The order asked for, or two seasons, as far as the shortest series allows."""
+        if self.context_length is not None:
+            return self.context_length
+        seasons = max(2 * panel.labels.frequency.season_length, 24)
+        return max(1, min(seasons, (int(panel.lengths.min()) - self._steps) // 3))

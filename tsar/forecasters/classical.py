@@ -14,7 +14,8 @@ from statsmodels.tsa.ar_model import AutoReg, ar_select_order
 from torch import Tensor
 
 from tsar.autoregression import horizon_map, psi_weights
-from tsar.forecaster import Forecast, Forecaster, check_whole, fitted_rows
+from tsar.conditions import check_whole
+from tsar.forecaster import Forecast, Forecaster, fitted_rows
 from tsar.intervals import gaussian_quantiles
 from tsar.panel import Columns, Panel
 from tsar.smoothing import Smoothing, fit_smoothing, forecast_smoothing

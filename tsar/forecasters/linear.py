@@ -204,5 +204,3 @@ def squared_loss(forecast: Float[Tensor, "batch horizon 1"], batch: Batch) -> Fl
     """Mean squared error over the observed targets of a batch."""
     target, mask = fill_target(batch)
     return masked_mean((forecast[..., 0] - target).square(), mask)
-
-

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsar.forecaster import Forecast, Forecaster, check_whole, fitted_rows
+from tsar.conditions import check_whole
+from tsar.forecaster import Forecast, Forecaster, fitted_rows
 from tsar.intervals import gaussian_quantiles
 from tsar.panel import Columns, Panel
 from tsar.windows import Windows
@@ -34,7 +35,9 @@ class RepeatingForecaster(Forecaster):
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         season = self.season_length_
-        pieces = [repeat_season(b.context.values, season, windows.horizon) for b in windows.batches(4096)]
+        pieces = [
+            repeat_season(b.context.values, season, windows.horizon) for b in windows.batches(4096)
+        ]
         point = torch.cat(pieces)
         if not levels:
             return Forecast(point, point[:, :, None][:, :, :0])

@@ -84,7 +84,7 @@ class AutoregressionModule(ForecastModule):
         self.register_buffer("future_mean", torch.zeros(future))
         self.register_buffer("future_scale", torch.ones(future))
         inputs = context_length * (1 + past) + future
-        self.network = _network(inputs, hidden, rows) if hidden else None
+        self.network = _Network(inputs, hidden, horizon, self.outputs) if hidden else None
 
     def weights(self) -> Weights:
         """The linear map, zero where a term was left out."""
@@ -141,23 +141,8 @@ class AutoregressionModule(ForecastModule):
         if known.shape[2]:
             output = output + torch.einsum("bhf,bhof->bho", known, weights.future[group])
         if self.network is not None:
-            output = output + self._correction(torch.cat([values, past], dim=1), known)
+            output = output + self.network(torch.cat([values, past], dim=1), known)
         return output
-
-    def _correction(
-        self,
-        lagged: Float[Tensor, "batch column"],
-        known: Float[Tensor, "batch horizon future"],
-    ) -> Float[Tensor, "batch horizon output"]:
-        """What the network adds: at each step it sees the covariates of that step alone."""
-        trunk, last = self.network[:-1], self.network[-1]
-        if not known.shape[2]:
-            return last(trunk(lagged)).unflatten(1, (self.horizon, self.outputs))
-        repeated = lagged[:, None].expand(-1, self.horizon, -1)
-        inner = trunk(torch.cat([repeated, known], dim=2))
-        weight = last.weight.unflatten(0, (self.horizon, self.outputs))
-        constant = last.bias.unflatten(0, (self.horizon, self.outputs))
-        return torch.einsum("bhw,how->bho", inner, weight) + constant
 
     def _past(self, context: Context) -> Float[Tensor, "batch context past"]:
         past = context.past[:, -self.context_length :]
@@ -210,16 +195,33 @@ class AutoregressionModule(ForecastModule):
         return self.constant[group, self.point][:, None] + ahead + torch.stack(effects, dim=1)
 
 
-def _network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
-    widths = [inputs, *hidden]
-    layers: list[nn.Module] = []
-    for width, following in pairwise(widths):
-        layers += [nn.Linear(width, following), nn.GELU()]
-    last = nn.Linear(widths[-1], outputs)
-    # Zero, so that training starts from the linear map and never from something worse.
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers, last)
+class _Network(nn.Module):
+    """What is added to the linear map; each step sees the covariates of that step alone."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], horizon: int, outputs: int) -> None:
+        super().__init__()
+        self.shape = (horizon, outputs)
+        layers: list[nn.Module] = []
+        for width, following in pairwise([inputs, *hidden]):
+            layers += [nn.Linear(width, following), nn.GELU()]
+        self.trunk = nn.Sequential(*layers)
+        self.last = nn.Linear(hidden[-1], horizon * outputs)
+        # Zero, so that training starts from the linear map and never from something worse.
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(
+        self,
+        lagged: Float[Tensor, "batch column"],
+        known: Float[Tensor, "batch horizon future"],
+    ) -> Float[Tensor, "batch horizon output"]:
+        if not known.shape[2]:
+            result: Tensor = self.last(self.trunk(lagged))
+            return result.unflatten(1, self.shape)
+        repeated = lagged[:, None].expand(-1, self.shape[0], -1)
+        inner = self.trunk(torch.cat([repeated, known], dim=2))
+        weight = self.last.weight.unflatten(0, self.shape)
+        return torch.einsum("bhw,how->bho", inner, weight) + self.last.bias.unflatten(0, self.shape)
 
 
 def grouped_linear(

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from tsar import __version__
+from tsar.randomness import seeded
 from tsar.saving.encoding import Tensors, decode, encode
 from tsar.saving.folder import CONFIG, FORMAT, damaged, read_folder, write_folder
 
@@ -95,7 +96,7 @@ def _rebuild(kind: type[Any], config: dict[str, Any], tensors: Tensors) -> Any:
 
 
 def _build(model: Any, state: dict[str, Any], tensors: Tensors) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, and replaced
+    with seeded(0):  # the initial weights are drawn, and replaced
         network: nn.Module = model._build()
     network.load_state_dict({key: decode(value, tensors) for key, value in state.items()})
     return network.eval()

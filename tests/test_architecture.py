@@ -1,0 +1,210 @@
+"""Imports point one way, files and functions are small, and `import tsar` loads next to nothing."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tsar
+
+ROOT = Path(tsar.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("autoregression", "batch", "checkpoint", "conditions", "datasets", "intervals", "metrics",
+     "panel", "randomness", "schedules", "smoothing", "summary"),
+    ("files", "nn", "plotting", "scaling", "windows"),
+    ("arnet", "rollout", "training"),
+    ("saving",),
+    ("forecaster",),
+    ("neural",),
+    ("forecasters",),
+    ("evaluation", "registry"),
+    ("benchmarking", "demo"),
+    ("cli",),
+    ("__init__", "__main__"),
+)  # fmt: skip
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+LATE = {"__init__.py", "cli/lazy.py"}  # where modules of tsar are imported when they are first used
+BY_NAME = {"import_module", "importlib.import_module"}
+OPTIONAL = {"matplotlib", "narwhals", "polars", "pyarrow"}  # extras, imported where they are needed
+RUNS_CODE = {
+    *("pickle", "cloudpickle", "dill", "marshal", "shelve"),
+    *("joblib.load", "joblib.dump", "torch.load", "torch.save", "read_pickle", "to_pickle"),
+    *("eval", "exec", "__import__"),
+}
+
+
+TREES = {
+    file.relative_to(ROOT).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in FILES
+}
+
+
+def dotted(path: str) -> str:
+    """Name of the module in a file; a package has that of its folder."""
+    name = f"tsar.{path.removesuffix('.py').replace('/', '.')}"
+    return name.removesuffix(".__init__") if "/" in path else name
+
+
+MODULES = {dotted(path) for path in TREES}
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """Modules that an import names; of `from package import name`, the submodule if it is one."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, "imports are absolute"
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            yield inner if node.module == "tsar" or inner in MODULES else str(node.module)
+
+
+def own_imports(tree: ast.AST) -> set[str]:
+    names = {name for node in ast.walk(tree) for name in imported(node)}
+    own = {name for name in names if name.partition(".")[0] == "tsar"}
+    return own - {"tsar", "tsar.__version__"}  # the version is known before anything is imported
+
+
+def component(module: str) -> str:
+    """Module or package of tsar that a module belongs to."""
+    return module.split(".")[1]
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+def calls(tree: ast.AST) -> set[str]:
+    """What is called, as it is written; of pickles, the last name alone."""
+    names = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return names | {name.rpartition(".")[2] for name in names if name.endswith("_pickle")}
+
+
+# --- imports ----------------------------------------------------------------------------------
+
+
+def test_every_module_has_one_layer() -> None:
+    names = [name for layer in LAYERS for name in layer]
+    assert len(names) == len(set(names))
+    assert {component(module) for module in MODULES} <= set(names)
+
+
+def test_imports_point_down() -> None:
+    wrong = [
+        f"{path} imports {name}"
+        for path, tree in TREES.items()
+        for name in own_imports(tree)
+        if component(name) != component(dotted(path))
+        and LEVEL.get(component(name), 0) >= LEVEL.get(component(dotted(path)), 0)
+    ]
+    assert not wrong
+
+
+def test_no_import_closes_a_circle() -> None:
+    graph = {dotted(path): own_imports(tree) & MODULES for path, tree in TREES.items()}
+    while leaves := {module for module, names in graph.items() if not names}:
+        graph = {m: names - leaves for m, names in graph.items() if m not in leaves}
+    assert not graph
+
+
+def test_imports_stand_at_the_top_but_for_optional_ones() -> None:
+    late = {
+        (path, name.partition(".")[0])
+        for path, tree in TREES.items()
+        for function in functions(tree)
+        for node in ast.walk(function)
+        for name in imported(node)
+    }
+    assert {name for _, name in late} <= OPTIONAL, late
+
+
+def test_modules_are_imported_by_name_in_two_files_alone() -> None:
+    assert {path for path, tree in TREES.items() if calls(tree) & BY_NAME} <= LATE
+
+
+# --- size and manners -------------------------------------------------------------------------
+
+
+def test_a_file_has_at_most_400_lines() -> None:
+    lines = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in TREES}
+    assert not {path: count for path, count in lines.items() if count > 400}
+
+
+def test_the_body_of_a_function_has_at_most_50_lines() -> None:
+    long = {}
+    for path, tree in TREES.items():
+        for function in functions(tree):
+            body = function.body[bool(ast.get_docstring(function)) :]
+            count = (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+            long[path, function.name] = count
+    assert not {name: count for name, count in long.items() if count > 50}
+
+
+def test_a_module_says_what_it_is_for() -> None:
+    assert not [path for path, tree in TREES.items() if not ast.get_docstring(tree)]
+
+
+def test_nothing_is_printed_but_by_the_command_line() -> None:
+    printing = {path for path, tree in TREES.items() if "print" in calls(tree)}
+    assert {component(dotted(path)) for path in printing} <= {"cli"}
+
+
+def test_nothing_that_runs_code_from_a_file_is_used() -> None:
+    used = {
+        path: RUNS_CODE & (calls(tree) | {n for node in ast.walk(tree) for n in imported(node)})
+        for path, tree in TREES.items()
+    }
+    assert not {path: names for path, names in used.items() if names}
+
+
+def test_mistakes_of_users_are_not_asserted() -> None:
+    asserts = [
+        path for path, tree in TREES.items() for n in ast.walk(tree) if type(n) is ast.Assert
+    ]
+    assert not asserts
+
+
+def test_no_module_is_named_for_having_no_home() -> None:
+    homeless = {"utils", "util", "helpers", "common", "misc"}
+    assert not homeless & {part for module in MODULES for part in module.split(".")}
+
+
+# --- the public names -------------------------------------------------------------------------
+
+
+def test_import_tsar_loads_no_heavy_library() -> None:
+    code = "import sys, tsar; print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT.parent,
+    )
+    heavy = {"torch", "transformers", "pandas", "numpy", "sklearn", "statsmodels", "matplotlib"}
+    assert "tsar" in done.stdout.split()
+    assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", tsar.__all__)
+def test_a_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(tsar, name)
+    assert value.__doc__
+    assert name in dir(tsar)
+    assert getattr(tsar, name) is value
+
+
+def test_public_names_are_sorted_and_distinct() -> None:
+    assert list(tsar.__all__) == sorted(set(tsar.__all__))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'tsar' has no attribute 'wings'"):
+        tsar.wings  # noqa: B018

@@ -1,0 +1,97 @@
+"""The equations of ARNet: from the closed form to a module, and from there to the series' units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tsar.autoregression import ClosedForm, horizon_map, psi_weights
+from tsar.nn.autoregression import AutoregressionModule
+from tsar.scaling import Scaling
+
+
+@dataclass(frozen=True)
+class Equations:
+    """An equation for each group and step: coefficients by lag, the newest first."""
+
+    lags: Float[Tensor, "group step lag"]
+    past: Float[Tensor, "group step past lag"]
+    future: Float[Tensor, "group step future"]
+    constant: Float[Tensor, "group step"]
+
+    @classmethod
+    def of_terms(
+        cls,
+        terms: Float[Tensor, "group step term"],
+        constant: Float[Tensor, "group step"],
+        lags: int,
+        past: int,
+    ) -> "Equations":
+        """Equations whose terms stand in a row: lags, past covariates by lag, future ones."""
+        width = (1 + past) * lags
+        return cls(
+            terms[:, :, :lags],
+            terms[:, :, lags:width].unflatten(2, (past, lags)),
+            terms[:, :, width:],
+            constant,
+        )
+
+    @classmethod
+    def of_module(cls, module: AutoregressionModule, steps: int) -> "Equations":
+        """Equations of a module's first steps, of the point forecast where there are quantiles."""
+        rows = slice(module.point, steps * module.outputs, module.outputs)
+        weights, lags = module.weights(), module.context_length
+        past = weights.past[:, rows].unflatten(2, (-1, lags))
+        parts = (
+            weights.lags[:, rows].flip(2),
+            past.flip(3),
+            weights.future[:, :steps, module.point],
+            module.constant[:, rows],
+        )
+        return cls(*(part.detach().cpu().double() for part in parts))
+
+    def in_units(self, series: Scaling, past: Scaling, future: Scaling) -> "Equations":
+        """The same equations for series and covariates that are not standardized."""
+        lags = self.lags
+        ahead, behind = (
+            self.future * series.deviation[:, None, None] / future.deviation,
+            self.past * series.deviation[:, None, None, None] / past.deviation[:, None],
+        )
+        level = series.mean[:, None] * (1 - lags.sum(dim=2))
+        shift = behind.sum(dim=3) @ past.mean + ahead @ future.mean
+        constant = self.constant * series.deviation[:, None] + level - shift
+        return Equations(lags, behind, ahead, constant)
+
+
+def load_closed_form(
+    module: AutoregressionModule, solution: ClosedForm, steps: int, levels: Sequence[float]
+) -> None:
+    """Set the linear map of a module to the closed form of its first `steps`.
+
+    A module with more steps gets the recursion of the one equation, folded into its map; one with
+    quantiles, the normal quantiles around it.
+    """
+    order, outputs, past = module.context_length, module.outputs, module.past_mean.shape[0]
+    map_, active = (
+        Equations.of_terms(terms, solution.intercept, order, past)
+        for terms in (solution.coef, solution.active)
+    )
+    lags, constant, used = map_.lags, map_.constant, active.lags
+    if module.horizon > steps:
+        psi = psi_weights(lags[:, 0], module.horizon)
+        lags, constant = horizon_map(lags[:, 0], module.horizon), constant * psi.cumsum(dim=1)
+        used = torch.ones_like(lags, dtype=torch.bool)
+    spread = torch.zeros(1, dtype=torch.float64, device=constant.device)
+    if outputs > 1:
+        spread = torch.special.ndtri(constant.new_tensor(list(levels)))
+    spread = constant[:, :, None] + spread * solution.deviation[:, :, None]
+    with torch.no_grad():
+        module.lags.copy_(lags.flip(2).repeat_interleave(outputs, dim=1))
+        module.active.copy_(used.flip(2).repeat_interleave(outputs, dim=1))
+        module.past.copy_(map_.past.flip(3).flatten(2).repeat_interleave(outputs, dim=1))
+        module.active_past.copy_(active.past.flip(3).flatten(2).repeat_interleave(outputs, dim=1))
+        module.future.copy_(map_.future[:, :, None].expand_as(module.future))
+        module.active_future.copy_(active.future[:, :, None].expand_as(module.future))
+        module.constant.copy_(spread.flatten(1))
