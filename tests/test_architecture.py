@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("forecaster",),
     ("neural",),
     ("forecasters",),
-    ("evaluation", "registry"),
+    ("evaluation", "registry", "scoring"),
     ("benchmarking", "demo"),
     ("cli",),
     ("__init__", "__main__"),

@@ -750,7 +750,7 @@ sigma                            1.004
 ==============================================================================
                  coef    std err          z      P>|z|      [0.025      0.975]
 ------------------------------------------------------------------------------
-const          8.0202          -          -          -           -           -
+const          8.0202      0.652     12.310      0.000       6.743       9.297
 y.L1           0.5171      0.047     10.934      0.000       0.424       0.610
 y.L3          -0.3196      0.048     -6.688      0.000      -0.413      -0.226
 =============================================================================="""
@@ -790,7 +790,7 @@ def test_the_summary_names_covariates_and_knows_what_was_trained() -> None:
     names = ["const", "y.L1", "y.L2", "p.L1", "p.L2", "q.L1", "q.L2", "f"]
     assert [word for word in words if word[0].isalpha()][-8:] == names
     dashes = [line.split()[0] for line in model.summary().splitlines() if line.endswith(" -")]
-    assert dashes == ["const"]  # all others have an error
+    assert dashes == []  # all have an error
     trained = ARNet(2, columns=columns, loss="huber", training=QUICK).fit(frame).summary()
     assert "AIC" not in trained and "std err" not in trained and "loss huber" in trained
     direct = ARNet(2, horizon=2, strategy="direct", sparsity=None).fit(SERIES["random"])
@@ -820,3 +820,19 @@ def test_stems_stand_where_coefficients_are_not_zero(options: dict[str, Any]) ->
     np.testing.assert_allclose(heights, model.coef_[1][np.array(model.lags_[1]) - 1])
     assert axes.get_title(loc="left") == "ARNet: 1"
     assert model.plot_coefficients(0, ax=axes) is axes
+
+
+def test_the_standard_error_of_the_constant_is_that_of_ordinary_least_squares() -> None:
+    y = 50 + 3 * simulate([0.6, -0.2, 0.3], 300, series=1, seed=5)[:, 0]
+    price = np.random.default_rng(6).normal(20, 4, size=300)
+    frame = pd.DataFrame({"ds": np.arange(300), "y": y + price, "price": price})
+    model = ARNet(3, sparsity=None, columns=Columns(future=("price",))).fit(frame)
+    lags = np.stack([frame.y.to_numpy()[3 - lag : 300 - lag] for lag in (1, 2, 3)], axis=1)
+    known = sm.OLS(frame.y[3:], sm.add_constant(np.column_stack([lags, price[3:]]))).fit()
+    np.testing.assert_allclose(model.intercept_, known.params.iloc[0], rtol=1e-7)
+    np.testing.assert_allclose(model.intercept_se_, known.bse.iloc[0], rtol=1e-7)
+    np.testing.assert_allclose(model.future_coef_se_[0], known.bse.iloc[-1:], rtol=1e-7)
+    sparse = ARNet(3, sparsity="auto", columns=Columns(future=("price",))).fit(frame)
+    used = [lag - 1 for lag in sparse.lags_[0]]
+    few = sm.OLS(frame.y[3:], sm.add_constant(np.column_stack([lags[:, used], price[3:]]))).fit()
+    np.testing.assert_allclose(sparse.intercept_se_, few.bse.iloc[0], rtol=1e-7)

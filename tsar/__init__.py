@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsar import datasets, metrics
     from tsar.benchmarking import benchmark
-    from tsar.evaluation import cross_validation, evaluate
+    from tsar.evaluation import cross_validation
     from tsar.forecasters import ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive
     from tsar.panel import Columns, make_future
     from tsar.registry import load
+    from tsar.scoring import evaluate
     from tsar.training import Training
 
 __version__ = "0.1.0"
@@ -29,7 +30,7 @@ _HOMES = {
     "benchmark": "tsar.benchmarking",
     "cross_validation": "tsar.evaluation",
     "datasets": "tsar.datasets",
-    "evaluate": "tsar.evaluation",
+    "evaluate": "tsar.scoring",
     "load": "tsar.registry",
     "make_future": "tsar.panel",
     "metrics": "tsar.metrics",

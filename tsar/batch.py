@@ -1,6 +1,6 @@
 """What a network is given: contexts, and in training their targets."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,6 +23,8 @@ class Context:
         Numeric facts of the series, and codes of its categories (-1: unknown).
     series
         Row of each context's series in the panel that it was cut from.
+    gapless
+        Whether no value is missing, in the targets neither: then nothing needs to look for NaN.
     """
 
     values: Float[Tensor, "batch context"]
@@ -31,6 +33,7 @@ class Context:
     static: Float[Tensor, "batch static"]
     category: Int[Tensor, "batch category"]
     series: Int[Tensor, " batch"]
+    gapless: bool = False
 
     @classmethod
     def of(cls, values: Float[Tensor, "batch context"]) -> "Context":
@@ -50,15 +53,19 @@ class Context:
         return len(self.values)
 
     def __getitem__(self, rows: slice | Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> "Context":
-        return replace(
-            self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)}
-        )
+        chosen = {name: tensor[rows] for name, tensor in self._tensors().items()}
+        return Context(**chosen, gapless=self.gapless)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Context":
         """Contexts on a device; `dtype` is that of their real numbers."""
-        moved = {field.name: getattr(self, field.name) for field in fields(self)}
-        cast = {n: t.to(dtype) if t.is_floating_point() else t for n, t in moved.items()}
-        return replace(self, **{name: tensor.to(device) for name, tensor in cast.items()})
+        moved = {
+            name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).to(device)
+            for name, tensor in self._tensors().items()
+        }
+        return Context(**moved, gapless=self.gapless)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "gapless"}
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from tsar import datasets
-from tsar.evaluation import cross_validation, evaluate
+from tsar.evaluation import cross_validation
 from tsar.files import replaced, write_frame
 from tsar.forecasters import ARNet, SeasonalNaive
 from tsar.plotting import plot_forecasts
+from tsar.scoring import evaluate
 
 METRICS = ("mase", "rmse", "coverage")
 LEVEL = 80  # percent

@@ -69,7 +69,7 @@ class Forecaster(BaseEstimator, ABC):
         frame
             A long frame, a wide one, a Series or an array of shape (time, series); see `Columns`.
         y
-            Ignored; there for scikit-learn's pipelines.
+            Ignored; there for scikit-learn's pipelines. None with a 1-D array.
 
         Returns
         -------
@@ -81,6 +81,11 @@ class Forecaster(BaseEstimator, ABC):
             A parameter or the frame is not as it must be.
         """
         check_whole("horizon", self.horizon)
+        if y is not None and isinstance(frame, np.ndarray) and frame.ndim == 1:
+            raise ValueError(
+                "y must be None with a 1-D array, which is itself the series to forecast; got "
+                f"{type(y).__name__}. Call fit(series), or reshape your data to (time, series)."
+            )
         panel = Panel.from_frame(frame, self._columns())
         self._forget()
         if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
@@ -359,7 +364,10 @@ def naive_error(panel: Panel) -> Float[Tensor, " series"]:
     Series no longer than a season are scaled by the one-step naive error.
     """
     season = panel.labels.frequency.season_length
-    error = panel.mean_of(panel.difference(torch.where(panel.lengths > season, season, 1)).abs())
+    error = panel.mean_of(panel.difference(1).abs_())
+    if season > 1:
+        seasonal = panel.mean_of(panel.difference(season).abs_())
+        error = torch.where(panel.lengths > season, seasonal, error)
     return torch.where(error > 0, error, torch.nan)
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+MARKS = ("-lo-", "-hi-", "-q-")  # between a model's name and the level of a column
 MOST_SCORES = 2000  # scores kept a horizon step: the 99.9 % quantile is still inside
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsar.intervals import MARKS
 from tsar.panel.columns import Columns
 
 Floats = NDArray[np.float64]
@@ -14,7 +15,6 @@ Floats = NDArray[np.float64]
 BLUE, ORANGE, INK, GREY, PALE = "#1f66b0", "#d55e00", "#333a44", "#8d949e", "#e4e7eb"
 MOST_PANELS = 6
 DASHES, DOTS = (0, (4, 2)), (0, (2, 3))
-MARKS = ("-lo-", "-hi-", "-q-")
 
 
 def plot_coefficients(
@@ -141,15 +141,7 @@ def plot_forecasts(
         past = history[history[columns.id] == name].sort_values(columns.time)
         _plot_series(past, forecast[forecast[columns.id] == name], columns, ax)
         _clean(ax, title)
-    labels = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
-    figure.legend(
-        labels.values(),
-        labels.keys(),
-        loc="outside lower center",
-        frameon=False,
-        fontsize=9,
-        ncols=len(labels),
-    )
+    _add_legend(figure, axes[0])
     if titles is None and len(ids) > len(axes):
         figure.suptitle(f"{len(axes)} of {len(ids)} series", color=GREY, fontsize=9)
     return figure
@@ -192,6 +184,14 @@ def _new_grid(panels: int) -> tuple[Any, list[Any]]:
     wide = [figure.add_subplot(grid[0, :])] if odd else []
     places = range(columns if odd else 0, rows * columns)
     return figure, wide + [figure.add_subplot(grid[divmod(k, columns)]) for k in places]
+
+
+def _add_legend(figure: Any, ax: Any) -> None:
+    """Say once, below all panels, what each line and band is."""
+    handles, labels = ax.get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))
+    place = {"loc": "outside lower center", "ncols": len(named)}
+    figure.legend(named.values(), named.keys(), **place, frameon=False, fontsize=9)
 
 
 def _plot_series(past: Any, forecast: Any, columns: Columns, ax: Any) -> None:

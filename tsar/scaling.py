@@ -26,14 +26,13 @@ class Scaling:
     @classmethod
     def of(cls, panel: Panel) -> "Scaling":
         """Scaling by the observed points of a panel."""
-        rows = panel.series
-        largest = panel.values.new_full((len(panel),), torch.inf)
-        lowest = largest.scatter_reduce(0, rows, panel.values.nan_to_num(torch.inf), "amin")
+        observed = panel.values.nan_to_num(torch.inf)
+        lowest = torch.segment_reduce(observed, "min", offsets=panel.offsets, initial=torch.inf)
         lowest = lowest.nan_to_num(posinf=0.0)
         # From the lowest value on, so that a constant series has no deviation at all.
-        above = panel.values - lowest[rows]
+        above = torch.sub(panel.values, panel.spread(lowest), out=observed)
         mean = panel.mean_of(above).nan_to_num(0.0)
-        deviation = panel.mean_of((above - mean[rows]) ** 2).sqrt()
+        deviation = panel.mean_of(above.sub_(panel.spread(mean)).square_()).sqrt()
         return cls(lowest + mean, _usable(deviation, lowest + mean))
 
     @classmethod
@@ -47,8 +46,8 @@ class Scaling:
 
     def apply(self, panel: Panel) -> Panel:
         """Panel with each series in units of its own deviation, around its own mean."""
-        rows = panel.series
-        return replace(panel, values=(panel.values - self.mean[rows]) / self.deviation[rows])
+        values = panel.values - panel.spread(self.mean)
+        return replace(panel, values=values.div_(panel.spread(self.deviation)))
 
     def scale(self, values: Float[Tensor, "series time"]) -> Float[Tensor, "series time"]:
         """Rows of points, a row for each series, in units of its deviation around its mean."""

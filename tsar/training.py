@@ -132,7 +132,8 @@ def train(
     """
     if not len(windows):
         raise ValueError(
-            "frame must have at least one window with an observed context and target; got none. "
+            "frame must have at least one window with an observed context and target; got none "
+            "(1 sample gives none). "
             "Give longer series, or a smaller horizon or validation share."
         )
     run = _Run(module, windows, validation, options, seed)
@@ -227,8 +228,9 @@ class _Run:
 
     def _loss(self, rows: Int[Tensor, " row"] | slice) -> Float[Tensor, ""]:
         batch = self.windows.batch(rows)
-        enabled = self.options.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+        if self.options.precision == "float32":
+            return self.module.loss(batch)
+        with torch.autocast(self.device.type, torch.bfloat16):
             return self.module.loss(batch).float()
 
     def _judge(self, epoch: int, train_loss: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -88,6 +89,11 @@ class Windows:
         before = observed[cutoffs] > observed[cutoffs - self.context_length]
         return replace(self, cutoffs=cutoffs[ahead & before])
 
+    @cached_property
+    def gapless(self) -> bool:
+        """Whether no value of the panel is missing; the host waits for it once."""
+        return not bool(self.panel.values.isnan().any())
+
     def batch(self, rows: Int[Tensor, " row"] | slice) -> Batch:
         """Batch of some windows: one gather for the target and each kind of covariate."""
         cutoffs = self.cutoffs[rows]
@@ -101,6 +107,7 @@ class Windows:
             static=self.panel.static[series],
             category=self.panel.category[series],
             series=series,
+            gapless=self.gapless,
         )
         return Batch(context, span[:, self.context_length :])
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from tsar.autoregression import ClosedForm, horizon_map, psi_weights
 from tsar.nn.autoregression import AutoregressionModule
+from tsar.panel import Panel
 from tsar.scaling import Scaling
 
 
@@ -16,15 +17,15 @@ from tsar.scaling import Scaling
 class Equations:
     """An equation for each group and step: coefficients by lag, the newest first."""
 
-    lags: Float[Tensor, "group step lag"]
-    past: Float[Tensor, "group step past lag"]
-    future: Float[Tensor, "group step future"]
+    lags: Shaped[Tensor, "group step lag"]
+    past: Shaped[Tensor, "group step past lag"]
+    future: Shaped[Tensor, "group step future"]
     constant: Float[Tensor, "group step"]
 
     @classmethod
     def of_terms(
         cls,
-        terms: Float[Tensor, "group step term"],
+        terms: Shaped[Tensor, "group step term"],
         constant: Float[Tensor, "group step"],
         lags: int,
         past: int,
@@ -63,6 +64,36 @@ class Equations:
         shift = behind.sum(dim=3) @ past.mean + ahead @ future.mean
         constant = self.constant * series.deviation[:, None] + level - shift
         return Equations(lags, behind, ahead, constant)
+
+
+def group_scale(scope: str, series: Scaling) -> Scaling:
+    """Units of the groups: those of each series, or none where all series share one equation."""
+    if scope == "local":
+        return series
+    one = torch.ones(1, dtype=torch.float64)
+    return Scaling(one - 1, one)
+
+
+def used_lags(lags: Float[Tensor, "group step lag"]) -> list[list[int]]:
+    """Lags of each group whose coefficient is not zero in some step."""
+    used = (lags != 0).any(dim=1)
+    found = (used.nonzero()[:, 1] + 1).split(used.sum(dim=1).tolist())
+    return [group.tolist() for group in found]
+
+
+def flat_channels(panel: Panel, past: Scaling, future: Scaling) -> Float[Tensor, "channel time"]:
+    """The target of a panel, then its covariates standardized; without any, a view."""
+    if not len(past.mean) + len(future.mean):
+        return panel.values[None]
+    covariates = [past.scale(panel.past.T), future.scale(panel.future.T)]
+    return torch.cat([panel.values[None], *covariates])
+
+
+def origin(series: Scaling, past: Scaling, future: Scaling) -> Float[Tensor, "group channel"]:
+    """Where zero lies in standardized units, in each channel of each group."""
+    shared = torch.cat([-scale.mean / scale.deviation for scale in (past, future)])
+    target = (-series.mean / series.deviation)[:, None]
+    return torch.cat([target, shared.expand(len(target), -1)], dim=1)
 
 
 def load_closed_form(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from numbers import Real
+from typing import TypedDict
 
 import torch
 from jaxtyping import Int
@@ -9,6 +10,16 @@ from torch import Tensor
 
 from tsar.autoregression import Runs, Sparsity, Terms
 from tsar.conditions import check_whole
+
+# Parameters that `check_options` looks at.
+CHECKED = ("strategy", "scope", "loss", "hidden", "sparsity", "ridge", "quantile_levels")
+
+
+class Penalties(TypedDict):
+    """What keeps coefficients small, or away."""
+
+    sparsity: Sparsity
+    ridge: float | int
 
 
 def check_options(
@@ -43,6 +54,13 @@ def check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
             f"strategy must be 'direct' with loss='quantile' beyond one step; got 'recursive' "
             f"with horizon {horizon}. Set it."
         )
+
+
+def choose_order(asked: int | None, season: int, targets: Int[Tensor, " series"]) -> int:
+    """The order asked for, or two seasons, at least 24, as far as the shortest series allows."""
+    if asked is not None:
+        return check_whole("context_length", asked)
+    return max(1, min(max(2 * season, 24), int(targets.min()) // 3))
 
 
 def plain_sparsity(sparsity: object) -> Sparsity:

@@ -50,6 +50,11 @@ class Terms:
         """Whether all steps have the same regressors, so that one factorization serves them."""
         return self.future == 0 or self.horizon == 1
 
+    def spread(self, channels: Float[Tensor, "group channel"]) -> Float[Tensor, "group term"]:
+        """A number of each channel, at each of its terms."""
+        lagged = channels[:, : 1 + self.past].repeat_interleave(self.lags, dim=1)
+        return torch.cat([lagged, channels[:, 1 + self.past :]], dim=1)
+
     def regressors(self, moments: Moments, step: int) -> Int[Tensor, " term"]:
         """Terms of a step, among those of the moments."""
         lagged = [
@@ -68,8 +73,12 @@ class ClosedForm:
     ----------
     coef, error, active
         Coefficients, their standard errors, and which terms were kept.
-    intercept, power, freedom
-        Constants, sums of squared residuals, and degrees of freedom left to these.
+    constant_error
+        Standard errors of the constants.
+    intercept, intercept_error
+        Constants, and the standard errors that they have in the units of the `origin`.
+    power, freedom
+        Sums of squared residuals, and degrees of freedom left to these.
     count
         Complete windows of each group.
     """
@@ -78,6 +87,7 @@ class ClosedForm:
     error: Float[Tensor, "group step term"]
     active: Bool[Tensor, "group step term"]
     intercept: Float[Tensor, "group step"]
+    intercept_error: Float[Tensor, "group step"]
     power: Float[Tensor, "group step"]
     freedom: Float[Tensor, "group step"]
     count: Float[Tensor, " group"]
@@ -111,6 +121,7 @@ def fit_closed_form(
     *,
     ridge: float = 0.0,
     sparsity: Sparsity = None,
+    origin: Float[Tensor, "group channel"] | None = None,
 ) -> ClosedForm:
     """Fit every group and every step of the horizon by least squares, in float64.
 
@@ -127,6 +138,9 @@ def fit_closed_form(
     sparsity
         None: all terms. ``"auto"``: those that an information criterion chooses
         (`select_lags`). A density in (0, 1]: AR-Net's penalty (`penalize`), survivors refitted.
+    origin
+        What zero was before the channels were shifted and scaled, for the standard errors of the
+        constants; None: zero.
 
     Returns
     -------
@@ -142,10 +156,12 @@ def fit_closed_form(
     tensor([[[ 1.0806, -1.0000]]], dtype=torch.float64)
     """
     moments = lagged_moments(channels, runs, terms.max_lag)
+    zero = moments.mean.new_zeros(runs.n_groups, len(channels)) if origin is None else origin
+    zero = terms.spread(zero.to(moments.mean))
     if sparsity is None and terms.shared:
-        return _fit_shared(moments, channels, runs, terms, ridge)
+        return _fit_shared(moments, channels, runs, terms, ridge, zero)
     pieces = [
-        _fit_step(_regression(moments, terms, step, step), channels, runs, ridge, sparsity)
+        _fit_step(_regression(moments, terms, step, step), channels, runs, ridge, sparsity, zero)
         for step in range(terms.horizon)
     ]
     return ClosedForm(
@@ -154,7 +170,7 @@ def fit_closed_form(
     )
 
 
-STEPWISE = ("coef", "error", "active", "intercept", "power", "freedom")
+STEPWISE = ("coef", "error", "active", "intercept", "intercept_error", "power", "freedom")
 
 
 def _regression(moments: Moments, terms: Terms, first: int, last: int) -> Regression:
@@ -169,6 +185,7 @@ def _fit_shared(
     runs: Runs,
     terms: Terms,
     ridge: float,
+    zero: Float[Tensor, "group term"],
 ) -> ClosedForm:
     """All steps by one factorization."""
     regression = _regression(moments, terms, 0, terms.horizon - 1)
@@ -179,7 +196,8 @@ def _fit_shared(
     active = torch.ones_like(solution.coef, dtype=torch.bool)
     power = _power(regression, solution.coef, channels, runs)
     spread = inverse.diagonal(dim1=1, dim2=2)
-    return _assemble(regression, solution.coef, active, power, spread, rank)
+    level = _level(inverse, regression.regressor_mean - zero)
+    return _assemble(regression, solution.coef, active, power, spread, level, rank)
 
 
 def _fit_step(
@@ -188,6 +206,7 @@ def _fit_step(
     runs: Runs,
     ridge: float,
     sparsity: Sparsity,
+    zero: Float[Tensor, "group term"],
 ) -> ClosedForm:
     """One step with its own regressors."""
     coef, active = _choose(regression, ridge, sparsity)
@@ -202,7 +221,9 @@ def _fit_step(
     spread = torch.zeros_like(regression.cross[:, :, 0])
     spread = spread.scatter(1, rows, inverse.diagonal(dim1=1, dim2=2))
     power = _power(regression, coef, channels, runs)
-    return _assemble(regression, coef, active[:, :, None], power, spread, rank)
+    means = (regression.regressor_mean - zero) * active
+    level = _level(inverse, means.gather(1, rows))
+    return _assemble(regression, coef, active[:, :, None], power, spread, level, rank)
 
 
 def _choose(
@@ -262,12 +283,20 @@ def _power(
     return power
 
 
+def _level(
+    inverse: Float[Tensor, "group term term"], mean: Float[Tensor, "group term"]
+) -> Float[Tensor, " group"]:
+    """What the distance of the regressors' means from zero adds to the variance of the constant."""
+    return torch.einsum("gi,gij,gj->g", mean, inverse, mean).clamp(min=0)
+
+
 def _assemble(
     regression: Regression,
     coef: Float[Tensor, "group term step"],
     active: Bool[Tensor, "group term step"],
     power: Float[Tensor, "group step"],
     spread: Float[Tensor, "group term"],
+    level: Float[Tensor, " group"],
     rank: Float[Tensor, " group"],
 ) -> ClosedForm:
     freedom = (regression.count - rank - 1)[:, None].expand_as(power)
@@ -277,6 +306,7 @@ def _assemble(
         error=(spread.clamp(min=0)[:, :, None] * variance[:, None]).sqrt().transpose(1, 2),
         active=active.transpose(1, 2),
         intercept=regression.intercept(coef),
+        intercept_error=(variance * (1 / regression.count.clamp(min=1) + level)[:, None]).sqrt(),
         power=power,
         freedom=freedom,
         count=regression.count,

@@ -1,6 +1,7 @@
 """Least squares from normal equations, batched over systems."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -38,6 +39,11 @@ class Factorization:
     tolerance: Float[Tensor, " group"]
     ridge: float
 
+    @cached_property
+    def all_regular(self) -> bool:
+        """Whether no system is singular; the host waits for it once."""
+        return bool(self.regular.all())
+
     @property
     def ill_conditioned(self) -> Bool[Tensor, " group"]:
         """Mark the systems whose coefficients may be wrong by more than 1e-10 of their norm."""
@@ -48,6 +54,8 @@ class Factorization:
     ) -> Float[Tensor, "group term target"]:
         """Solve for right sides; of many solutions, the one of least norm in standardized terms."""
         scaled = cross * self.scale[:, :, None]
+        if self.all_regular:
+            return torch.cholesky_solve(scaled, self.factor) * self.scale[:, :, None]
         safe = torch.where(self.regular[:, None, None], self.factor, _unit(self.factor))
         solution = torch.cholesky_solve(scaled, safe)
         singular = (~self.regular).nonzero()[:, 0]
@@ -56,6 +64,9 @@ class Factorization:
 
     def inverse(self) -> Float[Tensor, "group term term"]:
         """Return the inverse or pseudo-inverse: times the residual variance, the covariance."""
+        if self.all_regular:
+            inverse = torch.cholesky_inverse(self.factor)
+            return inverse.mul_(self.scale[:, :, None]).mul_(self.scale[:, None])
         safe = torch.where(self.regular[:, None, None], self.factor, _unit(self.factor))
         inverse = torch.cholesky_inverse(safe)
         singular = (~self.regular).nonzero()[:, 0]

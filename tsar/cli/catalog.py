@@ -95,7 +95,7 @@ def _options(name: str, found: _Class) -> Entry:
     return Entry(name, text.partition("\n")[0], (), parameters)
 
 
-# --- source -----------------------------------------------------------------------------------
+# Read from the source.
 
 
 @cache

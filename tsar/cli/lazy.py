@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tsar import panel as panel
     from tsar import plotting as plotting
     from tsar import registry as registry
+    from tsar import scoring as scoring
 else:
 
     class _Lazy:
@@ -37,6 +38,7 @@ else:
     datasets = _Lazy("tsar.datasets")
     demo = _Lazy("tsar.demo")
     evaluation = _Lazy("tsar.evaluation")
+    scoring = _Lazy("tsar.scoring")
     files = _Lazy("tsar.files")
     forecasters = _Lazy("tsar.forecasters")
     intervals = _Lazy("tsar.intervals")

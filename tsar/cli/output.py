@@ -131,7 +131,7 @@ def at_work(what: str, models: Sequence["Forecaster"] = ()) -> Iterator[None]:
             model.set_params(verbose=0)
 
 
-# --- cells ------------------------------------------------------------------------------------
+# Cells of a table.
 
 
 def _cells(column: "pandas.Series[Any]") -> list[str]:

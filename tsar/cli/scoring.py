@@ -8,7 +8,7 @@ import typer
 from tsar.cli import options
 from tsar.cli.inputs import Source, check_horizon, read_source, to_long
 from tsar.cli.job import read_settings
-from tsar.cli.lazy import benchmarking, datasets, evaluation, files, metrics
+from tsar.cli.lazy import benchmarking, datasets, evaluation, files, metrics, scoring
 from tsar.cli.models import Choice, build, choose
 from tsar.cli.output import at_work, print_frame, print_json, print_line, records
 from tsar.cli.settings import did_you_mean
@@ -185,7 +185,7 @@ def _score(
 ) -> "pandas.DataFrame":
     columns = next(iter(models.values())).columns or source.columns
     keys = scores.keys(columns)
-    table = evaluation.evaluate(forecasts, names, by=keys, train=source.frame, columns=columns)
+    table = scoring.evaluate(forecasts, names, by=keys, train=source.frame, columns=columns)
     return table.reset_index()
 
 

@@ -9,8 +9,25 @@ from jaxtyping import Float, Int
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.arnet.equations import Equations, load_closed_form
-from tsar.arnet.options import check_options, check_recursion, check_windows, plain_sparsity
+from tsar.arnet.equations import (
+    Equations,
+    flat_channels,
+    group_scale,
+    load_closed_form,
+    origin,
+    used_lags,
+)
+from tsar.arnet.options import (
+    CHECKED,
+    Penalties,
+    check_options,
+    check_recursion,
+    check_windows,
+    choose_order,
+    plain_sparsity,
+)
+from tsar.arnet.quantiles import direct_quantiles, recursive_quantiles
+from tsar.arnet.report import details, group_row, lines
 from tsar.autoregression import (
     ClosedForm,
     Terms,
@@ -18,12 +35,11 @@ from tsar.autoregression import (
     fit_closed_form,
     gaussian_criteria,
     is_stable,
-    psi_weights,
     roots,
 )
 from tsar.conditions import check_whole
 from tsar.forecaster import Forecast, Forecaster, fitted_rows
-from tsar.intervals import gaussian_quantiles, pick_quantiles
+from tsar.intervals import pick_quantiles
 from tsar.neural import (
     calibrate,
     check_training,
@@ -37,7 +53,6 @@ from tsar.panel import Columns, Panel
 from tsar.plotting import plot_coefficients
 from tsar.randomness import draw_seed, seeded
 from tsar.scaling import Scaling
-from tsar.summary import coefficient_table, series_table
 from tsar.training import Training, train
 from tsar.windows import Windows
 
@@ -104,7 +119,7 @@ class ARNet(Forecaster):
         Lags whose coefficient is not zero, a list for each group (of any step, when direct).
     order_
         The order.
-    coef_se_, past_coef_se_, future_coef_se_
+    coef_se_, intercept_se_, past_coef_se_, future_coef_se_
         Standard errors of the coefficients; in closed form only, as are those below.
     sigma_, aic_, bic_, n_windows_
         Residual deviation, information criteria (when direct those of the first step), and the
@@ -170,30 +185,28 @@ class ARNet(Forecaster):
         self.random_state = random_state
         self.verbose = verbose
 
-    # --- fit ----------------------------------------------------------------------------------
-
     def _fit(self, panel: Panel) -> None:
         self._check(panel)
-        self.order_ = self._order(panel)
+        season = panel.labels.frequency.season_length
+        self.order_ = choose_order(self.context_length, season, panel.lengths - self._steps)
         options = check_training(self.training)
-        held = options.validation_points(panel.lengths, self._steps)
-        held = held if self.holds_back else torch.zeros_like(held)
-        known = panel.without_last(held) if self.holds_back else panel
+        trained, held = self.holds_back, options.validation_points(panel.lengths, self._steps)
+        known = panel.without_last(held) if trained else panel
         self.scaling_ = Scaling.of(known)
-        self._scale_covariates(known)
+        self.past_scaling_ = Scaling.of_contexts(known.past.T)
+        self.future_scaling_ = Scaling.of_contexts(known.future.T)
         solution = self._solve(self.scaling_.apply(known))
         self.groups_ = len(solution.coef)
         self.sigma_scaled_ = solution.forecast_deviation
         self.delta_ = 1.0  # until the errors of the closed form are known
-        if self.holds_back:
-            seed = draw_seed(self.random_state, resumable=options.checkpoint is not None)
-            with seeded(seed):
-                self.module_ = self._build()
-            load_closed_form(self.module_, solution, self._steps, self.quantile_levels)
+        resumable = trained and options.checkpoint is not None
+        seed = draw_seed(self.random_state, resumable=resumable) if trained else 0
+        with seeded(seed):
+            self.module_ = self._build()
+        load_closed_form(self.module_, solution, self._steps, self.quantile_levels)
+        if trained:
             self._train(panel, known, held, options, seed)
         else:
-            self.module_ = self._build()
-            load_closed_form(self.module_, solution, self._steps, self.quantile_levels)
             self._describe(solution)
         self._describe_map()
 
@@ -204,29 +217,24 @@ class ARNet(Forecaster):
 
     @property
     def _steps(self) -> int:
-        """Steps that have an equation of their own."""
         return self.horizon if self.strategy == "direct" else 1
 
     def _solve(self, scaled: Panel) -> ClosedForm:
-        past, future = self.past_scaling_, self.future_scaling_
-        channels = [scaled.values[None], past.scale(scaled.past.T), future.scale(scaled.future.T)]
-        flat = torch.cat(channels).to(resolve_device(self.device))
+        scales = (group_scale(self.scope, self.scaling_), self.past_scaling_, self.future_scaling_)
+        flat = flat_channels(scaled, *scales[1:]).to(resolve_device(self.device))
         series = complete_runs(flat, scaled.offsets.to(flat.device))
-        runs = series.pooled() if self.scope == "global" else series
-        terms = Terms(self.order_, self._steps, len(past.mean), len(future.mean))
-        sparsity = plain_sparsity(self.sparsity)
-        names = list(scaled.labels.ids) if self.scope == "local" else []
-        check_windows(runs, terms, names, self.holds_back, sparsity=sparsity, ridge=self.ridge)
-        return fit_closed_form(flat, runs, terms, ridge=self.ridge, sparsity=sparsity).to("cpu")
-
-    def _scale_covariates(self, panel: Panel) -> None:
-        self.past_scaling_ = Scaling.of_contexts(panel.past.T)
-        self.future_scaling_ = Scaling.of_contexts(panel.future.T)
+        local = self.scope == "local"
+        runs = series if local else series.pooled()
+        terms = Terms(self.order_, self._steps, *(len(scale.mean) for scale in scales[1:]))
+        options: Penalties = {"sparsity": plain_sparsity(self.sparsity), "ridge": self.ridge}
+        names = list(scaled.labels.ids) if local else []
+        check_windows(runs, terms, names, self.holds_back, **options)
+        return fit_closed_form(flat, runs, terms, origin=origin(*scales), **options).to("cpu")
 
     def _build(self) -> AutoregressionModule:
         """Make the module, from parameters and fitted attributes alone."""
         past, future = len(self.past_scaling_.mean), len(self.future_scaling_.mean)
-        room = self.groups_ * self.order_ * BLOCK
+        room = self.groups_ * self.order_ * min(self.horizon, BLOCK)
         folded = self.strategy == "recursive" and not (self.holds_back or future or past)
         steps = min(self.horizon, BLOCK) if folded and room <= ROOM else self._steps
         module = AutoregressionModule(
@@ -264,22 +272,20 @@ class ARNet(Forecaster):
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
         )
         self.history_ = history_frame(history)
-        ahead = held_back_windows(scaled, held, self.order_, self._calibrated_horizon(held))
+        ahead = held_back_windows(
+            scaled, held, self.order_, max(min(self.horizon, int(held.max())), 1)
+        )
         self.calibration_ = calibrate(self.module_, ahead, self.batch_size)
-
-    def _calibrated_horizon(self, held: Tensor) -> int:
-        return max(min(self.horizon, int(held.max())), 1)
-
-    # --- what was learned ---------------------------------------------------------------------
 
     def _describe(self, solution: ClosedForm) -> None:
         """Standard errors, deviation and criteria, in the units of the series."""
-        scale, none = self._group_scale(), torch.zeros_like(solution.intercept)
+        scale, none = group_scale(self.scope, self.scaling_), torch.zeros_like(solution.intercept)
         past = len(self.past_scaling_.mean)
         error = Equations.of_terms(solution.error, none, self.order_, past)
         error = error.in_units(scale, self.past_scaling_, self.future_scaling_)
         self.coef_se_ = self._stepped(error.lags)
         self.past_coef_se_, self.future_coef_se_ = map(self._stepped, (error.past, error.future))
+        self.intercept_se_ = self._stepped(solution.intercept_error * scale.deviation[:, None])
         self.sigma_ = self._stepped(solution.deviation * scale.deviation[:, None])
         power = solution.power[:, 0] * scale.deviation**2
         criteria = gaussian_criteria(power, solution.count, solution.count - solution.freedom[:, 0])
@@ -287,20 +293,11 @@ class ARNet(Forecaster):
         self.n_windows_ = solution.count.long().numpy()
 
     def _describe_map(self) -> None:
-        """Coefficients of the linear map, in the units of the series."""
-        scales = (self._group_scale(), self.past_scaling_, self.future_scaling_)
+        scales = (group_scale(self.scope, self.scaling_), self.past_scaling_, self.future_scaling_)
         fitted = Equations.of_module(self.module_, self._steps).in_units(*scales)
         self.coef_, self.intercept_ = self._stepped(fitted.lags), self._stepped(fitted.constant)
         self.past_coef_, self.future_coef_ = map(self._stepped, (fitted.past, fitted.future))
-        used = (fitted.lags != 0).any(dim=1)
-        self.lags_ = [(row.nonzero()[:, 0] + 1).tolist() for row in used]
-
-    def _group_scale(self) -> Scaling:
-        """Units of the groups: those of each series, or none where all share one map."""
-        if self.scope == "local":
-            return self.scaling_
-        one = torch.ones(1, dtype=torch.float64)
-        return Scaling(one - 1, one)
+        self.lags_ = used_lags(fitted.lags)
 
     def _stepped(self, values: Tensor) -> np.ndarray:
         """Values (group, step, ...), without the step axis where there is one step only."""
@@ -309,14 +306,14 @@ class ARNet(Forecaster):
     @property
     def roots_(self) -> np.ndarray:
         """Inverse roots of each group's characteristic polynomial; stable where all are below 1."""
-        return roots(self._recursive_coef()).numpy()
+        return roots(self._recursion()).numpy()
 
     @property
     def is_stable_(self) -> np.ndarray:
         """Whether the recursion of each group dies out."""
-        return is_stable(self._recursive_coef()).numpy()
+        return is_stable(self._recursion()).numpy()
 
-    def _recursive_coef(self) -> Float[Tensor, "group lag"]:
+    def _recursion(self) -> Float[Tensor, "group lag"]:
         if self.strategy == "direct":
             raise AttributeError("a direct ARNet has no recursion, so no roots; use 'recursive'.")
         return torch.from_numpy(self.coef_)
@@ -330,52 +327,11 @@ class ARNet(Forecaster):
             Id of a series; None for the only one, or for the line of each.
         """
         check_is_fitted(self, "context_")
-        header, cells = self._header(), self._cells()
         if series is None and self.groups_ > 1:
-            rows = [[str(name), *cells[row]] for row, name in enumerate(self._group_names())]
-            return series_table(self._title(), ["series", *header], rows)
-        row = self._group_row(series)
-        facts = [("series", str(self._group_names()[row])), *zip(header, cells[row], strict=True)]
-        names, coef, error = self._first_equation(row)
-        return coefficient_table(self._title(), facts, names, coef, error)
-
-    def _title(self) -> str:
-        what = f"{self.strategy}, {self.scope}, order {self.order_}"
-        return f"ARNet ({what}, sparsity {self.sparsity}, loss {self.loss})"
-
-    def _header(self) -> list[str]:
-        closed = [] if self.holds_back else ["windows", "sigma", "AIC", "BIC"]
-        return ["lags used", *closed, *(["stable"] if self.strategy == "recursive" else [])]
-
-    def _cells(self) -> list[list[str]]:
-        """What `_header` names, of each group."""
-        columns = [[f"{len(lags)} of {self.order_}" for lags in self.lags_]]
-        if not self.holds_back:
-            sigma = self.sigma_.reshape(self.groups_, -1)[:, 0]
-            columns += [[str(n) for n in self.n_windows_], [f"{s:.4g}" for s in sigma]]
-            columns += [[f"{value:.1f}" for value in of] for of in (self.aic_, self.bic_)]
-        if self.strategy == "recursive":
-            columns.append(["yes" if stable else "no" for stable in self.is_stable_])
-        return [list(cells) for cells in zip(*columns, strict=True)]
-
-    def _first_equation(self, row: int) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-        """Names, coefficients and errors of the terms that are not zero, of the first step."""
-
-        def first(values: np.ndarray) -> np.ndarray:
-            return np.ravel(values[row] if self.strategy == "recursive" else values[row, 0])
-
-        columns, order = self._columns(), self.order_
-        past = [f"{name}.L{lag}" for name in columns.past for lag in range(1, order + 1)]
-        names = ["const", *(f"y.L{lag}" for lag in range(1, order + 1)), *past, *columns.future]
-        parts = [first(self.intercept_), first(self.coef_)]
-        parts += [first(self.past_coef_), first(self.future_coef_)]
-        coef = np.concatenate(parts)
-        used = np.flatnonzero((coef != 0) | (np.arange(len(coef)) == 0))
-        error = None
-        if not self.holds_back:
-            parts = [self.coef_se_, self.past_coef_se_, self.future_coef_se_]
-            error = np.concatenate([[np.nan], *(first(part) for part in parts)])[used]
-        return [names[k] for k in used], coef[used], error
+            return lines(self, self._group_names())
+        return details(
+            self, self._group_names(), group_row(self._group_names(), series), self._columns()
+        )
 
     def plot_coefficients(self, series: Any = None, *, ax: Any = None) -> Any:
         """Plot the coefficient of each lag, with 95 % intervals where they are known.
@@ -392,34 +348,22 @@ class ARNet(Forecaster):
         matplotlib.axes.Axes
         """
         check_is_fitted(self, "context_")
-        row = self._group_row(series)
+        names = self._group_names()
+        row = group_row(names, series)
         coef = np.atleast_2d(self.coef_[row])[0]
         error = None if self.holds_back else np.atleast_2d(self.coef_se_[row])[0]
-        return plot_coefficients(coef, error, title=f"ARNet: {self._group_names()[row]}", ax=ax)
+        return plot_coefficients(coef, error, title=f"ARNet: {names[row]}", ax=ax)
 
     def _group_names(self) -> list[Any]:
         return ["all series"] if self.scope == "global" else list(self.context_.labels.ids)
-
-    def _group_row(self, series: Any) -> int:
-        names = self._group_names()
-        if series is None:
-            return 0
-        if series not in names:
-            raise ValueError(
-                f"series must be one of those fitted; got {series!r}. They are {names[:5]}."
-            )
-        return names.index(series)
-
-    # --- forecast -----------------------------------------------------------------------------
 
     def _reach(self, panel: Panel) -> int:
         return self.order_
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
-        fitted = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
+        known = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
         if self.scope == "local":
-            fitted = fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
-        rows = torch.from_numpy(np.asarray(fitted))
+            known = fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
 
         def spread(point: Tensor, output: Tensor, series: Tensor) -> Tensor:
             return self._quantiles(point, output, series, levels)
@@ -427,7 +371,7 @@ class ARNet(Forecaster):
         return forecast_in_units(
             self.module_,
             windows,
-            rows,
+            torch.from_numpy(known),
             self.scaling_,
             spread if levels else None,
             batch_size=self.batch_size,
@@ -447,40 +391,12 @@ class ARNet(Forecaster):
         if self.holds_back:
             return self.calibration_.quantiles(point, levels)
         group = series if self.scope == "local" else torch.zeros_like(series)
-        horizon = point.shape[1]
-        sigma = self.sigma_scaled_
-        if self.strategy == "recursive":
-            # Var of the h-step error is sigma^2 (psi_0^2 + ... + psi_{h-1}^2).
-            present, member = group.unique(return_inverse=True)
-            psi = psi_weights(torch.from_numpy(self.coef_)[present], horizon)
-            growth = psi.square().cumsum(1).sqrt()[member]
-            return gaussian_quantiles(point, sigma[group] * growth, levels)
-        if horizon > self.horizon:
-            raise ValueError(
-                f"horizon must be at most {self.horizon} with intervals when direct; got {horizon}."
-                " Fit with a longer horizon, or use strategy='recursive'."
-            )
-        return gaussian_quantiles(point, sigma[group, :horizon], levels)
+        if self.strategy == "direct":
+            return direct_quantiles(point, self.sigma_scaled_[group], levels)
+        return recursive_quantiles(point, self.sigma_scaled_, self.coef_, group, levels)
 
     def _check(self, panel: Panel) -> None:
-        if self.context_length is not None:
-            check_whole("context_length", self.context_length)
         check_whole("batch_size", self.batch_size)
-        check_options(
-            strategy=self.strategy,
-            scope=self.scope,
-            loss=self.loss,
-            hidden=self.hidden,
-            sparsity=self.sparsity,
-            ridge=self.ridge,
-            quantile_levels=self.quantile_levels,
-        )
+        check_options(**{name: getattr(self, name) for name in CHECKED})
         if self.strategy == "recursive":
             check_recursion(self.horizon, self.loss, panel.labels.columns.past)
-
-    def _order(self, panel: Panel) -> int:
-        """The order asked for, or two seasons, as far as the shortest series allows."""
-        if self.context_length is not None:
-            return self.context_length
-        seasons = max(2 * panel.labels.frequency.season_length, 24)
-        return max(1, min(seasons, (int(panel.lengths.min()) - self._steps) // 3))

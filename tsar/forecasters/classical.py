@@ -36,7 +36,8 @@ class Classical(Forecaster):
     Kalman filter skips missing values. The states before the first point are those of a line and a
     seasonal pattern, by least squares on the first two seasons or on the whole context, whichever
     is likelier for the fitted series. Series that such a line fits exactly, or with fewer than 4
-    points, keep the smoothing parameters that statsmodels starts from.
+    points, keep the smoothing parameters that statsmodels starts from. A fit takes 0.2 s for 130
+    points of a season of 12, but 5 s for 2000 of 52: shorter `season_length` or `n_jobs` help.
 
     ``"autoreg"`` is `AutoReg`: a constant and lags, by least squares. It can't skip missing values;
     those before the first observed one are dropped.

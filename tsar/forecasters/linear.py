@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from tsar.batch import Batch, Context
 from tsar.neural import NeuralForecaster
 from tsar.nn.module import ForecastModule, fill_target, masked_mean
-from tsar.nn.normalization import last_observed, moving_average
+from tsar.nn.normalization import averaging_matrix, last_observed, moving_average
 from tsar.panel import Columns
 from tsar.training import Training
 
@@ -169,9 +169,13 @@ class NLinearModule(ForecastModule):
 
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon 1"]:
         """Forecast up to `self.horizon` points."""
-        last = last_observed(context.values)
-        forecast = last + self.linear((context.values - last).nan_to_num(0.0))
-        return forecast[:, :horizon, None]
+        if context.gapless:
+            last = context.values[:, -1:]
+            change = context.values - last
+        else:
+            last = last_observed(context.values)
+            change = (context.values - last).nan_to_num(0.0)
+        return (last + self.linear(change))[:, :horizon, None]
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean squared error over the observed targets."""
@@ -181,19 +185,26 @@ class NLinearModule(ForecastModule):
 class DLinearModule(ForecastModule):
     """``W_trend trend + W_rest (context - trend)``; missing points count as the trend, or as 0."""
 
+    average: Float[Tensor, "context context"]
+
     def __init__(self, context_length: int, horizon: int, window: int) -> None:
         super().__init__()
         self.context_length, self.horizon, self.point = context_length, horizon, 0
-        self.window = window
+        # Not stored: it follows from the two numbers.
+        self.register_buffer("average", averaging_matrix(context_length, window), persistent=False)
         self.trend = nn.Linear(context_length, horizon)
         self.rest = nn.Linear(context_length, horizon)
 
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon 1"]:
         """Forecast up to `self.horizon` points."""
-        trend = moving_average(context.values, self.window)
-        rest = (context.values - trend).nan_to_num(0.0)
-        forecast = self.trend(trend.nan_to_num(0.0)) + self.rest(rest)
-        return forecast[:, :horizon, None]
+        if context.gapless:
+            trend = context.values @ self.average.T
+            rest = context.values - trend
+        else:
+            trend = moving_average(context.values, self.average)
+            rest = (context.values - trend).nan_to_num(0.0)
+            trend = trend.nan_to_num(0.0)
+        return (self.trend(trend) + self.rest(rest))[:, :horizon, None]
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean squared error over the observed targets."""

@@ -143,7 +143,7 @@ def last_along_time(values: Float[Tensor, "window time phase"]) -> Float[Tensor,
 
 def seasonal_deviation(panel: Panel, season: int) -> Float[Tensor, " series"]:
     """Root mean square of the seasonal differences of each series; 0 where there is none."""
-    squares = panel.difference(torch.full_like(panel.lengths, season)) ** 2
+    squares = panel.difference(season).square_()
     return panel.mean_of(squares).sqrt().nan_to_num(0.0)
 
 

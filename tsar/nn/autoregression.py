@@ -87,7 +87,12 @@ class AutoregressionModule(ForecastModule):
         self.network = _Network(inputs, hidden, horizon, self.outputs) if hidden else None
 
     def weights(self) -> Weights:
-        """The linear map, zero where a term was left out."""
+        """The linear map, zero where a term was left out.
+
+        There the parameters are zero themselves; in training the mask keeps their gradients so.
+        """
+        if not self.training:
+            return Weights(self.lags, self.past, self.future)
         return Weights(
             self.lags * self.active,
             self.past * self.active_past,
@@ -103,11 +108,11 @@ class AutoregressionModule(ForecastModule):
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean loss over the observed targets; gaps of the context count as the mean."""
         context = batch.context
-        values = context.values.nan_to_num(0.0)
+        values = context.values if context.gapless else context.values.nan_to_num(0.0)
         forecast = self._outputs(context, values, self._group(context))
         target, mask = fill_target(batch)
         error = target[:, :, None] - forecast
-        return masked_mean(self._point_loss(error), mask[:, :, None].expand_as(error))
+        return masked_mean(self._point_loss(error), None if mask is None else mask[:, :, None])
 
     def _point_loss(self, error: Float[Tensor, "*shape output"]) -> Float[Tensor, "*shape output"]:
         if self.kind == "quantile":
@@ -131,17 +136,16 @@ class AutoregressionModule(ForecastModule):
         past = self._past(context).transpose(1, 2).flatten(1)
         known = self._ahead(context)
         weights = self.weights()
-        lagged = grouped_linear(
-            torch.cat([values, past], dim=1),
-            torch.cat([weights.lags, weights.past], dim=2),
-            self.constant,
-            group,
-        )
+        inputs, weight = values, weights.lags
+        if past.shape[1]:
+            inputs = torch.cat([values, past], dim=1)
+            weight = torch.cat([weights.lags, weights.past], dim=2)
+        lagged = grouped_linear(inputs, weight, self.constant, group)
         output = lagged.view(len(values), self.horizon, self.outputs)
         if known.shape[2]:
             output = output + torch.einsum("bhf,bhof->bho", known, weights.future[group])
         if self.network is not None:
-            output = output + self.network(torch.cat([values, past], dim=1), known)
+            output = output + self.network(inputs, known)
         return output
 
     def _past(self, context: Context) -> Float[Tensor, "batch context past"]:
@@ -164,6 +168,8 @@ class AutoregressionModule(ForecastModule):
     ) -> Float[Tensor, "batch context"]:
         """Contexts whose missing points are the one-step forecasts from the points before them."""
         values = context.values[:, -self.context_length :]
+        if context.gapless:
+            return values
         gaps = values.isnan()
         places = gaps.any(dim=0).nonzero()[:, 0].tolist()  # the host waits here
         if not places:

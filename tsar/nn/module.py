@@ -41,18 +41,24 @@ class ForecastModule(nn.Module, ABC):
         """
 
 
-def masked_mean(losses: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Mean of the losses where the mask is True, 0 where it is nowhere so.
+def masked_mean(
+    losses: Float[Tensor, "*shape"], mask: Bool[Tensor, "*#shape"] | None
+) -> Float[Tensor, ""]:
+    """Mean of the losses where the mask is True, 0 where it is nowhere so; None: of all.
 
     `losses` must be finite everywhere: NaN times zero is NaN, in the gradient too.
     """
-    return (losses * mask).sum() / mask.sum().clamp(min=1)
+    if mask is None:
+        return losses.mean()
+    return (losses * mask).sum() / mask.expand_as(losses).sum().clamp(min=1)
 
 
 def fill_target(
     batch: Batch,
-) -> tuple[Float[Tensor, "batch horizon"], Bool[Tensor, "batch horizon"]]:
-    """Targets with 0 where they are missing, and the mask that says where they are not."""
+) -> tuple[Float[Tensor, "batch horizon"], Bool[Tensor, "batch horizon"] | None]:
+    """Targets with 0 where they are missing, and the mask of the others; None where none is."""
+    if batch.context.gapless:
+        return batch.target, None
     mask = batch.mask
     return torch.where(mask, batch.target, 0), mask
 

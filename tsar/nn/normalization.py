@@ -18,15 +18,24 @@ def observed_mean(values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch 1
     return values.nanmean(dim=1, keepdim=True).nan_to_num(0.0)
 
 
-def moving_average(values: Float[Tensor, "batch time"], window: int) -> Float[Tensor, "batch time"]:
-    """Centred moving average of the observed values, the edges repeated as in DLinear.
+def averaging_matrix(length: int, window: int) -> Float[Tensor, "length length"]:
+    """Matrix that takes a context to its centred moving average, the edges repeated as in DLinear.
 
-    Source: Zeng et al. 2023 (arXiv 2205.13504), `series_decomp`. NaN where a window holds nothing.
+    A product with it is several times faster than a pool, and has the same gradient.
+    Source: Zeng et al. 2023 (arXiv 2205.13504), `series_decomp`.
     """
     left = (window - 1) // 2
-    pads = (values[:, :1].expand(-1, left), values, values[:, -1:].expand(-1, window - 1 - left))
-    padded = torch.cat(pads, dim=1)
-    # Means of observed values as the ratio of two pools: no look at the data from the host.
-    pool = torch.nn.functional.avg_pool1d
-    observed = (~padded.isnan()).to(values.dtype)
-    return pool(padded.nan_to_num(0.0), window, stride=1) / pool(observed, window, stride=1)
+    offsets = torch.arange(window) - left
+    reached = (torch.arange(length)[:, None] + offsets).clamp(0, length - 1)
+    counts = torch.zeros(length, length)
+    return counts.scatter_add(1, reached, torch.ones(length, window)) / window
+
+
+def moving_average(
+    values: Float[Tensor, "batch time"], average: Float[Tensor, "time time"]
+) -> Float[Tensor, "batch time"]:
+    """Moving average of the observed values; NaN where a window holds none."""
+    weight = (~values.isnan()).to(values.dtype) @ average.T
+    total = values.nan_to_num(0.0) @ average.T
+    # Rounding leaves a little weight of nothing.
+    return torch.where(weight > 1e-6, total / weight, torch.nan)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -122,8 +122,7 @@ class Panel:
     @property
     def series(self) -> Int[Tensor, " time"]:
         """Row of the series that each point belongs to."""
-        rows = torch.arange(len(self), device=self.offsets.device)
-        return rows.repeat_interleave(self.lengths, output_size=len(self.values))
+        return self.spread(torch.arange(len(self), device=self.offsets.device))
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Panel":
         """Panel on a device; `dtype` is that of its real numbers."""
@@ -206,19 +205,29 @@ class Panel:
         known = padded.future.index_put((ahead,), future.to(padded.future))
         return replace(padded, future=known)
 
-    def difference(self, lags: Int[Tensor, " series"]) -> Float[Tensor, " time"]:
-        """Each point less the one `lags` before it in its series; NaN where there is none."""
-        rows = torch.arange(len(self.values), device=self.offsets.device)
-        before = rows - lags[self.series]
-        inside = before >= self.offsets[:-1][self.series]
-        return torch.where(inside, self.values - self.values[before.clamp(min=0)], torch.nan)
+    def spread(self, facts: Shaped[Tensor, " series"]) -> Shaped[Tensor, " time"]:
+        """A fact of each series at each of its points; of one series a view."""
+        if len(self) == 1:
+            return facts.expand(len(self.values))
+        return facts.repeat_interleave(self.lengths, output_size=len(self.values))
+
+    def difference(self, lag: int) -> Float[Tensor, " time"]:
+        """Each point less the one `lag` before it in its series; NaN where there is none."""
+        change = torch.full_like(self.values, torch.nan)
+        if lag < len(self.values):
+            torch.sub(self.values[lag:], self.values[:-lag], out=change[lag:])
+        # The first points of a series would reach into the one before it.
+        heads = self.offsets[1:-1, None] + torch.arange(lag, device=self.offsets.device)
+        change[heads[heads < self.offsets[2:, None]]] = torch.nan
+        return change
 
     def mean_of(self, points: Float[Tensor, " time"]) -> Float[Tensor, " series"]:
         """Mean of a quantity over the points of each series, NaN left out; NaN where none is."""
-        counted = ~points.isnan()
-        zeros = points.new_zeros(len(self))
-        total = zeros.index_add(0, self.series, points.nan_to_num(0.0))
-        return total / zeros.index_add(0, self.series, counted.to(points.dtype))
+        missing, count = points.isnan(), self.lengths.to(points.dtype)
+        if bool(missing.any()):  # the host waits here; without gaps no copy is made
+            count = torch.segment_reduce((~missing).to(points.dtype), "sum", offsets=self.offsets)
+            points = points.masked_fill(missing, 0.0)
+        return torch.segment_reduce(points, "sum", offsets=self.offsets) / count
 
     def ordinals(self, lead: int = 0) -> NDArray[np.int64]:
         """Ordinal of each series' last time, or of the `lead`-th time after it."""

@@ -18,7 +18,8 @@ class Rows:
     """The rows of a frame, sorted by series and time.
 
     `codes` says which of `ids` a row belongs to; `covariates` and `static` are by column name, a
-    value for each row and for each series.
+    value for each row and for each series. Where the times are `shared` by all series, `codes`
+    and `times` are given once; the values stand series by series.
     """
 
     ids: pd.Index
@@ -28,6 +29,7 @@ class Rows:
     covariates: dict[str, Floats]
     static: dict[str, pd.Series]
     layout: Layout
+    shared: bool = False
 
     def name_of(self, row: int) -> str:
         """Name of the series that a row belongs to, for errors."""
@@ -200,9 +202,8 @@ def _read_columns(frame: pd.DataFrame, ids: pd.Index, columns: Columns, layout: 
     if not times.is_monotonic_increasing:
         order = times.argsort()
         frame, times = frame.iloc[order], times[order]
-    _check_distinct(ids, np.zeros(len(times), dtype=np.intp), times, columns)
-    codes = np.repeat(np.arange(len(ids), dtype=np.intp), len(times))
-    repeated = times.take(np.tile(np.arange(len(times)), len(ids)))
+    codes = np.zeros(len(times), dtype=np.intp)
+    _check_distinct(ids, codes, times, columns)
     series = [
         read_numbers(frame[name], str(name), lambda row: f", first at {times[row]}") for name in ids
     ]
@@ -212,7 +213,7 @@ def _read_columns(frame: pd.DataFrame, ids: pd.Index, columns: Columns, layout: 
         )
         for name in columns.covariates
     }
-    return Rows(ids, codes, repeated, np.concatenate(series), shared, {}, layout)
+    return Rows(ids, codes, times, np.concatenate(series), shared, {}, layout, shared=True)
 
 
 def _read_array(array: Any, columns: Columns) -> Rows:
@@ -226,9 +227,9 @@ def _read_array(array: Any, columns: Columns) -> Rows:
     layout = Layout("vector" if values.ndim == 1 else "array")
     values = values.reshape(len(values), -1)
     length, count = values.shape
-    codes = np.repeat(np.arange(count, dtype=np.intp), length)
-    times = pd.Index(np.tile(np.arange(length), count))
-    return Rows(pd.RangeIndex(count), codes, times, values.T.reshape(-1), {}, {}, layout)
+    times, codes = pd.RangeIndex(length), np.broadcast_to(np.intp(0), length)
+    target = values.T.reshape(-1)
+    return Rows(pd.RangeIndex(count), codes, times, target, {}, {}, layout, shared=True)
 
 
 def _refuse_static(columns: Columns, what: str) -> None:

@@ -18,7 +18,7 @@ from tsar.panel.frequency import (
 from tsar.panel.inference import infer_frequency, zone_of
 from tsar.panel.layout import Layout
 from tsar.panel.reading import Rows
-from tsar.panel.values import Floats
+from tsar.panel.values import Floats, show
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,39 @@ def regularize(rows: Rows, columns: Columns) -> RegularRows:
         The frequency can't be told, times are irregular, rows are missing, or a series has no
         observed value.
     """
-    borders = np.flatnonzero(np.diff(rows.codes, prepend=-1))
-    lengths = np.diff(borders, append=len(rows.codes))
+    if rows.layout.style in ("array", "vector") and columns.freq in (None, 1):
+        return _of_array(rows)
+    borders, lengths = _stretches(rows)
     frequency = find_frequency(rows.times, borders, lengths, columns)
     ordinals = frequency.to_ordinals(rows.times)
     _check_calendar(rows, ordinals, frequency)
-    gaps = _check_steps(rows, ordinals, frequency, columns)
-    if gaps:
+    if _check_steps(rows, ordinals, frequency, columns):
         rows, ordinals = _fill(rows, ordinals, frequency.step)
-        borders = np.flatnonzero(np.diff(rows.codes, prepend=-1))
-        lengths = np.diff(borders, append=len(rows.codes))
-    _check_observed(rows, borders)
+        borders, lengths = _stretches(rows)
+    count = len(rows.ids) if rows.shared else 1
+    return _assemble(rows, np.tile(ordinals[borders], count), np.tile(lengths, count), frequency)
+
+
+def _stretches(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First row and number of rows of each series."""
+    borders = np.flatnonzero(np.diff(rows.codes, prepend=-1))
+    return borders, np.diff(borders, append=len(rows.codes))
+
+
+def _of_array(rows: Rows) -> RegularRows:
+    """Series whose times are 0, 1, 2, ...: there is nothing to tell, and no row of it is built."""
+    count = len(rows.ids)
+    lengths = np.full(count, len(rows.times), dtype=np.int64)
+    return _assemble(rows, np.zeros(count, np.int64), lengths, Frequency("1", "integer", 1))
+
+
+def _assemble(
+    rows: Rows, starts: NDArray[np.int64], lengths: NDArray[np.int64], frequency: Frequency
+) -> RegularRows:
+    _check_observed(rows.ids, rows.target, lengths)
     return RegularRows(
         rows.ids,
-        ordinals[borders],
+        starts,
         lengths.astype(np.int64),
         frequency,
         rows.target,
@@ -162,9 +181,10 @@ def _fill(rows: Rows, ordinals: NDArray[np.int64], step: int) -> tuple[Rows, NDA
     full = ordinals[source] + (np.arange(length) - position[source]) * step
 
     def spread(values: Floats) -> Floats:
-        wider = np.full(length, np.nan)
-        wider[position] = values
-        return wider
+        several = values.reshape(-1, len(position))  # of series at the same times
+        wider = np.full((len(several), length), np.nan)
+        wider[:, position] = several
+        return wider.reshape(-1)
 
     covariates = {name: spread(values) for name, values in rows.covariates.items()}
     filled = replace(
@@ -177,10 +197,10 @@ def _fill(rows: Rows, ordinals: NDArray[np.int64], step: int) -> tuple[Rows, NDA
     return filled, full
 
 
-def _check_observed(rows: Rows, borders: NDArray[Any]) -> None:
-    observed = np.add.reduceat(~np.isnan(rows.target), borders)
+def _check_observed(ids: pd.Index, target: Floats, lengths: NDArray[np.int64]) -> None:
+    observed = np.add.reduceat(~np.isnan(target), np.cumsum(lengths) - lengths)
     if not observed.all():
-        name = rows.name_of(int(borders[np.flatnonzero(observed == 0)[0]]))
+        name = show(ids[int(np.flatnonzero(observed == 0)[0])])
         raise ValueError(
             f"each series must have an observed value; got only NaN for series {name}. Drop it."
         )

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 

@@ -1,0 +1,47 @@
+"""Quantiles of autoregressions in closed form, in standardized units."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsar.autoregression import psi_weights
+from tsar.intervals import gaussian_quantiles
+
+
+def recursive_quantiles(
+    point: Float[Tensor, "batch horizon"],
+    sigma: Float[Tensor, "group 1"],
+    coef: NDArray[np.float64],
+    group: Int[Tensor, " batch"],
+    levels: Sequence[float],
+) -> Float[Tensor, "batch horizon level"]:
+    """Normal quantiles; the variance at step h is sigma^2 (psi_0^2 + ... + psi_{h-1}^2)."""
+    present, member = group.unique(return_inverse=True)
+    psi = psi_weights(torch.from_numpy(coef)[present], point.shape[1])
+    growth = psi.square().cumsum(1).sqrt()[member]
+    return gaussian_quantiles(point, sigma[group] * growth, levels)
+
+
+def direct_quantiles(
+    point: Float[Tensor, "batch horizon"],
+    sigma: Float[Tensor, "batch step"],
+    levels: Sequence[float],
+) -> Float[Tensor, "batch horizon level"]:
+    """Normal quantiles; each step has a residual deviation of its own.
+
+    Raises
+    ------
+    ValueError
+        The horizon is beyond the steps that were fitted.
+    """
+    horizon = point.shape[1]
+    if horizon > sigma.shape[1]:
+        raise ValueError(
+            f"horizon must be at most {sigma.shape[1]} with intervals when direct; got {horizon}."
+            " Fit with a longer horizon, or use strategy='recursive'."
+        )
+    return gaussian_quantiles(point, sigma[:, :horizon], levels)
