@@ -153,7 +153,7 @@ def factorize(gram: Float[Tensor, "group term term"], *, ridge: float = 0.0) -> 
     diagonal = gram.diagonal(dim1=1, dim2=2).double()
     varies = diagonal > 0
     scale = torch.where(varies, diagonal, 1.0).rsqrt() * varies
-    correlation = gram * scale[:, :, None] * scale[:, None]
+    correlation = (gram * scale[:, :, None]).mul_(scale[:, None])
     correlation.diagonal(dim1=1, dim2=2).fill_(1.0 + ridge)
     factor, failure = torch.linalg.cholesky_ex(correlation)
     pivots = factor.diagonal(dim1=1, dim2=2).square()

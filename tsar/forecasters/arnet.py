@@ -137,8 +137,7 @@ class ARNet(Forecaster):
     Examples
     --------
     >>> import numpy as np
-    >>> noise = np.random.default_rng(0).normal(size=2000)
-    >>> y = np.zeros(2000)
+    >>> noise, y = np.random.default_rng(0).normal(size=2000), np.zeros(2000)
     >>> for t in range(10, 2000):
     ...     y[t] = 0.2 * y[t - 1] + 0.3 * y[t - 3] - 0.5 * y[t - 10] + noise[t]
     >>> model = ARNet(20, horizon=3).fit(y)
@@ -327,11 +326,10 @@ class ARNet(Forecaster):
             Id of a series; None for the only one, or for the line of each.
         """
         check_is_fitted(self, "context_")
+        names = self._group_names()
         if series is None and self.groups_ > 1:
-            return lines(self, self._group_names())
-        return details(
-            self, self._group_names(), group_row(self._group_names(), series), self._columns()
-        )
+            return lines(self, names)
+        return details(self, names, group_row(names, series), self._columns())
 
     def plot_coefficients(self, series: Any = None, *, ax: Any = None) -> Any:
         """Plot the coefficient of each lag, with 95 % intervals where they are known.

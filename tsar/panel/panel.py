@@ -223,11 +223,10 @@ class Panel:
 
     def mean_of(self, points: Float[Tensor, " time"]) -> Float[Tensor, " series"]:
         """Mean of a quantity over the points of each series, NaN left out; NaN where none is."""
-        missing, count = points.isnan(), self.lengths.to(points.dtype)
-        if bool(missing.any()):  # the host waits here; without gaps no copy is made
-            count = torch.segment_reduce((~missing).to(points.dtype), "sum", offsets=self.offsets)
-            points = points.masked_fill(missing, 0.0)
-        return torch.segment_reduce(points, "sum", offsets=self.offsets) / count
+        missing = points.isnan().nonzero()[:, 0]  # the host waits here
+        absent = torch.searchsorted(missing, self.offsets).diff()
+        present = points.nan_to_num(0.0) if len(missing) else points  # without gaps no copy
+        return torch.segment_reduce(present, "sum", offsets=self.offsets) / (self.lengths - absent)
 
     def ordinals(self, lead: int = 0) -> NDArray[np.int64]:
         """Ordinal of each series' last time, or of the `lead`-th time after it."""
