@@ -73,7 +73,7 @@ class Moments:
 
 def _take(
     gram: Float[Tensor, "group row column"], dim: int, terms: Int[Tensor, " term"]
-) -> Float[Tensor, "group *chosen"]:
+) -> Float[Tensor, "group first second"]:
     """Rows or columns of some terms; of consecutive ones a view, for a copy takes milliseconds."""
     if len(terms) and bool((terms.diff() == 1).all()):
         return gram.narrow(dim, int(terms[0]), len(terms))

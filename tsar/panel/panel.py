@@ -1,6 +1,7 @@
 """Panel: many series end to end in one tensor, with the labels and times to get back."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,12 @@ class Panel:
         """Points of each series."""
         return self.offsets.diff()
 
+    @cached_property
+    def common_length(self) -> int | None:
+        """Points of every series where they are as many; the host waits for it once."""
+        least, most = self.lengths.aminmax()
+        return int(least) if bool(least == most) else None
+
     @property
     def series(self) -> Int[Tensor, " time"]:
         """Row of the series that each point belongs to."""
@@ -209,6 +216,8 @@ class Panel:
         """A fact of each series at each of its points; of one series a view."""
         if len(self) == 1:
             return facts.expand(len(self.values))
+        if self.common_length is not None:
+            return facts[:, None].expand(-1, self.common_length).reshape(-1)
         return facts.repeat_interleave(self.lengths, output_size=len(self.values))
 
     def difference(self, lag: int) -> Float[Tensor, " time"]:
