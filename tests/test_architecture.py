@@ -16,7 +16,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("autoregression", "batch", "checkpoint", "conditions", "datasets", "intervals", "metrics",
-     "panel", "randomness", "schedules", "smoothing", "summary"),
+     "randomness", "schedules", "smoothing", "summary"),
+    ("panel",),
     ("files", "nn", "plotting", "scaling", "windows"),
     ("arnet", "rollout", "training"),
     ("saving",),

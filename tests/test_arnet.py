@@ -443,8 +443,9 @@ def test_local_coefficients_are_refused_to_strangers_and_global_ones_are_not() -
     with pytest.raises(ValueError, match=r"each has its own coefficients.*got series 'z'"):
         ARNet(3).fit(frame).predict(stranger)
     model = ARNet(3, horizon=2, scope="global", sparsity=None).fit(frame)
-    context = stranger["y"].to_numpy()[-3:]
-    mean, spread = context.mean(), context.std()
+    values = stranger["y"].to_numpy()
+    mean, spread = values.mean(), values.std()  # of all that is known of it
+    context = values[-3:]
     slow = recursion(model.coef_[0], model.intercept_[0], (context - mean) / spread, 2)
     np.testing.assert_allclose(model.predict(stranger)["ARNet"], mean + spread * slow)
     known = model.predict(frame[frame["unique_id"] == "b"])["ARNet"]
@@ -699,6 +700,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(("options", "message"), WRONG, ids=[str(o) for o, _ in WRONG])
 def test_a_wrong_parameter_is_refused_in_fit(options: dict[str, Any], message: str) -> None:
     model = ARNet(**({"context_length": 3} | options))

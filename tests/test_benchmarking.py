@@ -178,6 +178,7 @@ def test_several_models_and_horizons_make_one_table(raw: pd.DataFrame) -> None:
     assert list(scores) == ["mse", "mae", "windows", "fit_seconds", "forecast_seconds"]
 
 
+@pytest.mark.wrong_types
 def test_a_wrong_request_is_refused(raw: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match=r"dataset must have a published split; got 'whole'"):
         benchmark("whole", Naive())

@@ -220,6 +220,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(("models", "options", "message"), WRONG)
 def test_a_wrong_argument_is_refused(models: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
@@ -395,6 +396,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(("table", "options", "message"), BAD)
 def test_a_wrong_request_is_refused(table: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):

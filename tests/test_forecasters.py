@@ -667,3 +667,74 @@ def test_the_attributes_that_the_docstring_explains_are_there(kind: type[Forecas
     assert explained
     assert set(explained) <= found
     assert all(key.endswith("_") for key in explained)
+
+
+# --- what came late ---------------------------------------------------------------------------
+
+
+def walks(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(300, count)).cumsum(axis=0)
+
+
+def coverage(found: np.ndarray, truth: np.ndarray) -> float:
+    return float(((found[..., 1] <= truth) & (truth <= found[..., 2])).mean())
+
+
+@pytest.mark.parametrize(
+    ("model", "missed"), [(ARNet(8, device="cpu"), 1), (Naive(), 1), (Naive(), 5), (Naive(), 30)]
+)
+def test_points_missing_at_the_end_widen_the_intervals(model: Forecaster, missed: int) -> None:
+    values = walks(400, seed=0)
+    known = values[:-1].copy()
+    known[-missed:] = np.nan
+    found = clone(model).fit(known).predict(level=80)
+    assert abs(coverage(found[0], values[-1]) - 0.8) < 0.08  # 400 walks: a deviation of 0.02
+
+
+@pytest.mark.parametrize("model", [ARNet(6, sparsity=None, device="cpu"), Naive()], ids=str)
+def test_a_forecast_after_missing_points_is_that_from_the_last_observed_one(
+    model: Forecaster,
+) -> None:
+    y = np.arange(100.0) + np.sin(np.arange(100.0))
+    late = clone(model).fit(np.append(y, [np.nan] * 4)).predict(horizon=3)
+    early = clone(model).fit(y).predict(horizon=7)[4:]
+    np.testing.assert_allclose(late, early, rtol=1e-9)
+
+
+def test_series_that_were_not_fitted_get_intervals_that_hold() -> None:
+    values = walks(400, seed=1)
+    names = [f"s{k:03}" for k in range(400)]
+    frame = pd.DataFrame(values[:-1], columns=names).melt(var_name="unique_id", value_name="y")
+    frame["ds"] = np.tile(np.arange(299), 400)
+    fitted = frame["unique_id"] < "s200"
+    model = ARNet(5, scope="global", device="cpu").fit(frame[fitted])
+    found = model.predict(frame[~fitted], level=80)
+    truth = values[-1, 200:]
+    inside = (found["ARNet-lo-80"] <= truth) & (truth <= found["ARNet-hi-80"])
+    assert abs(inside.mean() - 0.8) < 0.1
+
+
+def test_a_gap_in_another_series_changes_no_seasonal_forecast() -> None:
+    y = np.arange(60.0)
+    y[[47, 59]], y[35] = np.nan, 777.0
+    gappy = np.arange(60.0)
+    gappy[10:40] = np.nan
+    model = SeasonalNaive(12, horizon=12)
+    alone = clone(model).fit(y[:, None]).predict()[:, 0]
+    beside = clone(model).fit(np.stack([y, gappy], axis=1)).predict()[:, 0]
+    np.testing.assert_array_equal(alone, beside)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e160])
+def test_the_unit_of_a_series_does_not_matter(scale: float) -> None:
+    y = walks(1, seed=2)
+    model = ARNet(5, sparsity=None, device="cpu")
+    found, known = model.fit(y * scale).predict(level=80), clone(model).fit(y).predict(level=80)
+    np.testing.assert_allclose(found, known * scale, rtol=1e-9)
+
+
+def test_a_tensor_without_covariates_is_refused_where_they_were_fitted() -> None:
+    frame = pd.DataFrame({"ds": range(50), "y": walks(1, 3)[:50, 0], "p": walks(1, 4)[:50, 0]})
+    model = ARNet(3, columns=Columns(future=("p",)), device="cpu").fit(frame)
+    with pytest.raises(ValueError, match=r"forecast takes no covariates"):
+        model.forecast(torch.zeros(1, 3))

@@ -29,12 +29,10 @@ def test_a_notebook_runs_without_an_error(path, tmp_path):
 def test_a_notebook_is_committed_with_its_pictures_and_no_path_of_a_machine(path):
     book = nbformat.read(path, as_version=4)
     text = path.read_text(encoding="utf-8")
-    pictures = [
-        output
-        for cell in book.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert pictures
+    warnings = [output for output in outputs if output.get("name") == "stderr"]
+    assert warnings == []
     assert "site-packages" not in text
     assert "/home/" not in text

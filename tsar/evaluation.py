@@ -34,7 +34,8 @@ def cross_validation(
     Parameters
     ----------
     models
-        A forecaster, several, or several by name; they are cloned, not fitted in place.
+        A forecaster, several, or several by name; they are cloned, not fitted in place, and their
+        `horizon` is set.
     frame
         All the data, in any layout that `fit` takes.
     horizon
@@ -168,16 +169,32 @@ def _backtest(
     levels: tuple[float, ...],
 ) -> Forecast:
     """Forecasts of all windows, series by series."""
+    _check_future(panel, horizon, int(back[0]))
     every = refit if refit else len(back)
     pieces = []
     for first in range(0, len(back), every):
         chosen = torch.as_tensor(back[first : first + every].copy())
-        fitted = clone(model).fit_panel(panel.without_last(int(chosen[0])))
+        fitted = (
+            clone(model).set_params(horizon=horizon).fit_panel(panel.without_last(int(chosen[0])))
+        )
         series = torch.arange(len(panel)).repeat_interleave(len(chosen))
         points = (panel.lengths[:, None] - chosen).reshape(-1)
         part = fitted.forecast_panel(panel, horizon, levels, series=series, points=points)
         pieces.append((part.point, part.quantiles))
     return Forecast(*(_join(len(panel), [piece[k] for piece in pieces]) for k in (0, 1)))
+
+
+def _check_future(panel: Panel, horizon: int, back: int) -> None:
+    """Whether covariates known ahead are known at every time that is forecast."""
+    tail = panel.tail(back)
+    missing = tail.future.isnan().any(dim=1)
+    if bool(missing.any()):
+        row = int(missing.nonzero()[0, 0])
+        series = panel.labels.ids[int(tail.series[row])]
+        raise ValueError(
+            f"frame must have the future covariates {panel.labels.columns.future} at every time to "
+            f"forecast; got none for series {series!r} within its last {back} points. Fill them in."
+        )
 
 
 def _join(series: int, pieces: list[Tensor]) -> Tensor:

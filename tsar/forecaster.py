@@ -106,7 +106,8 @@ class Forecaster(BaseEstimator, ABC):
     def _learn(self: Fitted, panel: Panel) -> Fitted:
         self._fit(panel)
         self.scale_ = naive_error(panel)
-        self.context_ = panel.tail(self._reach(panel))
+        missed = panel.gaps_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
+        self.context_ = panel.tail(self._reach(panel) + int(missed.max()))
         return self
 
     def predict(
@@ -151,8 +152,7 @@ class Forecaster(BaseEstimator, ABC):
         check_is_fitted(self, "context_")
         horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
         wanted = Levels.of(quantile_levels, level)
-        panel = self.context_ if frame is None else self._read(frame)
-        tail = panel.tail(self._reach(panel))
+        tail = self.context_ if frame is None else self._read(frame)
         extended = tail.extend(read_future(tail, future, horizon))
         forecast = self.forecast_panel(extended, horizon, wanted.levels)
         return tail.to_frame(named_columns(type(self).__name__, forecast, wanted))
@@ -187,6 +187,11 @@ class Forecaster(BaseEstimator, ABC):
         check_is_fitted(self, "context_")
         horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
         wanted = Levels.of(quantile_levels)
+        if self._columns().covariates:
+            raise ValueError(
+                f"forecast takes no covariates, and {type(self).__name__} was fitted with "
+                f"{self._columns().covariates}. Use predict(frame, future=...)."
+            )
         panel = Panel.from_tensor(context.detach().to("cpu", torch.float64))
         panel = replace(panel, labels=replace(panel.labels, ids=self._ids(len(context), series)))
         extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
@@ -217,6 +222,9 @@ class Forecaster(BaseEstimator, ABC):
     ) -> Forecast:
         """Forecast stretches of the series of a panel, which see nothing behind their start.
 
+        Where points are missing just before a stretch, the forecast begins at the last observed
+        one, and its intervals count the steps that were missed. A series with none gets NaN.
+
         Parameters
         ----------
         panel
@@ -233,7 +241,18 @@ class Forecaster(BaseEstimator, ABC):
         if series is None or points is None:
             series, points = torch.arange(len(panel)), panel.lengths - horizon
         reach = self._reach(panel.without_last(horizon))
-        return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
+        gaps = panel.gaps_before(series, points)
+        if bool((gaps <= 0).all()) or panel.past.shape[1]:
+            return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
+        point = panel.values.new_full((len(points), horizon), torch.nan)
+        quantiles = point[:, :, None].repeat(1, 1, len(levels))
+        for gap in gaps[gaps >= 0].unique().tolist():
+            rows = (gaps == gap).nonzero()[:, 0]
+            where = (series[rows], points[rows] - gap)
+            windows = Windows.at(panel, reach, horizon + gap, *where, lead=gap)
+            part = self._forecast(windows, levels)
+            point[rows], quantiles[rows] = part.point[:, gap:], part.quantiles[:, gap:]
+        return Forecast(point, quantiles)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the forecaster to a folder, whole or not at all; `tsar.load` reads it again.

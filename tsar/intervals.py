@@ -49,9 +49,12 @@ class Calibration:
         return self.scores.gather(1, (ranks - 1).clamp(min=0)[:, None])[:, 0]
 
     def quantiles(
-        self, point: Float[Tensor, "window horizon"], levels: Sequence[float]
+        self, point: Float[Tensor, "window horizon"], levels: Sequence[float], lead: int = 0
     ) -> Float[Tensor, "window horizon level"]:
         """Quantiles around point forecasts, symmetric; the median is the forecast itself.
+
+        Where the first `lead` steps make up for missing points, steps beyond the calibrated ones
+        are as wide as the last of these.
 
         Raises
         ------
@@ -59,14 +62,16 @@ class Calibration:
             The horizon is beyond the one that was calibrated.
         """
         horizon = point.shape[1]
-        if horizon > len(self.scores):
+        if horizon - lead > len(self.scores):
             raise ValueError(
                 f"horizon must be at most {len(self.scores)} with intervals, which are calibrated "
-                f"so far; got {horizon}. Fit with a longer horizon."
+                f"so far; got {horizon - lead}. Fit with a longer horizon, and hold back more: "
+                "Training(validation=...)."
             )
         near = Calibration(self.scores[:horizon])
-        shifts = [near._shift(level) for level in levels]
-        return point[:, :, None] + torch.stack(shifts, dim=-1).to(point)
+        shifts = torch.stack([near._shift(level) for level in levels], dim=-1)
+        steps = torch.arange(horizon).clamp(max=len(shifts) - 1)
+        return point[:, :, None] + shifts[steps].to(point)
 
     def _shift(self, level: float) -> Float[Tensor, " horizon"]:
         if level == 0.5:
@@ -90,17 +95,19 @@ def pick_quantiles(
     fitted: Sequence[float],
     levels: Sequence[float],
     trained: int,
+    lead: int = 0,
 ) -> Float[Tensor, "window horizon level"]:
     """Those of the fitted quantiles that were asked for, in rising order: they must not cross.
 
     Raises
     ------
     ValueError
-        A level was not fitted, or the horizon is beyond the `trained` one.
+        A level was not fitted, or the horizon behind the first `lead` steps is beyond the
+        `trained` one.
     """
-    if output.shape[1] > trained:
+    if output.shape[1] - lead > trained:
         raise ValueError(
-            f"horizon must be at most {trained} with intervals; got {output.shape[1]}: "
+            f"horizon must be at most {trained} with intervals; got {output.shape[1] - lead}: "
             "quantiles were trained no further. Fit with a longer horizon."
         )
     known = [round(float(level), 10) for level in fitted]

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from tsar.batch import Context
 from tsar.conditions import check_whole
 from tsar.forecaster import Forecast, Forecaster
 from tsar.intervals import MOST_SCORES, Calibration
@@ -26,8 +25,8 @@ class NeuralForecaster(Forecaster):
     """A forecaster with one module for all series, trained by the shared loop.
 
     Each series is scaled by its own mean and standard deviation before the validation tail; a
-    series that was not fitted by those of the frame it comes in. Intervals are conformal, from the
-    errors on the validation tail.
+    series that was not fitted, by those of all that is given of it. Intervals are conformal, from
+    the errors on the validation tail.
     """
 
     context_length: int
@@ -72,7 +71,7 @@ class NeuralForecaster(Forecaster):
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         def spread(point: Tensor, output: Tensor, series: Tensor) -> Tensor:
-            return self.calibration_.quantiles(point, levels)
+            return self.calibration_.quantiles(point, levels, windows.lead)
 
         rows = torch.from_numpy(self.context_.labels.ids.get_indexer(windows.panel.labels.ids))
         return forecast_in_units(
@@ -108,16 +107,20 @@ def forecast_in_units(
     rows
         Row of each series of the windows' panel among the fitted ones, -1 where it is not.
     scaling
-        Of the fitted series; others are scaled by each context alone.
+        Of the fitted series; others are scaled by all that the panel shows of them before each
+        window, as the fitted ones were by their history.
     spread
         Gives the quantiles; None for none.
     """
     module.to(device).eval()
     dtype = next(module.parameters()).dtype
     points, quantiles = [], []
-    for batch in windows.batches(batch_size):
+    scales = window_scaling(windows, rows, scaling)
+    for first, batch in zip(
+        range(0, len(windows), batch_size), windows.batches(batch_size), strict=True
+    ):
         context = replace(batch.context, series=rows[batch.context.series])
-        units = known_scaling(context, scaling)
+        units = scales.select(torch.arange(first, first + len(context)))
         scaled = replace(context, values=units.scale(context.values))
         with torch.inference_mode():
             output = rollout(module, scaled.to(device, dtype), windows.horizon)
@@ -168,12 +171,17 @@ def calibrate(module: ForecastModule, windows: Windows, batch_size: int) -> Cali
     return Calibration.of((target - point).double().cpu())
 
 
-def known_scaling(context: Context, fitted: Scaling) -> Scaling:
-    """Scaling of each context: of its series where that was fitted, else by the context alone."""
-    own, known = Scaling.of_contexts(context.values), fitted.select(context.series.clamp(min=0))
+def window_scaling(windows: Windows, rows: Int[Tensor, " series"], fitted: Scaling) -> Scaling:
+    """Scaling of each window: of its series where that was fitted, else by its own history."""
+    series = windows.series
+    row = rows[series]
+    known = fitted.select(row.clamp(min=0))
+    if bool((row >= 0).all()):
+        return known
+    own = Scaling.before(windows.panel, series, windows.cutoffs)
     return Scaling(
-        torch.where(context.series >= 0, known.mean, own.mean),
-        torch.where(context.series >= 0, known.deviation, own.deviation),
+        torch.where(row >= 0, known.mean, own.mean),
+        torch.where(row >= 0, known.deviation, own.deviation),
     )
 
 

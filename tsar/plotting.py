@@ -147,7 +147,7 @@ def plot_forecasts(
     return figure
 
 
-def new_axes(*, figsize: tuple[float, float], rows: int = 1) -> Any:
+def new_axes(*, figsize: tuple[float | int, float | int], rows: int = 1) -> Any:
     """New axes of matplotlib, one or a column of them.
 
     Raises
@@ -160,7 +160,7 @@ def new_axes(*, figsize: tuple[float, float], rows: int = 1) -> Any:
     return axes[0] if rows == 1 else axes
 
 
-def _new_figure(size: tuple[float, float]) -> Any:
+def _new_figure(size: tuple[float | int, float | int]) -> Any:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -28,6 +28,7 @@ def rollout(
             f"horizon must be at most {module.horizon} with past covariates; got {horizon}. "
             "Fit with a longer horizon, or without the past covariates."
         )
+    context = module.prepare(context)
     pieces = []
     for done in range(0, horizon, module.horizon):
         step = min(module.horizon, horizon - done)

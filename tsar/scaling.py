@@ -31,18 +31,53 @@ class Scaling:
         lowest = lowest.nan_to_num(posinf=0.0)
         # From the lowest value on, so that a constant series has no deviation at all.
         above = torch.sub(panel.values, panel.spread(lowest), out=observed)
+        span = torch.segment_reduce(
+            above.nan_to_num(0.0), "max", offsets=panel.offsets, initial=0.0
+        )
+        # In units of the range, so that no square over- or underflows.
+        unit = torch.where(span > 0, span, 1.0)
+        above = above.div_(panel.spread(unit))
         mean = panel.mean_of(above).nan_to_num(0.0)
-        deviation = panel.mean_of(above.sub_(panel.spread(mean)).square_()).sqrt()
-        return cls(lowest + mean, _usable(deviation, lowest + mean))
+        deviation = panel.mean_of(above.sub_(panel.spread(mean)).square_()).sqrt() * unit
+        mean = lowest + mean * unit
+        return cls(mean, _usable(deviation, mean))
+
+    @classmethod
+    def before(
+        cls, panel: Panel, series: Int[Tensor, " window"], cutoffs: Int[Tensor, " window"]
+    ) -> "Scaling":
+        """Scaling of each window by all that its series shows before the cutoff, and nothing after.
+
+        `cutoffs` are rows of ``panel.values``.
+        """
+        whole = cls.of(panel)  # any shift and unit will do for the sums; only rounding sees them
+        standard = whole.apply(panel).values
+        observed = ~standard.isnan()
+        values = standard.nan_to_num(0.0)
+        count, total, square = (
+            torch.cat([part.new_zeros(1), part.cumsum(0)])
+            for part in (observed.to(values.dtype), values, values.square())
+        )
+        first = panel.offsets[series]
+        number = (count[cutoffs] - count[first]).clamp(min=1)
+        mean = (total[cutoffs] - total[first]) / number
+        variance = (square[cutoffs] - square[first]) / number - mean.square()
+        unit = whole.deviation[series]
+        level = whole.mean[series] + mean * unit
+        return cls(level, _usable(variance.clamp(min=0).sqrt() * unit, level))
 
     @classmethod
     def of_contexts(cls, values: Float[Tensor, "batch time"]) -> "Scaling":
         """Scaling of each context by its own observed points."""
         lowest = values.nan_to_num(torch.inf).amin(dim=1).nan_to_num(posinf=0.0)
         above = values - lowest[:, None]
+        span = above.nan_to_num(0.0).amax(dim=1) if above.shape[1] else lowest
+        unit = torch.where(span > 0, span, 1.0)
+        above = above / unit[:, None]
         mean = above.nanmean(dim=1).nan_to_num(0.0)
-        deviation = (above - mean[:, None]).square().nanmean(dim=1).sqrt()
-        return cls(lowest + mean, _usable(deviation, lowest + mean))
+        deviation = (above - mean[:, None]).square().nanmean(dim=1).sqrt() * unit
+        mean = lowest + mean * unit
+        return cls(mean, _usable(deviation, mean))
 
     def apply(self, panel: Panel) -> Panel:
         """Panel with each series in units of its own deviation, around its own mean."""

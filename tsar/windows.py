@@ -24,12 +24,15 @@ class Windows:
         Row of `panel.values` at which each window's target begins.
     context_length, horizon
         Points of a context and of a target.
+    lead
+        First points of the target that were due before the forecast, but missing.
     """
 
     panel: Panel
     cutoffs: Int[Tensor, " window"]
     context_length: int
     horizon: int
+    lead: int = 0
 
     @classmethod
     def complete(
@@ -64,13 +67,16 @@ class Windows:
         horizon: int,
         series: Int[Tensor, " window"],
         points: Int[Tensor, " window"],
+        *,
+        lead: int = 0,
     ) -> "Windows":
         """Windows whose targets begin at the given points of the given series."""
         lengths = panel.lengths[series]
         reach = torch.stack([context_length - points, points + horizon - lengths])
         left, right = reach.amax(dim=1).clamp(min=0).tolist() if len(points) else (0, 0)
         padded = panel.pad(int(left), int(right)) if left or right else panel
-        return cls(padded, padded.offsets[series] + int(left) + points, context_length, horizon)
+        cutoffs = padded.offsets[series] + int(left) + points
+        return cls(padded, cutoffs, context_length, horizon, lead)
 
     def __len__(self) -> int:
         """Count the windows."""

@@ -30,8 +30,12 @@ def direct_quantiles(
     point: Float[Tensor, "batch horizon"],
     sigma: Float[Tensor, "batch step"],
     levels: Sequence[float],
+    lead: int,
 ) -> Float[Tensor, "batch horizon level"]:
     """Normal quantiles; each step has a residual deviation of its own.
+
+    Where the first `lead` steps make up for missing points, steps beyond the fitted ones are as
+    wide as the last of these.
 
     Raises
     ------
@@ -39,9 +43,10 @@ def direct_quantiles(
         The horizon is beyond the steps that were fitted.
     """
     horizon = point.shape[1]
-    if horizon > sigma.shape[1]:
+    if horizon - lead > sigma.shape[1]:
         raise ValueError(
-            f"horizon must be at most {sigma.shape[1]} with intervals when direct; got {horizon}."
-            " Fit with a longer horizon, or use strategy='recursive'."
+            f"horizon must be at most {sigma.shape[1]} with intervals when direct; got "
+            f"{horizon - lead}. Fit with a longer horizon, or use strategy='recursive'."
         )
-    return gaussian_quantiles(point, sigma[:, :horizon], levels)
+    steps = torch.arange(horizon).clamp(max=sigma.shape[1] - 1)
+    return gaussian_quantiles(point, sigma[:, steps], levels)

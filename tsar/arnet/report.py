@@ -32,10 +32,6 @@ class Fitted(Protocol):
     def holds_back(self) -> bool:
         """Whether something was trained, and so has no errors or criteria."""
 
-    @property
-    def is_stable_(self) -> Floats:
-        """Whether the recursion of each group dies out."""
-
 
 def group_row(names: Sequence[Any], series: Any) -> int:
     """Row of a series among the groups; None: the first."""

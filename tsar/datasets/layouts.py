@@ -93,7 +93,9 @@ def _long(ids: Sequence[str], lengths: np.ndarray, values: np.ndarray) -> pd.Dat
     )
 
 
-def _single(dataset: Dataset, times: pd.DatetimeIndex, values: Sequence[float]) -> pd.DataFrame:
+def _single(
+    dataset: Dataset, times: pd.DatetimeIndex | pd.Series, values: Sequence[float] | pd.Series
+) -> pd.DataFrame:
     return pd.DataFrame({"unique_id": dataset.name, "ds": times, "y": np.asarray(values, float)})
 
 

@@ -99,12 +99,8 @@ class ARNet(Forecaster):
         How to read frames; past and future covariates enter linearly and into the network.
     batch_size
         Contexts forecast at once: bounds the memory, changes no result.
-    device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-    random_state
-        Seed of the network and of the order of the windows.
-    verbose
-        Above 0: a progress bar.
+    device, random_state, verbose
+        ``"auto"``, ``"cpu"``, ...; seed of the network and of the windows' order; above 0: a bar.
 
     Attributes
     ----------
@@ -156,7 +152,7 @@ class ARNet(Forecaster):
         horizon: int = 1,
         strategy: Literal["recursive", "direct"] = "recursive",
         scope: Literal["local", "global"] = "local",
-        sparsity: float | str | None = "auto",
+        sparsity: float | int | str | None = "auto",
         ridge: float = 0.0,
         hidden: Sequence[int] = (),
         loss: Loss = "mse",
@@ -189,7 +185,7 @@ class ARNet(Forecaster):
         season = panel.labels.frequency.season_length
         self.order_ = choose_order(self.context_length, season, panel.lengths - self._steps)
         options = check_training(self.training)
-        trained, held = self.holds_back, options.validation_points(panel.lengths, self._steps)
+        trained, held = self.holds_back, options.validation_points(panel.lengths, self.horizon)
         known = panel.without_last(held) if trained else panel
         self.scaling_ = Scaling.of(known)
         self.past_scaling_ = Scaling.of_contexts(known.past.T)
@@ -364,7 +360,7 @@ class ARNet(Forecaster):
             known = fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
 
         def spread(point: Tensor, output: Tensor, series: Tensor) -> Tensor:
-            return self._quantiles(point, output, series, levels)
+            return self._quantiles(point, output, series, levels, windows.lead)
 
         return forecast_in_units(
             self.module_,
@@ -382,15 +378,17 @@ class ARNet(Forecaster):
         output: Float[Tensor, "batch horizon output"],
         series: Int[Tensor, " batch"],
         levels: tuple[float, ...],
+        lead: int,
     ) -> Float[Tensor, "batch horizon level"]:
         """Quantiles in standardized units: fitted ones, conformal ones, or in closed form."""
         if self.loss == "quantile":
-            return pick_quantiles(output, self.quantile_levels, levels, self.horizon).cpu().double()
+            picked = pick_quantiles(output, self.quantile_levels, levels, self.horizon, lead)
+            return picked.cpu().double()
         if self.holds_back:
-            return self.calibration_.quantiles(point, levels)
+            return self.calibration_.quantiles(point, levels, lead)
         group = series if self.scope == "local" else torch.zeros_like(series)
         if self.strategy == "direct":
-            return direct_quantiles(point, self.sigma_scaled_[group], levels)
+            return direct_quantiles(point, self.sigma_scaled_[group], levels, lead)
         return recursive_quantiles(point, self.sigma_scaled_, self.coef_, group, levels)
 
     def _check(self, panel: Panel) -> None:

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -31,7 +30,11 @@ class RepeatingForecaster(Forecaster):
         self.sigma_ = seasonal_deviation(panel, self.season_length_)
 
     def _reach(self, panel: Panel) -> int:
-        return self.season_length_ + longest_gap(panel, self.season_length_)
+        season = self.season_length_
+        if not bool(panel.values.isnan().any()):
+            return season
+        # With gaps, the newest value of a phase may stand anywhere: whole seasons, all there are.
+        return season * -(-int(panel.lengths.max()) // season)
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         season = self.season_length_
@@ -145,10 +148,3 @@ def seasonal_deviation(panel: Panel, season: int) -> Float[Tensor, " series"]:
     """Root mean square of the seasonal differences of each series; 0 where there is none."""
     squares = panel.difference(season).square_()
     return panel.mean_of(squares).sqrt().nan_to_num(0.0)
-
-
-def longest_gap(panel: Panel, season: int) -> int:
-    """Points, in whole seasons, that a look back must go further because of missing values."""
-    observed = np.concatenate([[True], ~panel.values.isnan().numpy(), [True]])
-    gap = min(int(np.diff(np.flatnonzero(observed)).max()) - 1, int(panel.lengths.max()))
-    return season * -(-gap // season)

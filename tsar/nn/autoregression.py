@@ -1,7 +1,7 @@
 """AutoregressionModule: a linear map of lags and covariates for each group, and a small network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -98,6 +98,12 @@ class AutoregressionModule(ForecastModule):
             self.past * self.active_past,
             self.future * self.active_future,
         )
+
+    def prepare(self, context: Context) -> Context:
+        """The context with its gaps filled, so that no later step fills them otherwise."""
+        filled = self._fill(context, self._group(context))
+        older = context.values[:, : -self.context_length]
+        return replace(context, values=torch.cat([older, filled], dim=1))
 
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast up to `self.horizon` points; gaps of the context by the map's own forecasts."""

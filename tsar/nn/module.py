@@ -33,6 +33,10 @@ class ForecastModule(nn.Module, ABC):
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean loss over the observed targets of a batch."""
 
+    def prepare(self, context: Context) -> Context:
+        """Make of a context, once, what the rollout goes on from; it may stay as it is."""
+        return context
+
     @abstractmethod
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast up to `self.horizon` points; a shorter forecast is the prefix of a longer one.

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsar.conditions import check_whole
 from tsar.panel.columns import Columns
 from tsar.panel.layout import to_pandas, write_long
 from tsar.panel.panel import Panel
@@ -43,6 +44,7 @@ def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> 
     1   4    NaN
     """
     columns = columns or Columns()
+    check_whole("horizon", horizon)
     panel = Panel.from_frame(frame, columns)
     layout = panel.labels.layout
     if layout.style in ("array", "vector"):

@@ -220,6 +220,17 @@ class Panel:
             return facts[:, None].expand(-1, self.common_length).reshape(-1)
         return facts.repeat_interleave(self.lengths, output_size=len(self.values))
 
+    def gaps_before(
+        self, series: Int[Tensor, " window"], points: Int[Tensor, " window"]
+    ) -> Int[Tensor, " window"]:
+        """Missing points just before given points of series; -1 where none before was observed."""
+        rows = torch.arange(len(self.values), device=self.offsets.device)
+        newest = torch.where(self.values.isnan(), -1, rows).cummax(dim=0).values
+        first = self.offsets[series]
+        before = first + points - 1
+        seen = newest[before.clamp(min=0)]
+        return torch.where((seen >= first) & (points > 0), before - seen, -1)
+
     def difference(self, lag: int) -> Float[Tensor, " time"]:
         """Each point less the one `lag` before it in its series; NaN where there is none."""
         change = torch.full_like(self.values, torch.nan)
