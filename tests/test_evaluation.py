@@ -401,3 +401,11 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
 def test_a_wrong_request_is_refused(table: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         evaluate(table, **options)
+
+
+def test_a_backtest_needs_the_future_covariates_that_a_forecast_would() -> None:
+    frame = pd.DataFrame({"ds": range(40), "y": np.arange(40.0), "f": np.arange(40.0)})
+    frame.loc[36:, "f"] = np.nan
+    model = ARNet(3, columns=Columns(future=("f",)))
+    with pytest.raises(ValueError, match=r"must have the future covariates \('f',\) at every time"):
+        cross_validation(model, frame, horizon=5)
