@@ -115,3 +115,17 @@ def test_a_panel_moves_as_one(panel: Panel) -> None:
         assert getattr(moved, name).dtype == torch.float32
     assert moved.offsets.dtype == moved.category.dtype == torch.int64
     assert panel.to("cpu").values.dtype == torch.float64
+
+
+def test_gaps_before_a_point_are_counted_within_its_series(panel: Panel) -> None:
+    series = torch.tensor(
+        [row for row, values in enumerate(SERIES) for _ in range(len(values) + 1)]
+    )
+    points = torch.tensor([point for values in SERIES for point in range(len(values) + 1)])
+    expected = []
+    for row, point in zip(series.tolist(), points.tolist(), strict=True):
+        seen = [k for k in range(point) if not np.isnan(SERIES[row][k])]
+        expected.append(point - 1 - seen[-1] if seen else -1)
+    assert panel.gaps_before(series, points).tolist() == expected
+    whole = Panel.from_tensor(torch.ones(2, 3))
+    assert whole.gaps_before(torch.tensor([0, 1]), torch.tensor([0, 3])).tolist() == [-1, 0]

@@ -224,6 +224,8 @@ class Panel:
         self, series: Int[Tensor, " window"], points: Int[Tensor, " window"]
     ) -> Int[Tensor, " window"]:
         """Missing points just before given points of series; -1 where none before was observed."""
+        if not bool(self.values.isnan().any()):  # no memory for what is not there
+            return torch.where(points > 0, 0, -1)
         rows = torch.arange(len(self.values), device=self.offsets.device)
         newest = torch.where(self.values.isnan(), -1, rows).cummax(dim=0).values
         first = self.offsets[series]
