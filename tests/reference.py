@@ -82,11 +82,6 @@ def conformal_half_width(errors: Sequence[float], coverage: float) -> float:
     return math.inf
 
 
-def seasonal_differences(values: Sequence[float], lag: int) -> list[float]:
-    earlier = cut(values, -lag, len(values) - lag)
-    return [value - before for value, before in zip(values, earlier, strict=True)]
-
-
 def mean_of_observed(values: Sequence[float]) -> float:
     seen = [value for value in values if not math.isnan(value)]
     return float(np.mean(seen)) if seen else math.nan

@@ -15,9 +15,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("autoregression", "batch", "checkpoint", "conditions", "datasets", "intervals", "metrics",
-     "randomness", "schedules", "smoothing", "summary"),
-    ("panel",),
+    ("autoregression", "batch", "checkpoint", "conditions", "datasets", "intervals", "randomness",
+     "schedules", "segments", "smoothing", "summary"),
+    ("metrics", "panel"),
     ("files", "nn", "plotting", "scaling", "windows"),
     ("arnet", "rollout", "training"),
     ("saving",),

@@ -230,6 +230,8 @@ def test_the_scale_equals_the_slow_one_in_both_layouts(season_length: int) -> No
         row[14 - len(values) :] = values
     dense = metrics.seasonal_scale(padded, season_length)
     torch.testing.assert_close(dense, expected, equal_nan=True)
+    equal = metrics.seasonal_scale(padded.reshape(-1), season_length, torch.arange(6) * 14)
+    torch.testing.assert_close(equal, expected, equal_nan=True)
 
 
 def test_the_scale_is_nan_where_the_season_repeats_exactly() -> None:

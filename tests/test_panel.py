@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from reference import cut, mean_of_observed, seasonal_differences
+from reference import cut
 
 from tsar.panel import Columns, Panel
 
@@ -84,19 +84,6 @@ def test_extending_adds_what_is_known_ahead(panel: Panel) -> None:
         expected = [value * 100 for value in values] + ahead[row, :, 0].tolist()
         np.testing.assert_array_equal(longer.future[first:last, 0].numpy(), expected)
         np.testing.assert_array_equal(longer.values[first:last].numpy(), [*values, NAN, NAN])
-
-
-def test_differences_stay_within_their_series(panel: Panel) -> None:
-    for lag in (1, 2, 5, 9):
-        found = panel.difference(lag)
-        expected = [seasonal_differences(values, lag) for values in SERIES]
-        np.testing.assert_array_equal(found.numpy(), np.concatenate(expected))
-
-
-def test_means_leave_missing_points_out(panel: Panel) -> None:
-    found = panel.mean_of(panel.values)
-    np.testing.assert_allclose(found.numpy(), [mean_of_observed(values) for values in SERIES])
-    assert panel.mean_of(torch.full_like(panel.values, NAN)).isnan().all()
 
 
 def test_a_tensor_is_a_panel_of_equal_series() -> None:

@@ -18,6 +18,7 @@ from tsar.conditions import check_whole
 from tsar.intervals import Levels
 from tsar.panel import Columns, Panel, read_future
 from tsar.saving import save
+from tsar.scaling import naive_error
 from tsar.windows import Windows
 
 # Not typing.Self: a checker of shapes sees a method without its class.
@@ -375,19 +376,6 @@ def fitted_rows(panel: Panel, fitted: Panel, name: str) -> np.ndarray:
             f"series {unknown!r}. Fit with it, or use a model that is fitted across series."
         )
     return np.asarray(rows)
-
-
-def naive_error(panel: Panel) -> Float[Tensor, " series"]:
-    """Mean absolute error of the seasonal naive forecast in each series, the scale of MASE.
-
-    Series no longer than a season are scaled by the one-step naive error.
-    """
-    season = panel.labels.frequency.season_length
-    error = panel.mean_of(panel.difference(1).abs_())
-    if season > 1:
-        seasonal = panel.mean_of(panel.difference(season).abs_())
-        error = torch.where(panel.lengths > season, seasonal, error)
-    return torch.where(error > 0, error, torch.nan)
 
 
 def _place(

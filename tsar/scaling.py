@@ -1,4 +1,4 @@
-"""Scaling: each series by its own mean and standard deviation."""
+"""Scaling: each series by its own mean and standard deviation, errors by those of a naive one."""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tsar.metrics import seasonal_scale
 from tsar.panel import Panel
+from tsar.segments import aligned, reduce, root_mean_square
+from tsar.segments import mean as segment_mean
 
 
 @dataclass(frozen=True)
@@ -26,21 +29,7 @@ class Scaling:
     @classmethod
     def of(cls, panel: Panel) -> "Scaling":
         """Scaling by the observed points of a panel."""
-        observed = panel.values.nan_to_num(torch.inf)
-        lowest = torch.segment_reduce(observed, "min", offsets=panel.offsets, initial=torch.inf)
-        lowest = lowest.nan_to_num(posinf=0.0)
-        # From the lowest value on, so that a constant series has no deviation at all.
-        above = torch.sub(panel.values, panel.spread(lowest), out=observed)
-        span = torch.segment_reduce(
-            above.nan_to_num(0.0), "max", offsets=panel.offsets, initial=0.0
-        )
-        # In units of the range, so that no square over- or underflows.
-        unit = torch.where(span > 0, span, 1.0)
-        above = above.div_(panel.spread(unit))
-        mean = panel.mean_of(above).nan_to_num(0.0)
-        deviation = panel.mean_of(above.sub_(panel.spread(mean)).square_()).sqrt() * unit
-        mean = lowest + mean * unit
-        return cls(mean, _usable(deviation, mean))
+        return standardize(panel)[0]
 
     @classmethod
     def before(
@@ -81,8 +70,9 @@ class Scaling:
 
     def apply(self, panel: Panel) -> Panel:
         """Panel with each series in units of its own deviation, around its own mean."""
-        values = panel.values - panel.spread(self.mean)
-        return replace(panel, values=values.div_(panel.spread(self.deviation)))
+        centred = torch.sub(*aligned(panel.values, self.mean, panel.offsets)).view(-1)
+        Tensor.div_(*aligned(centred, self.deviation, panel.offsets))
+        return replace(panel, values=centred)
 
     def scale(self, values: Float[Tensor, "series time"]) -> Float[Tensor, "series time"]:
         """Rows of points, a row for each series, in units of its deviation around its mean."""
@@ -97,6 +87,41 @@ class Scaling:
     def select(self, rows: Int[Tensor, " row"]) -> "Scaling":
         """Scaling of some series."""
         return replace(self, mean=self.mean[rows], deviation=self.deviation[rows])
+
+
+def standardize(panel: Panel) -> tuple[Scaling, Panel]:
+    """Scaling by the observed points of a panel, and the panel in its units.
+
+    Holds one copy of the points at a time, where none is missing.
+    """
+    offsets = panel.offsets
+    observed = panel.values if panel.gapless else panel.values.nan_to_num(torch.inf)
+    lowest = reduce(observed, offsets, "min").nan_to_num(posinf=0.0)
+    # From the lowest value on, so that a constant series has no deviation at all.
+    above = torch.sub(*aligned(panel.values, lowest, offsets)).view(-1)
+    span = reduce(above if panel.gapless else above.nan_to_num(0.0), offsets, "max")
+    # In units of the range, so that no square over- or underflows.
+    unit = torch.where(span > 0, span, 1.0)
+    Tensor.div_(*aligned(above, unit, offsets))
+    level = segment_mean(above, offsets).nan_to_num(0.0)
+    Tensor.sub_(*aligned(above, level, offsets))
+    mean = lowest + level * unit
+    deviation = _usable(root_mean_square(above, offsets) * unit, mean)
+    Tensor.mul_(*aligned(above, unit / deviation, offsets))
+    return Scaling(mean, deviation), replace(panel, values=above)
+
+
+def naive_error(panel: Panel) -> Float[Tensor, " series"]:
+    """Mean absolute error of the seasonal naive forecast in each series, the scale of MASE.
+
+    Series no longer than a season are scaled by the one-step naive error.
+    """
+    season = panel.labels.frequency.season_length
+    error = seasonal_scale(panel.values, season, panel.offsets)
+    seasonal = panel.lengths > season
+    if bool(seasonal.all()):
+        return error
+    return torch.where(seasonal, error, seasonal_scale(panel.values, 1, panel.offsets))
 
 
 def _usable(

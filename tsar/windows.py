@@ -98,7 +98,7 @@ class Windows:
     @cached_property
     def gapless(self) -> bool:
         """Whether no value of the panel is missing; the host waits for it once."""
-        return not bool(self.panel.values.isnan().any())
+        return self.panel.gapless
 
     def batch(self, rows: Int[Tensor, " row"] | slice) -> Batch:
         """Batch of some windows: one gather for the target and each kind of covariate."""

@@ -9,6 +9,8 @@ from torch import Tensor
 from tsar.autoregression.displacement import displacements
 from tsar.autoregression.runs import Blocks, Runs, blocks
 
+SAMPLE = 64  # points of a run that tell its level
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -168,29 +170,39 @@ def lagged_moments(channels: Float[Tensor, "channel total"], runs: Runs, max_lag
     shift, count = group_means(channels, runs, max_lag)
     sums, rows = _first_rows(channels, runs, max_lag, shift)
     terms = rows.shape[1] * rows.shape[3]
-    gram = rows.new_zeros(runs.n_groups, terms, terms)
+    gram = rows.new_zeros(0)
     mean = shift.repeat_interleave(max_lag + 1, dim=1)
     for displacement in displacements(channels, runs, max_lag, shift):
         chosen = displacement.groups
         total = displacement.sums(sums[chosen])
         product = displacement.products(rows[chosen])
-        gram[chosen] = _centre(product, total, count[chosen], mean[chosen], max_lag + 1)
+        product = _centre(product, total, count[chosen], mean[chosen], max_lag + 1)
         mean[chosen] += total / count[chosen, None]
+        if len(chosen) == runs.n_groups:  # all groups, in order: nothing to copy
+            return Moments(product, mean, count, max_lag)
+        gram = gram if len(gram) else rows.new_zeros(runs.n_groups, terms, terms)
+        gram[chosen] = product
+    gram = gram if len(gram) else rows.new_zeros(runs.n_groups, terms, terms)
     return Moments(gram, mean, count, max_lag)
 
 
 def group_means(
     channels: Float[Tensor, "channel total"], runs: Runs, max_lag: int
 ) -> tuple[Float[Tensor, "group channel"], Float[Tensor, " group"]]:
-    """Return the mean of each channel over the targets of each group, and the weight of these."""
+    """Return about the mean of each channel in each group, and the weight of its targets.
+
+    A shift by any typical value keeps the digits of the products, so that a sample tells it.
+    """
+    starts, lengths, group, weights = runs.columns(channels.device)
+    weights = weights * (lengths - max_lag).clamp(min=0)
+    place = torch.linspace(0, 1, SAMPLE, dtype=torch.float64, device=channels.device)
+    rows = starts[:, None] + (place * (lengths - 1).clamp(min=0)[:, None]).long()
     mean = channels.new_zeros(runs.n_groups, len(channels), dtype=torch.float64)
-    count = mean.new_zeros(runs.n_groups)
-    zero = torch.zeros_like(mean)
-    for part in blocks(runs, max_lag, channels.shape[1], channels.device, width=4 * len(channels)):
-        chosen = part.targets() * part.weights[:, None]
-        weighted = torch.einsum("bcs,bs->bc", part.read(channels, zero), chosen)
-        mean.index_add_(0, part.members, part.sum(weighted))
-        count.index_add_(0, part.members, part.sum(chosen.sum(1)))
+    count = mean.new_zeros(runs.n_groups).index_add_(0, group, weights)
+    if len(starts):
+        sample = channels[:, rows].double().mean(dim=2).T
+        usable = torch.where(weights[:, None] > 0, sample * weights[:, None], 0.0)
+        mean.index_add_(0, group, usable)
     return mean / count.clamp(min=torch.finfo(torch.float64).tiny)[:, None], count
 
 

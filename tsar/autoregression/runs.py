@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-# Elements that one chunk may hold. 2**20 float64 are 8 MB: the transforms of a chunk stay near the
-# processor's cache, and a chunk is still large enough to hide the launch of its dozen kernels.
-CHUNK = 2**20
+# Elements that one chunk may hold. 2**18 float64 are 2 MB: the transforms of a chunk stay near the
+# processor's cache, its temporaries are small against the data, and it still hides the launch of
+# its dozen kernels.
+CHUNK = 2**18
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def complete_runs(values: Float[Tensor, "channel total"], offsets: Int[Tensor, "
     -------
     Runs
         In the order of time, with the number of the series as `group`. A series without a finite
-        point has no run. The host waits here once.
+        point has no run. The host waits here.
 
     Examples
     --------
@@ -126,17 +127,30 @@ def complete_runs(values: Float[Tensor, "channel total"], offsets: Int[Tensor, "
     >>> runs.starts.tolist(), runs.lengths.tolist(), runs.group.tolist()
     ([0, 3, 5], [2, 2, 1], [0, 0, 1])
     """
-    total = values.shape[1]
-    complete = torch.zeros(total + 2, dtype=torch.bool, device=values.device)
-    complete[1:-1] = values.isfinite().all(0)
-    border = torch.zeros(total + 1, dtype=torch.bool, device=values.device)
+    complete = _complete(values)
+    lengths = offsets.diff()
+    if bool(complete.all()):  # each series is a run; the host waits here
+        present = lengths.nonzero()[:, 0]
+        return Runs(offsets[present], lengths[present], present, len(lengths))
+    padded = torch.nn.functional.pad(complete, (1, 1))
+    border = torch.zeros(len(complete) + 1, dtype=torch.bool, device=values.device)
     border[offsets] = True
-    begins = complete[1:] & (~complete[:-1] | border)
-    ends = complete[:-1] & (~complete[1:] | border)
+    begins = padded[1:] & (~padded[:-1] | border)
+    ends = padded[:-1] & (~padded[1:] | border)
     starts = begins.nonzero()[:, 0]
     lengths = ends.nonzero()[:, 0] - starts
     series = torch.searchsorted(offsets, starts, right=True) - 1
     return Runs(starts, lengths, series, len(offsets) - 1)
+
+
+def _complete(values: Float[Tensor, "channel total"]) -> Bool[Tensor, " total"]:
+    """Mark the times at which every channel is finite, piece by piece: isfinite copies."""
+    total = values.shape[1]
+    complete = torch.empty(total, dtype=torch.bool, device=values.device)
+    for first in range(0, total, CHUNK // 8):
+        piece = slice(first, min(first + CHUNK // 8, total))
+        complete[piece] = values[:, piece].isfinite().all(0)
+    return complete
 
 
 def blocks(

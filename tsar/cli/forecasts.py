@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsar.cli.inputs import Source, to_long
-from tsar.cli.lazy import files, pandas, plotting
+from tsar.cli.lazy import files, pandas, panel, plotting
 from tsar.cli.options import Outputs
 from tsar.cli.output import print_frame, print_json, print_line, records
 
@@ -27,7 +27,7 @@ class Result:
     @property
     def is_long(self) -> bool:
         """Whether the forecast has a row for each series and time."""
-        return self.columns.time in self.forecast.columns
+        return bool(panel.is_long(self.forecast, self.columns))
 
     def flat(self) -> "pandas.DataFrame":
         """The forecast with one level of names: a wide one's are SERIES, SERIES-lo-80, ..."""

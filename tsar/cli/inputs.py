@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsar.cli.lazy import datasets, files, pandas
+from tsar.cli.lazy import datasets, files, pandas, panel
 from tsar.cli.settings import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Source:
     @property
     def is_long(self) -> bool:
         """Whether the frame has a row for each series and time."""
-        return self.columns.time in self.frame.columns
+        return bool(panel.is_long(self.frame, self.columns))
 
 
 def read_source(name: str, columns: "Columns") -> Source:

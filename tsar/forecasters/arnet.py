@@ -52,7 +52,7 @@ from tsar.nn.autoregression import AutoregressionModule, Loss
 from tsar.panel import Columns, Panel
 from tsar.plotting import plot_coefficients
 from tsar.randomness import draw_seed, seeded
-from tsar.scaling import Scaling
+from tsar.scaling import Scaling, standardize
 from tsar.training import Training, train
 from tsar.windows import Windows
 
@@ -187,10 +187,11 @@ class ARNet(Forecaster):
         options = check_training(self.training)
         trained, held = self.holds_back, options.validation_points(panel.lengths, self.horizon)
         known = panel.without_last(held) if trained else panel
-        self.scaling_ = Scaling.of(known)
+        self.scaling_, scaled = standardize(known)
         self.past_scaling_ = Scaling.of_contexts(known.past.T)
         self.future_scaling_ = Scaling.of_contexts(known.future.T)
-        solution = self._solve(self.scaling_.apply(known))
+        solution = self._solve(scaled)
+        del scaled  # as large as the data
         self.groups_ = len(solution.coef)
         self.sigma_scaled_ = solution.forecast_deviation
         self.delta_ = 1.0  # until the errors of the closed form are known

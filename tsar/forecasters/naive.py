@@ -9,6 +9,7 @@ from torch import Tensor
 from tsar.conditions import check_whole
 from tsar.forecaster import Forecast, Forecaster, fitted_rows
 from tsar.intervals import gaussian_quantiles
+from tsar.metrics import seasonal_squared_scale
 from tsar.panel import Columns, Panel
 from tsar.windows import Windows
 
@@ -146,5 +147,5 @@ def last_along_time(values: Float[Tensor, "window time phase"]) -> Float[Tensor,
 
 def seasonal_deviation(panel: Panel, season: int) -> Float[Tensor, " series"]:
     """Root mean square of the seasonal differences of each series; 0 where there is none."""
-    squares = panel.difference(season).square_()
-    return panel.mean_of(squares).sqrt().nan_to_num(0.0)
+    squares = seasonal_squared_scale(panel.values, season, panel.offsets)
+    return squares.sqrt().nan_to_num(0.0)

@@ -8,6 +8,10 @@ from torch import Tensor
 
 from tsar.metrics.metric import Metric
 from tsar.metrics.point import absolute_error, squared_error
+from tsar.segments import common_length
+from tsar.segments import mean as segment_mean
+
+PIECE = 2**18  # differences held at once
 
 
 def _scaled_error(target: Tensor, forecast: Tensor, scale: Tensor) -> Tensor:
@@ -123,7 +127,7 @@ def seasonal_scale(
     >>> seasonal_scale(torch.tensor([1.0, 2.0, 7.0, 8.0, 6.0]), 1, torch.tensor([0, 2, 5]))
     tensor([1.0000, 1.5000])
     """
-    return _mean_seasonal_difference(values, season_length, offsets, torch.abs)
+    return _mean_seasonal_difference(values, season_length, offsets, Tensor.abs_)
 
 
 def seasonal_squared_scale(
@@ -143,7 +147,7 @@ def seasonal_squared_scale(
     >>> seasonal_squared_scale(torch.tensor([[1.0, 2.0, 4.0]]), season_length=1)
     tensor([2.5000])
     """
-    return _mean_seasonal_difference(values, season_length, offsets, torch.square)
+    return _mean_seasonal_difference(values, season_length, offsets, Tensor.square_)
 
 
 def _mean_seasonal_difference(
@@ -157,19 +161,36 @@ def _mean_seasonal_difference(
             f"season_length must be at least 1; got {season_length}. "
             "Pass 1 for series without a season."
         )
-    if offsets is None:
-        mean = size(values[..., season_length:] - values[..., :-season_length]).nanmean(-1)
-        return mean.reshape(-1).where(mean.reshape(-1) != 0, torch.nan)
-    series = _series_of_points(offsets, values.shape[0])
-    loss = size(values[season_length:] - values[:-season_length])
-    counts = (series[season_length:] == series[:-season_length]) & ~loss.isnan()
-    zeros = values.new_zeros(offsets.shape[0] - 1)
-    index = series[season_length:]
-    total = zeros.index_add(0, index, loss.where(counts, 0.0))
-    mean = total / zeros.index_add(0, index, counts.to(values.dtype))
+    length = None if offsets is None else common_length(offsets)
+    if offsets is None or length is not None:
+        rows = values.reshape(-1, values.shape[-1]) if length is None else values.view(-1, length)
+        mean = _mean_of_rows(rows, season_length, size)
+    else:
+        mean = _mean_within(values, season_length, offsets, size)
     return mean.where(mean != 0, torch.nan)
 
 
-def _series_of_points(offsets: Tensor, n_points: int) -> Tensor:
-    points = torch.arange(n_points, device=offsets.device)
-    return torch.searchsorted(offsets.to(points.dtype), points, right=True) - 1
+def _mean_of_rows(values: Tensor, lag: int, size: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean difference of each row, piece by piece: the memory is bounded."""
+    total = values.new_zeros(len(values))
+    count = torch.zeros_like(total)
+    step = max(256, PIECE // max(len(values), 1))
+    for first in range(0, values.shape[1] - lag, step):
+        late = values[:, first + lag : first + lag + step]
+        loss = size(late - values[:, first : first + late.shape[1]])
+        missing = loss.isnan()
+        total += loss.nan_to_num_(0.0).sum(1)
+        count += (~missing).sum(1)
+    return total / count
+
+
+def _mean_within(
+    values: Tensor, lag: int, offsets: Tensor, size: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Mean difference within each of the series that lie end to end."""
+    loss = size(values[lag:] - values[:-lag])
+    # The last points of a series would be compared with those of the next one.
+    crossing = offsets[1:-1, None] - 1 - torch.arange(lag, device=offsets.device)
+    crossing = crossing[(crossing >= offsets[:-2, None]) & (crossing < len(loss))]
+    loss[crossing] = torch.nan
+    return segment_mean(loss, offsets.clamp(max=len(loss)))

@@ -17,6 +17,7 @@ from tsar.panel.layout import Layout, write
 from tsar.panel.reading import read
 from tsar.panel.regular import regularize
 from tsar.panel.static import category_codes, numeric_features
+from tsar.segments import common_length
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,12 @@ class Panel:
     @cached_property
     def common_length(self) -> int | None:
         """Points of every series where they are as many; the host waits for it once."""
-        least, most = self.lengths.aminmax()
-        return int(least) if bool(least == most) else None
+        return common_length(self.offsets)
+
+    @cached_property
+    def gapless(self) -> bool:
+        """Whether no point of the target is missing; the host waits for it once."""
+        return not bool(self.values.isnan().any())
 
     @property
     def series(self) -> Int[Tensor, " time"]:
@@ -224,7 +229,7 @@ class Panel:
         self, series: Int[Tensor, " window"], points: Int[Tensor, " window"]
     ) -> Int[Tensor, " window"]:
         """Missing points just before given points of series; -1 where none before was observed."""
-        if not bool(self.values.isnan().any()):  # no memory for what is not there
+        if self.gapless:  # no memory for what is not there
             return torch.where(points > 0, 0, -1)
         rows = torch.arange(len(self.values), device=self.offsets.device)
         newest = torch.where(self.values.isnan(), -1, rows).cummax(dim=0).values
@@ -232,23 +237,6 @@ class Panel:
         before = first + points - 1
         seen = newest[before.clamp(min=0)]
         return torch.where((seen >= first) & (points > 0), before - seen, -1)
-
-    def difference(self, lag: int) -> Float[Tensor, " time"]:
-        """Each point less the one `lag` before it in its series; NaN where there is none."""
-        change = torch.full_like(self.values, torch.nan)
-        if lag < len(self.values):
-            torch.sub(self.values[lag:], self.values[:-lag], out=change[lag:])
-        # The first points of a series would reach into the one before it.
-        heads = self.offsets[1:-1, None] + torch.arange(lag, device=self.offsets.device)
-        change[heads[heads < self.offsets[2:, None]]] = torch.nan
-        return change
-
-    def mean_of(self, points: Float[Tensor, " time"]) -> Float[Tensor, " series"]:
-        """Mean of a quantity over the points of each series, NaN left out; NaN where none is."""
-        missing = points.isnan().nonzero()[:, 0]  # the host waits here
-        absent = torch.searchsorted(missing, self.offsets).diff()
-        present = points.nan_to_num(0.0) if len(missing) else points  # without gaps no copy
-        return torch.segment_reduce(present, "sum", offsets=self.offsets) / (self.lengths - absent)
 
     def ordinals(self, lead: int = 0) -> NDArray[np.int64]:
         """Ordinal of each series' last time, or of the `lead`-th time after it."""

@@ -52,7 +52,7 @@ def read(frame: Any, columns: Columns) -> Rows:
     if not isinstance(twin, pd.DataFrame):
         return _read_array(twin, columns)
     _check_columns(twin)
-    if columns.time in twin.columns:
+    if is_long(twin, columns):
         dates = backend != "pandas" and holds_dates(frame, columns.time)
         return _read_long(twin, columns, backend, dates)
     # A target without dates in the index is a long frame whose time column has another name.

@@ -198,9 +198,9 @@ def _fill(rows: Rows, ordinals: NDArray[np.int64], step: int) -> tuple[Rows, NDA
 
 
 def _check_observed(ids: pd.Index, target: Floats, lengths: NDArray[np.int64]) -> None:
-    observed = np.add.reduceat(~np.isnan(target), np.cumsum(lengths) - lengths)
+    observed = np.logical_or.reduceat(~np.isnan(target), np.cumsum(lengths) - lengths)
     if not observed.all():
-        name = show(ids[int(np.flatnonzero(observed == 0)[0])])
+        name = show(ids[int(np.flatnonzero(~observed)[0])])
         raise ValueError(
             f"each series must have an observed value; got only NaN for series {name}. Drop it."
         )
