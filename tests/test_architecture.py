@@ -15,8 +15,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("autoregression", "batch", "checkpoint", "conditions", "datasets", "intervals", "randomness",
-     "schedules", "segments", "smoothing", "summary"),
+    ("autoregression", "batch", "checkpoint", "conditions", "convolution", "datasets", "intervals",
+     "randomness", "schedules", "segments", "smoothing", "summary"),
     ("metrics", "panel"),
     ("files", "nn", "plotting", "scaling", "windows"),
     ("arnet", "rollout", "training"),

@@ -9,7 +9,14 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from tsar.nn import companion
-from tsar.nn.companion import closed_loop, final_state, impulse_response, kernel, last_column
+from tsar.nn.companion import (
+    closed_loop,
+    final_state,
+    impulse_response,
+    kernel,
+    last_column,
+    run_on,
+)
 from tsar.nn.stability import bounded, free, integrate, step_up, unit_norm
 
 ORDERS = (1, 2, 5, 16, 33)
@@ -117,17 +124,16 @@ def test_the_closed_loop_runs_on(
 ) -> None:
     coef, taps = stable(3, order, dtype=dtype), draw(3, order, seed=1, dtype=dtype)
     state = draw(2, 3, order, seed=2, dtype=dtype)
-    dense = closed_loop(coef, taps, state, steps)
+    dense = closed_loop(coef, taps, state, steps), run_on(coef, state, steps)
     monkeypatch.setattr(companion, "DENSE", 0)
-    fourier = closed_loop(coef, taps, state, steps)
-    for found in (dense, fourier):
+    fourier = closed_loop(coef, taps, state, steps), run_on(coef, state, steps)
+    for found, after in (dense, fourier):
         for row in range(2):
             for channel in range(3):
                 arguments = (numpy(coef[channel]), numpy(taps[channel]))
                 outputs, values = roll(*arguments, numpy(state[row, channel]), steps)
-                got = numpy(found.outputs[row, channel]), numpy(found.state[row, channel])
-                check(got[0], outputs, dtype)
-                check(got[1], values, dtype)
+                check(numpy(found[row, channel]), outputs, dtype)
+                check(numpy(after[row, channel]), values, dtype)
 
 
 @orders
@@ -136,18 +142,18 @@ def test_the_open_loop_ends_where_the_closed_one_begins(order: int) -> None:
     signal = draw(4, 2, 20)
     opened = filtered(coef, taps, signal[0])
     closed = closed_loop(loop, taps, final_state(signal, coef), 3)
-    check(numpy(closed.outputs[0, :, 0]), opened[:, -1])
+    check(numpy(closed[0, :, 0]), opened[:, -1])
 
 
 def test_a_loop_may_be_run_in_pieces() -> None:
     coef, taps, state = stable(3, 6), draw(3, 6, seed=1), draw(2, 3, 6, seed=2)
-    whole = closed_loop(coef, taps, state, 23)
+    whole, after = closed_loop(coef, taps, state, 23), run_on(coef, state, 23)
     pieces = []
     for steps in (1, 4, 18):
-        outputs, state = closed_loop(coef, taps, state, steps)
-        pieces.append(outputs)
-    torch.testing.assert_close(torch.cat(pieces, dim=-1), whole.outputs)
-    torch.testing.assert_close(state, whole.state)
+        pieces.append(closed_loop(coef, taps, state, steps))
+        state = run_on(coef, state, steps)
+    torch.testing.assert_close(torch.cat(pieces, dim=-1), whole)
+    torch.testing.assert_close(state, after)
 
 
 def test_feedback_only_changes_the_coefficients() -> None:
@@ -167,7 +173,7 @@ def test_an_autoregression_forecasts_itself(lags: dict[int, float]) -> None:
     _, expected = roll(coef, [1.0], past, 300)
     own = torch.from_numpy(coef)[None]
     found = closed_loop(own, own, torch.from_numpy(past)[None, None], 300)
-    check(found.outputs[0, 0, -len(coef) :].numpy(), expected)
+    check(found[0, 0, -len(coef) :].numpy(), expected)
 
 
 # --- the paper's form ---
@@ -242,7 +248,7 @@ def test_nothing_overflows_on_the_border(order: int, sign: float) -> None:
         parameter = start.clone().requires_grad_()
         coef = make(parameter)
         state = torch.ones(1, 1, order, dtype=torch.float64)
-        outputs = closed_loop(coef, coef, state, 10_000).outputs
+        outputs = closed_loop(coef, coef, state, 10_000)
         outputs.square().mean().backward()
         assert outputs.isfinite().all() and outputs.abs().max() < 1e3
         assert parameter.grad is not None and parameter.grad.isfinite().all()
@@ -261,10 +267,10 @@ def test_unit_roots_keep_a_level_and_a_trend() -> None:
     none = torch.zeros(1, 3, dtype=torch.float64)
     level, trend = (integrate(none, roots) for roots in (1, 2))
     state = torch.tensor([[[1.0, 2.0, 5.0, 7.0]]], dtype=torch.float64)
-    check(closed_loop(level, level, state, 3).outputs.numpy(), [[[7.0, 7.0, 7.0]]])
+    check(closed_loop(level, level, state, 3).numpy(), [[[7.0, 7.0, 7.0]]])
     state = torch.tensor([[[0.0, 1.0, 2.0, 5.0, 7.0]]], dtype=torch.float64)
     torch.testing.assert_close(
-        closed_loop(trend, trend, state, 3).outputs,
+        closed_loop(trend, trend, state, 3),
         torch.tensor([[[9.0, 11.0, 13.0]]], dtype=torch.float64),
     )
 
@@ -278,8 +284,8 @@ def test_gradients_are_right() -> None:
 
     def run(angle: Tensor, taps: Tensor, signal: Tensor) -> tuple[Tensor, ...]:
         coef = step_up(bounded(angle))
-        loop = closed_loop(coef, taps, final_state(signal, coef), 6)
-        return kernel(coef, taps, 9), *loop
+        state = final_state(signal, coef)
+        return kernel(coef, taps, 9), closed_loop(coef, taps, state, 6), run_on(coef, state, 2)
 
     assert torch.autograd.gradcheck(run, (angle, taps, signal))
 

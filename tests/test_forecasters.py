@@ -21,7 +21,16 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tsar.batch import Batch, Context
 from tsar.forecaster import Forecaster
-from tsar.forecasters import FORECASTERS, ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive
+from tsar.forecasters import (
+    FORECASTERS,
+    ARNet,
+    Classical,
+    DLinear,
+    Naive,
+    NLinear,
+    SeasonalNaive,
+    SpaceTime,
+)
 from tsar.nn.module import ForecastModule
 from tsar.panel import Columns, Panel
 from tsar.registry import load
@@ -48,6 +57,17 @@ SMALL: tuple[Forecaster, ...] = (
         horizon=3,
         strategy="direct",
         scope="global",
+        loss="quantile",
+        quantile_levels=LEVELS,
+        **TRAINED,
+    ),
+    SpaceTime(12, horizon=3, state_size=4, width=8, **TRAINED),
+    SpaceTime(
+        12,
+        horizon=3,
+        state_size=4,
+        width=8,
+        normalization="none",
         loss="quantile",
         quantile_levels=LEVELS,
         **TRAINED,

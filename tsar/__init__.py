@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tsar import datasets, metrics
     from tsar.benchmarking import benchmark
     from tsar.evaluation import cross_validation
-    from tsar.forecasters import ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive
+    from tsar.forecasters import ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive, SpaceTime
     from tsar.panel import Columns, make_future
     from tsar.registry import load
     from tsar.scoring import evaluate
@@ -26,6 +26,7 @@ _HOMES = {
     "NLinear": "tsar.forecasters",
     "Naive": "tsar.forecasters",
     "SeasonalNaive": "tsar.forecasters",
+    "SpaceTime": "tsar.forecasters",
     "Training": "tsar.training",
     "benchmark": "tsar.benchmarking",
     "cross_validation": "tsar.evaluation",
@@ -44,6 +45,7 @@ __all__ = [
     "NLinear",
     "Naive",
     "SeasonalNaive",
+    "SpaceTime",
     "Training",
     "benchmark",
     "cross_validation",

@@ -79,3 +79,8 @@ class Batch:
     def mask(self) -> Bool[Tensor, "batch horizon"]:
         """True where the target was observed."""
         return ~self.target.isnan()
+
+    @property
+    def count(self) -> Int[Tensor, ""]:
+        """Observed targets: what a mean of losses is over."""
+        return self.mask.sum()

@@ -36,7 +36,11 @@ class Protocol:
 
 
 def benchmark(
-    dataset: str, models: Models, horizons: Sequence[int] = (96, 192, 336, 720)
+    dataset: str,
+    models: Models,
+    horizons: Sequence[int] = (96, 192, 336, 720),
+    *,
+    series: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Score models by the protocol of long-horizon forecasting (LTSF).
 
@@ -54,6 +58,8 @@ def benchmark(
         A forecaster, several, or several by name; their `horizon` is set.
     horizons
         Points to forecast.
+    series
+        Names of the series to use; None: all. ``["OT"]`` is the univariate protocol of ETT.
 
     Returns
     -------
@@ -64,7 +70,8 @@ def benchmark(
     Raises
     ------
     ValueError
-        The data set is unknown, or has no published split; a horizon is longer than the test part.
+        The data set or a series is unknown, or the set has no published split; a horizon is
+        longer than the test part.
 
     References
     ----------
@@ -73,6 +80,8 @@ def benchmark(
     """
     named = name_models(models)
     protocol = read_protocol(dataset)
+    if series is not None:
+        protocol = replace(protocol, frame=_select(protocol.frame, series))
     _check_horizons(horizons, len(protocol.frame) - protocol.validation)
     rows = [
         {"dataset": dataset, "horizon": horizon, "model": name} | _score(protocol, model, horizon)
@@ -80,6 +89,17 @@ def benchmark(
         for name, model in named.items()
     ]
     return pd.DataFrame(rows).set_index(["dataset", "horizon", "model"])
+
+
+def _select(frame: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
+    if isinstance(series, str) or not isinstance(series, Iterable) or not list(series):
+        raise TypeError(f"series must be names of series; got {series!r}. Give a list of them.")
+    unknown = [name for name in series if name not in frame.columns]
+    if unknown:
+        raise ValueError(
+            f"series must be among {list(frame.columns)[:10]}; got {unknown[0]!r}. Leave it out."
+        )
+    return frame[list(series)]
 
 
 def _check_horizons(horizons: Sequence[int], most: int) -> None:

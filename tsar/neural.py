@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsar.conditions import check_whole
 from tsar.forecaster import Forecast, Forecaster
-from tsar.intervals import MOST_SCORES, Calibration
+from tsar.intervals import MOST_SCORES, Calibration, pick_quantiles
 from tsar.nn.module import ForecastModule
 from tsar.panel import Panel
 from tsar.randomness import draw_seed, seeded
@@ -19,6 +19,8 @@ from tsar.rollout import forecast_windows, rollout
 from tsar.scaling import Scaling
 from tsar.training import Record, Training, train
 from tsar.windows import Windows
+
+SAMPLE = 1024  # windows that a module may set its first weights by
 
 
 class NeuralForecaster(Forecaster):
@@ -60,6 +62,8 @@ class NeuralForecaster(Forecaster):
         windows = Windows.complete(before, self.context_length, self.horizon)
         scaled = self.scaling_.apply(panel).to(device, torch.float32)
         validation = held_back_windows(scaled, held, self.context_length, self.horizon)
+        if len(windows):
+            self.module_.start(windows.thinned(SAMPLE).batch(slice(None)))
         history = train(
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
         )
@@ -71,6 +75,10 @@ class NeuralForecaster(Forecaster):
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         def spread(point: Tensor, output: Tensor, series: Tensor) -> Tensor:
+            fitted = self.module_.levels
+            if fitted:
+                picked = pick_quantiles(output, fitted, levels, self.horizon, windows.lead)
+                return picked.cpu().double()
             return self.calibration_.quantiles(point, levels, windows.lead)
 
         rows = torch.from_numpy(self.context_.labels.ids.get_indexer(windows.panel.labels.ids))

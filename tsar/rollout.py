@@ -30,8 +30,9 @@ def rollout(
         )
     context = module.prepare(context)
     pieces = []
-    for done in range(0, horizon, module.horizon):
-        step = min(module.horizon, horizon - done)
+    most = horizon if module.endless else module.horizon
+    for done in range(0, horizon, most):
+        step = min(most, horizon - done)
         pieces.append(module.forecast(context, step))
         if done + step < horizon:
             context = advance(context, pieces[-1][..., module.point])

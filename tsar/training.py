@@ -1,10 +1,10 @@
-"""Training: the only loop that minimizes `module.loss` over windows."""
+"""Training: the only loop that minimizes `module.loss` over samples."""
 
 import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -22,10 +22,9 @@ from tsar.conditions import (
     one_of,
     whole,
 )
-from tsar.nn.module import ForecastModule, trained_state
+from tsar.nn.module import Learner, trained_state
 from tsar.randomness import seeded
 from tsar.schedules import SCHEDULES
-from tsar.windows import Windows
 
 Record = dict[str, int | float]
 
@@ -47,6 +46,8 @@ class Training:
         Windows a step.
     weight_decay
         Decoupled, as in AdamW.
+    epoch_windows
+        Windows of an epoch at most, drawn anew for each; None for all. For large data.
     validation
         The newest points of each series that are held back for early stopping and for the
         calibration of intervals: a share below 1, or a number of points. At least the horizon is
@@ -66,6 +67,7 @@ class Training:
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     batch_size: int = 128
     weight_decay: float | int = 0.0
+    epoch_windows: int | None = None
     validation: float | int = 0.2
     patience: int = 5
     gradient_clip: float | int = 1.0
@@ -101,6 +103,10 @@ CONDITIONS: dict[str, Condition] = {
     "schedule": one_of(tuple(SCHEDULES)),
     "batch_size": whole(1),
     "weight_decay": NOT_NEGATIVE,
+    "epoch_windows": (
+        lambda most: most is None or whole(1)[0](most),
+        "a whole number of at least 1, or None",
+    ),
     "validation": SHARE_OR_POINTS,
     "patience": whole(1),
     "gradient_clip": NOT_NEGATIVE,
@@ -109,19 +115,45 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 
+class Samples(Protocol):
+    """What is trained on: windows of series, or anything else that comes in batches.
+
+    A batch has a `count` of what its mean loss is over.
+    """
+
+    @property
+    def device(self) -> torch.device:
+        """Where the samples are."""
+
+    @property
+    def facts(self) -> tuple[int, ...]:
+        """What tells these samples from others of the same tensors."""
+
+    def tensors(self) -> list[Tensor]:
+        """All that the samples show."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Int[Tensor, " row"] | slice) -> Any:
+        """Batch of some samples."""
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """All samples in order, `size` at a time."""
+
+
 def train(
-    module: ForecastModule,
-    windows: Windows,
-    validation: Windows,
+    module: Learner,
+    samples: Samples,
+    validation: Samples,
     options: Training,
     *,
     seed: int,
     progress: bool = False,
 ) -> list[Record]:
-    """Minimize `module.loss` over the windows; the module ends with the best weights.
+    """Minimize `module.loss` over the samples; the module ends with the best weights.
 
     The best are those with the lowest validation loss, the starting weights among them; without
-    validation windows, the last. The history has a row for each epoch, row 0 before the first.
+    validation samples, the last. The history has a row for each epoch, row 0 before the first.
 
     The device is waited for once an epoch, when the losses are read.
 
@@ -130,13 +162,13 @@ def train(
     ValueError
         There is no window, the loss is not finite, or the checkpoint is of another run.
     """
-    if not len(windows):
+    if not len(samples):
         raise ValueError(
             "frame must have at least one window with an observed context and target; got none "
             "(1 sample gives none). "
             "Give longer series, or a smaller horizon or validation share."
         )
-    run = _Run(module, windows, validation, options, seed)
+    run = _Run(module, samples, validation, options, seed)
     run.start()
     epochs = range(run.epoch + 1, options.epochs + 1)
     # Below a second nothing is shown; nor where nobody watches a terminal.
@@ -154,15 +186,15 @@ class _Run:
 
     def __init__(
         self,
-        module: ForecastModule,
-        windows: Windows,
-        validation: Windows,
+        module: Learner,
+        samples: Samples,
+        validation: Samples,
         options: Training,
         seed: int,
     ) -> None:
-        self.module, self.windows, self.validation = module, windows, validation
+        self.module, self.samples, self.validation = module, samples, validation
         self.options, self.seed = options, seed
-        self.device = windows.cutoffs.device
+        self.device = samples.device
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -170,7 +202,8 @@ class _Run:
             weight_decay=options.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self.steps = math.ceil(len(windows) / options.batch_size)
+        self.drawn = min(len(samples), options.epoch_windows or len(samples))  # an epoch
+        self.steps = math.ceil(self.drawn / options.batch_size)
         self.epoch, self.waited, self.lowest = 0, 0, math.inf
         self.history: list[Record] = []
         self.best: dict[str, Tensor] = {}  # empty without validation: then the last are
@@ -207,10 +240,10 @@ class _Run:
         with seeded(self.seed + epoch):
             for step, rows in enumerate(self._shuffled()):
                 total += self._step((epoch - 1) * self.steps + step, rows) * len(rows)
-        return float(total) / len(self.windows)  # the host waits here, once an epoch
+        return float(total) / self.drawn  # the host waits here, once an epoch
 
     def _shuffled(self) -> Iterator[Int[Tensor, " row"]]:
-        order = torch.randperm(len(self.windows), device=self.device)
+        order = torch.randperm(len(self.samples), device=self.device)[: self.drawn]
         return iter(order.split(self.options.batch_size))
 
     def _step(self, step: int, rows: Int[Tensor, " row"]) -> Float[Tensor, ""]:
@@ -227,7 +260,7 @@ class _Run:
         return loss.detach()
 
     def _loss(self, rows: Int[Tensor, " row"] | slice) -> Float[Tensor, ""]:
-        batch = self.windows.batch(rows)
+        batch = self.samples.batch(rows)
         if self.options.precision == "float32":
             return self.module.loss(batch)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -252,12 +285,8 @@ class _Run:
 
     def _fingerprint(self) -> str:
         options = {k: v for k, v in asdict(self.options).items() if k != "checkpoint"}
-        settings = (options, self.seed, self.windows.context_length, self.windows.horizon)
-        tensors = []
-        for windows in (self.windows, self.validation):
-            panel = windows.panel
-            tensors += [windows.cutoffs, panel.values, panel.offsets, panel.past, panel.future]
-            tensors += [panel.static, panel.category]
+        settings = (options, self.seed, *self.samples.facts)
+        tensors = [*self.samples.tensors(), *self.validation.tensors()]
         return fingerprint(settings, self.module, tensors)
 
     def _snapshot(self) -> Checkpoint:
@@ -285,15 +314,15 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def validation_loss(module: ForecastModule, windows: Windows, options: Training) -> float:
-    """Mean loss over the observed targets of all windows; NaN where there are none."""
-    if not len(windows):
+def validation_loss(module: Learner, samples: Samples, options: Training) -> float:
+    """Mean loss over the observed targets of all samples; NaN where there are none."""
+    if not len(samples):
         return math.nan
     module.eval()
-    total = torch.zeros(2, device=windows.cutoffs.device)
+    total = torch.zeros(2, device=samples.device)
     with torch.inference_mode():
-        for batch in windows.batches(8 * options.batch_size):
-            count = batch.mask.sum()
+        for batch in samples.batches(8 * options.batch_size):
+            count = batch.count
             total += torch.stack([module.loss(batch).float() * count, count])
     loss, count = total.tolist()  # the host waits here, once an epoch
     return float(loss / count)

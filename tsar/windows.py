@@ -100,6 +100,22 @@ class Windows:
         """Whether no value of the panel is missing; the host waits for it once."""
         return self.panel.gapless
 
+    @property
+    def device(self) -> torch.device:
+        """Where the series are."""
+        return self.cutoffs.device
+
+    @property
+    def facts(self) -> tuple[int, ...]:
+        """What tells these windows from others of the same tensors."""
+        return self.context_length, self.horizon
+
+    def tensors(self) -> list[Tensor]:
+        """All that the windows show."""
+        panel = self.panel
+        kinds = [panel.values, panel.offsets, panel.past, panel.future]
+        return [self.cutoffs, *kinds, panel.static, panel.category]
+
     def batch(self, rows: Int[Tensor, " row"] | slice) -> Batch:
         """Batch of some windows: one gather for the target and each kind of covariate."""
         cutoffs = self.cutoffs[rows]

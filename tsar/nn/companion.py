@@ -9,7 +9,7 @@ state into the input only changes the coefficients: the closed loop is the same 
 others. The paper's form (shift matrix plus a last column) is in `last_column`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -43,7 +43,7 @@ def impulse_response(
     >>> impulse_response(torch.tensor([0.5]), 4)
     tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
-    response: Tensor = _Inverse.apply(coef, length)  # type: ignore[no-untyped-call]
+    response: Tensor = _Inverse.apply(coef, length)
     return response
 
 
@@ -102,19 +102,12 @@ def final_state(
     return torch.nn.functional.pad(values, (max(order - time, 0), 0))[..., max(time - order, 0) :]
 
 
-class Loop(NamedTuple):
-    """Outputs of a closed loop, and the state after them."""
-
-    outputs: Tensor
-    state: Tensor
-
-
 def closed_loop(
     coef: Float[Tensor, "channel order"],
     taps: Float[Tensor, "channel tap"],
     state: Float[Tensor, "batch channel order"],
     steps: int,
-) -> Loop:
+) -> Float[Tensor, "batch channel steps"]:
     """Run on from a state without inputs: ``v[t] = sum_j coef[j] v[t - 1 - j]``, y as before.
 
     The first output is that of the state itself: the last one of an open loop with the same
@@ -127,7 +120,8 @@ def closed_loop(
     Parameters
     ----------
     coef
-        Coefficients of the closed loop, lag 1 first.
+        Coefficients of the closed loop, lag 1 first. What is computed of them and of the taps
+        alone is computed in their precision, the rest in that of the state.
     taps
         Weights of the newest values of v in y; not more than `order`.
     state
@@ -135,18 +129,37 @@ def closed_loop(
 
     Examples
     --------
-    >>> closed_loop(torch.tensor([[0.5]]), torch.tensor([[1.0]]), torch.tensor([[[8.0]]]), 3)[0]
+    >>> closed_loop(torch.tensor([[0.5]]), torch.tensor([[1.0]]), torch.tensor([[[8.0]]]), 3)
     tensor([[[8., 4., 2.]]])
     """
+    length = coef.shape[-1] + steps - 1
+    return _answer(coef, state, kernel(coef, taps, length))
+
+
+def run_on(
+    coef: Float[Tensor, "channel order"], state: Float[Tensor, "batch channel order"], steps: int
+) -> Float[Tensor, "batch channel order"]:
+    """State of a closed loop some steps later: the last values of v, oldest first.
+
+    Examples
+    --------
+    >>> run_on(torch.tensor([[0.5]]), torch.tensor([[[8.0]]]), 3)
+    tensor([[[1.]]])
+    """
     order = coef.shape[-1]
-    length = order + steps
-    response = impulse_response(coef, length)
-    inputs = earlier_inputs(coef, state)
-    answer = _answer_dense if order <= DENSE else _answer_by_fourier
-    outputs = answer(inputs, convolve(response, taps, length)[..., :-1])
     last = min(order, steps)
-    ahead = answer(inputs, response[..., steps - last + 1 :])
-    return Loop(outputs, torch.cat([state[..., last:], ahead], dim=-1))
+    response = impulse_response(coef, order + steps)[..., steps - last + 1 :]
+    return torch.cat([state[..., last:], _answer(coef, state, response)], dim=-1)
+
+
+def _answer(
+    coef: Float[Tensor, "channel order"],
+    state: Float[Tensor, "batch channel order"],
+    response: Float[Tensor, "channel time"],
+) -> Float[Tensor, "batch channel steps"]:
+    inputs = earlier_inputs(coef.to(state), state)
+    answer = _answer_dense if coef.shape[-1] <= DENSE else _answer_by_fourier
+    return answer(inputs, response.to(state))
 
 
 def earlier_inputs(
@@ -216,11 +229,8 @@ def _advance(
     order = column.shape[-1]
     coef = column.flip(-1)
     batch = torch.broadcast_shapes(coef.shape, outputs.shape)
-    flat = (part.expand(batch).reshape(-1, order) for part in (coef, outputs))
-    coef, known = flat
-    unit = torch.nn.functional.one_hot(torch.tensor(0), order).to(known).expand_as(known)
-    run = closed_loop(coef, unit, known[None], steps)
-    return run.state[0].reshape(batch)
+    coef, known = (part.expand(batch).reshape(-1, order) for part in (coef, outputs))
+    return run_on(coef, known[None], steps)[0].reshape(batch)
 
 
 def _folded(values: Float[Tensor, "*batch lag"], length: int) -> Tensor:

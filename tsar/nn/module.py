@@ -1,6 +1,7 @@
-"""ForecastModule: a network with two verbs, `loss` and `forecast`."""
+"""What is trained: a network with a loss; and what forecasts, with a second verb."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,7 +10,15 @@ from torch import Tensor, nn
 from tsar.batch import Batch, Context
 
 
-class ForecastModule(nn.Module, ABC):
+class Learner(nn.Module, ABC):
+    """A network with a loss, which is all that the training loop asks for."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Float[Tensor, ""]:
+        """Mean loss over what a batch counts."""
+
+
+class ForecastModule(Learner):
     """A network with two verbs: `loss(batch)` and `forecast(context, horizon)`.
 
     Attributes
@@ -17,21 +26,31 @@ class ForecastModule(nn.Module, ABC):
     context_length
         Points of a context that `forecast` reads, the newest ones.
     horizon
-        Most points that one call of `forecast` gives; `rollout` goes beyond.
+        Points that the network was made to forecast, and the most that one call of `forecast`
+        gives; `rollout` goes beyond.
+    endless
+        Whether one call of `forecast` gives any number of points all the same.
     point
         Which output is the point forecast, fed back by `rollout`.
     reads_past
         Whether past covariates are read, which nobody knows beyond the horizon.
+    levels
+        Quantile levels of the outputs; none where there is one output, the point forecast.
     """
 
     context_length: int
     horizon: int
     point: int
+    endless: bool = False
     reads_past: bool = False
+    levels: tuple[float, ...] = ()
 
     @abstractmethod
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean loss over the observed targets of a batch."""
+
+    def start(self, batch: Batch) -> None:
+        """Set weights in closed form, by a sample of the windows, before training: if it can."""
 
     def prepare(self, context: Context) -> Context:
         """Make of a context, once, what the rollout goes on from; it may stay as it is."""

@@ -1,8 +1,12 @@
-"""What a network subtracts from a context, told from its observed points alone."""
+"""What a network takes out of a context and puts back, told from its observed points alone."""
+
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+Normalization = Literal["mean", "last", "standardize", "none"]
 
 
 def last_observed(values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch 1"]:
@@ -39,3 +43,49 @@ def moving_average(
     total = values.nan_to_num(0.0) @ average.T
     # Rounding leaves a little weight of nothing.
     return torch.where(weight > 1e-6, total / weight, torch.nan)
+
+
+class Instance(NamedTuple):
+    """Level and scale of each context."""
+
+    level: Float[Tensor, "batch 1"]
+    scale: Float[Tensor, "batch 1"]
+
+    def apply(self, values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
+        """Values in the context's own units."""
+        return (values - self.level) / self.scale
+
+    def invert(self, values: Float[Tensor, "batch time *output"]) -> Tensor:
+        """Values in the units that came in."""
+        shape = (len(values), *[1] * (values.ndim - 1))
+        return values * self.scale.view(shape) + self.level.view(shape)
+
+
+def instance(values: Float[Tensor, "batch time"], kind: Normalization) -> Instance:
+    """Level and scale of the observed points of each context, by the name of a kind.
+
+    ``"mean"`` takes out the mean, ``"last"`` the last value, ``"standardize"`` the mean and the
+    standard deviation, ``"none"`` nothing. A context that does not vary has scale 1.
+    """
+    zero = values.new_zeros(len(values), 1)
+    if kind == "none":
+        return Instance(zero, zero + 1)
+    level = last_observed(values) if kind == "last" else observed_mean(values)
+    if kind != "standardize":
+        return Instance(level, zero + 1)
+    deviation = (values - level).square().nanmean(dim=1, keepdim=True).sqrt()
+    rounding = 8 * torch.finfo(values.dtype).eps * level.abs()
+    return Instance(level, torch.where(deviation > rounding, deviation, 1.0))
+
+
+def carry_forward(values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
+    """Contexts whose missing points repeat the last observed one; 0 before the first.
+
+    Examples
+    --------
+    >>> carry_forward(torch.tensor([[torch.nan, 2.0, torch.nan]]))
+    tensor([[0., 2., 2.]])
+    """
+    steps = torch.arange(values.shape[1], device=values.device)
+    newest = torch.where(values.isnan(), -1, steps).cummax(dim=1).values
+    return values.nan_to_num(0.0).gather(1, newest.clamp(min=0)) * (newest >= 0)

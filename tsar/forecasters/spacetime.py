@@ -1,0 +1,184 @@
+"""SpaceTime: companion state spaces that forecast any horizon in closed loop."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from tsar.conditions import NOT_NEGATIVE, Condition, check_options, is_finite, one_of, whole
+from tsar.neural import NeuralForecaster
+from tsar.nn.module import ForecastModule
+from tsar.nn.normalization import Normalization
+from tsar.nn.recurrence import Stability
+from tsar.nn.spacetime import Initial, SpaceTimeModule
+from tsar.nn.views import VIEWS
+from tsar.panel import Columns
+from tsar.training import Training
+
+
+class SpaceTime(NeuralForecaster):
+    """Companion state-space layers; the last one forecasts its own inputs and so runs on for ever.
+
+    One fitted model forecasts any horizon. Its recurrences can't explode whatever is learned, and
+    it begins as a stable autoregression, fitted in closed form; training goes on from there.
+
+    Parameters
+    ----------
+    context_length
+        Points that a forecast sees.
+    horizon
+        Points that the loss looks ahead; a forecast may go further.
+    state_size
+        Values that each channel remembers: the lags of its recurrence. A season, or several.
+    width
+        Channels, a multiple of 8.
+    depth
+        Companion layers before the one that forecasts.
+    normalization
+        What is taken out of each context, and added to its forecast: ``"mean"``, ``"last"`` value,
+        ``"standardize"`` (mean and deviation) or ``"none"``.
+    stability
+        ``"reflection"``: any stable recurrence can be learned. ``"l1"``: the paper's, whose
+        coefficients add up to 1 in size, from random weights.
+    unit_roots
+        Roots at 1 that the forecasting layer has besides: 1 keeps a level, 2 a trend.
+    initial
+        ``"burg"``: begin as the autoregression that Burg's method fits. ``"random"``: from random
+        weights, as the paper.
+    dropout
+        Share of the channels that are left out at random in training.
+    one_step_weight, input_weight
+        Weights of two more losses: of the next point at each time of the context, and of the next
+        input of the forecasting layer.
+    loss
+        ``"mse"`` or ``"quantile"``.
+    quantile_levels
+        Levels that ``loss="quantile"`` fits, 0.5 among them.
+    training
+        How to train; None for `Training()`.
+    columns
+        How to read frames; past and future covariates are input channels.
+    batch_size
+        Contexts forecast at once: bounds the memory, changes no result.
+    device, random_state, verbose
+        ``"auto"``, ``"cpu"``, ...; seed of the weights and of the windows' order; above 0: a bar.
+
+    Attributes
+    ----------
+    module_
+        The fitted network.
+    history_
+        Training and validation loss of each epoch (frame).
+    scaling_
+        Mean and deviation of each series.
+    context_
+        The newest points of each series, for `predict()`.
+
+    References
+    ----------
+    Zhang et al. 2023, "Effectively Modeling Time Series with Simple Discrete State Spaces"
+    (arXiv 2303.09489).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> wave = np.sin(np.arange(300) * 2 * np.pi / 20)
+    >>> model = SpaceTime(60, horizon=20, state_size=20, width=8, random_state=0).fit(wave)
+    >>> model.predict(horizon=100).shape
+    (100,)
+    """
+
+    uses: ClassVar[frozenset[str]] = frozenset({"past", "future"})
+
+    def __init__(
+        self,
+        context_length: int = 336,
+        *,
+        horizon: int = 1,
+        state_size: int = 64,
+        width: int = 64,
+        depth: int = 1,
+        normalization: Normalization = "mean",
+        stability: Stability = "reflection",
+        unit_roots: int = 0,
+        initial: Initial = "burg",
+        dropout: float = 0.1,
+        one_step_weight: float = 0.1,
+        input_weight: float = 0.1,
+        loss: Literal["mse", "quantile"] = "mse",
+        quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
+        training: Training | None = None,
+        columns: Columns | None = None,
+        batch_size: int = 1024,
+        device: str = "auto",
+        random_state: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.context_length = context_length
+        self.horizon = horizon
+        self.state_size = state_size
+        self.width = width
+        self.depth = depth
+        self.normalization = normalization
+        self.stability = stability
+        self.unit_roots = unit_roots
+        self.initial = initial
+        self.dropout = dropout
+        self.one_step_weight = one_step_weight
+        self.input_weight = input_weight
+        self.loss = loss
+        self.quantile_levels = quantile_levels
+        self.training = training
+        self.columns = columns
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _build(self) -> ForecastModule:
+        check_options("SpaceTime", self, CONDITIONS)
+        if self.initial == "burg" and (self.stability == "l1" or self.unit_roots):
+            raise ValueError(
+                "initial must be 'random' with stability='l1' or unit_roots, which Burg's method "
+                f"does not fit; got {self.initial!r}. Set it."
+            )
+        columns = self._columns()
+        return SpaceTimeModule(
+            self.context_length,
+            self.horizon,
+            state_size=self.state_size,
+            width=self.width,
+            depth=self.depth,
+            normalization=self.normalization,
+            stability=self.stability,
+            unit_roots=self.unit_roots,
+            initial=self.initial,
+            dropout=self.dropout,
+            past=len(columns.past),
+            future=len(columns.future),
+            levels=tuple(self.quantile_levels) if self.loss == "quantile" else (),
+            one_step_weight=self.one_step_weight,
+            input_weight=self.input_weight,
+        )
+
+
+def _are_levels(levels: object) -> bool:
+    numbers = list(levels) if isinstance(levels, Sequence) and not isinstance(levels, str) else []
+    return 0.5 in numbers and all(is_finite(level) and 0 < level < 1 for level in numbers)
+
+
+CONDITIONS: dict[str, Condition] = {
+    "state_size": whole(1),
+    "width": (
+        lambda width: whole(VIEWS)[0](width) and width % VIEWS == 0,
+        f"a multiple of {VIEWS}",
+    ),
+    "depth": whole(0),
+    "normalization": one_of(("mean", "last", "standardize", "none")),
+    "stability": one_of(("reflection", "l1")),
+    "unit_roots": whole(0),
+    "initial": one_of(("burg", "random")),
+    "dropout": (lambda share: is_finite(share) and 0 <= share < 1, "a share from 0 to below 1"),
+    "one_step_weight": NOT_NEGATIVE,
+    "input_weight": NOT_NEGATIVE,
+    "loss": one_of(("mse", "quantile")),
+    "quantile_levels": (_are_levels, "numbers in (0, 1), 0.5 among them"),
+}
