@@ -16,14 +16,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("autoregression", "batch", "checkpoint", "conditions", "convolution", "datasets", "intervals",
-     "randomness", "schedules", "segments", "smoothing", "summary"),
+     "randomness", "schedules", "segments", "sequences", "smoothing", "summary"),
     ("metrics", "panel"),
     ("files", "nn", "plotting", "scaling", "windows"),
     ("arnet", "rollout", "training"),
     ("saving",),
     ("forecaster",),
     ("neural",),
-    ("forecasters",),
+    ("classifier", "forecasters"),
     ("evaluation", "registry", "scoring"),
     ("benchmarking", "demo"),
     ("cli",),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsar import datasets, metrics
     from tsar.benchmarking import benchmark
+    from tsar.classifier import SpaceTimeClassifier
     from tsar.evaluation import cross_validation
     from tsar.forecasters import ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive, SpaceTime
     from tsar.panel import Columns, make_future
@@ -27,6 +28,7 @@ _HOMES = {
     "Naive": "tsar.forecasters",
     "SeasonalNaive": "tsar.forecasters",
     "SpaceTime": "tsar.forecasters",
+    "SpaceTimeClassifier": "tsar.classifier",
     "Training": "tsar.training",
     "benchmark": "tsar.benchmarking",
     "cross_validation": "tsar.evaluation",
@@ -46,6 +48,7 @@ __all__ = [
     "Naive",
     "SeasonalNaive",
     "SpaceTime",
+    "SpaceTimeClassifier",
     "Training",
     "benchmark",
     "cross_validation",

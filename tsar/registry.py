@@ -1,26 +1,29 @@
-"""Forecasters by name, and what was saved of them."""
+"""Estimators by name, and what was saved of them."""
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
-from tsar.forecaster import Forecaster
+from sklearn.base import BaseEstimator
+
+from tsar.classifier import SpaceTimeClassifier
 from tsar.forecasters import FORECASTERS
 from tsar.saving import restore
 
 
-def load(folder: str | os.PathLike[str], *, classes: Iterable[type[Forecaster]] = ()) -> Forecaster:
-    """Read the forecaster that was saved to a folder, on the CPU; it forecasts as it did.
+def load(folder: str | os.PathLike[str], *, classes: Iterable[type[BaseEstimator]] = ()) -> Any:
+    """Read the model that was saved to a folder, on the CPU; it forecasts as it did.
 
     Parameters
     ----------
     folder
-        Where `Forecaster.save` wrote it.
+        Where its `save` wrote it.
     classes
-        Forecasters of your own that may be in it, beside those of tsar.
+        Classes of your own that may be in it, beside those of tsar.
 
     Returns
     -------
-    Forecaster
+    Forecaster or SpaceTimeClassifier
         Fitted, if it was when it was saved. A network is on the CPU until it forecasts; where
         `device` is one that this machine lacks, use `set_params(device="auto")`.
 
@@ -40,5 +43,4 @@ def load(folder: str | os.PathLike[str], *, classes: Iterable[type[Forecaster]] 
     ...     load(folder).predict()
     array([3., 3.])
     """
-    model: Forecaster = restore(folder, (*FORECASTERS, *classes))
-    return model
+    return restore(folder, (*FORECASTERS, SpaceTimeClassifier, *classes))

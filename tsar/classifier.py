@@ -1,0 +1,242 @@
+"""SpaceTimeClassifier: which class a whole sequence is of."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from tsar.conditions import Condition, check_options, check_whole, is_finite, whole
+from tsar.neural import check_training, history_frame, resolve_device
+from tsar.nn.classification import SpaceTimeNetwork
+from tsar.randomness import draw_seed, seeded
+from tsar.saving import save
+from tsar.sequences import Sequences
+from tsar.training import Training, train
+
+# Sequences are fewer than windows of series: smaller steps, and more of them.
+TRAINING = Training(epochs=100, learning_rate=4e-3, batch_size=32, patience=25)
+
+
+class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
+    """Companion state-space layers that read a whole sequence and say its class.
+
+    Time and memory grow with the length of the sequences, hardly with `state_size`: sequences of
+    16,000 points fit.
+
+    Parameters
+    ----------
+    state_size
+        Values that each channel remembers.
+    width
+        Channels of a layer.
+    depth
+        Layers.
+    dropout
+        Share of the channels that are left out at random in training.
+    class_weight
+        Weight of each class in the loss: ``"balanced"`` for the inverse of how often it occurs, a
+        dict by class, or None for 1.
+    training
+        How to train; its `validation` is the share of each class that is held back for early
+        stopping. None for ``Training(epochs=100, learning_rate=4e-3, batch_size=32, patience=25)``.
+    batch_size
+        Sequences classified at once: bounds the memory, changes no result.
+    device, random_state, verbose
+        ``"auto"``, ``"cpu"``, ...; seed of the weights and of the order; above 0: a bar.
+
+    Attributes
+    ----------
+    classes_
+        The classes, sorted.
+    module_
+        The fitted network.
+    history_
+        Training and validation loss of each epoch (frame).
+
+    References
+    ----------
+    Zhang et al. 2023, "Effectively Modeling Time Series with Simple Discrete State Spaces"
+    (arXiv 2303.09489), section 4.2.
+
+    Examples
+    --------
+    >>> time = np.arange(50)
+    >>> slow = np.sin(0.2 * time + np.arange(20)[:, None])
+    >>> fast = np.sin(0.5 * time + np.arange(20)[:, None])
+    >>> model = SpaceTimeClassifier(8, width=8, random_state=0)
+    >>> model.fit(np.concatenate([slow, fast]), ["slow"] * 20 + ["fast"] * 20).predict(fast[:2])
+    array(['fast', 'fast'], dtype='<U4')
+    """
+
+    def __init__(
+        self,
+        state_size: int = 64,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        dropout: float = 0.1,
+        class_weight: str | Mapping[Any, float] | None = None,
+        training: Training | None = None,
+        batch_size: int = 64,
+        device: str = "auto",
+        random_state: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.state_size = state_size
+        self.width = width
+        self.depth = depth
+        self.dropout = dropout
+        self.class_weight = class_weight
+        self.training = training
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> "SpaceTimeClassifier":
+        """Learn from sequences and their classes.
+
+        Parameters
+        ----------
+        X
+            Array of shape (sequence, time), or (sequence, channel, time); finite.
+        y
+            Class of each sequence.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            A parameter, the sequences or the classes are not as they must be.
+        """
+        check_options("SpaceTimeClassifier", self, CONDITIONS)
+        check_whole("batch_size", self.batch_size)
+        values, classes = validate_data(self, X, y, allow_nd=True, dtype=np.float64)
+        check_classification_targets(classes)
+        options = TRAINING if self.training is None else check_training(self.training)
+        if options.validation >= 1:
+            raise ValueError(
+                "training.validation must be a share from 0 to below 1 for a classifier; got "
+                f"{options.validation}. There are no newest sequences to hold back."
+            )
+        self.classes_, codes = np.unique(classes, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y must hold at least two classes; got 1 class, {self.classes_[0]!r}. "
+                "Add sequences of another class."
+            )
+        whole_set = Sequences(_tensor(values), torch.from_numpy(codes))
+        self.channels_ = whole_set.values.shape[1]
+        self.mean_ = whole_set.values.double().mean(dim=(0, 2))
+        deviation = whole_set.values.double().std(dim=(0, 2), correction=0)
+        self.scale_ = torch.where(deviation > 0, deviation, 1.0)
+        self.weights_ = self._weights(classes)
+        self._train(whole_set, options)
+        return self
+
+    def _train(self, whole_set: Sequences, options: Training) -> None:
+        device = resolve_device(self.device)
+        seed = draw_seed(self.random_state, resumable=options.checkpoint is not None)
+        with seeded(seed):
+            self.module_ = self._build().to(device)
+        moved = Sequences(whole_set.values.to(device), whole_set.codes.to(device))
+        samples, validation = moved.parted(float(options.validation))
+        history = train(
+            self.module_, samples, validation, options, seed=seed, progress=self.verbose > 0
+        )
+        self.history_ = history_frame(history)
+
+    def _build(self) -> SpaceTimeNetwork:
+        """Make the module, from parameters and fitted attributes alone."""
+        return SpaceTimeNetwork(
+            self.channels_,
+            len(self.classes_),
+            state_size=self.state_size,
+            width=self.width,
+            depth=self.depth,
+            dropout=self.dropout,
+            mean=self.mean_,
+            scale=self.scale_,
+            weights=self.weights_,
+        )
+
+    def _weights(self, classes: NDArray[Any]) -> torch.Tensor:
+        given = self.class_weight
+        if isinstance(given, Mapping):
+            unknown = [name for name in given if name not in self.classes_]
+            if unknown:
+                raise ValueError(
+                    f"class_weight must name classes of y; got {unknown[0]!r}. They are "
+                    f"{list(self.classes_[:10])}."
+                )
+        elif given not in (None, "balanced"):
+            raise ValueError(
+                f"class_weight must be None, 'balanced' or a dict; got {given!r}. Choose one."
+            )
+        weights = compute_class_weight(given, classes=self.classes_, y=classes)
+        return torch.from_numpy(np.asarray(weights, dtype=np.float64))
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probability of each class, in the order of `classes_`: (sequence, class).
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            `fit` was not called; the sequences have another length or other channels.
+        """
+        check_is_fitted(self, "module_")
+        values = validate_data(self, X, reset=False, allow_nd=True, dtype=np.float64)
+        sequences = _tensor(values)
+        if sequences.shape[1] != self.channels_:
+            raise ValueError(
+                f"X must have {self.channels_} channel(s), as in fit; got {sequences.shape[1]}. "
+                "Give an array (sequence, channel, time)."
+            )
+        device = resolve_device(self.device)
+        module = self.module_.to(device).eval()
+        with torch.inference_mode():
+            parts = [
+                module(part.to(device)).double().softmax(dim=1).cpu()
+                for part in sequences.split(self.batch_size)
+            ]
+        return torch.cat(parts).numpy()
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable class of each sequence."""
+        chosen = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[chosen])
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the classifier to a folder, whole or not at all; `tsar.load` reads it again.
+
+        See `tsar.SpaceTime.save`.
+        """
+        save(self, folder)
+
+
+def _tensor(values: NDArray[np.float64]) -> torch.Tensor:
+    if values.ndim not in (2, 3):
+        raise ValueError(
+            "X must be an array (sequence, time) or (sequence, channel, time); got shape "
+            f"{values.shape}. Reshape it."
+        )
+    several = values[:, None] if values.ndim == 2 else values
+    return torch.from_numpy(np.ascontiguousarray(several, dtype=np.float32))
+
+
+CONDITIONS: dict[str, Condition] = {
+    "state_size": whole(1),
+    "width": whole(1),
+    "depth": whole(1),
+    "dropout": (lambda share: is_finite(share) and 0 <= share < 1, "a share from 0 to below 1"),
+}
