@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("autoregression", "batch", "checkpoint", "conditions", "convolution", "datasets", "intervals",
      "randomness", "schedules", "segments", "sequences", "smoothing", "summary"),
     ("metrics", "panel"),
-    ("files", "nn", "plotting", "scaling", "windows"),
+    ("files", "following", "nn", "plotting", "scaling", "windows"),
     ("arnet", "rollout", "training"),
     ("saving",),
     ("forecaster",),

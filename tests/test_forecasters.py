@@ -385,6 +385,41 @@ def test_the_frame_that_was_fitted_is_the_history_by_default(model: Forecaster) 
     same(made.predict(layout("long"), level=50), made.predict(level=50))
 
 
+@every()
+@pytest.mark.parametrize("name", ("long", "wide of periods", "Series", "array", "vector"))
+def test_newer_points_are_taken_without_fitting_again(model: Forecaster, name: str) -> None:
+    frame = layout(name)
+    if name == "long":
+        older = frame.groupby("unique_id").head(LENGTH - 5)
+        newer = frame.groupby("unique_id").tail(5)
+    else:
+        older, newer = frame[: LENGTH - 5], frame[LENGTH - 5 :]
+    made = clone(model).fit(older)
+    told = made.predict(frame, level=50)
+    before = sorted(vars(made))
+    assert made.update(newer) is made
+    np.testing.assert_allclose(numbers(made.predict(level=50)), numbers(told), rtol=1e-6)
+    assert sorted(vars(made)) == before
+
+
+@every([SMALL[0], SMALL[2]])
+def test_newer_points_of_some_series_leave_the_others(model: Forecaster) -> None:
+    frame = layout("long")
+    newer = frame.query("unique_id == 'b'").assign(ds=lambda f: f["ds"] + pd.Timedelta(days=LENGTH))
+    made = clone(model).fit(frame)
+    before = made.predict()
+    after = made.update(newer[:4]).predict()
+    for key in "abc":
+        old, new = (f[f["unique_id"] == key] for f in (before, after))
+        assert (old["ds"].iloc[0] == new["ds"].iloc[0]) == (key != "b")
+        if key != "b":
+            np.testing.assert_allclose(numbers(old), numbers(new), rtol=1e-6)
+    with pytest.raises(ValueError, match="got earlier times for series 'a'"):
+        made.update(frame)
+    with pytest.raises(ValueError, match=r"got 2 missing row\(s\) before series 'b'"):
+        made.update(newer[6:])
+
+
 # --- forecasts --------------------------------------------------------------------------------
 
 

@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from tsar.conditions import check_whole
+from tsar.following import fitted_rows, place, steps_behind
 from tsar.intervals import Levels
-from tsar.panel import Columns, Panel, read_future
+from tsar.panel import Columns, Panel, join, read_future
 from tsar.saving import save
 from tsar.scaling import naive_error
 from tsar.windows import Windows
@@ -107,9 +108,44 @@ class Forecaster(BaseEstimator, ABC):
     def _learn(self: Fitted, panel: Panel) -> Fitted:
         self._fit(panel)
         self.scale_ = naive_error(panel)
+        return self._remember(panel)
+
+    def _remember(self: Fitted, panel: Panel) -> Fitted:
         missed = panel.gaps_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
         self.context_ = panel.tail(self._reach(panel) + int(missed.max()))
         return self
+
+    def update(self: Fitted, frame: Any) -> Fitted:
+        """Take newer points of the fitted series, without fitting again.
+
+        What was learned stays as it is; `predict` goes on from the new points.
+
+        Parameters
+        ----------
+        frame
+            Points that follow at once, with their covariates, in the layout that was fitted; of
+            all series, or of some in a long frame.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            `fit` was not called; the points do not follow those that are known.
+        """
+        check_is_fitted(self, "context_")
+        newer = self._read(frame)
+        rows = fitted_rows(newer, self.context_, type(self).__name__)
+        lead = steps_behind(newer, self.context_, rows)
+        if bool((lead > 0).any()):
+            late = int(lead.argmax())
+            raise ValueError(
+                f"frame must begin where the fitted series end; got {int(lead[late])} missing "
+                f"row(s) before series {newer.labels.ids[late]!r}. Add them, NaN where unknown."
+            )
+        return self._remember(join(self.context_, newer, rows))
 
     def predict(
         self,
@@ -284,31 +320,15 @@ class Forecaster(BaseEstimator, ABC):
         """
         check_is_fitted(self, "context_")
         actual = self._read(frame)
-        lead, horizon = self._lead(actual)
         rows = fitted_rows(actual, self.context_, type(self).__name__)
+        lead = steps_behind(actual, self.context_, rows)
+        horizon = int((lead + actual.lengths).max())
         tail = self.context_.select(rows)
-        future = _place(actual, lead, horizon, actual.future)
+        future = place(actual, lead, horizon, actual.future)
         point = self.forecast_panel(tail.extend(future), horizon).point
-        target = _place(actual, lead, horizon, actual.values[:, None])[:, :, 0]
+        target = place(actual, lead, horizon, actual.values[:, None])[:, :, 0]
         errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
         return -float(errors[errors.isfinite()].mean())
-
-    def _lead(self, actual: Panel) -> tuple[Tensor, int]:
-        """Steps from the end of what was fitted to the start of `actual`, and the horizon."""
-        rows = fitted_rows(actual, self.context_, type(self).__name__)
-        step = actual.labels.frequency.step
-        if actual.labels.layout.style in ("array", "vector"):
-            lead = np.zeros(len(actual), dtype=np.int64)  # an array has no times: it follows
-        else:
-            lead = (actual.labels.starts - self.context_.ordinals(1)[rows]) // step
-        if (lead < 0).any():
-            series = actual.labels.ids[int(np.flatnonzero(lead < 0)[0])]
-            raise ValueError(
-                f"frame must begin after what was fitted; got earlier times for series {series!r}. "
-                "Give the points that follow, or fit on fewer."
-            )
-        leads = torch.from_numpy(lead)
-        return leads, int((leads + actual.lengths).max())
 
     def _read(self, frame: Any) -> Panel:
         """Panel of a frame given after fit: regular at the frequency that was fitted."""
@@ -358,31 +378,3 @@ def named_columns(name: str, forecast: Forecast, levels: Levels) -> dict[str, np
     columns = {name: forecast.point.cpu().numpy()}
     quantiles = forecast.quantiles.cpu().numpy()
     return columns | {name + suffix: quantiles[:, :, k] for suffix, k in levels.columns}
-
-
-def fitted_rows(panel: Panel, fitted: Panel, name: str) -> np.ndarray:
-    """Row of each series of a panel among those that were fitted.
-
-    Raises
-    ------
-    ValueError
-        A series was not fitted.
-    """
-    rows = fitted.labels.ids.get_indexer(panel.labels.ids)
-    if (rows < 0).any():
-        unknown = panel.labels.ids[int(np.flatnonzero(rows < 0)[0])]
-        raise ValueError(
-            f"frame must hold fitted series, for each has its own coefficients in {name}; got "
-            f"series {unknown!r}. Fit with it, or use a model that is fitted across series."
-        )
-    return np.asarray(rows)
-
-
-def _place(
-    panel: Panel, lead: Int[Tensor, " series"], horizon: int, values: Float[Tensor, "time feature"]
-) -> Float[Tensor, "series horizon feature"]:
-    """Points of each series at the steps of the horizon where they stand, NaN elsewhere."""
-    room = values.new_full((len(panel), horizon, values.shape[1]), torch.nan)
-    step = torch.arange(len(values)) - panel.offsets[:-1][panel.series] + lead[panel.series]
-    room[panel.series, step] = values
-    return room

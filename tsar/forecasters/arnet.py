@@ -38,7 +38,8 @@ from tsar.autoregression import (
     roots,
 )
 from tsar.conditions import check_whole
-from tsar.forecaster import Forecast, Forecaster, fitted_rows
+from tsar.following import fitted_rows
+from tsar.forecaster import Forecast, Forecaster
 from tsar.intervals import pick_quantiles
 from tsar.neural import (
     calibrate,

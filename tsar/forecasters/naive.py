@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tsar.conditions import check_whole
-from tsar.forecaster import Forecast, Forecaster, fitted_rows
+from tsar.following import fitted_rows
+from tsar.forecaster import Forecast, Forecaster
 from tsar.intervals import gaussian_quantiles
 from tsar.metrics import seasonal_squared_scale
 from tsar.panel import Columns, Panel

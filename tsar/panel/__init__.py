@@ -3,7 +3,17 @@
 from tsar.panel.columns import Columns
 from tsar.panel.frequency import Frequency
 from tsar.panel.future import make_future, read_future
+from tsar.panel.joining import join
 from tsar.panel.panel import Labels, Panel
 from tsar.panel.reading import is_long
 
-__all__ = ["Columns", "Frequency", "Labels", "Panel", "is_long", "make_future", "read_future"]
+__all__ = [
+    "Columns",
+    "Frequency",
+    "Labels",
+    "Panel",
+    "is_long",
+    "join",
+    "make_future",
+    "read_future",
+]

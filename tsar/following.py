@@ -1,0 +1,59 @@
+"""What follows the fitted series: whose it is, how far behind, at which steps."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsar.panel import Panel
+
+
+def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
+    """Row of each series of a panel among those that were fitted.
+
+    Raises
+    ------
+    ValueError
+        A series was not fitted.
+    """
+    rows = fitted.labels.ids.get_indexer(panel.labels.ids)
+    if (rows < 0).any():
+        unknown = panel.labels.ids[int(np.flatnonzero(rows < 0)[0])]
+        raise ValueError(
+            f"frame must hold fitted series, for each has its own coefficients in {name}; got "
+            f"series {unknown!r}. Fit with it, or use a model that is fitted across series."
+        )
+    return np.asarray(rows)
+
+
+def steps_behind(actual: Panel, fitted: Panel, rows: NDArray[np.intp]) -> Int[Tensor, " series"]:
+    """Steps from the end of what was fitted to the start of each series; 0 where it follows.
+
+    Raises
+    ------
+    ValueError
+        A series begins before the end of what was fitted.
+    """
+    step = actual.labels.frequency.step
+    if actual.labels.layout.style in ("array", "vector"):
+        lead = np.zeros(len(actual), dtype=np.int64)  # an array has no times: it follows
+    else:
+        lead = (actual.labels.starts - fitted.ordinals(1)[rows]) // step
+    if (lead < 0).any():
+        series = actual.labels.ids[int(np.flatnonzero(lead < 0)[0])]
+        raise ValueError(
+            f"frame must begin after what was fitted; got earlier times for series {series!r}. "
+            "Give the points that follow, or fit on fewer."
+        )
+    return torch.from_numpy(lead)
+
+
+def place(
+    panel: Panel, lead: Int[Tensor, " series"], horizon: int, values: Float[Tensor, "time feature"]
+) -> Float[Tensor, "series horizon feature"]:
+    """Points of each series at the steps of the horizon where they stand, NaN elsewhere."""
+    room = values.new_full((len(panel), horizon, values.shape[1]), torch.nan)
+    step = torch.arange(len(values)) - panel.offsets[:-1][panel.series] + lead[panel.series]
+    room[panel.series, step] = values
+    return room
