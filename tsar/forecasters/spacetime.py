@@ -1,7 +1,10 @@
 """SpaceTime: companion state spaces that forecast any horizon in closed loop."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
+
+import torch
+from sklearn.utils.validation import check_is_fitted
 
 from tsar.conditions import NOT_NEGATIVE, Condition, check_options, is_finite, one_of, whole
 from tsar.neural import NeuralForecaster
@@ -9,9 +12,11 @@ from tsar.nn.module import ForecastModule
 from tsar.nn.normalization import Normalization
 from tsar.nn.recurrence import Stability
 from tsar.nn.spacetime import Initial, SpaceTimeModule
+from tsar.nn.stream import Stream
 from tsar.nn.views import VIEWS
 from tsar.panel import Columns
 from tsar.training import Training
+from tsar.windows import Windows
 
 
 class SpaceTime(NeuralForecaster):
@@ -132,6 +137,31 @@ class SpaceTime(NeuralForecaster):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+
+    def stream(self) -> Stream:
+        """Read new points one by one, in microseconds each, where the normalization is ``"none"``.
+
+        Returns
+        -------
+        Stream
+            Has read the newest `context_length` points of each fitted series, in the order of
+            their ids. ``push(points)`` reads one more of each and forecasts the next;
+            ``forecast(horizon)`` forecasts any number. Unlike `update` and `predict`, which see the
+            newest `context_length` points, it forgets none.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            `fit` was not called; the normalization is another one, or there are covariates.
+        """
+        check_is_fitted(self, "context_")
+        module = cast(SpaceTimeModule, self.module_.cpu())
+        stream = Stream(module, self.scaling_.mean, self.scaling_.deviation)
+        panel = self.context_
+        windows = Windows.at(panel, self.context_length, 0, torch.arange(len(panel)), panel.lengths)
+        for points in windows.batch(slice(None)).context.values.T.numpy():
+            stream.push(points)
+        return stream
 
     def _build(self) -> ForecastModule:
         check_options("SpaceTime", self, CONDITIONS)

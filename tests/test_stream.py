@@ -1,0 +1,74 @@
+"""The network as a recurrence says what it says of the whole context."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_spacetime import make, noise, series, small
+
+from tsar import Training
+from tsar.batch import Context
+from tsar.nn.stream import Stream
+
+
+@pytest.mark.parametrize(
+    "options",
+    ({}, {"depth": 0}, {"unit_roots": 1}, {"levels": (0.1, 0.5)}, {"state_size": 40}, {"width": 8}),
+    ids=str,
+)
+@pytest.mark.parametrize("length", (1, 2, 5, 31, 32, 33, 80))
+def test_points_read_one_by_one_are_a_context_read_at_once(options: Any, length: int) -> None:
+    module = make(length, normalization="none", **options).eval()
+    values = noise(3, length)
+    stream = Stream(module, torch.zeros(3), torch.ones(3))
+    for points in values.T.numpy():
+        told = stream.push(points)
+    with torch.inference_mode():
+        whole = module.forecast(Context.of(values), 12)
+    np.testing.assert_allclose(told, whole[:, 0].numpy(), atol=2e-4)
+    np.testing.assert_allclose(stream.forecast(12).numpy(), whole.numpy(), atol=5e-4)
+
+
+def test_a_missing_point_counts_as_the_one_before() -> None:
+    module = make(6, normalization="none").eval()
+    values = noise(1, 6)
+    values[0, 3] = torch.nan
+    stream = Stream(module, torch.zeros(1), torch.ones(1))
+    for points in values.T.numpy():
+        told = stream.push(points)
+    expected = module.forecast(Context.of(values), 1)
+    np.testing.assert_allclose(told, expected[:, 0].detach().numpy(), atol=1e-4)
+
+
+def test_a_forecast_leaves_the_stream_as_it_is() -> None:
+    stream = Stream(make(6, normalization="none").eval(), torch.zeros(2), torch.ones(2))
+    stream.push(np.ones(2, dtype=np.float32))
+    first = stream.forecast(5)
+    assert torch.equal(stream.forecast(5), first)
+
+
+def test_what_would_change_the_past_is_refused() -> None:
+    one = torch.ones(1)
+    with pytest.raises(ValueError, match="normalization must be 'none'"):
+        Stream(make(6, normalization="mean"), one - 1, one)
+    with pytest.raises(ValueError, match="2 covariate"):
+        Stream(make(6, normalization="none", past=1, future=1), one - 1, one)
+
+
+def test_a_fitted_model_goes_on_point_by_point() -> None:
+    frame = np.stack([series(), series(seed=1) * 10 - 4], axis=1)
+    model = small(normalization="none").fit(frame[:230])
+    stream = model.stream()
+    np.testing.assert_allclose(
+        stream.forecast(9)[..., 0].numpy().T, model.predict(horizon=9), rtol=1e-3
+    )
+    for points in frame[230:]:
+        told = stream.push(points)
+    again = stream.forecast(9)[..., 0].numpy()
+    np.testing.assert_allclose(told[:, 0], again[:, 0], rtol=1e-4)
+    longer = small(normalization="none", context_length=46)
+    longer = longer.set_params(training=Training(epochs=0)).fit(frame[:230])
+    longer.module_.load_state_dict(model.module_.state_dict())
+    longer.scaling_ = model.scaling_
+    np.testing.assert_allclose(again.T, longer.update(frame[230:]).predict(horizon=9), rtol=1e-3)
