@@ -104,13 +104,18 @@ def test_the_first_taps_of_a_kernel_without_memory_are_the_taps() -> None:
 @dtypes
 @orders
 @lengths
-def test_the_state_is_that_of_the_recurrence(order: int, length: int, dtype: torch.dtype) -> None:
+def test_the_state_is_that_of_the_recurrence(
+    order: int, length: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     coef, signal = stable(3, order, dtype=dtype), draw(2, 3, length, dtype=dtype)
-    found = final_state(signal, coef)
+    dense = final_state(signal, coef, order)
+    monkeypatch.setattr(companion, "DENSE", 0)
+    fourier = final_state(signal, coef, order)
     for row in range(2):
         values = filtered(coef, torch.ones(3, 1), signal[row])
         expected = np.pad(values, ((0, 0), (order, 0)))[:, -order:]
-        check(numpy(found[row]), expected, dtype)
+        check(numpy(dense[row]), expected, dtype)
+        check(numpy(fourier[row]), expected, dtype)
 
 
 # --- the closed loop ---
@@ -141,7 +146,7 @@ def test_the_open_loop_ends_where_the_closed_one_begins(order: int) -> None:
     coef, loop, taps = stable(2, order), stable(2, order, seed=3), draw(2, order, seed=1)
     signal = draw(4, 2, 20)
     opened = filtered(coef, taps, signal[0])
-    closed = closed_loop(loop, taps, final_state(signal, coef), 3)
+    closed = closed_loop(loop, taps, final_state(signal, coef, order), 3)
     check(numpy(closed[0, :, 0]), opened[:, -1])
 
 
@@ -284,7 +289,7 @@ def test_gradients_are_right() -> None:
 
     def run(angle: Tensor, taps: Tensor, signal: Tensor) -> tuple[Tensor, ...]:
         coef = step_up(bounded(angle))
-        state = final_state(signal, coef)
+        state = final_state(signal, coef, 3)
         return kernel(coef, taps, 9), closed_loop(coef, taps, state, 6), run_on(coef, state, 2)
 
     assert torch.autograd.gradcheck(run, (angle, taps, signal))

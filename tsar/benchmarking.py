@@ -135,11 +135,19 @@ def read_protocol(dataset: str) -> Protocol:
 
 
 def _score(protocol: Protocol, model: Forecaster, horizon: int) -> dict[str, Any]:
-    columns = model.columns
     start = time.perf_counter()
-    fitted = _fit(protocol, model, horizon)
+    fitted = fit_protocol(protocol, model, horizon)
     between = time.perf_counter()
-    panel = Panel.from_frame(protocol.frame, columns)
+    scores = score_protocol(protocol, fitted, horizon)
+    return scores | {
+        "fit_seconds": between - start,
+        "forecast_seconds": time.perf_counter() - between,
+    }
+
+
+def score_protocol(protocol: Protocol, fitted: Forecaster, horizon: int) -> dict[str, Any]:
+    """Errors of a fitted forecaster over all windows of the test rows, at any horizon."""
+    panel = Panel.from_frame(protocol.frame, fitted.columns)
     squared, absolute, count = 0.0, 0.0, 0
     series, points = _test_windows(panel, protocol.validation, horizon)
     for rows in torch.arange(len(series)).split(max(CHUNK // horizon, 1)):
@@ -154,12 +162,11 @@ def _score(protocol: Protocol, model: Forecaster, horizon: int) -> dict[str, Any
         "mse": squared / count,
         "mae": absolute / count,
         "windows": len(series) // len(panel),
-        "fit_seconds": between - start,
-        "forecast_seconds": time.perf_counter() - between,
     }
 
 
-def _fit(protocol: Protocol, model: Forecaster, horizon: int) -> Forecaster:
+def fit_protocol(protocol: Protocol, model: Forecaster, horizon: int) -> Forecaster:
+    """A copy of a forecaster, fitted to the training rows; early stopping by the validation."""
     model = clone(model).set_params(horizon=horizon)
     if not model.holds_back:
         return model.fit(protocol.frame.iloc[: protocol.train])

@@ -20,6 +20,7 @@ from tsar.convolution import convolve, correlate
 # Up to this many state values the products of a matrix for each channel are at least as fast as
 # Fourier transforms: 0.4 to 0.9 of their time with 128 channels on two processor cores.
 DENSE = 256
+FIRST = 32  # values of a power series that forward substitution finds before Newton's steps
 
 
 def impulse_response(
@@ -54,7 +55,7 @@ class _Inverse(torch.autograd.Function):
     def forward(ctx: Any, coef: Tensor, length: int) -> Tensor:
         denominator = torch.nn.functional.pad(-coef, (1, 0))
         denominator[..., 0] = 1
-        response = denominator[..., :1]
+        response = _first_values(denominator, min(FIRST, length))
         while response.shape[-1] < length:
             known = min(2 * response.shape[-1], length)
             error = convolve(denominator, response, known)
@@ -74,6 +75,19 @@ class _Inverse(torch.autograd.Function):
         return torch.nn.functional.pad(found, (0, order - found.shape[-1])), None
 
 
+def _first_values(
+    denominator: Float[Tensor, "*batch power"], length: int
+) -> Float[Tensor, "*batch length"]:
+    """Start of the power series of 1 / D(z), by forward substitution."""
+    known = denominator[..., :length]
+    known = torch.nn.functional.pad(known, (length - 1, length - known.shape[-1]))
+    matrix = known.unfold(-1, length, 1).flip(-1)
+    one = torch.zeros_like(matrix[..., :1])
+    one[..., 0, 0] = 1
+    found = torch.linalg.solve_triangular(matrix, one, upper=False, unitriangular=True)
+    return found[..., 0]
+
+
 def kernel(
     coef: Float[Tensor, "*#batch order"], taps: Float[Tensor, "*#batch tap"], length: int
 ) -> Float[Tensor, "*batch length"]:
@@ -88,18 +102,28 @@ def kernel(
 
 
 def final_state(
-    signal: Float[Tensor, "*#batch time"], coef: Float[Tensor, "*#batch order"]
-) -> Float[Tensor, "*batch order"]:
-    """State after a signal, oldest value first: the last `order` values of v, zeros before it.
+    signal: Float[Tensor, "batch channel time"], coef: Float[Tensor, "channel order"], size: int
+) -> Float[Tensor, "batch channel size"]:
+    """State after a signal, oldest value first: the last `size` values of v, zeros before it.
+
+    One correlation with the impulse response: a matrix product for each channel where `size` is at
+    most `DENSE`, else Fourier transforms.
 
     Examples
     --------
-    >>> final_state(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.5, 0.0]))
-    tensor([0.5000, 0.2500])
+    >>> final_state(torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[0.5, 0.0]]), 2)
+    tensor([[[0.5000, 0.2500]]])
     """
-    order, time = coef.shape[-1], signal.shape[-1]
-    values = convolve(signal, impulse_response(coef, time))
-    return torch.nn.functional.pad(values, (max(order - time, 0), 0))[..., max(time - order, 0) :]
+    time = signal.shape[-1]
+    response = impulse_response(coef, time).to(signal)
+    last = min(size, time)
+    if size <= DENSE:
+        # Row i of each matrix holds what each input, the newest first, leaves in the state.
+        matrix = torch.nn.functional.pad(response, (last - 1, 0)).unfold(-1, time, 1)
+        values = _products(signal.flip(-1), matrix)
+    else:
+        values = convolve(signal, response)[..., time - last :]
+    return torch.nn.functional.pad(values, (size - last, 0))
 
 
 def closed_loop(
@@ -175,8 +199,13 @@ def _answer_dense(
     inputs: Float[Tensor, "batch channel order"], response: Float[Tensor, "channel time"]
 ) -> Float[Tensor, "batch channel steps"]:
     # Row i of each matrix holds response[i : i + order], the newest input first.
-    matrix = response.unfold(-1, inputs.shape[-1], 1)
-    return (inputs.flip(-1).transpose(0, 1) @ matrix.mT).transpose(0, 1)
+    return _products(inputs.flip(-1), response.unfold(-1, inputs.shape[-1], 1))
+
+
+def _products(
+    inputs: Float[Tensor, "batch channel column"], matrix: Float[Tensor, "channel row column"]
+) -> Float[Tensor, "batch channel row"]:
+    return (inputs.transpose(0, 1) @ matrix.mT).transpose(0, 1)
 
 
 def _answer_by_fourier(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsar.convolution import convolve
-from tsar.nn.companion import closed_loop, impulse_response, kernel, run_on
+from tsar.nn.companion import closed_loop, final_state, impulse_response, kernel, run_on
 from tsar.nn.stability import bounded, free, integrate, step_up, unit_norm
 
 Stability = Literal["reflection", "l1"]
@@ -119,8 +119,7 @@ class Decoder(nn.Module):
         self, signal: Float[Tensor, "batch channel time"]
     ) -> Float[Tensor, "batch channel order"]:
         """State after a signal, oldest value first, zero before it."""
-        response = self._response(signal)
-        return self._newest(convolve(signal, response))
+        return final_state(signal, self.reader.coefficients(), self.loop.order)
 
     def read(self, signal: Float[Tensor, "batch channel time"]) -> Opened:
         """Outputs and guesses at every time, as if the next input were not known."""
@@ -142,17 +141,7 @@ class Decoder(nn.Module):
         """State some steps later."""
         return run_on(self.loop.coefficients(), state, steps)
 
-    def _response(self, signal: Tensor) -> Float[Tensor, "channel time"]:
-        return impulse_response(self.reader.coefficients(), signal.shape[-1]).to(signal)
-
     def _feedback(self) -> Float[Tensor, "channel order"]:
         """K: how the state is fed back."""
         read, loop = self.reader.coefficients(), self.loop.coefficients()
         return loop - nn.functional.pad(read, (0, loop.shape[1] - read.shape[1]))
-
-    def _newest(
-        self, values: Float[Tensor, "batch channel time"]
-    ) -> Float[Tensor, "batch channel order"]:
-        order = self.loop.order
-        missing = max(order - values.shape[-1], 0)
-        return nn.functional.pad(values[..., -order:], (missing, 0))

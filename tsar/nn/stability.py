@@ -64,11 +64,11 @@ def _join(
     """Matrices of pairs of neighbouring blocks: the later one times the earlier one."""
     first_a, first_b = a[..., 0::2, :], b[..., 0::2, :]
     late_a, late_b = a[..., 1::2, :], b[..., 1::2, :]
-    late = torch.stack([late_a, late_b])
-    length = 2 * a.shape[-1] - 1
-    straight = convolve(late, torch.stack([first_a, first_b.flip(-1)]), length)
-    crossed = convolve(late, torch.stack([first_b, first_a.flip(-1)]), length)
-    return straight.sum(0), crossed.sum(0)
+    late = torch.stack([late_a, late_b])[:, None]
+    straight = torch.stack([first_a, first_b])
+    crossed = torch.stack([first_b.flip(-1), first_a.flip(-1)])
+    a, b = convolve(late, torch.stack([straight, crossed]), 2 * a.shape[-1] - 1).sum(0)
+    return a, b
 
 
 def integrate(coef: Float[Tensor, "*batch order"], roots: int) -> Float[Tensor, "*batch longer"]:

@@ -1,0 +1,152 @@
+"""SpaceTime by the published protocol of long horizons, beside NLinear, DLinear and ARNet."""
+
+import argparse
+import statistics
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+from measure import parser, report, set_threads, show
+
+from tsar import ARNet, DLinear, NLinear, SpaceTime, Training, benchmark
+from tsar.benchmarking import fit_protocol, read_protocol, score_protocol
+from tsar.forecaster import Forecaster
+
+HORIZONS = (96, 192, 336, 720)
+BEYOND = (960, 1920)  # further than any of the horizons that are trained for
+CONTEXT = 336
+# Chosen by the validation loss of the univariate ETTh1 at 336 alone.
+RECIPE = Training(epochs=8, learning_rate=2e-3, batch_size=64, patience=3, epoch_windows=8192)
+# As in ltsf.py, with as many windows a step as there.
+LINEAR = Training(epochs=10, learning_rate=5e-3, batch_size=64, patience=10, epoch_windows=16384)
+STATE = {"ETTm1": 96, "weather": 144}  # a day; elsewhere 64
+# Mean squared errors of the SpaceTime paper (arXiv 2303.09489, univariate), as recalled: not
+# verified against its tables.
+RECALLED = {
+    "ETTh1": (0.054, 0.066, 0.069, 0.076),
+    "ETTm1": (0.026, 0.039, 0.051, 0.074),
+}
+
+
+def main() -> None:
+    """Score the models on a data set, one channel or all."""
+    options = parser(__doc__)
+    options.add_argument("--dataset", default="ETTh1")
+    options.add_argument("--series", nargs="*", help="channels; none given: all of them")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--horizons", type=int, nargs="+", default=list(HORIZONS))
+    options.add_argument("--beyond", action="store_true", help="also 960 and 1920, trained shorter")
+    args = options.parse_args()
+    set_threads(args.threads)
+    models = lineup(args)
+    table = benchmark(args.dataset, models, args.horizons, series=args.series)
+    rows = summarize(table.reset_index())
+    show(rows)
+    far = beyond(args) if args.beyond else []
+    if far:
+        show(far)
+    facts = {"context": CONTEXT, "training": asdict(RECIPE), "linear": asdict(LINEAR)}
+    kind = "-".join(args.series) if args.series else "all"
+    name = f"spacetime_ltsf_{args.dataset}_{kind}"
+    report(name, args, facts | {"seeds": args.seeds, "rows": rows, "beyond": far})
+
+
+def lineup(args: argparse.Namespace) -> dict[str, Forecaster]:
+    """Return the models by name, the trained ones once a seed, as NAME#SEED."""
+    models: dict[str, Forecaster] = {
+        "ARNet global, direct": ARNet(
+            CONTEXT, strategy="direct", sparsity=None, scope="global", device="cpu"
+        )
+    }
+    for seed in range(args.seed, args.seed + args.seeds):
+        shared: dict[str, Any] = {"random_state": seed, "device": "cpu"}
+        linear = {**shared, "training": quick(LINEAR, args)}
+        models[f"NLinear#{seed}"] = NLinear(CONTEXT, **linear)
+        models[f"DLinear#{seed}"] = DLinear(CONTEXT, **linear)
+        models[f"SpaceTime#{seed}"] = spacetime(args, seed)
+    return models
+
+
+def spacetime(args: argparse.Namespace, seed: int) -> SpaceTime:
+    """Return SpaceTime as it is scored."""
+    return SpaceTime(
+        CONTEXT,
+        state_size=STATE.get(args.dataset, 64),
+        width=32,
+        dropout=0.3,
+        training=quick(RECIPE, args),
+        random_state=seed,
+        device="cpu",
+    )
+
+
+def quick(training: Training, args: argparse.Namespace) -> Training:
+    """Return the training, or next to none of it for a smoke run."""
+    return Training(epochs=1, epoch_windows=128) if args.quick else training
+
+
+def summarize(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Join the seeds of a model, and set the recalled number beside it."""
+    table["model"] = table["model"].str.partition("#")[0]
+    keys = ["dataset", "horizon", "model"]
+    rows = []
+    for (dataset, horizon, model), part in table.groupby(keys, sort=False):
+        recalled = RECALLED.get(dataset) if model == "SpaceTime" else None
+        rows.append(
+            {
+                "dataset": dataset,
+                "horizon": horizon,
+                "model": model,
+                "mse": part["mse"].mean(),
+                "mse deviation": part["mse"].std() if len(part) > 1 else None,
+                "mae": part["mae"].mean(),
+                "recalled mse": recalled[HORIZONS.index(horizon)]
+                if recalled and horizon in HORIZONS
+                else None,
+                "fit seconds": part["fit_seconds"].median(),
+                "windows": part["windows"].iloc[0],
+            }
+        )
+    return rows
+
+
+def beyond(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Forecast further than was trained, in closed loop; NLinear is trained for each horizon."""
+    protocol = read_protocol(args.dataset)
+    if args.series:
+        protocol = type(protocol)(
+            protocol.name, protocol.frame[args.series], protocol.train, protocol.validation
+        )
+    horizons = [h for h in BEYOND if h < len(protocol.frame) - protocol.validation]
+    seeds = range(args.seed, args.seed + args.seeds)
+    rows = []
+    for trained in (96, 720):
+        fitted = [fit_protocol(protocol, spacetime(args, seed), trained) for seed in seeds]
+        for horizon in horizons:
+            scores = [score_protocol(protocol, model, horizon)["mse"] for model in fitted]
+            rows.append(_far(f"SpaceTime trained at {trained}", horizon, scores))
+    for horizon in horizons:
+        linear = [
+            NLinear(CONTEXT, training=quick(LINEAR, args), random_state=seed, device="cpu")
+            for seed in seeds
+        ]
+        scores = [
+            score_protocol(protocol, fit_protocol(protocol, model, horizon), horizon)["mse"]
+            for model in linear
+        ]
+        rows.append(_far("NLinear trained for it", horizon, scores))
+    return rows
+
+
+def _far(model: str, horizon: int, scores: list[float]) -> dict[str, Any]:
+    deviation = statistics.stdev(scores) if len(scores) > 1 else None
+    return {
+        "model": model,
+        "horizon": horizon,
+        "mse": statistics.mean(scores),
+        "mse deviation": deviation,
+    }
+
+
+if __name__ == "__main__":
+    main()
