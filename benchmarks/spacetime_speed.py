@@ -1,0 +1,281 @@
+"""Time and memory of SpaceTime: a step, an epoch, the scaling of a layer, a streamed point."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import figures
+import numpy as np
+import torch
+from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
+from memory import resident
+from spacetime_baseline import Released, count, sized
+from torch import Tensor, nn
+
+from tsar import SpaceTime, Training
+from tsar.batch import Batch, Context
+from tsar.nn.recurrence import OpenLoop
+from tsar.nn.spacetime import SpaceTimeModule
+
+CONTEXT, HORIZON, BATCH = 336, 720, 50  # of the released code's README
+WINDOWS = 7585  # training windows of ETTh1 at these
+LENGTHS = (256, 1024, 4096, 16_384, 65_536)
+STATES = (16, 64, 256, 1024)
+
+
+def main() -> None:
+    """Measure all, or in a process of its own the memory of one side."""
+    options = parser(__doc__)
+    options.set_defaults(rounds=3)
+    options.add_argument("--child", help="name of the side whose memory to measure")
+    args = options.parse_args()
+    set_threads(args.threads)
+    if args.child:
+        print(json.dumps(growth(args.child, args.quick)))
+        return
+    record = {
+        "step": step(args),
+        "epoch": epoch(args),
+        "scaling": scaling(args),
+        "stream": stream(args),
+    }
+    report("spacetime_speed", args, record)
+    if args.output:
+        draw(record["scaling"], args.output / "spacetime_speed.png")
+
+
+# --- a training step at the released code's README configuration ---
+
+
+def module(width: int, state_size: int, depth: int, *, auxiliary: bool = True) -> SpaceTimeModule:
+    """Return our network: of as many channels and layers as the released one."""
+    weight = 0.1 if auxiliary else 0.0
+    return SpaceTimeModule(
+        CONTEXT,
+        HORIZON,
+        state_size=state_size,
+        width=width,
+        depth=depth,
+        normalization="mean",
+        stability="reflection",
+        unit_roots=0,
+        initial="random",
+        dropout=0.25,
+        past=0,
+        future=0,
+        levels=(),
+        one_step_weight=weight,
+        input_weight=weight,
+    )
+
+
+def trainer(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
+    """Return one step of training on a batch of noise."""
+    generator = torch.Generator().manual_seed(0)
+    context = torch.randn(BATCH, CONTEXT, generator=generator)
+    target = torch.randn(BATCH, HORIZON, generator=generator)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    model.train()
+
+    def run() -> None:
+        optimizer.zero_grad()
+        loss(context, target).backward()
+        optimizer.step()
+
+    return run
+
+
+def ours(model: SpaceTimeModule) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return our loss as one of tensors."""
+
+    def loss(context: Tensor, target: Tensor) -> Tensor:
+        return model.loss(Batch(replace(Context.of(context), gapless=True), target))
+
+    return loss
+
+
+def sides(quick: bool) -> dict[str, Callable[[], Callable[[], None]]]:
+    """Return what makes a step of each side, by its name."""
+    width, state = (16, 16) if quick else (128, 64)
+
+    def released() -> Callable[[], None]:
+        model = Released(HORIZON, width, state)
+        return trainer(model, lambda x, y: model.loss(x, y, auxiliary=False))
+
+    def made(auxiliary: bool) -> Callable[[], Callable[[], None]]:
+        def make() -> Callable[[], None]:
+            model = module(width, state, 1, auxiliary=auxiliary)
+            return trainer(model, ours(model))
+
+        return make
+
+    return {
+        "released code, one loss": released,
+        "tsar, three losses": made(True),
+        "tsar, one loss": made(False),
+    }
+
+
+def step(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time a step of each side in one process; measure its memory in one of its own."""
+    steps = {name: make() for name, make in sides(args.quick).items()}
+    slow = "released code, one loss"
+    for name, run in steps.items():
+        run() if name != slow else None  # warm; the slow side takes half a minute
+    timed = {name: Side(run, 1 if name == slow else 5) for name, run in steps.items()}
+    taken, _ = interleaved(timed, args.rounds)
+    memory = {name: _memory(name, args) for name in steps}
+    rows = [
+        {
+            "side": name,
+            "seconds a step": spread(times),
+            "times faster": ratio(taken[slow], times),
+            "memory mb": memory[name] / 1e6,
+            "share of the memory": memory[name] / memory[slow],
+        }
+        for name, times in taken.items()
+    ]
+    show([row | {k: row[k]["median"] for k in ("seconds a step", "times faster")} for row in rows])
+    return rows
+
+
+def _memory(name: str, args: argparse.Namespace) -> float:
+    command = [sys.executable, __file__, "--child", name, "--threads", str(args.threads)]
+    command += ["--quick"] if args.quick else []
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout))
+
+
+def growth(name: str, quick: bool) -> int:
+    """Return the bytes that the peak of two steps lies above what was resident before them."""
+    run = sides(quick)[name]()
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    run()
+    run()
+    return resident("VmHWM") - before
+
+
+# --- a training epoch on ETTh1, beside an LSTM and a Transformer of as many parameters ---
+
+
+def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time a step of each; an epoch is as many steps as the windows of ETTh1 make."""
+    rows = []
+    for size, shape in ((50_000, (120, 64, 1)), (150_000, (144, 64, 3))):
+        models: dict[str, nn.Module] = {"SpaceTime": module(*shape)}
+        if args.quick:
+            models = {"SpaceTime": module(16, 16, 1)}
+        models |= {
+            kind: sized(kind.lower(), 2000 if args.quick else size, CONTEXT, HORIZON)
+            for kind in ("LSTM", "Transformer")
+        }
+        models["LSTM, given the truth"] = models["LSTM"]
+        steps = {name: trainer(model, error(name, model)) for name, model in models.items()}
+        for run in steps.values():
+            run()
+        taken, _ = interleaved({name: Side(run) for name, run in steps.items()}, args.rounds)
+        for name, times in taken.items():
+            rows.append(
+                {
+                    "model": name,
+                    "parameters": count(models[name]),
+                    "seconds an epoch": spread([t * -(-WINDOWS // BATCH) for t in times]),
+                    "less time": spread([1 - 1 / r for r in _ratios(times, taken["SpaceTime"])]),
+                }
+            )
+    show([row | {k: row[k]["median"] for k in ("seconds an epoch", "less time")} for row in rows])
+    return rows
+
+
+def _ratios(slow: list[float], fast: list[float]) -> list[float]:
+    return [a / b for a, b in zip(slow, fast, strict=True)]
+
+
+def error(name: str, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return our loss, or the squared error of a network that takes contexts to targets.
+
+    An LSTM that is given the truth at each step of the horizon trains in one fused call, which is
+    its fastest way; by its own forecasts it goes step by step, as it will when it forecasts.
+    """
+    if isinstance(model, SpaceTimeModule):
+        return ours(model)
+    if name.endswith("given the truth"):
+        return lambda context, target: (model(context, target) - target).square().mean()
+    return lambda context, target: (model(context) - target).square().mean()
+
+
+# --- a layer by length and state size; a streamed point ---
+
+
+def scaling(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """Time a companion layer forth and back: 8 series of 16 channels."""
+    lengths, states = ((64, 128), (8, 16)) if args.quick else (LENGTHS, STATES)
+    by_length = [{"length": n, "seconds": layer(n, 64, args.rounds)} for n in lengths]
+    by_state = [{"state": d, "seconds": layer(4096, d, args.rounds)} for d in states]
+    show(by_length)
+    show(by_state)
+    return {"by length": by_length, "by state": by_state}
+
+
+def layer(length: int, state_size: int, rounds: int) -> float:
+    """Return the median seconds of a layer, forth and back."""
+    made = OpenLoop(16, state_size, stability="reflection")
+    signal = torch.randn(8, 1, 16, length, requires_grad=True)
+
+    def run() -> None:
+        made(signal).square().mean().backward()
+
+    run()
+    taken, _ = interleaved({"layer": Side(run, 3)}, rounds)
+    return spread(taken["layer"])["median"]
+
+
+def stream(args: argparse.Namespace) -> dict[str, Any]:
+    """Time a streamed point of one series after warming up, and that of the whole context."""
+    wave = np.sin(np.arange(600) * 0.3)
+    model = SpaceTime(
+        CONTEXT, normalization="none", training=Training(epochs=0), random_state=0, device="cpu"
+    ).fit(wave)
+    read, point = model.stream(), np.array([0.5], dtype=np.float32)
+    for _ in range(500):
+        read.push(point)
+    taken = []
+    for _ in range(args.rounds):
+        start = time.perf_counter()
+        for _ in range(1000):
+            read.push(point)
+        taken.append((time.perf_counter() - start) / 1000)
+    found = {"width": model.width, "state": model.state_size, "seconds a point": spread(taken)}
+    show([found | {"seconds a point": found["seconds a point"]["median"]}])
+    return found
+
+
+def draw(scaled: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Seconds by length and by state size, both axes logarithmic."""
+    figure, axes = figures.new(columns=2)
+    for one, (name, rows), title in zip(
+        axes,
+        scaled.items(),
+        ("64 state values, by length", "4,096 points, by state size"),
+        strict=True,
+    ):
+        key = name.removeprefix("by ")
+        places, seconds = [row[key] for row in rows], [row["seconds"] for row in rows]
+        one.plot(places, seconds, "o-", color=figures.COLORS[0], label="companion layer")
+        if key == "length":
+            slope = [seconds[0] * place / places[0] for place in places]
+            one.plot(places, slope, ":", color="#555555", label="in proportion to the length")
+        figures.logarithmic(one, [int(place) for place in places])
+        one.set(title=f"A layer, forth and back: {title}", xlabel=key, ylabel="seconds")
+    figures.save(figure, path, legend_columns=2)
+
+
+if __name__ == "__main__":
+    main()
