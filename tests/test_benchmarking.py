@@ -170,6 +170,17 @@ def scaled_with_gaps(raw: pd.DataFrame) -> np.ndarray:
     return (values - np.nanmean(values[:TRAIN], axis=0)) / np.where(spread > 0, spread, 1.0)
 
 
+def test_some_series_may_be_scored(raw: pd.DataFrame) -> None:
+    alone = benchmark("tiny", Naive(), horizons=[4], series=["b"]).iloc[0]
+    raw["a"], raw["c"] = raw["b"], raw["b"]
+    assert alone["mse"] == pytest.approx(benchmark("tiny", Naive(), [4]).iloc[0]["mse"])
+    with pytest.raises(ValueError, match=r"series must be among .*; got 'z'"):
+        benchmark("tiny", Naive(), [4], series=["b", "z"])
+    for wrong in ("b", 3, []):
+        with pytest.raises(TypeError, match="series must be names"):
+            benchmark("tiny", Naive(), [4], series=wrong)  # type: ignore[arg-type]
+
+
 def test_several_models_and_horizons_make_one_table(raw: pd.DataFrame) -> None:
     scores = benchmark("tiny", [Naive(), Naive(), ARNet(2)], horizons=[2, 4])
     assert scores.index.tolist() == [

@@ -534,3 +534,23 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(
         run(module_of(), shorter)
     assert [file.name for file in tmp_path.iterdir()] == ["run.safetensors"]
     assert path.read_bytes() == before
+
+
+def test_an_epoch_may_draw_a_part_of_the_windows() -> None:
+    seen: list[int] = []
+
+    class Counting(Linear):
+        def loss(self, batch: Any) -> torch.Tensor:
+            if self.training:
+                seen.extend(batch.context.series.tolist())
+            return super().loss(batch)
+
+    options = Training(epochs=3, batch_size=8, epoch_windows=20)
+    history = run(Counting(LENGTH, HORIZON), options)
+    assert len(seen) == 3 * 20
+    assert len(history) == 4 and all(math.isfinite(row["train_loss"]) for row in history[1:])
+    seen.clear()
+    run(Counting(LENGTH, HORIZON), Training(epochs=1, epoch_windows=10**6))
+    assert len(seen) == len(windows_of(panel_of())[0])
+    with pytest.raises(ValueError, match="epoch_windows must be a whole number"):
+        Training(epoch_windows=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsar.forecasters import ARNet, Classical, NLinear, SeasonalNaive
+from tsar.forecasters import ARNet, Classical, NLinear, SeasonalNaive, SpaceTime
 from tsar.saving.folder import FORMAT
 from tsar.training import Training
 
@@ -23,6 +23,9 @@ def main(folder: Path) -> None:
         SeasonalNaive(12, horizon=4),
         NLinear(12, horizon=4, training=training, device="cpu", random_state=0),
         ARNet(12, horizon=4, device="cpu"),
+        SpaceTime(
+            12, horizon=4, state_size=6, width=8, training=training, device="cpu", random_state=0
+        ),
         Classical(season_length=12, horizon=4),
     ]
     forecasts = {}

@@ -132,6 +132,10 @@ def benchmark(
     horizon: Annotated[
         list[int], typer.Option(min=1, metavar="POINTS", help="Points to forecast; repeatable.")
     ] = [96, 192, 336, 720],  # noqa: B006
+    series: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Use this series alone; repeatable.", show_default=False),
+    ] = None,
     settings: options.Settings = None,
     output: options.Output = None,
     common: options.Common,
@@ -150,7 +154,8 @@ def benchmark(
         )
     models = {choice.label: build(choice, horizon[0], None) for choice in choices}
     with at_work(f"benchmarking {', '.join(models)} on {dataset}", list(models.values())):
-        table = benchmarking.benchmark(dataset, models, horizon).reset_index()
+        table = benchmarking.benchmark(dataset, models, horizon, series=series)
+        table = table.reset_index()
     if output is not None:
         files.write_frame(table, output)
     if common.json:
