@@ -1,0 +1,244 @@
+"""Write the tables of RESULTS.md from the JSON files in results/: python benchmarks/tables.py.
+
+A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``; the words around it are written
+by hand.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from measure import RESULTS
+
+Row = dict[str, Any]
+Record = dict[str, Any]
+
+
+def main() -> None:
+    """Replace every table whose results are there."""
+    path = RESULTS.parent / "RESULTS.md"
+    text = path.read_text(encoding="utf-8")
+    for name, make in TABLES.items():
+        source = RESULTS / f"{name.partition(':')[0]}.json"
+        if not source.exists():
+            continue
+        rows = make(json.loads(source.read_text(encoding="utf-8")))
+        lines = ["| " + " | ".join(cells) + " |" for cells in _cells(rows)]
+        pattern = rf"(<!-- table {re.escape(name)} -->\n).*?(<!-- end -->)"
+        table = "\n".join(lines) + "\n"
+        text = re.sub(pattern, lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL)
+    path.write_text(text, encoding="utf-8")
+
+
+def _cells(rows: list[Row]) -> list[list[str]]:
+    head = list(rows[0])
+    return [head, ["---"] * len(head), *[[str(row[key]) for key in head] for row in rows]]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Digits that count; thousands with commas, nothing for nothing."""
+    if value is None:
+        return ""
+    text = f"{value:.{digits}g}"
+    if abs(value) >= 1000:
+        return f"{float(text):,.0f}"
+    return text if "e" not in text else f"{float(text):g}"
+
+
+def span(found: Row, digits: int = 3) -> str:
+    """Median, with the least and the most of the rounds."""
+    low, high = (number(found[key], digits) for key in ("low", "high"))
+    return f"{number(found['median'], digits)} ({low} to {high})"
+
+
+def error(row: Row, key: str = "mse") -> str:
+    """Mean of the seeds ± their standard deviation."""
+    deviation = row.get(f"{key} deviation")
+    return f"{row[key]:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
+
+
+def ar_speed(record: Record) -> list[Row]:
+    """Long autoregressions against AutoReg."""
+    return [
+        {
+            "order": r["order"],
+            "AutoReg": f"{number(r['seconds']['statsmodels']['median'])} s",
+            "estimator": f"{number(1e3 * r['seconds']['estimator']['median'])} ms",
+            "kernel": f"{number(1e3 * r['seconds']['kernel']['median'])} ms",
+            "estimator times faster": span(r["estimator_times_faster"]),
+            "kernel times faster": span(r["kernel_times_faster"]),
+            "largest difference of a coefficient": f"{r['largest_difference']['coefficient']:.1e}",
+        }
+        for r in record["results"]
+    ]
+
+
+def arnet_paper(record: Record) -> list[Row]:
+    """The paper's sparse AR(3) by order."""
+    columns = {
+        "tsar s": "tsar seconds",
+        "tsar sTPE": "tsar stpe",
+        "all lags sTPE": "all lags stpe",
+        "recipe s": "adam seconds",
+        "recipe s, no DataLoader": "adam by index seconds",
+        "recipe sTPE": "adam by index stpe",
+        "paper s": "paper seconds",
+        "paper sTPE": "paper stpe",
+    }
+    return [
+        {"p": r["order"]} | {name: number(r[key]) for name, key in columns.items()}
+        for r in record["rows"]
+    ]
+
+
+def many_series(record: Record) -> list[Row]:
+    """Ten thousand series."""
+    return [
+        {
+            "side": r["side"],
+            "series": f"{r['series']:,}",
+            "series a second": number(r["series a second"]["median"], 4),
+            "tsar (long frame) is faster by": span(r["tsar times faster"]),
+        }
+        for r in record["rows"]
+    ]
+
+
+def training_speed(record: Record) -> list[Row]:
+    """Windows a second of training loops."""
+    return [
+        {
+            "batch": r["batch"],
+            "side": r["side"],
+            "windows a second": number(r["windows a second"]["median"], 4),
+            "tsar is faster by": span(r["tsar times faster"]),
+        }
+        for result in record["results"]
+        for r in result["rows"]
+    ]
+
+
+def ltsf(record: Record) -> list[Row]:
+    """Long horizons beside the published numbers."""
+    return [
+        {
+            "data": r["dataset"],
+            "horizon": r["horizon"],
+            "model": r["model"],
+            "MSE": error(r),
+            "MAE": f"{r['mae']:.4f}",
+            "published MSE": number(r["published mse"]),
+            "fit s": f"{r['fit seconds']:.2f}",
+            "windows": r["windows"],
+        }
+        for r in record["rows"]
+    ]
+
+
+def memory(record: Record) -> list[Row]:
+    """Peaks of a fit."""
+    return [
+        {
+            "side": r["side"],
+            "points": f"{r['points']:,}",
+            "order": r["order"],
+            "times the data": f"{r['times the data']['median']:.1f}",
+        }
+        for r in record["rows"]
+    ]
+
+
+def spacetime_ltsf(record: Record) -> list[Row]:
+    """SpaceTime on long horizons: a row a horizon, a column a model."""
+    models = list(dict.fromkeys(r["model"] for r in record["rows"]))
+    found: dict[int, Row] = {}
+    for r in record["rows"]:
+        row = found.setdefault(r["horizon"], {"horizon": r["horizon"]} | dict.fromkeys(models, ""))
+        row[r["model"]] = f"{error(r)} / {r['mae']:.4f}"
+        if r["recalled mse"] is not None:
+            row["recalled MSE of the paper"] = number(r["recalled mse"])
+        if r["model"] == "SpaceTime":
+            row["fit s"] = number(r["fit seconds"])
+    return list(found.values())
+
+
+def spacetime_beyond(record: Record) -> list[Row]:
+    """Horizons beyond those that were trained."""
+    models = list(dict.fromkeys(r["model"] for r in record["beyond"]))
+    horizons = sorted({r["horizon"] for r in record["beyond"]})
+    told = {(r["horizon"], r["model"]): error(r) for r in record["beyond"]}
+    return [{"horizon": h} | {m: told[h, m] for m in models} for h in horizons]
+
+
+def spacetime_step(record: Record) -> list[Row]:
+    """A training step against the released arithmetic."""
+    return [
+        {
+            "side": r["side"],
+            "seconds a step": span(r["seconds a step"]),
+            "times faster": span(r["times faster"]),
+            "memory": f"{number(r['memory mb'])} MB",
+            "share": f"{r['share of the memory']:.3f}",
+        }
+        for r in record["step"]
+    ]
+
+
+def spacetime_epoch(record: Record) -> list[Row]:
+    """An epoch beside an LSTM and a Transformer."""
+    return [
+        {
+            "model": r["model"],
+            "parameters": f"{r['parameters']:,}",
+            "seconds an epoch": span(r["seconds an epoch"]),
+            "SpaceTime takes less time by": f"{100 * r['less time']['median']:.0f} %"
+            if r["model"] != "SpaceTime"
+            else "",
+        }
+        for r in record["epoch"]
+    ]
+
+
+def spacetime_classification(record: Record) -> list[Row]:
+    """Classes of heartbeats."""
+    return [
+        {
+            "data": r["data"],
+            "side": r["side"],
+            "accuracy": f"{r['accuracy']:.3f} ({r['accuracy range'][0]:.3f}"
+            f" to {r['accuracy range'][1]:.3f})",
+            "AUROC": f"{r['AUROC']:.3f}",
+            "seconds": number(r["seconds"]),
+        }
+        for r in record["rows"]
+    ]
+
+
+TABLES: dict[str, Callable[[Record], list[Row]]] = {
+    "ar_speed": ar_speed,
+    "arnet_paper": arnet_paper,
+    "many_series": many_series,
+    "training_speed": training_speed,
+    "ltsf": ltsf,
+    "memory": memory,
+    "spacetime_speed:step": spacetime_step,
+    "spacetime_speed:epoch": spacetime_epoch,
+    "spacetime_classification": spacetime_classification,
+    "spacetime_ltsf_ETTh1_OT:beyond": spacetime_beyond,
+    **{
+        f"spacetime_ltsf_{name}": spacetime_ltsf
+        for name in (
+            "ETTh1_OT",
+            "ETTm1_OT",
+            "ETTh1_all",
+            "ETTm1_all",
+            "weather_all",
+            "exchange_all",
+        )
+    },
+}
+
+
+if __name__ == "__main__":
+    main()
