@@ -300,6 +300,12 @@ def test_options_that_work(options: Any) -> None:
     assert np.isfinite(found).all()
 
 
+def test_bfloat16_trains_to_about_the_same_forecast() -> None:
+    short = Training(epochs=3, batch_size=32, precision="bfloat16")
+    found = small(training=short).fit(series()).predict()
+    np.testing.assert_allclose(found, small().fit(series()).predict(), atol=0.3)
+
+
 def test_a_constant_series_stays_where_it_is() -> None:
     for kind in ("mean", "last", "standardize"):
         model = small(normalization=kind).fit(np.full(100, 7.0))

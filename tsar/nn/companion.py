@@ -205,7 +205,9 @@ def _answer_dense(
 def _products(
     inputs: Float[Tensor, "batch channel column"], matrix: Float[Tensor, "channel row column"]
 ) -> Float[Tensor, "batch channel row"]:
-    return (inputs.transpose(0, 1) @ matrix.mT).transpose(0, 1)
+    # Sums of terms that cancel: not for the eight bits of bfloat16.
+    with torch.autocast(inputs.device.type, enabled=False):
+        return (inputs.transpose(0, 1) @ matrix.mT).transpose(0, 1)
 
 
 def _answer_by_fourier(
