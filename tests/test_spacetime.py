@@ -344,6 +344,26 @@ def test_covariates_are_used() -> None:
     assert np.abs(np.array(found) - y[380:]).mean() < 0.5 * np.abs(y[380:]).mean()
 
 
+def test_series_may_see_each_other() -> None:
+    """What one series does, the other did the step before."""
+    first = np.random.default_rng(0).normal(size=400)
+    both = np.stack([first, np.r_[0.0, first[:-1]]], axis=1)
+    training = Training(epochs=30, batch_size=32, learning_rate=1e-2)
+    told = {}
+    for joint in (False, True):
+        model = small(horizon=1, joint=joint, training=training, dropout=0.0, context_length=8)
+        model.fit(both[:380])
+        found = [model.predict(both[:k])[0, 1] for k in range(380, 400)]
+        told[joint] = np.abs(np.array(found) - both[380:, 1]).mean()
+    assert told[True] < 0.6 * told[False]
+    model.update(both[380:])
+    np.testing.assert_allclose(model.predict(), model.predict(both), rtol=1e-4)
+    with pytest.raises(ValueError, match="joint must be False for forecast"):
+        model.forecast(torch.zeros(2, 8))
+    with pytest.raises(ValueError, match="joint must be False where series do not begin"):
+        small(joint=True).fit(both[:, 0])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     (

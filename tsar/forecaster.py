@@ -17,7 +17,7 @@ from torch import Tensor
 from tsar.conditions import check_whole
 from tsar.following import fitted_rows, place, steps_behind
 from tsar.intervals import Levels
-from tsar.panel import Columns, Panel, join, read_future
+from tsar.panel import Columns, Panel, beside_each_other, join, read_future
 from tsar.saving import save
 from tsar.scaling import naive_error
 from tsar.windows import Windows
@@ -43,6 +43,8 @@ class Forecaster(BaseEstimator, ABC):
 
     horizon: int
     columns: Columns | None
+    # Whether each series sees the others; a forecaster that offers it makes it a parameter.
+    joint: bool = False
     # Kinds of covariates that the forecaster uses: "past", "future", "static".
     uses: ClassVar[frozenset[str]] = frozenset()
 
@@ -106,9 +108,13 @@ class Forecaster(BaseEstimator, ABC):
             delattr(self, name)
 
     def _learn(self: Fitted, panel: Panel) -> Fitted:
-        self._fit(panel)
+        self._fit(self._seen(panel))
         self.scale_ = naive_error(panel)
         return self._remember(panel)
+
+    def _seen(self, panel: Panel) -> Panel:
+        """What the forecaster sees of a panel."""
+        return beside_each_other(panel) if self.joint else panel
 
     def _remember(self: Fitted, panel: Panel) -> Fitted:
         missed = panel.gaps_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
@@ -224,6 +230,11 @@ class Forecaster(BaseEstimator, ABC):
         check_is_fitted(self, "context_")
         horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
         wanted = Levels.of(quantile_levels)
+        if self.joint:
+            raise ValueError(
+                "joint must be False for forecast, whose contexts are each by itself; got True. "
+                "Use predict(frame)."
+            )
         if self._columns().covariates:
             raise ValueError(
                 f"forecast takes no covariates, and {type(self).__name__} was fitted with "
@@ -277,6 +288,7 @@ class Forecaster(BaseEstimator, ABC):
         check_is_fitted(self, "context_")
         if series is None or points is None:
             series, points = torch.arange(len(panel)), panel.lengths - horizon
+        panel = self._seen(panel)
         reach = self._reach(panel.without_last(horizon))
         gaps = panel.gaps_before(series, points)
         if bool((gaps <= 0).all()) or panel.past.shape[1]:

@@ -50,6 +50,9 @@ class SpaceTime(NeuralForecaster):
         weights, as the paper.
     dropout
         Share of the channels that are left out at random in training.
+    joint
+        Whether each series also sees all others, as input channels: series that begin and end
+        together.
     one_step_weight, input_weight
         Weights of two more losses: of the next point at each time of the context, and of the next
         input of the forecasting layer.
@@ -106,6 +109,7 @@ class SpaceTime(NeuralForecaster):
         unit_roots: int = 0,
         initial: Initial = "burg",
         dropout: float = 0.1,
+        joint: bool = False,
         one_step_weight: float = 0.1,
         input_weight: float = 0.1,
         loss: Literal["mse", "quantile"] = "mse",
@@ -127,6 +131,7 @@ class SpaceTime(NeuralForecaster):
         self.unit_roots = unit_roots
         self.initial = initial
         self.dropout = dropout
+        self.joint = joint
         self.one_step_weight = one_step_weight
         self.input_weight = input_weight
         self.loss = loss
@@ -182,7 +187,7 @@ class SpaceTime(NeuralForecaster):
             unit_roots=self.unit_roots,
             initial=self.initial,
             dropout=self.dropout,
-            past=len(columns.past),
+            past=len(columns.past) + (len(self.scaling_.mean) if self.joint else 0),
             future=len(columns.future),
             levels=tuple(self.quantile_levels) if self.loss == "quantile" else (),
             one_step_weight=self.one_step_weight,
@@ -207,6 +212,7 @@ CONDITIONS: dict[str, Condition] = {
     "unit_roots": whole(0),
     "initial": one_of(("burg", "random")),
     "dropout": (lambda share: is_finite(share) and 0 <= share < 1, "a share from 0 to below 1"),
+    "joint": (lambda value: isinstance(value, bool), "True or False"),
     "one_step_weight": NOT_NEGATIVE,
     "input_weight": NOT_NEGATIVE,
     "loss": one_of(("mse", "quantile")),

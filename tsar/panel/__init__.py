@@ -3,7 +3,7 @@
 from tsar.panel.columns import Columns
 from tsar.panel.frequency import Frequency
 from tsar.panel.future import make_future, read_future
-from tsar.panel.joining import join
+from tsar.panel.joining import beside_each_other, join
 from tsar.panel.panel import Labels, Panel
 from tsar.panel.reading import is_long
 
@@ -12,6 +12,7 @@ __all__ = [
     "Frequency",
     "Labels",
     "Panel",
+    "beside_each_other",
     "is_long",
     "join",
     "make_future",
