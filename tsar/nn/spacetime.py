@@ -228,13 +228,13 @@ class Layer(nn.Module):
         super().__init__()
         self.filter = OpenLoop(width, state_size, stability=stability)
         self.dropout = nn.Dropout1d(dropout)
-        self.mix = nn.Conv1d(width, width, 1)
+        # No constants, here and in the head: a context that stays where it is is forecast to.
+        self.mix = nn.Conv1d(width, width, 1, bias=False)
 
     @torch.no_grad()
     def rest(self) -> None:
         """Add nothing, until training says what; the recurrences and the mixing stay random."""
         self.filter.taps.zero_()
-        cast(Tensor, self.mix.bias).zero_()
 
     def forward(
         self, hidden: Float[Tensor, "batch shared view time"]
@@ -252,8 +252,10 @@ class Head(nn.Module):
     def __init__(self, width: int, outputs: int, future: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout1d(dropout)
-        self.linear = nn.Linear(width, outputs)
+        self.linear = nn.Linear(width, outputs, bias=False)
         self.bent = nn.Linear(width, outputs, bias=False)
+        # Quantiles stand apart from each other wherever the series is.
+        self.apart = nn.Parameter(torch.zeros(outputs)) if outputs > 1 else None
         self.known = nn.Linear(future, outputs, bias=False) if future else None
 
     @torch.no_grad()
@@ -262,7 +264,6 @@ class Head(nn.Module):
         width = self.linear.in_features
         self.linear.weight.zero_()
         self.linear.weight[:, ::VIEWS] = VIEWS / width
-        self.linear.bias.zero_()
         self.bent.weight.zero_()
 
     def forward(
@@ -273,6 +274,7 @@ class Head(nn.Module):
         """Forecast each step from its channels."""
         bent = self.dropout(nn.functional.gelu(hidden))
         weight = self.linear.weight
-        outputs = torch.einsum("bcs,oc->bso", hidden, weight) + self.linear.bias
+        outputs = torch.einsum("bcs,oc->bso", hidden, weight)
         outputs = outputs + torch.einsum("bcs,oc->bso", bent, self.bent.weight)
+        outputs = outputs if self.apart is None else outputs + self.apart
         return outputs if self.known is None else outputs + self.known(known)

@@ -59,7 +59,7 @@ class Stream:
         self._decoder = _Memory.of_decoder(module.decoder, series)
         head = module.head
         self._linear, self._bent = _array(head.linear.weight).T, _array(head.bent.weight).T
-        self._bias = _array(head.linear.bias)
+        self._apart = 0.0 if head.apart is None else _array(head.apart)
 
     def push(self, points: Float[NDArray[np.float32], " series"]) -> Floats:
         """Read the next point of each series; its forecast of the one after: (series, output).
@@ -76,7 +76,7 @@ class Stream:
         for layer in self._layers:
             hidden = layer(hidden)
         outputs = self._decoder(hidden)
-        told: Floats = outputs @ self._linear + _gelu(outputs) @ self._bent + self._bias
+        told: Floats = outputs @ self._linear + _gelu(outputs) @ self._bent + self._apart
         return self._invert(told.T).T
 
     def forecast(self, horizon: int) -> Float[Tensor, "series horizon output"]:
@@ -144,11 +144,10 @@ class _Step:
     def __init__(self, layer: Layer, series: int) -> None:
         self._memory = _Memory.of_layer(layer.filter, series)
         self._mix = _array(layer.mix.weight)[:, :, 0].T
-        self._bias = _array(cast(Tensor, layer.mix.bias))
 
     def __call__(self, hidden: Floats) -> Floats:
         filtered = self._memory(hidden)
-        mixed: Floats = hidden + filtered + _gelu(filtered) @ self._mix + self._bias
+        mixed: Floats = hidden + filtered + _gelu(filtered) @ self._mix
         return mixed
 
 
