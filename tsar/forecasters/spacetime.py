@@ -47,7 +47,7 @@ class SpaceTime(NeuralForecaster):
         Roots at 1 that the forecasting layer has besides: 1 keeps a level, 2 a trend.
     initial
         ``"burg"``: begin as the autoregression that Burg's method fits. ``"random"``: from random
-        weights, as the paper.
+        weights, and recurrences without memory.
     dropout
         Share of the channels that are left out at random in training.
     joint

@@ -76,7 +76,7 @@ class Stream:
         for layer in self._layers:
             hidden = layer(hidden)
         outputs = self._decoder(hidden)
-        told: Floats = outputs @ self._linear + _gelu(outputs) @ self._bent + self._apart
+        told = cast(Floats, outputs @ self._linear + _gelu(outputs) @ self._bent + self._apart)
         return self._invert(told.T).T
 
     def forecast(self, horizon: int) -> Float[Tensor, "series horizon output"]:
