@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+NOTHING = 1e-8  # share of the variance below which a series is explained
+
 
 def burg(windows: Float[Tensor, "window time"], order: int) -> Float[Tensor, " order"]:
     """Reflection coefficients that forecast windows best, forwards and backwards in time.
@@ -14,7 +16,8 @@ def burg(windows: Float[Tensor, "window time"], order: int) -> Float[Tensor, " o
     Parameters
     ----------
     order
-        Coefficients; those that the windows are too short for are 0.
+        Coefficients; those that the windows are too short for are 0, as are those behind the one
+        that explains all but `NOTHING`.
 
     Examples
     --------
@@ -28,10 +31,14 @@ def burg(windows: Float[Tensor, "window time"], order: int) -> Float[Tensor, " o
     """
     ahead, behind = windows.double()[:, 1:], windows.double()[:, :-1]
     found: list[Tensor] = []
+    left = 1.0  # of the variance
     for _ in range(min(order, windows.shape[1] - 1)):
+        if left < NOTHING:  # what is left is rounding, and is not to be fitted
+            break
         power = ahead.square().sum() + behind.square().sum()
         last = 2 * (ahead * behind).sum() / power.clamp(min=torch.finfo(torch.float64).tiny)
         found.append(last)
+        left *= 1 - float(last) ** 2
         ahead, behind = (ahead - last * behind)[:, 1:], (behind - last * ahead)[:, :-1]
     missing = order - len(found)
     reflections = torch.stack(found) if found else windows.new_zeros(0, dtype=torch.float64)

@@ -51,7 +51,7 @@ class Recurrence(nn.Module):
         return integrate(step_up(bounded(exact * self.slowness)), self.unit_roots)
 
     def gain(self) -> Float[Tensor, "channel 1"]:
-        """What gives the answer to a single 1 at most the energy 1, in float64.
+        """What gives the answer to a single 1 at most the energy 1, in float64; 1 with ``"l1"``.
 
         The energy of the whole answer is the product of 1 / (1 - reflection^2): with 64 reflections
         of 0.5 it is 1e8.
