@@ -441,7 +441,7 @@ def test_newer_history_is_forecast_with_the_coefficients_that_were_fitted() -> N
 def test_local_coefficients_are_refused_to_strangers_and_global_ones_are_not() -> None:
     frame = long_frame(ragged())
     stranger = long_frame({"z": 3 + 2 * simulate([0.5], 50, seed=9)[:, 0]})
-    with pytest.raises(ValueError, match=r"each has its own coefficients.*got series 'z'"):
+    with pytest.raises(ValueError, match=r"must hold series that ARNet.*got series 'z'"):
         ARNet(3).fit(frame).predict(stranger)
     model = ARNet(3, horizon=2, scope="global", sparsity=None).fit(frame)
     values = stranger["y"].to_numpy()

@@ -93,6 +93,25 @@ def test_rare_classes_may_count_more() -> None:
     assert found["dict"] == pytest.approx(found["balanced"], abs=0.1)
 
 
+@pytest.mark.parametrize(("scale", "level"), ((1.0, 1e8), (1e-50, 0.0), (1e40, 0.0)))
+def test_the_units_of_a_sequence_do_not_matter(scale: float, level: float) -> None:
+    x, y = waves()
+    plain = small().fit(x, y).predict_proba(x)
+    moved = small().fit(x * scale + level, y).predict_proba(x * scale + level)
+    np.testing.assert_allclose(moved, plain, atol=1e-3)
+
+
+def test_the_loss_of_all_is_that_of_its_batches() -> None:
+    x, y = waves()
+    model = small(class_weight={"slow": 9.0, "fast": 1.0}, training=Training(epochs=1)).fit(x, y)
+    whole = Sequences(torch.from_numpy(x[:, None]).float(), torch.from_numpy((y == "slow") * 1))
+    order = whole.codes.argsort()
+    with torch.inference_mode():
+        losses = [model.module_.loss(part) * part.count for part in whole.batch(order).batches(7)]
+        together = model.module_.loss(whole)
+    assert float(sum(losses) / len(whole)) == pytest.approx(float(together), rel=1e-5)
+
+
 def test_raw_sequences_are_long() -> None:
     generator = np.random.default_rng(0)
     x = generator.normal(size=(8, 16_000))
@@ -133,6 +152,7 @@ def test_it_may_be_searched_over() -> None:
         ({"state_size": 0}, "state_size must be a whole number"),
         ({"dropout": 1.0}, "dropout must be a share"),
         ({"class_weight": "heavy"}, "class_weight must be None, 'balanced' or a dict"),
+        ({"class_weight": {"slow": -1.0}}, "class_weight must be positive and finite; got -1.0"),
         ({"class_weight": {"quick": 2.0}}, "class_weight must name classes of y; got 'quick'"),
         ({"training": Training(validation=5)}, "training.validation must be a share"),
     ),
@@ -153,5 +173,10 @@ def test_input_that_makes_no_sense() -> None:
         small().fit(np.where(x > 1, np.nan, x), y)
     with pytest.raises(NotFittedError):
         small().predict(x)
+    fitted = small().fit(x, y)
     with pytest.raises(ValueError, match="features"):
-        small().fit(x, y).predict(x[:, :30])
+        fitted.predict(x[:, :30])
+    with pytest.raises(ValueError, match=r"1 channel\(s\) of 60 points, as in fit; got 1 of 30"):
+        small().fit(x[:, None], y).predict(x[:, None, :30])
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+        fitted.set_params(batch_size=0).predict(x)

@@ -34,6 +34,7 @@ def make(context: int = 30, horizon: int = 8, **options: Any) -> SpaceTimeModule
         "dropout": 0.0,
         "past": 0,
         "future": 0,
+        "groups": 1,
         "levels": (),
         "one_step_weight": 1.0,
         "input_weight": 1.0,
@@ -50,7 +51,8 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def batch_of(module: SpaceTimeModule, size: int = 5, seed: int = 0) -> Batch:
     time, horizon = module.context_length, module.horizon
-    past, future = len(module.past_mean), len(module.future_mean)
+    future = 0 if module.head.known is None else module.head.known.in_features
+    past = module.covariates.shape[2] - future
     context = replace(
         Context.of(noise(size, time, seed=seed)),
         past=noise(size, time, past, seed=1),
@@ -128,6 +130,7 @@ KINDS = (
     {"normalization": "standardize", "stability": "l1"},
     {"levels": (0.2, 0.5, 0.9)},
     {"past": 2, "future": 1},
+    {"past": 2, "groups": 5},
     {"state_size": 40},  # more than the context
 )
 kinds = pytest.mark.parametrize("options", KINDS, ids=str)
@@ -346,24 +349,84 @@ def test_covariates_are_used() -> None:
     assert np.abs(np.array(found) - y[380:]).mean() < 0.5 * np.abs(y[380:]).mean()
 
 
+def followers(length: int = 400) -> Any:
+    """Two leaders, and two that do what their own leader did the step before."""
+    leaders = np.random.default_rng(0).normal(size=(length, 2))
+    late = np.concatenate([np.zeros((1, 2)), leaders[:-1]])
+    return np.concatenate([leaders, late], axis=1) + np.array([0.0, 1e8, 5.0, -7.0])
+
+
 def test_series_may_see_each_other() -> None:
-    """What one series does, the other did the step before."""
-    first = np.random.default_rng(0).normal(size=400)
-    both = np.stack([first, np.r_[0.0, first[:-1]]], axis=1)
-    training = Training(epochs=30, batch_size=32, learning_rate=1e-2)
+    y = followers()
+    training = Training(epochs=40, batch_size=32, learning_rate=1e-2)
     told = {}
     for joint in (False, True):
         model = small(horizon=1, joint=joint, training=training, dropout=0.0, context_length=8)
-        model.fit(both[:380])
-        found = [model.predict(both[:k])[0, 1] for k in range(380, 400)]
-        told[joint] = np.abs(np.array(found) - both[380:, 1]).mean()
-    assert told[True] < 0.6 * told[False]
-    model.update(both[380:])
-    np.testing.assert_allclose(model.predict(), model.predict(both), rtol=1e-4)
+        model.fit(y[:380])
+        found = np.array([model.predict(y[:k])[0] for k in range(380, 400)])
+        told[joint] = np.abs(found - y[380:])[:, 2:].mean()
+    assert told[True] < 0.35 * told[False]
+    model.update(y[380:])
+    np.testing.assert_allclose(model.predict(), model.predict(y), rtol=1e-4)
+
+
+def test_series_that_see_each_other_come_together() -> None:
+    training = Training(epochs=0)
+    frame = pd.DataFrame(followers(60), columns=list("abcd"))
+    long = frame.rename_axis("ds").reset_index().melt("ds", var_name="unique_id", value_name="y")
+    model = small(joint=True, training=training).fit(long)
+    some = long[long["unique_id"] != "b"]
+    for call in (model.predict, model.score):
+        with pytest.raises(ValueError, match="must hold all 4 series that were fitted"):
+            call(some.assign(ds=some["ds"] + 60))
+    newer = some.assign(ds=some["ds"] + 60)
+    before = model.predict()
+    with pytest.raises(ValueError, match="begin and end together"):
+        model.update(newer)
+    pd.testing.assert_frame_equal(model.predict(), before)
     with pytest.raises(ValueError, match="joint must be False for forecast"):
-        model.forecast(torch.zeros(2, 8))
+        model.forecast(torch.zeros(4, 8))
     with pytest.raises(ValueError, match="joint must be False where series do not begin"):
-        small(joint=True).fit(both[:, 0])
+        small(joint=True).fit(series())
+
+
+def test_a_covariate_that_never_changed_says_nothing() -> None:
+    """What rounding leaves of its deviation must not become its unit."""
+    y = series()
+    large = 1e30 * np.random.default_rng(3).normal(size=246)
+    frame = pd.DataFrame({"ds": np.arange(240), "y": y, "flat": 0.1, "large": large[:240]})
+    model = small(columns=Columns(future=("flat", "large"))).fit(frame)
+    ahead = pd.DataFrame({"ds": np.arange(240, 246), "flat": 0.2, "large": large[240:]})
+    assert np.abs(model.predict(future=ahead)["SpaceTime"] - 20).max() < 10
+
+
+def test_quantiles_begin_apart() -> None:
+    model = small(loss="quantile", training=Training(epochs=0)).fit(series())
+    found = model.predict(level=80)
+    assert (found[:, 2] - found[:, 1] > 0.2).all()
+    assert (
+        found.shape
+        == model.set_params(quantile_levels=np.array([0.1, 0.5]))
+        .fit(series())
+        .predict(quantile_levels=[0.1, 0.5])
+        .shape
+    )
+
+
+@pytest.mark.parametrize("kind", ("line", "sine", "whole numbers", "slow waves"))
+def test_series_without_noise_are_forecast_far(kind: str) -> None:
+    time = np.arange(600.0)
+    y = {
+        "line": time,
+        "sine": np.sin(time * 2 * np.pi / 24),
+        "whole numbers": np.round(10 * np.sin(time * 2 * np.pi / 24)),
+        "slow waves": sum(np.sin(time * 2 * np.pi / p) for p in (100, 150, 210, 270, 333)),
+    }[kind]
+    quick = Training(epochs=2, batch_size=64, epoch_windows=256)
+    model = small(context_length=144, state_size=64, horizon=24, training=quick).fit(y)
+    far = model.predict(horizon=3000)
+    assert np.abs(far).max() < 2 * np.abs(y).max()
+    np.testing.assert_allclose(model.predict(), far[:24], atol=1e-3 * np.abs(y).max())
 
 
 @pytest.mark.parametrize(
@@ -376,6 +439,7 @@ def test_series_may_see_each_other() -> None:
         ({"stability": "l2"}, "stability must be one of"),
         ({"stability": "l1"}, "initial must be 'random' with stability='l1'"),
         ({"unit_roots": 1}, "initial must be 'random'"),
+        ({"unit_roots": 3}, "unit_roots must be 0, 1 or 2"),
         ({"dropout": 1.0}, "dropout must be a share"),
         ({"one_step_weight": -1.0}, "one_step_weight must be finite and at least 0"),
         ({"loss": "mae"}, "loss must be one of"),

@@ -48,6 +48,15 @@ def test_a_forecast_leaves_the_stream_as_it_is() -> None:
     assert torch.equal(stream.forecast(5), first)
 
 
+def test_points_that_are_not_one_of_each_series_are_refused() -> None:
+    stream = Stream(make(6, normalization="none").eval(), torch.zeros(2), torch.ones(2))
+    for wrong in (20.0, np.ones(3), np.ones((2, 1))):
+        with pytest.raises(ValueError, match=r"points must be one of each series, of shape \(2,\)"):
+            stream.push(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="horizon must be a whole number"):
+        stream.forecast(0)
+
+
 def test_what_would_change_the_past_is_refused() -> None:
     one = torch.ones(1)
     with pytest.raises(ValueError, match="normalization must be 'none'"):

@@ -17,6 +17,7 @@ from tsar.neural import check_training, history_frame, resolve_device
 from tsar.nn.classification import SpaceTimeNetwork
 from tsar.randomness import draw_seed, seeded
 from tsar.saving import save
+from tsar.scaling import Scaling
 from tsar.sequences import Sequences
 from tsar.training import Training, train
 
@@ -132,17 +133,20 @@ class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(classes, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y must hold at least two classes; got 1 class, {self.classes_[0]!r}. "
+                f"y must hold at least two classes; got 1 class, {str(self.classes_[0])!r}. "
                 "Add sequences of another class."
             )
-        whole_set = Sequences(_tensor(values), torch.from_numpy(codes))
-        self.channels_ = whole_set.values.shape[1]
-        self.mean_ = whole_set.values.double().mean(dim=(0, 2))
-        deviation = whole_set.values.double().std(dim=(0, 2), correction=0)
-        self.scale_ = torch.where(deviation > 0, deviation, 1.0)
+        several = _channels(values)
+        self.channels_, self.length_ = several.shape[1:]
+        self.scaling_ = Scaling.of_contexts(several.transpose(0, 1).flatten(1))
         self.weights_ = self._weights(classes)
-        self._train(whole_set, options)
+        self._train(Sequences(self._standard(several), torch.from_numpy(codes)), options)
         return self
+
+    def _standard(self, values: torch.Tensor) -> torch.Tensor:
+        """Each channel in units of its own deviation; then float32 has digits enough."""
+        mean, deviation = self.scaling_.mean[:, None], self.scaling_.deviation[:, None]
+        return ((values - mean) / deviation).float()
 
     def _train(self, whole_set: Sequences, options: Training) -> None:
         device = resolve_device(self.device)
@@ -165,8 +169,6 @@ class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
             width=self.width,
             depth=self.depth,
             dropout=self.dropout,
-            mean=self.mean_,
-            scale=self.scale_,
             weights=self.weights_,
         )
 
@@ -178,6 +180,11 @@ class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(
                     f"class_weight must name classes of y; got {unknown[0]!r}. They are "
                     f"{list(self.classes_[:10])}."
+                )
+            wrong = [weight for weight in given.values() if not is_finite(weight) or weight <= 0]
+            if wrong:
+                raise ValueError(
+                    f"class_weight must be positive and finite; got {wrong[0]!r}. Change it."
                 )
         elif given not in (None, "balanced"):
             raise ValueError(
@@ -196,12 +203,14 @@ class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "module_")
         values = validate_data(self, X, reset=False, allow_nd=True, dtype=np.float64)
-        sequences = _tensor(values)
-        if sequences.shape[1] != self.channels_:
+        check_whole("batch_size", self.batch_size)
+        several = _channels(values)
+        if several.shape[1:] != (self.channels_, self.length_):
             raise ValueError(
-                f"X must have {self.channels_} channel(s), as in fit; got {sequences.shape[1]}. "
-                "Give an array (sequence, channel, time)."
+                f"X must have {self.channels_} channel(s) of {self.length_} points, as in fit; got "
+                f"{several.shape[1]} of {several.shape[2]}. Cut or resample the sequences."
             )
+        sequences = self._standard(several)
         device = resolve_device(self.device)
         module = self.module_.to(device).eval()
         with torch.inference_mode():
@@ -224,14 +233,14 @@ class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
         save(self, folder)
 
 
-def _tensor(values: NDArray[np.float64]) -> torch.Tensor:
+def _channels(values: NDArray[np.float64]) -> torch.Tensor:
     if values.ndim not in (2, 3):
         raise ValueError(
             "X must be an array (sequence, time) or (sequence, channel, time); got shape "
             f"{values.shape}. Reshape it."
         )
     several = values[:, None] if values.ndim == 2 else values
-    return torch.from_numpy(np.ascontiguousarray(several, dtype=np.float32))
+    return torch.from_numpy(np.ascontiguousarray(several))
 
 
 CONDITIONS: dict[str, Condition] = {

@@ -21,8 +21,8 @@ def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
     if (rows < 0).any():
         unknown = panel.labels.ids[int(np.flatnonzero(rows < 0)[0])]
         raise ValueError(
-            f"frame must hold fitted series, for each has its own coefficients in {name}; got "
-            f"series {unknown!r}. Fit with it, or use a model that is fitted across series."
+            f"frame must hold series that {name} was fitted to; got series {unknown!r}. Fit with "
+            "it; predict(frame) of a model across series forecasts others too."
         )
     return np.asarray(rows)
 

@@ -114,7 +114,15 @@ class Forecaster(BaseEstimator, ABC):
 
     def _seen(self, panel: Panel) -> Panel:
         """What the forecaster sees of a panel."""
-        return beside_each_other(panel) if self.joint else panel
+        if not self.joint:
+            return panel
+        fitted = self.context_.labels.ids if hasattr(self, "context_") else panel.labels.ids
+        if list(panel.labels.ids) != list(fitted):
+            raise ValueError(
+                f"frame must hold all {len(fitted)} series that were fitted where they see each "
+                f"other; got {list(panel.labels.ids[:5])}. Give all, or set joint=False."
+            )
+        return beside_each_other(panel)
 
     def _remember(self: Fitted, panel: Panel) -> Fitted:
         missed = panel.gaps_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
@@ -151,7 +159,9 @@ class Forecaster(BaseEstimator, ABC):
                 f"frame must begin where the fitted series end; got {int(lead[late])} missing "
                 f"row(s) before series {newer.labels.ids[late]!r}. Add them, NaN where unknown."
             )
-        return self._remember(join(self.context_, newer, rows))
+        joined = join(self.context_, newer, rows)
+        self._seen(joined)  # or an error: nothing is remembered of what can't be forecast
+        return self._remember(joined)
 
     def predict(
         self,

@@ -56,11 +56,13 @@ class NeuralForecaster(Forecaster):
         held = options.validation_points(panel.lengths, self.horizon)
         known = panel.without_last(held)
         self.scaling_ = Scaling.of(known)
+        self.past_scaling_ = Scaling.of_contexts(known.past.T)
+        self.future_scaling_ = Scaling.of_contexts(known.future.T)
         with seeded(seed):
             self.module_ = self._build().to(device)
-        before = self.scaling_.apply(known).to(device, torch.float32)
+        before = self._standard(self.scaling_.apply(known)).to(device, torch.float32)
         windows = Windows.complete(before, self.context_length, self.horizon)
-        scaled = self.scaling_.apply(panel).to(device, torch.float32)
+        scaled = self._standard(self.scaling_.apply(panel)).to(device, torch.float32)
         validation = held_back_windows(scaled, held, self.context_length, self.horizon)
         if len(windows):
             self.module_.start(windows.thinned(SAMPLE).batch(slice(None)))
@@ -70,6 +72,13 @@ class NeuralForecaster(Forecaster):
         self.history_ = history_frame(history)
         self.calibration_ = calibrate(self.module_, validation, self.batch_size)
 
+    def _standard(self, panel: Panel) -> Panel:
+        """Panel with its covariates in units of their own deviation."""
+        if not panel.past.shape[1] + panel.future.shape[1]:
+            return panel
+        past = self.past_scaling_.scale(panel.past.T).T
+        return replace(panel, past=past, future=self.future_scaling_.scale(panel.future.T).T)
+
     def _reach(self, panel: Panel) -> int:
         return self.context_length
 
@@ -77,14 +86,15 @@ class NeuralForecaster(Forecaster):
         def spread(point: Tensor, output: Tensor, series: Tensor) -> Tensor:
             fitted = self.module_.levels
             if fitted:
-                picked = pick_quantiles(output, fitted, levels, self.horizon, windows.lead)
+                trained = self.module_.horizon
+                picked = pick_quantiles(output, fitted, levels, trained, windows.lead)
                 return picked.cpu().double()
             return self.calibration_.quantiles(point, levels, windows.lead)
 
         rows = torch.from_numpy(self.context_.labels.ids.get_indexer(windows.panel.labels.ids))
         return forecast_in_units(
             self.module_,
-            windows,
+            replace(windows, panel=self._standard(windows.panel)),
             rows,
             self.scaling_,
             spread if levels else None,

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from tsar.autoregression.displacement import displacements
-from tsar.autoregression.runs import Blocks, Runs, blocks
+from tsar.autoregression.runs import CHUNK, Blocks, Runs, blocks
 
 SAMPLE = 64  # points of a run that tell its level
 
@@ -195,7 +195,8 @@ def group_means(
     """
     starts, lengths, group, weights = runs.columns(channels.device)
     weights = weights * (lengths - max_lag).clamp(min=0)
-    place = torch.linspace(0, 1, SAMPLE, dtype=torch.float64, device=channels.device)
+    points = max(1, min(SAMPLE, CHUNK // max(len(starts), 1)))
+    place = torch.linspace(0, 1, points, dtype=torch.float64, device=channels.device)
     rows = starts[:, None] + (place * (lengths - 1).clamp(min=0)[:, None]).long()
     mean = channels.new_zeros(runs.n_groups, len(channels), dtype=torch.float64)
     count = mean.new_zeros(runs.n_groups).index_add_(0, group, weights)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
 
+import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,8 +23,8 @@ from tsar.windows import Windows
 class SpaceTime(NeuralForecaster):
     """Companion state-space layers; the last one forecasts its own inputs and so runs on for ever.
 
-    One fitted model forecasts any horizon. Its recurrences can't explode whatever is learned, and
-    it begins as a stable autoregression, fitted in closed form; training goes on from there.
+    One fitted model forecasts any horizon. Its recurrences are stable whatever is learned, and it
+    begins as a stable autoregression, fitted in closed form; training goes on from there.
 
     Parameters
     ----------
@@ -44,15 +45,16 @@ class SpaceTime(NeuralForecaster):
         ``"reflection"``: any stable recurrence can be learned. ``"l1"``: the paper's, whose
         coefficients add up to 1 in size, from random weights.
     unit_roots
-        Roots at 1 that the forecasting layer has besides: 1 keeps a level, 2 a trend.
+        Roots at 1 that the forecasting layer has besides: 1 keeps a level, 2 a trend. With
+        ``initial="random"`` only, as is ``stability="l1"``.
     initial
         ``"burg"``: begin as the autoregression that Burg's method fits. ``"random"``: from random
         weights, and recurrences without memory.
     dropout
         Share of the channels that are left out at random in training.
     joint
-        Whether each series also sees all others, as input channels: series that begin and end
-        together.
+        Whether each series also sees all others, as input channels, each in its own way: series
+        that begin and end together. Memory grows with the square of their number.
     one_step_weight, input_weight
         Weights of two more losses: of the next point at each time of the context, and of the next
         input of the forecasting layer.
@@ -151,7 +153,8 @@ class SpaceTime(NeuralForecaster):
         Stream
             Has read the newest `context_length` points of each fitted series, in the order of
             their ids. ``push(points)`` reads one more of each and forecasts the next;
-            ``forecast(horizon)`` forecasts any number. Unlike `update` and `predict`, which see the
+            ``forecast(horizon)`` forecasts any number. A missing point counts as the one before,
+            the newest too. Unlike `update` and `predict`, which see the
             newest `context_length` points, it forgets none.
 
         Raises
@@ -160,7 +163,7 @@ class SpaceTime(NeuralForecaster):
             `fit` was not called; the normalization is another one, or there are covariates.
         """
         check_is_fitted(self, "context_")
-        module = cast(SpaceTimeModule, self.module_.cpu())
+        module = cast(SpaceTimeModule, self.module_)
         stream = Stream(module, self.scaling_.mean, self.scaling_.deviation)
         panel = self.context_
         windows = Windows.at(panel, self.context_length, 0, torch.arange(len(panel)), panel.lengths)
@@ -175,7 +178,7 @@ class SpaceTime(NeuralForecaster):
                 "initial must be 'random' with stability='l1' or unit_roots, which Burg's method "
                 f"does not fit; got {self.initial!r}. Set it."
             )
-        columns = self._columns()
+        columns, series = self._columns(), len(self.scaling_.mean)
         return SpaceTimeModule(
             self.context_length,
             self.horizon,
@@ -187,8 +190,9 @@ class SpaceTime(NeuralForecaster):
             unit_roots=self.unit_roots,
             initial=self.initial,
             dropout=self.dropout,
-            past=len(columns.past) + (len(self.scaling_.mean) if self.joint else 0),
+            past=len(columns.past) + (series if self.joint else 0),
             future=len(columns.future),
+            groups=series if self.joint else 1,
             levels=tuple(self.quantile_levels) if self.loss == "quantile" else (),
             one_step_weight=self.one_step_weight,
             input_weight=self.input_weight,
@@ -196,7 +200,7 @@ class SpaceTime(NeuralForecaster):
 
 
 def _are_levels(levels: object) -> bool:
-    numbers = list(levels) if isinstance(levels, Sequence) and not isinstance(levels, str) else []
+    numbers = list(levels) if isinstance(levels, Sequence | np.ndarray) else []
     return 0.5 in numbers and all(is_finite(level) and 0 < level < 1 for level in numbers)
 
 
@@ -209,7 +213,10 @@ CONDITIONS: dict[str, Condition] = {
     "depth": whole(0),
     "normalization": one_of(("mean", "last", "standardize", "none")),
     "stability": one_of(("reflection", "l1")),
-    "unit_roots": whole(0),
+    "unit_roots": (
+        lambda roots: whole(0)[0](roots) and roots <= 2,
+        "0, 1 or 2",
+    ),
     "initial": one_of(("burg", "random")),
     "dropout": (lambda share: is_finite(share) and 0 <= share < 1, "a share from 0 to below 1"),
     "joint": (lambda value: isinstance(value, bool), "True or False"),

@@ -16,15 +16,13 @@ class SpaceTimeNetwork(Learner):
     Parameters
     ----------
     channels, classes
-        Channels of a sequence; classes to tell apart.
+        Channels of a sequence, which come standardized; classes to tell apart.
     state_size, width, depth, dropout
         See `tsar.SpaceTime`.
     weights
         Weight of each class in the loss.
     """
 
-    mean: Float[Tensor, " channel"]
-    scale: Float[Tensor, " channel"]
     weights: Float[Tensor, " class"]
 
     def __init__(
@@ -36,13 +34,10 @@ class SpaceTimeNetwork(Learner):
         width: int,
         depth: int,
         dropout: float,
-        mean: Float[Tensor, " channel"],
-        scale: Float[Tensor, " channel"],
         weights: Float[Tensor, " class"],
     ) -> None:
         super().__init__()
-        for name, value in (("mean", mean), ("scale", scale), ("weights", weights)):
-            self.register_buffer(name, value.float())
+        self.register_buffer("weights", weights.float())
         self.embed = nn.Conv1d(channels * VIEWS, width, 1)
         self.layers = nn.Sequential(*(_Layer(width, state_size, dropout) for _ in range(depth)))
         self.norm = nn.GroupNorm(1, width)
@@ -50,13 +45,13 @@ class SpaceTimeNetwork(Learner):
         self.head = nn.Linear(3 * width, classes)
 
     def loss(self, batch: Sequences) -> Float[Tensor, ""]:
-        """Cross entropy, weighted by class."""
-        return nn.functional.cross_entropy(self(batch.values), batch.codes, weight=self.weights)
+        """Cross entropy, weighted by class; a mean over sequences, so that batches add up."""
+        each = nn.functional.cross_entropy(self(batch.values), batch.codes, reduction="none")
+        return (each * self.weights[batch.codes]).mean()
 
     def forward(self, values: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch class"]:
         """Logits of each class."""
-        standard = (values - self.mean[:, None]) / self.scale[:, None]
-        seen = views(standard.flatten(0, 1)).unflatten(0, standard.shape[:2]).flatten(1, 2)
+        seen = views(values.flatten(0, 1)).unflatten(0, values.shape[:2]).flatten(1, 2)
         hidden = self.norm(self.layers(self.embed(seen)))
         told = torch.cat([hidden.mean(dim=2), hidden.amax(dim=2), hidden[..., -1]], dim=1)
         logits: Tensor = self.head(self.dropout(told))

@@ -123,10 +123,11 @@ class Decoder(nn.Module):
 
     def read(self, signal: Float[Tensor, "batch channel time"]) -> Opened:
         """Outputs and guesses at every time, as if the next input were not known."""
-        exact = impulse_response(self.reader.coefficients(), signal.shape[-1])
-        kernels = torch.stack(
-            [convolve(exact, self.taps.double()), convolve(exact, self._feedback())]
-        )
+        read, loop = self.reader.coefficients(), self.loop.coefficients()
+        exact = impulse_response(read, signal.shape[-1])
+        # K: how the state is fed back into the input.
+        feedback = loop - nn.functional.pad(read, (0, loop.shape[1] - read.shape[1]))
+        kernels = torch.stack([convolve(exact, part) for part in (self.taps.double(), feedback)])
         return Opened(*convolve(signal[None], kernels[:, None].to(signal)))
 
     def run(
@@ -140,8 +141,3 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "batch channel order"]:
         """State some steps later."""
         return run_on(self.loop.coefficients(), state, steps)
-
-    def _feedback(self) -> Float[Tensor, "channel order"]:
-        """K: how the state is fed back."""
-        read, loop = self.reader.coefficients(), self.loop.coefficients()
-        return loop - nn.functional.pad(read, (0, loop.shape[1] - read.shape[1]))

@@ -35,7 +35,9 @@ class SpaceTimeModule(ForecastModule):
     dropout
         Share of channels' values set to zero in training, before each linear map of them.
     past, future
-        Numbers of covariates.
+        Numbers of covariates, which come standardized.
+    groups
+        Series that weigh the covariates each in its own way; 1: all alike.
     horizon
         Steps of the loss; a forecast has no limit.
     initial
@@ -46,11 +48,6 @@ class SpaceTimeModule(ForecastModule):
         Weights of the two other losses: of forecasting each next point of the context in open
         loop, and each next input of the decoder.
     """
-
-    past_mean: Float[Tensor, " past"]
-    past_scale: Float[Tensor, " past"]
-    future_mean: Float[Tensor, " future"]
-    future_scale: Float[Tensor, " future"]
 
     def __init__(
         self,
@@ -66,6 +63,7 @@ class SpaceTimeModule(ForecastModule):
         dropout: float,
         past: int,
         future: int,
+        groups: int,
         initial: Initial,
         levels: Sequence[float],
         one_step_weight: float,
@@ -79,11 +77,9 @@ class SpaceTimeModule(ForecastModule):
         self.point = self.levels.index(0.5) if levels else 0
         self.initial = initial
         self.weights = (one_step_weight, input_weight)
-        for name, count in (("past", past), ("future", future)):
-            self.register_buffer(f"{name}_mean", torch.zeros(count))
-            self.register_buffer(f"{name}_scale", torch.ones(count))
         known = past + future
-        self.covariates = nn.Parameter(torch.randn(width, known) / max(known, 1) ** 0.5)
+        drawn = torch.randn(groups, width, known) / max(known, 1) ** 0.5
+        self.covariates = nn.Parameter(drawn)
         self.layers = nn.ModuleList(
             Layer(width, state_size, stability, dropout) for _ in range(depth)
         )
@@ -92,17 +88,11 @@ class SpaceTimeModule(ForecastModule):
 
     @torch.no_grad()
     def start(self, batch: Batch) -> None:
-        """Standardize the covariates; begin with the forecasts of an autoregression.
+        """Begin with the forecasts of an autoregression.
 
         What the decoder runs on with is fitted to the windows by Burg's method, and the head reads
         it from the channels that see the series as it is. Training goes on from there.
         """
-        for name in ("past", "future"):
-            known = getattr(batch.context, name).flatten(0, 1)
-            mean = known.nanmean(dim=0).nan_to_num(0.0)
-            scale = (known - mean).square().nanmean(dim=0).sqrt().nan_to_num(0.0)
-            getattr(self, f"{name}_mean").copy_(mean)
-            getattr(self, f"{name}_scale").copy_(torch.where(scale > 0, scale, 1.0))
         if self.initial == "burg":
             units = instance(batch.context.values, self.normalization)
             whole = units.apply(torch.cat([batch.context.values, batch.target], dim=1))
@@ -110,10 +100,9 @@ class SpaceTimeModule(ForecastModule):
             self.head.read_views()
             for layer in self.layers:
                 cast(Layer, layer).rest()
-
-    def prepare(self, context: Context) -> Context:
-        """The context as it is: `forecast` fills its gaps."""
-        return context
+        if self.levels:
+            forecast = self.forecast(batch.context, batch.target.shape[1])[..., self.point]
+            self.head.set_apart(batch.target - forecast, self.levels)
 
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast any number of points, `PIECE` at a time, by the closed loop."""
@@ -189,20 +178,21 @@ class SpaceTimeModule(ForecastModule):
         self, signal: Float[Tensor, "batch time"], context: Context
     ) -> Float[Tensor, "batch channel time"]:
         hidden = views(signal)[:, None]
-        if self.covariates.shape[1]:
+        if self.covariates.shape[2]:
             time = signal.shape[1]
-            past = (context.past[:, -time:] - self.past_mean) / self.past_scale
             # The covariates of the next step, which is the one that is forecast.
             begin = context.values.shape[1]
             ahead = context.future[:, begin - time + 1 : begin + 1]
             ahead = nn.functional.pad(ahead, (0, 0, 0, time - ahead.shape[1]))
-            future = (ahead - self.future_mean) / self.future_scale
-            known = torch.cat([past, future], dim=2).nan_to_num(0.0)
-            added = torch.einsum("btk,ck->bct", known, self.covariates)
+            known = torch.cat([context.past[:, -time:], ahead], dim=2).nan_to_num(0.0)
+            if len(self.covariates) > 1:
+                added = torch.einsum("btk,bck->bct", known, self.covariates[context.series])
+            else:
+                added = torch.einsum("btk,ck->bct", known, self.covariates[0])
             hidden = hidden + added.unflatten(1, (-1, VIEWS))
         for layer in self.layers:
             hidden = layer(hidden)
-        groups = len(self.covariates) // VIEWS
+        groups = self.covariates.shape[1] // VIEWS
         return hidden.expand(-1, groups, -1, -1).flatten(1, 2)
 
     def _ahead(
@@ -210,15 +200,13 @@ class SpaceTimeModule(ForecastModule):
     ) -> Float[Tensor, "batch steps future"]:
         """Future covariates at some steps of the horizon, the mean beyond those that are known."""
         begin = context.values.shape[1] + first
-        known = context.future[:, begin : begin + steps]
-        known = ((known - self.future_mean) / self.future_scale).nan_to_num(0.0)
+        known = context.future[:, begin : begin + steps].nan_to_num(0.0)
         return nn.functional.pad(known, (0, 0, 0, steps - known.shape[1]))
 
     def _within(self, context: Context) -> Float[Tensor, "batch time future"]:
         """Future covariates at the times of the context."""
         end = context.values.shape[1]
-        known = context.future[:, max(end - self.context_length, 0) : end]
-        return ((known - self.future_mean) / self.future_scale).nan_to_num(0.0)
+        return context.future[:, max(end - self.context_length, 0) : end].nan_to_num(0.0)
 
 
 class Layer(nn.Module):
@@ -233,7 +221,7 @@ class Layer(nn.Module):
 
     @torch.no_grad()
     def rest(self) -> None:
-        """Add nothing, until training says what; the recurrences and the mixing stay random."""
+        """Add nothing, until training says what."""
         self.filter.taps.zero_()
 
     def forward(
@@ -265,6 +253,14 @@ class Head(nn.Module):
         self.linear.weight.zero_()
         self.linear.weight[:, ::VIEWS] = VIEWS / width
         self.bent.weight.zero_()
+
+    @torch.no_grad()
+    def set_apart(self, errors: Float[Tensor, "batch step"], levels: Sequence[float]) -> None:
+        """Begin with the quantiles of errors that were made without."""
+        seen = errors[~errors.isnan()].sort().values
+        if self.apart is not None and len(seen):
+            places = torch.tensor(levels, device=seen.device) * (len(seen) - 1)
+            self.apart.copy_(seen[places.round().long()])
 
     def forward(
         self,

@@ -1,5 +1,6 @@
 """Stream: a fitted SpaceTime network as a recurrence, a point at a time."""
 
+import copy
 from typing import cast
 
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 from scipy.special import erf
 from torch import Tensor
 
+from tsar.conditions import check_whole
 from tsar.nn.recurrence import Decoder, OpenLoop, Recurrence
 from tsar.nn.spacetime import Layer, SpaceTimeModule
 from tsar.nn.views import AVERAGES, VIEWS, views
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.float64]
 SEEN = max(AVERAGES)  # points back that a view looks
 
 
@@ -35,7 +37,8 @@ class Stream:
     Raises
     ------
     ValueError
-        The network normalizes its contexts, or reads covariates.
+        The network normalizes its contexts, or reads covariates; the points are not one of each
+        series.
     """
 
     def __init__(
@@ -44,28 +47,35 @@ class Stream:
         mean: Float[Tensor, " series"],
         deviation: Float[Tensor, " series"],
     ) -> None:
-        if module.normalization != "none" or module.covariates.shape[1]:
+        if module.normalization != "none" or module.covariates.shape[2]:
             raise ValueError(
                 "normalization must be 'none', without covariates, to read point by point; got "
-                f"{module.normalization!r} and {module.covariates.shape[1]} covariate(s). Fit such "
-                "a model, or use update(frame) and predict()."
+                f"{module.normalization!r} and {module.covariates.shape[2]} covariate(s), of which "
+                "joint=True makes some. Fit such a model, or use update(frame) and predict()."
             )
+        module = copy.deepcopy(module).cpu().eval()  # its own: the other may move to a GPU
         self._module, self._count, series = module, 0, len(mean)
         self._mean, self._deviation = _array(mean), _array(deviation)
-        self._seen = np.zeros((series, SEEN), dtype=np.float32)
+        self._seen = np.zeros((series, SEEN), dtype=np.float64)
         self._views = _view_weights()
         self._layers = [_Step(cast(Layer, layer), series) for layer in module.layers]
-        self._groups = len(module.covariates) // VIEWS
+        self._groups = module.covariates.shape[1] // VIEWS
         self._decoder = _Memory.of_decoder(module.decoder, series)
         head = module.head
         self._linear, self._bent = _array(head.linear.weight).T, _array(head.bent.weight).T
         self._apart = 0.0 if head.apart is None else _array(head.apart)
 
-    def push(self, points: Float[NDArray[np.float32], " series"]) -> Floats:
+    def push(self, points: Float[NDArray[np.float64], " series"]) -> Floats:
         """Read the next point of each series; its forecast of the one after: (series, output).
 
         A missing point, NaN, counts as the one before it.
         """
+        points = np.asarray(points, dtype=np.float64)
+        if points.shape != self._mean.shape:
+            raise ValueError(
+                f"points must be one of each series, of shape {self._mean.shape}; got shape "
+                f"{points.shape}. Give them in the order of the fitted ids, NaN where missing."
+            )
         last = self._seen[:, -1]
         points = (points - self._mean) / self._deviation
         points = np.where(np.isnan(points), last, points)
@@ -76,16 +86,16 @@ class Stream:
         for layer in self._layers:
             hidden = layer(hidden)
         outputs = self._decoder(hidden)
-        told = cast(Floats, outputs @ self._linear + _gelu(outputs) @ self._bent + self._apart)
+        told = outputs @ self._linear + _gelu(outputs) @ self._bent + self._apart
         return self._invert(told.T).T
 
     def forecast(self, horizon: int) -> Float[Tensor, "series horizon output"]:
         """Forecast any number of steps from where the series are now."""
-        state = torch.from_numpy(self._decoder.newest().copy())
+        check_whole("horizon", horizon)
+        state = torch.from_numpy(self._decoder.newest()).float()
         with torch.inference_mode():
-            module = self._module.eval()
             none = state.new_empty(len(state), horizon, 0)
-            told = module.head(module.decoder.run(state, horizon), none)
+            told = self._module.head(self._module.decoder.run(state, horizon), none).double()
             return torch.from_numpy(self._invert(told.movedim(0, -1).numpy())).movedim(-1, 0)
 
     def _invert(self, values: Floats) -> Floats:
@@ -94,9 +104,9 @@ class Stream:
 
     def _look(self) -> Floats:
         if self._count < SEEN:  # the first points have fewer before them
-            known = torch.from_numpy(self._seen[:, SEEN - self._count :].copy())
-            return cast(Floats, views(known)[:, :, -1].numpy())
-        return cast(Floats, self._seen @ self._views)
+            known = torch.from_numpy(self._seen[:, SEEN - self._count :])
+            return views(known)[:, :, -1].numpy()
+        return self._seen @ self._views
 
 
 class _Memory:
@@ -104,13 +114,13 @@ class _Memory:
 
     def __init__(self, recurrence: Recurrence, taps: Tensor, series: int, order: int) -> None:
         coef = _array(recurrence.coefficients())
-        weights = np.zeros((2, len(coef), order), dtype=np.float32)
+        weights = np.zeros((2, len(coef), order), dtype=np.float64)
         weights[0, :, order - coef.shape[1] :] = coef[:, ::-1]
         later = _array(taps)[:, 1:]
         weights[1, :, order - later.shape[1] :] = later[:, ::-1]
         self._weights, self._first = weights, _array(taps)[:, 0]
         # Twice as long: each value is written at two places, so that the newest stand in a row.
-        self._ring = np.zeros((series, len(coef), 2 * order), dtype=np.float32)
+        self._ring = np.zeros((series, len(coef), 2 * order), dtype=np.float64)
         self._order, self._place = order, 0
 
     @classmethod
@@ -153,14 +163,16 @@ class _Step:
 
 def _view_weights() -> Floats:
     """Weights of the last points in each view: the views of single ones."""
-    ones = torch.eye(SEEN + 3)  # the first of them stand where differences are not complete
+    ones = torch.eye(
+        SEEN + 3, dtype=torch.float64
+    )  # the first of them stand where differences are not complete
     return cast(Floats, views(ones)[3:, :, -1].numpy())
 
 
 def _gelu(values: Floats) -> Floats:
-    bent: Floats = 0.5 * values * (1 + erf(values * np.float32(0.5**0.5)))
+    bent: Floats = 0.5 * values * (1 + erf(values * np.float64(0.5**0.5)))
     return bent
 
 
 def _array(values: Tensor) -> Floats:
-    return cast(Floats, values.detach().cpu().float().numpy())
+    return cast(Floats, values.detach().cpu().double().numpy())

@@ -13,7 +13,7 @@ def views(values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch view time
     """The series, its differences up to order 3, and what is left of it beside moving averages.
 
     Where too few points came before, a difference is 0, and an average that of those there are:
-    so no view starts with a jump that is not in the series.
+    so no view starts with a jump of its own making.
 
     Examples
     --------

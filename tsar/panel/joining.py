@@ -53,8 +53,8 @@ def beside_each_other(panel: Panel) -> Panel:
         lengths = panel.lengths
         raise ValueError(
             "joint must be False where series do not begin and end together, or are alone; got "
-            f"{len(panel)} series of {int(lengths.min())} to {int(lengths.max())} points. Set it, "
-            "or cut the series to their common times."
+            f"{len(panel)} series of {int(lengths.min())} to {int(lengths.max())} points. Set "
+            "joint=False, or give all series at their common times."
         )
     values = panel.values.view(len(panel), -1).T.repeat(len(panel), 1)
     return replace(panel, past=torch.cat([panel.past, values], dim=1))
