@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsar.panel import Panel
+from tsar.panel import Panel, beside_each_other
 
 
 def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
@@ -47,6 +47,22 @@ def steps_behind(actual: Panel, fitted: Panel, rows: NDArray[np.intp]) -> Int[Te
             "Give the points that follow, or fit on fewer."
         )
     return torch.from_numpy(lead)
+
+
+def together(panel: Panel, fitted: Panel) -> Panel:
+    """Panel whose series see each other: those that were fitted, in the same order.
+
+    Raises
+    ------
+    ValueError
+        They are others, or do not begin and end together.
+    """
+    if list(panel.labels.ids) != list(fitted.labels.ids):
+        raise ValueError(
+            f"frame must hold all {len(fitted)} series that were fitted where they see each "
+            f"other; got {list(panel.labels.ids[:5])}. Give all, or set joint=False."
+        )
+    return beside_each_other(panel)
 
 
 def place(

@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from tsar.conditions import check_whole
-from tsar.following import fitted_rows, place, steps_behind
+from tsar.following import fitted_rows, place, steps_behind, together
 from tsar.intervals import Levels
-from tsar.panel import Columns, Panel, beside_each_other, join, read_future
+from tsar.panel import Columns, Panel, join, read_future
 from tsar.saving import save
 from tsar.scaling import naive_error
 from tsar.windows import Windows
@@ -114,15 +114,7 @@ class Forecaster(BaseEstimator, ABC):
 
     def _seen(self, panel: Panel) -> Panel:
         """What the forecaster sees of a panel."""
-        if not self.joint:
-            return panel
-        fitted = self.context_.labels.ids if hasattr(self, "context_") else panel.labels.ids
-        if list(panel.labels.ids) != list(fitted):
-            raise ValueError(
-                f"frame must hold all {len(fitted)} series that were fitted where they see each "
-                f"other; got {list(panel.labels.ids[:5])}. Give all, or set joint=False."
-            )
-        return beside_each_other(panel)
+        return together(panel, getattr(self, "context_", panel)) if self.joint else panel
 
     def _remember(self: Fitted, panel: Panel) -> Fitted:
         missed = panel.gaps_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
