@@ -240,7 +240,7 @@ def _channels(values: NDArray[np.float64]) -> torch.Tensor:
             f"{values.shape}. Reshape it."
         )
     several = values[:, None] if values.ndim == 2 else values
-    return torch.from_numpy(np.ascontiguousarray(several))
+    return torch.from_numpy(np.array(several))
 
 
 CONDITIONS: dict[str, Condition] = {

@@ -23,7 +23,7 @@ def burg(windows: Float[Tensor, "window time"], order: int) -> Float[Tensor, " o
     --------
     >>> wave = torch.arange(40.0).mul(0.5).sin()[None]
     >>> burg(wave, 2)[1]
-    tensor(-1.0000)
+    tensor(-0.9997)
 
     References
     ----------

@@ -101,7 +101,9 @@ class SpaceTimeModule(ForecastModule):
             for layer in self.layers:
                 cast(Layer, layer).rest()
         if self.levels:
+            self.eval()  # nothing is drawn
             forecast = self.forecast(batch.context, batch.target.shape[1])[..., self.point]
+            self.train()
             self.head.set_apart(batch.target - forecast, self.levels)
 
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
