@@ -69,6 +69,7 @@ def module(width: int, state_size: int, depth: int, *, auxiliary: bool = True) -
         dropout=0.25,
         past=0,
         future=0,
+        groups=1,
         levels=(),
         one_step_weight=weight,
         input_weight=weight,
@@ -274,6 +275,9 @@ def draw(scaled: dict[str, list[dict[str, float]]], path: Path) -> None:
             one.plot(places, slope, ":", color="#555555", label="in proportion to the length")
         figures.logarithmic(one, [int(place) for place in places])
         one.set(title=f"A layer, forth and back: {title}", xlabel=key, ylabel="seconds")
+    most = max(row["seconds"] for rows in scaled.values() for row in rows)
+    for one in axes:  # the same scale: the states cost little beside the lengths
+        one.set_ylim(1e-3, 4 * most)
     figures.save(figure, path, legend_columns=2)
 
 
