@@ -146,6 +146,7 @@ def test_it_may_be_searched_over() -> None:
     assert clone(search.best_estimator_).get_params() == search.best_estimator_.get_params()
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("options", "words"),
     (

@@ -429,6 +429,7 @@ def test_series_without_noise_are_forecast_far(kind: str) -> None:
     np.testing.assert_allclose(model.predict(), far[:24], atol=1e-3 * np.abs(y).max())
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("options", "words"),
     (

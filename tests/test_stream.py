@@ -48,6 +48,7 @@ def test_a_forecast_leaves_the_stream_as_it_is() -> None:
     assert torch.equal(stream.forecast(5), first)
 
 
+@pytest.mark.wrong_types
 def test_points_that_are_not_one_of_each_series_are_refused() -> None:
     stream = Stream(make(6, normalization="none").eval(), torch.zeros(2), torch.ones(2))
     for wrong in (20.0, np.ones(3), np.ones((2, 1))):

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -115,6 +115,7 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 
+@runtime_checkable
 class Samples(Protocol):
     """What is trained on: windows of series, or anything else that comes in batches.
 
