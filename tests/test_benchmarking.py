@@ -176,9 +176,13 @@ def test_some_series_may_be_scored(raw: pd.DataFrame) -> None:
     assert alone["mse"] == pytest.approx(benchmark("tiny", Naive(), [4]).iloc[0]["mse"])
     with pytest.raises(ValueError, match=r"series must be among .*; got 'z'"):
         benchmark("tiny", Naive(), [4], series=["b", "z"])
-    for wrong in ("b", 3, []):
-        with pytest.raises(TypeError, match="series must be names"):
-            benchmark("tiny", Naive(), [4], series=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("wrong", ("b", 3, []))
+def test_series_are_a_list_of_names(wrong: Any, raw: pd.DataFrame) -> None:
+    with pytest.raises(TypeError, match="series must be names"):
+        benchmark("tiny", Naive(), [4], series=wrong)
 
 
 def test_several_models_and_horizons_make_one_table(raw: pd.DataFrame) -> None:
