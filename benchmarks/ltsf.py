@@ -43,7 +43,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in args.datasets:
         models = lineup(name, args.seed, args.seeds, trained=args.trained, quick=args.quick)
-        rows += summarize(benchmark(name, models, horizons).reset_index())
+        table = benchmark(name, models, horizons).reset_index()
+        rows += summarize(table, PUBLISHED, "published mse")
     show(rows)
     report("ltsf", args, {"context": CONTEXT, "training": asdict(RECIPE), "rows": rows})
     if args.output:
@@ -76,14 +77,16 @@ def lineup(
     return models
 
 
-def summarize(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Join the seeds of a model, and set the published number beside it."""
+def summarize(
+    table: pd.DataFrame, printed: dict[tuple[str, str], tuple[float, ...]], name: str
+) -> list[dict[str, Any]]:
+    """Join the seeds of a model, and set what a paper printed beside it, under a name."""
     table["model"] = table["model"].str.partition("#")[0]
     rows = []
     for (dataset, horizon, model), part in table.groupby(
         ["dataset", "horizon", "model"], sort=False
     ):
-        known = PUBLISHED.get((dataset, model))
+        known = printed.get((dataset, model))
         rows.append(
             {
                 "dataset": dataset,
@@ -92,9 +95,7 @@ def summarize(table: pd.DataFrame) -> list[dict[str, Any]]:
                 "mse": part["mse"].mean(),
                 "mse deviation": part["mse"].std() if len(part) > 1 else None,
                 "mae": part["mae"].mean(),
-                "published mse": known[HORIZONS.index(horizon)]
-                if known and horizon in HORIZONS
-                else None,
+                name: known[HORIZONS.index(horizon)] if known and horizon in HORIZONS else None,
                 "seeds": len(part),
                 "windows": part["windows"].iloc[0],
                 "fit seconds": part["fit_seconds"].median(),

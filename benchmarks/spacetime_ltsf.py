@@ -5,14 +5,13 @@ import statistics
 from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
+from ltsf import HORIZONS, summarize
 from measure import parser, report, set_threads, show
 
 from tsar import ARNet, DLinear, NLinear, SpaceTime, Training, benchmark
 from tsar.benchmarking import fit_protocol, read_protocol, score_protocol
 from tsar.forecaster import Forecaster
 
-HORIZONS = (96, 192, 336, 720)
 BEYOND = (960, 1920)  # further than any of the horizons that are trained for
 CONTEXT = 336
 # Chosen by the validation loss of the univariate ETTh1 at 336 alone.
@@ -23,8 +22,8 @@ STATE = {"ETTm1": 96, "weather": 144}  # a day; elsewhere 64
 # Mean squared errors of the SpaceTime paper (arXiv 2303.09489, univariate), as recalled: not
 # verified against its tables.
 RECALLED = {
-    "ETTh1": (0.054, 0.066, 0.069, 0.076),
-    "ETTm1": (0.026, 0.039, 0.051, 0.074),
+    ("ETTh1", "SpaceTime"): (0.054, 0.066, 0.069, 0.076),
+    ("ETTm1", "SpaceTime"): (0.026, 0.039, 0.051, 0.074),
 }
 
 
@@ -40,11 +39,12 @@ def main() -> None:
     )
     args = options.parse_args()
     set_threads(args.threads)
+    alone = args.series == ["OT"]
     if args.beyond:
         rows = beyond(args)
     else:
         table = benchmark(args.dataset, lineup(args), args.horizons, series=args.series)
-        rows = summarize(table.reset_index(), recalled=args.series == ["OT"])
+        rows = summarize(table.reset_index(), RECALLED if alone else {}, "recalled mse")
     show(rows)
     facts = {"context": CONTEXT, "training": asdict(RECIPE), "linear": asdict(LINEAR)}
     kind = "-".join(args.series) if args.series else "all"
@@ -87,38 +87,9 @@ def quick(training: Training, args: argparse.Namespace) -> Training:
     return Training(epochs=1, epoch_windows=128) if args.quick else training
 
 
-def summarize(table: pd.DataFrame, *, recalled: bool) -> list[dict[str, Any]]:
-    """Join the seeds of a model, and set the univariate number recalled of the paper beside it."""
-    table["model"] = table["model"].str.partition("#")[0]
-    keys = ["dataset", "horizon", "model"]
-    rows = []
-    for (dataset, horizon, model), part in table.groupby(keys, sort=False):
-        paper = RECALLED.get(dataset) if recalled and model == "SpaceTime" else None
-        rows.append(
-            {
-                "dataset": dataset,
-                "horizon": horizon,
-                "model": model,
-                "mse": part["mse"].mean(),
-                "mse deviation": part["mse"].std() if len(part) > 1 else None,
-                "mae": part["mae"].mean(),
-                "recalled mse": paper[HORIZONS.index(horizon)]
-                if paper and horizon in HORIZONS
-                else None,
-                "fit seconds": part["fit_seconds"].median(),
-                "windows": part["windows"].iloc[0],
-            }
-        )
-    return rows
-
-
 def beyond(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Forecast further than was trained, in closed loop; NLinear is trained for each horizon."""
-    protocol = read_protocol(args.dataset)
-    if args.series:
-        protocol = type(protocol)(
-            protocol.name, protocol.frame[args.series], protocol.train, protocol.validation
-        )
+    protocol = read_protocol(args.dataset, args.series or None)
     horizons = [h for h in BEYOND if h < len(protocol.frame) - protocol.validation]
     seeds = range(args.seed, args.seed + args.seeds)
     rows = []

@@ -15,9 +15,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("autoregression", "batch", "checkpoint", "conditions", "convolution", "datasets", "intervals",
-     "randomness", "schedules", "segments", "sequences", "smoothing", "summary"),
-    ("metrics", "panel"),
+    ("batch", "checkpoint", "conditions", "convolution", "datasets", "intervals", "randomness",
+     "schedules", "segments", "sequences", "smoothing", "summary"),
+    ("autoregression", "metrics", "panel"),
     ("files", "following", "nn", "plotting", "scaling", "windows"),
     ("arnet", "rollout", "training"),
     ("saving",),

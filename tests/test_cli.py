@@ -286,7 +286,7 @@ def test_a_benchmark_prints_the_table_of_the_protocol(
     run: Run, wide: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protocol = Protocol("ETTh1", wide, train=50, validation=64)
-    monkeypatch.setattr("tsar.benchmarking.read_protocol", lambda name: protocol)
+    monkeypatch.setattr("tsar.benchmarking.read_protocol", lambda *_: protocol)
     words = ("--model", "naive", "--model", "snaive=seasonalnaive", "--horizon", 2, "--horizon", 7)
     said = run("benchmark", "ETTh1", *words, "--json")
     scores = json.loads(said.out)["scores"]

@@ -79,9 +79,7 @@ def benchmark(
     2205.13504), without the dropped last batch.
     """
     named = name_models(models)
-    protocol = read_protocol(dataset)
-    if series is not None:
-        protocol = replace(protocol, frame=_select(protocol.frame, series))
+    protocol = read_protocol(dataset, series)
     _check_horizons(horizons, len(protocol.frame) - protocol.validation)
     rows = [
         {"dataset": dataset, "horizon": horizon, "model": name} | _score(protocol, model, horizon)
@@ -112,8 +110,8 @@ def _check_horizons(horizons: Sequence[int], most: int) -> None:
             )
 
 
-def read_protocol(dataset: str) -> Protocol:
-    """Rows of the splits, scaled by the training part.
+def read_protocol(dataset: str, series: Sequence[str] | None = None) -> Protocol:
+    """Rows of the splits, scaled by the training part, of all series or of some.
 
     Times are made regular: some of the published files are not, and the protocol counts rows.
     """
@@ -131,6 +129,7 @@ def read_protocol(dataset: str) -> Protocol:
     deviation = known.std(ddof=0).replace(0.0, 1.0)
     frame = (frame - known.mean()) / deviation
     frame.index = pd.date_range(frame.index[0], periods=len(frame), freq=facts.freq, name="ds")
+    frame = frame if series is None else _select(frame, series)
     return Protocol(dataset, frame, train, train + validation)
 
 

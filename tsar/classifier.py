@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from tsar.conditions import Condition, check_options, check_whole, is_finite, whole
+from tsar.conditions import SHARE, Condition, check_options, check_whole, is_finite, whole
 from tsar.neural import check_training, history_frame, resolve_device
 from tsar.nn.classification import SpaceTimeNetwork
 from tsar.randomness import draw_seed, seeded
@@ -247,5 +247,5 @@ CONDITIONS: dict[str, Condition] = {
     "state_size": whole(1),
     "width": whole(1),
     "depth": whole(1),
-    "dropout": (lambda share: is_finite(share) and 0 <= share < 1, "a share from 0 to below 1"),
+    "dropout": SHARE,
 }

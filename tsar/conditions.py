@@ -28,6 +28,10 @@ def one_of(names: tuple[str, ...]) -> Condition:
 
 POSITIVE: Condition = (lambda value: is_finite(value) and value > 0, "positive and finite")
 NOT_NEGATIVE: Condition = (lambda value: is_finite(value) and value >= 0, "finite and at least 0")
+SHARE: Condition = (
+    lambda value: is_finite(value) and 0 <= value < 1,
+    "a share from 0 to below 1",
+)
 SHARE_OR_POINTS: Condition = (
     lambda value: is_finite(value) and value >= 0 and (value < 1 or value == int(value)),
     "a share from 0 to below 1, or a whole number of points",

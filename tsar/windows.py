@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -95,11 +94,6 @@ class Windows:
         before = observed[cutoffs] > observed[cutoffs - self.context_length]
         return replace(self, cutoffs=cutoffs[ahead & before])
 
-    @cached_property
-    def gapless(self) -> bool:
-        """Whether no value of the panel is missing; the host waits for it once."""
-        return self.panel.gapless
-
     @property
     def device(self) -> torch.device:
         """Where the series are."""
@@ -129,7 +123,7 @@ class Windows:
             static=self.panel.static[series],
             category=self.panel.category[series],
             series=series,
-            gapless=self.gapless,
+            gapless=self.panel.gapless,
         )
         return Batch(context, span[:, self.context_length :])
 

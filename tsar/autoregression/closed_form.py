@@ -73,8 +73,6 @@ class ClosedForm:
     ----------
     coef, error, active
         Coefficients, their standard errors, and which terms were kept.
-    constant_error
-        Standard errors of the constants.
     intercept, intercept_error
         Constants, and the standard errors that they have in the units of the `origin`.
     power, freedom

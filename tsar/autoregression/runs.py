@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tsar.convolution import fast_length
+
 # Elements that one chunk may hold. 2**18 float64 are 2 MB: the transforms of a chunk stay near the
 # processor's cache, its temporaries are small against the data, and it still hides the launch of
 # its dozen kernels.
@@ -172,7 +174,7 @@ def blocks(
     classes = power_class(lengths[usable].clamp(max=longest))
     for kind in classes.unique().tolist():
         chosen = usable[classes == kind]
-        size = min(_smooth(int(lengths[chosen].max())), longest)
+        size = min(fast_length(int(lengths[chosen].max())), longest)
         table = _block_table(host, chosen, max_lag, size, total)
         for columns in zip(*(x.split(max(1, CHUNK // (size * width))) for x in table), strict=True):
             yield _chunk(size, max_lag, columns, device)
@@ -214,18 +216,3 @@ def _block_limit(max_lag: int) -> int:
     # 8192 points of float64 fit a first-level cache; with four times the lag, a quarter of the
     # work at most repeats the overlap. Powers of two are the fastest sizes.
     return max(8192, 1 << (4 * max_lag - 1).bit_length()) if max_lag else 8192
-
-
-def _smooth(length: int) -> int:
-    """Return the next even length without a prime factor above 5, which transforms fast."""
-    size = length + length % 2
-    while not _is_smooth(size):
-        size += 2
-    return size
-
-
-def _is_smooth(size: int) -> bool:
-    for prime in (2, 3, 5):
-        while size % prime == 0:
-            size //= prime
-    return size == 1

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from tsar.conditions import NOT_NEGATIVE, Condition, check_options, is_finite, one_of, whole
+from tsar.conditions import NOT_NEGATIVE, SHARE, Condition, check_options, is_finite, one_of, whole
 from tsar.neural import NeuralForecaster
 from tsar.nn.module import ForecastModule
 from tsar.nn.normalization import Normalization
@@ -218,7 +218,7 @@ CONDITIONS: dict[str, Condition] = {
         "0, 1 or 2",
     ),
     "initial": one_of(("burg", "random")),
-    "dropout": (lambda share: is_finite(share) and 0 <= share < 1, "a share from 0 to below 1"),
+    "dropout": SHARE,
     "joint": (lambda value: isinstance(value, bool), "True or False"),
     "one_step_weight": NOT_NEGATIVE,
     "input_weight": NOT_NEGATIVE,

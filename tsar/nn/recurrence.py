@@ -45,10 +45,12 @@ class Recurrence(nn.Module):
 
     def coefficients(self) -> Float[Tensor, "channel order"]:
         """Coefficients, lag 1 first, in float64."""
-        exact = self.free.double()
-        if self.stability == "l1":
-            return integrate(unit_norm(exact), self.unit_roots)
-        return integrate(step_up(bounded(exact * self.slowness)), self.unit_roots)
+        l1 = self.stability == "l1"
+        inside = unit_norm(self.free.double()) if l1 else step_up(self._reflections())
+        return integrate(inside, self.unit_roots)
+
+    def _reflections(self) -> Float[Tensor, "channel order"]:
+        return bounded(self.free.double() * self.slowness)
 
     def gain(self) -> Float[Tensor, "channel 1"]:
         """What gives the answer to a single 1 at most the energy 1, in float64; 1 with ``"l1"``.
@@ -58,8 +60,7 @@ class Recurrence(nn.Module):
         """
         if self.stability == "l1":
             return torch.ones_like(self.free[:, :1], dtype=torch.float64)
-        reflection = bounded(self.free.double() * self.slowness)
-        return (1 - reflection.square()).log().sum(dim=1, keepdim=True).div(2).exp()
+        return (1 - self._reflections().square()).log().sum(dim=1, keepdim=True).div(2).exp()
 
     @torch.no_grad()
     def set_reflections(self, reflection: Float[Tensor, " order"]) -> None:
