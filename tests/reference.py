@@ -64,6 +64,7 @@ def rollout_loop(module: ForecastModule, context: Context, horizon: int) -> Tens
                 static=context.static[row : row + 1],
                 category=context.category[row : row + 1],
                 series=context.series[row : row + 1],
+                origin=context.origin[row : row + 1] + len(outputs),
             )
             step = min(module.horizon, horizon - len(outputs))
             new = module.forecast(piece, step)[0].tolist()

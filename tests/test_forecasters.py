@@ -24,6 +24,7 @@ from tsar.forecaster import Forecaster
 from tsar.forecasters import (
     FORECASTERS,
     ARNet,
+    AutoTimes,
     Classical,
     DLinear,
     Naive,
@@ -40,6 +41,7 @@ from tsar.windows import Windows
 TRAINING = Training(epochs=2, batch_size=16)
 CPU: dict[str, Any] = {"device": "cpu", "random_state": 0}
 TRAINED: dict[str, Any] = {**CPU, "training": TRAINING}
+SCRATCH: dict[str, Any] = {"backbone": None, "layers": 1, "width": 16}
 LEVELS = (0.2, 0.25, 0.3, 0.4, 0.45, 0.5, 0.55, 0.7, 0.75, 0.8)
 
 # Small instances of every forecaster, one for each way in which it works. A new forecaster needs a
@@ -72,6 +74,18 @@ SMALL: tuple[Forecaster, ...] = (
         quantile_levels=LEVELS,
         **TRAINED,
     ),
+    AutoTimes(8, horizon=3, segment_length=4, **SCRATCH, **TRAINED),
+    AutoTimes(
+        10,
+        horizon=3,
+        segment_length=4,
+        generation="cached",
+        loss="quantile",
+        quantile_levels=LEVELS,
+        **SCRATCH,
+        **TRAINED,
+    ),
+    AutoTimes(8, horizon=3, segment_length=2, hidden=8, loss="student_t", **SCRATCH, **TRAINED),
     Classical(season_length=4, horizon=3),
     Classical("autoreg", order=2, horizon=3),
 )

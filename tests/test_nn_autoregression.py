@@ -60,7 +60,8 @@ def contexts(groups: list[int], horizon: int = 3, *, past: int = 0, future: int 
         )
     ]
     none = torch.empty(count, 0, dtype=torch.float64)
-    return Context(*draw, none, none.long(), torch.tensor(groups))
+    rows = torch.tensor(groups)
+    return Context(*draw, none, none.long(), rows, torch.zeros_like(rows))
 
 
 @torch.no_grad()
@@ -178,6 +179,7 @@ def fill_slowly(module: AutoregressionModule, context: Context, row: int) -> lis
             context.static[:1],
             context.category[:1],
             context.series[row : row + 1],
+            context.origin[row : row + 1],
         )
         guess = slowly(module, moved, 0, 0, module.point)
         known[place] = min(max(guess, min(observed)), max(observed)) if observed else 0.0

@@ -32,6 +32,7 @@ def context_of(batch: int, horizon: int, seed: int = 0) -> Context:
         static=draw(batch, 1),
         category=torch.zeros(batch, 0, dtype=torch.int64),
         series=torch.arange(batch),
+        origin=torch.arange(batch),
     )
 
 
@@ -58,6 +59,7 @@ def test_forecasts_become_the_context_and_covariates_slide_along() -> None:
     points = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     later = advance(context, points)
     assert torch.equal(later.values, torch.cat([context.values[:, 2:], points], dim=1))
+    assert torch.equal(later.origin, context.origin + 2)
     assert torch.equal(later.future, context.future[:, 2:])
     assert later.static is context.static
     wide = torch.arange(14.0).reshape(2, 7)  # more points than the context has

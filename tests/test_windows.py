@@ -167,11 +167,13 @@ def test_a_context_is_cut_and_moved_as_one() -> None:
         static=torch.arange(3.0)[:, None],
         category=torch.arange(3)[:, None],
         series=torch.tensor([7, 8, 9]),
+        origin=torch.tensor([70, 80, 90]),
     )
     assert len(context) == 3
     for rows in (slice(1, 3), torch.tensor([1, 2]), torch.tensor([False, True, True])):
         part = context[rows]
         assert part.series.tolist() == [8, 9]
+        assert part.origin.tolist() == [80, 90]
         assert part.values.tolist() == [[2, 3], [4, 5]]
         assert part.future[:, 0, 0].tolist() == [4, 8]
         assert (part.past[:, 0, 0].tolist(), part.static[:, 0].tolist()) == ([2, 4], [1, 2])
@@ -193,3 +195,18 @@ def test_a_target_counts_where_it_was_observed() -> None:
     batch = Batch(Context.of(torch.zeros(2, 3)), target)
     assert batch.mask.tolist() == [[True, False], [False, False]]
     assert replace(batch, target=target.nan_to_num()).mask.all()
+
+
+def test_a_context_knows_the_time_of_its_horizon() -> None:
+    times = pd.date_range("2024-01-01", periods=6, freq="h")
+    frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(6.0)})
+    late = frame.assign(unique_id="b", ds=frame["ds"] + pd.Timedelta("1D"))
+    panel = Panel.from_frame(pd.concat([frame, late]))
+    windows = Windows.complete(panel, 4, 1)  # contexts of 4 points, and the short ones are padded
+    context = windows.batch(slice(None)).context
+    found = panel.labels.frequency.to_times(context.origin.numpy())
+    series = np.asarray(["a", "b"])[context.series.numpy()]
+    both = pd.concat([frame, late]).set_index(["unique_id", "ds"])["y"]
+    target = windows.batch(slice(None)).target[:, 0].tolist()
+    assert [both[key] for key in zip(series, found, strict=True)] == target
+    assert context.step == panel.labels.frequency.step

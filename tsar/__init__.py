@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from tsar.benchmarking import benchmark
     from tsar.classifier import SpaceTimeClassifier
     from tsar.evaluation import cross_validation
-    from tsar.forecasters import ARNet, Classical, DLinear, Naive, NLinear, SeasonalNaive, SpaceTime
+    from tsar.forecasters import (
+        ARNet,
+        AutoTimes,
+        Classical,
+        DLinear,
+        Naive,
+        NLinear,
+        SeasonalNaive,
+        SpaceTime,
+    )
     from tsar.panel import Columns, make_future
     from tsar.registry import load
     from tsar.scoring import evaluate
@@ -21,6 +30,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ARNet": "tsar.forecasters",
+    "AutoTimes": "tsar.forecasters",
     "Classical": "tsar.forecasters",
     "Columns": "tsar.panel",
     "DLinear": "tsar.forecasters",
@@ -41,6 +51,7 @@ _HOMES = {
 
 __all__ = [
     "ARNet",
+    "AutoTimes",
     "Classical",
     "Columns",
     "DLinear",

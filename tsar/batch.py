@@ -1,6 +1,7 @@
 """What a network is given: contexts, and in training their targets."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,6 +24,10 @@ class Context:
         Numeric facts of the series, and codes of its categories (-1: unknown).
     series
         Row of each context's series in the panel that it was cut from.
+    origin
+        Ordinal of the first time of each horizon; see `tsar.panel.frequency.Frequency`.
+    step
+        From one time to the next, in ordinals.
     gapless
         Whether no value is missing, in the targets neither: then nothing needs to look for NaN.
     """
@@ -33,6 +38,8 @@ class Context:
     static: Float[Tensor, "batch static"]
     category: Int[Tensor, "batch category"]
     series: Int[Tensor, " batch"]
+    origin: Int[Tensor, " batch"]
+    step: int = 1
     gapless: bool = False
 
     @classmethod
@@ -47,6 +54,7 @@ class Context:
             none(batch, 0),
             torch.empty(batch, 0, dtype=torch.int64, device=values.device),
             torch.arange(batch, device=values.device),
+            torch.zeros(batch, dtype=torch.int64, device=values.device),
         )
 
     def __len__(self) -> int:
@@ -54,7 +62,7 @@ class Context:
 
     def __getitem__(self, rows: slice | Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> "Context":
         chosen = {name: tensor[rows] for name, tensor in self._tensors().items()}
-        return Context(**chosen, gapless=self.gapless)
+        return replace(self, **chosen)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Context":
         """Contexts on a device; `dtype` is that of their real numbers."""
@@ -62,10 +70,11 @@ class Context:
             name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).to(device)
             for name, tensor in self._tensors().items()
         }
-        return Context(**moved, gapless=self.gapless)
+        return replace(self, **moved)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "gapless"}
+    def _tensors(self) -> dict[str, Any]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,10 @@ def fit_protocol(protocol: Protocol, model: Forecaster, horizon: int) -> Forecas
     if not model.holds_back:
         return model.fit(protocol.frame.iloc[: protocol.train])
     held = float(protocol.validation - protocol.train)
-    training = replace(check_training(model.get_params()["training"]), validation=held)
+    training = replace(
+        check_training(model.get_params()["training"], getattr(model, "recipe", None)),
+        validation=held,
+    )
     return model.set_params(training=training).fit(protocol.frame.iloc[: protocol.validation])
 
 

@@ -124,7 +124,7 @@ class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
         check_whole("batch_size", self.batch_size)
         values, classes = validate_data(self, X, y, allow_nd=True, dtype=np.float64)
         check_classification_targets(classes)
-        options = TRAINING if self.training is None else check_training(self.training)
+        options = check_training(self.training, TRAINING)
         if options.validation >= 1:
             raise ValueError(
                 "training.validation must be a share from 0 to below 1 for a classifier; got "

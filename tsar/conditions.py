@@ -1,13 +1,17 @@
 """What an option must be: a test of its value, and the words for it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 Condition = tuple[Callable[[Any], bool], str]
+
+
+class Mismatch(ValueError):  # noqa: N818 - it says what is wrong, not that something is
+    """Parts that do not belong together: each is whole."""
 
 
 def is_finite(value: Any) -> bool:
@@ -21,7 +25,7 @@ def whole(least: int) -> Condition:
     return lambda value: isinstance(value, Integral) and int(value) >= least, words
 
 
-def one_of(names: tuple[str, ...]) -> Condition:
+def one_of(names: tuple[str | None, ...]) -> Condition:
     """One of some names."""
     return lambda value: value in names, f"one of {list(names)}"
 
@@ -35,6 +39,14 @@ SHARE: Condition = (
 SHARE_OR_POINTS: Condition = (
     lambda value: is_finite(value) and value >= 0 and (value < 1 or value == int(value)),
     "a share from 0 to below 1, or a whole number of points",
+)
+QUANTILE_LEVELS: Condition = (
+    lambda levels: (
+        isinstance(levels, Sequence | np.ndarray)
+        and 0.5 in list(levels)
+        and all(is_finite(level) and 0 < level < 1 for level in levels)
+    ),
+    "numbers in (0, 1), 0.5 among them",
 )
 PATH: Condition = (
     lambda value: value is None or (isinstance(value, str) and value != ""),

@@ -11,7 +11,8 @@ from sklearn.base import clone
 from torch import Tensor
 
 from tsar.conditions import check_whole
-from tsar.forecaster import Forecast, Forecaster, named_columns
+from tsar.forecast import Forecast, named_columns
+from tsar.forecaster import Forecaster
 from tsar.intervals import MARKS, Levels
 from tsar.panel import Columns, Panel
 

@@ -1,12 +1,41 @@
 """What follows the fitted series: whose it is, how far behind, at which steps."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsar.panel import Panel, beside_each_other
+from tsar.panel import Columns, Frequency, Panel, beside_each_other
+
+
+def read_like(frame: Any, columns: Columns, fitted: Frequency, features: int | None) -> Panel:
+    """Panel of a frame, regular at the frequency that was fitted.
+
+    Raises
+    ------
+    ValueError
+        It has another one, or is one series where several (`features`) were fitted.
+    """
+    if columns.freq is None and fitted.kind != "period":
+        whole = fitted.kind == "integer"
+        columns = replace(columns, freq=fitted.step if whole else fitted.name)
+    panel = Panel.from_frame(frame, columns)
+    if panel.labels.frequency.name != fitted.name:
+        raise ValueError(
+            f"frame must have the frequency {fitted.name!r} that was fitted; got "
+            f"{panel.labels.frequency.name!r}. Resample it, or fit again."
+        )
+    if panel.labels.layout.style == "vector" and features is not None:
+        raise ValueError(
+            f"frame must have the {features} series that were fitted; got a 1-D array. Reshape "
+            "your data to (time, series)."
+        )
+    return panel
 
 
 def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
@@ -47,6 +76,42 @@ def steps_behind(actual: Panel, fitted: Panel, rows: NDArray[np.intp]) -> Int[Te
             "Give the points that follow, or fit on fewer."
         )
     return torch.from_numpy(lead)
+
+
+def check_follows(newer: Panel, fitted: Panel, rows: NDArray[np.intp]) -> None:
+    """Check that series begin at once behind what was fitted.
+
+    Raises
+    ------
+    ValueError
+        One begins before the end of what was fitted, or later.
+    """
+    lead = steps_behind(newer, fitted, rows)
+    if bool((lead > 0).any()):
+        late = int(lead.argmax())
+        raise ValueError(
+            f"frame must begin where the fitted series end; got {int(lead[late])} missing "
+            f"row(s) before series {newer.labels.ids[late]!r}. Add them, NaN where unknown."
+        )
+
+
+def context_ids(fitted: Panel, count: int, series: Int[Tensor, " batch"] | None) -> pd.Index:
+    """Id of the fitted series of each context, one of its own where that was not fitted.
+
+    Raises
+    ------
+    ValueError
+        It is not said whose contexts they are.
+    """
+    ids = fitted.labels.ids
+    if series is None and len(ids) not in (1, count):
+        raise ValueError(
+            f"series must say which of the {len(ids)} fitted series each context is of; got "
+            f"None with {count} contexts. Give their rows, -1 for series that were not fitted."
+        )
+    rows = torch.arange(count) % len(ids) if series is None else series
+    named = [ids[row] if row >= 0 else ("context", k) for k, row in enumerate(rows.tolist())]
+    return pd.Index(named, dtype=object, tupleize_cols=False)
 
 
 def together(panel: Panel, fitted: Panel) -> Panel:

@@ -2,11 +2,10 @@
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
@@ -15,23 +14,25 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from tsar.conditions import check_whole
-from tsar.following import fitted_rows, place, steps_behind, together
+from tsar.following import (
+    check_follows,
+    context_ids,
+    fitted_rows,
+    place,
+    read_like,
+    steps_behind,
+    together,
+)
+from tsar.forecast import Forecast, Sampler, named_columns
 from tsar.intervals import Levels
 from tsar.panel import Columns, Panel, join, read_future
+from tsar.prompts import with_prompts
 from tsar.saving import save
 from tsar.scaling import naive_error
 from tsar.windows import Windows
 
 # Not typing.Self: a checker of shapes sees a method without its class.
 Fitted = TypeVar("Fitted", bound="Forecaster")
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Forecasts of windows, and the quantiles that were asked for."""
-
-    point: Float[Tensor, "window horizon"]
-    quantiles: Float[Tensor, "window horizon level"]
 
 
 class Forecaster(BaseEstimator, ABC):
@@ -45,7 +46,9 @@ class Forecaster(BaseEstimator, ABC):
     columns: Columns | None
     # Whether each series sees the others; a forecaster that offers it makes it a parameter.
     joint: bool = False
-    # Kinds of covariates that the forecaster uses: "past", "future", "static".
+    # Points of a prompt, for one that uses them; None: as many as of a context.
+    prompt_length: int | None = None
+    # What the forecaster uses of covariates and prompts: "past", "future", "static", "prompts".
     uses: ClassVar[frozenset[str]] = frozenset()
 
     @property
@@ -144,13 +147,7 @@ class Forecaster(BaseEstimator, ABC):
         check_is_fitted(self, "context_")
         newer = self._read(frame)
         rows = fitted_rows(newer, self.context_, type(self).__name__)
-        lead = steps_behind(newer, self.context_, rows)
-        if bool((lead > 0).any()):
-            late = int(lead.argmax())
-            raise ValueError(
-                f"frame must begin where the fitted series end; got {int(lead[late])} missing "
-                f"row(s) before series {newer.labels.ids[late]!r}. Add them, NaN where unknown."
-            )
+        check_follows(newer, self.context_, rows)
         joined = join(self.context_, newer, rows)
         self._seen(joined)  # or an error: nothing is remembered of what can't be forecast
         return self._remember(joined)
@@ -163,6 +160,7 @@ class Forecaster(BaseEstimator, ABC):
         future: Any = None,
         quantile_levels: Any = None,
         level: Any = None,
+        prompts: Any = None,
     ) -> Any:
         """Forecast what comes after the series that were fitted, or after those of `frame`.
 
@@ -178,6 +176,10 @@ class Forecaster(BaseEstimator, ABC):
             Quantiles to forecast, each in (0, 1); columns ``NAME-q-0.9``.
         level
             Central intervals in percent; columns ``NAME-lo-80`` and ``NAME-hi-80``.
+        prompts
+            Earlier stretches, put before the contexts of a model that learns from them:
+            ``"auto"``, ``"first"``, ``"last"``, ``"phase"`` or ``"nearest"``, of the series in
+            `frame` (see `tsar.prompts.find_prompts`), or another frame to find the nearest in.
 
         Returns
         -------
@@ -198,9 +200,24 @@ class Forecaster(BaseEstimator, ABC):
         horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
         wanted = Levels.of(quantile_levels, level)
         tail = self.context_ if frame is None else self._read(frame)
+        if prompts is not None:
+            tail = self._prompted(tail, prompts, frame is not None)
         extended = tail.extend(read_future(tail, future, horizon))
-        forecast = self.forecast_panel(extended, horizon, wanted.levels)
+        reach = None if prompts is None else tail.common_length
+        forecast = self.forecast_panel(extended, horizon, wanted.levels, reach=reach)
         return tail.to_frame(named_columns(type(self).__name__, forecast, wanted))
+
+    def _prompted(self, panel: Panel, prompts: Any, told: bool) -> Panel:
+        """Panel of prompts and contexts."""
+        if "prompts" not in self.uses or not told:
+            raise ValueError(
+                f"prompts must be None for {type(self).__name__}, which reads none, and where no "
+                f"frame is given, whose history has them; got {prompts!r}. Leave it out, or give "
+                "predict a frame with the whole history."
+            )
+        pool = panel if isinstance(prompts, str) else self._read(prompts)
+        strategy: Any = prompts if isinstance(prompts, str) else "nearest"
+        return with_prompts(panel, pool, self._reach(panel), self.prompt_length, strategy)
 
     def forecast(
         self,
@@ -209,6 +226,7 @@ class Forecaster(BaseEstimator, ABC):
         *,
         series: Int[Tensor, " batch"] | None = None,
         quantile_levels: Any = None,
+        n_samples: int | None = None,
     ) -> Tensor:
         """Forecast after contexts given as a tensor.
 
@@ -223,11 +241,15 @@ class Forecaster(BaseEstimator, ABC):
             fitted. None: context i is of series i, or all are of the one series.
         quantile_levels
             Quantiles to forecast.
+        n_samples
+            Sample paths to draw of each context, by the estimator's seed, from a model with a
+            density.
 
         Returns
         -------
         tensor
-            Of shape (batch, horizon), or with `quantile_levels` (batch, horizon, level).
+            Of shape (batch, horizon), with `quantile_levels` (batch, horizon, level), with
+            `n_samples` (batch, path, horizon).
         """
         check_is_fitted(self, "context_")
         horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
@@ -243,23 +265,24 @@ class Forecaster(BaseEstimator, ABC):
                 f"{self._columns().covariates}. Use predict(frame, future=...)."
             )
         panel = Panel.from_tensor(context.detach().to("cpu", torch.float64))
-        panel = replace(panel, labels=replace(panel.labels, ids=self._ids(len(context), series)))
+        ids = context_ids(self.context_, len(context), series)
+        panel = replace(panel, labels=replace(panel.labels, ids=ids))
         extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
+        if n_samples is not None:
+            return self._sampled(extended, horizon, check_whole("n_samples", n_samples)).to(context)
         result = self.forecast_panel(extended, horizon, wanted.levels)
         wanted_tensor = result.quantiles if wanted.levels else result.point
         return wanted_tensor.to(context)
 
-    def _ids(self, count: int, series: Int[Tensor, " batch"] | None) -> pd.Index:
-        """Id of the fitted series of each context, one of its own where that was not fitted."""
-        fitted = self.context_.labels.ids
-        if series is None and len(fitted) not in (1, count):
+    def _sampled(self, panel: Panel, horizon: int, paths: int) -> Tensor:
+        if not isinstance(self, Sampler):
             raise ValueError(
-                f"series must say which of the {len(fitted)} fitted series each context is of; got "
-                f"None with {count} contexts. Give their rows, -1 for series that were not fitted."
+                f"n_samples must be None for {type(self).__name__}, which draws no paths; got "
+                f"{paths}. Use quantile_levels, or a model with a density."
             )
-        rows = torch.arange(count) % len(fitted) if series is None else series
-        named = [fitted[row] if row >= 0 else ("context", k) for k, row in enumerate(rows.tolist())]
-        return pd.Index(named, dtype=object, tupleize_cols=False)
+        where = (torch.arange(len(panel)), panel.lengths - horizon)
+        windows = Windows.at(panel, self._reach(panel), horizon, *where)
+        return self.sample_windows(windows, paths)
 
     def forecast_panel(
         self,
@@ -269,6 +292,7 @@ class Forecaster(BaseEstimator, ABC):
         *,
         series: Int[Tensor, " window"] | None = None,
         points: Int[Tensor, " window"] | None = None,
+        reach: int | None = None,
     ) -> Forecast:
         """Forecast stretches of the series of a panel, which see nothing behind their start.
 
@@ -286,12 +310,14 @@ class Forecaster(BaseEstimator, ABC):
         series, points
             Row of the series, and point at which each stretch begins; None: the last `horizon`
             points of every series.
+        reach
+            Points of a context; None for as many as the forecaster needs.
         """
         check_is_fitted(self, "context_")
         if series is None or points is None:
             series, points = torch.arange(len(panel)), panel.lengths - horizon
         panel = self._seen(panel)
-        reach = self._reach(panel.without_last(horizon))
+        reach = reach or self._reach(panel.without_last(horizon))
         gaps = panel.gaps_before(series, points)
         if bool((gaps <= 0).all()) or panel.past.shape[1]:
             return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
@@ -346,22 +372,8 @@ class Forecaster(BaseEstimator, ABC):
 
     def _read(self, frame: Any) -> Panel:
         """Panel of a frame given after fit: regular at the frequency that was fitted."""
-        fitted = self.context_.labels.frequency
-        columns = self._columns()
-        whole = fitted.kind == "integer"
-        if columns.freq is None and fitted.kind != "period":
-            columns = replace(columns, freq=fitted.step if whole else fitted.name)
-        panel = Panel.from_frame(frame, columns)
-        if panel.labels.frequency.name != fitted.name:
-            raise ValueError(
-                f"frame must have the frequency {fitted.name!r} that was fitted; got "
-                f"{panel.labels.frequency.name!r}. Resample it, or fit again."
-            )
-        if panel.labels.layout.style == "vector" and hasattr(self, "n_features_in_"):
-            raise ValueError(
-                f"frame must have the {self.n_features_in_} series that were fitted; got a 1-D "
-                "array. Reshape your data to (time, series)."
-            )
+        features = getattr(self, "n_features_in_", None)
+        panel = read_like(frame, self._columns(), self.context_.labels.frequency, features)
         # Nameless or positional columns are told apart by their number alone.
         if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
             validate_data(self, frame, reset=False, skip_check_array=True)
@@ -385,10 +397,3 @@ class Forecaster(BaseEstimator, ABC):
         tags.input_tags.allow_nan = True
         tags.target_tags.required = False
         return tags
-
-
-def named_columns(name: str, forecast: Forecast, levels: Levels) -> dict[str, np.ndarray]:
-    """Output columns of a model: its name, then its intervals and quantiles."""
-    columns = {name: forecast.point.cpu().numpy()}
-    quantiles = forecast.quantiles.cpu().numpy()
-    return columns | {name + suffix: quantiles[:, :, k] for suffix, k in levels.columns}

@@ -3,19 +3,23 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from tsar.batch import Context
 from tsar.conditions import check_whole
-from tsar.forecaster import Forecast, Forecaster
+from tsar.forecast import Forecast
+from tsar.forecaster import Forecaster
 from tsar.intervals import MOST_SCORES, Calibration, pick_quantiles
 from tsar.nn.module import ForecastModule
 from tsar.panel import Panel
 from tsar.randomness import draw_seed, seeded
-from tsar.rollout import forecast_windows, rollout
+from tsar.rollout import Generation, forecast_windows, rollout
+from tsar.sampling import PATHS, density_of, sample_paths, uniforms
 from tsar.scaling import Scaling
 from tsar.training import Record, Training, train
 from tsar.windows import Windows
@@ -37,6 +41,10 @@ class NeuralForecaster(Forecaster):
     device: str
     random_state: int | None
     verbose: int
+    # What `training=None` stands for.
+    recipe: ClassVar[Training] = Training()
+    # How forecasts go beyond a step of the module; one that can choose makes it a parameter.
+    generation: Generation = "exact"
 
     @abstractmethod
     def _build(self) -> ForecastModule:
@@ -50,7 +58,7 @@ class NeuralForecaster(Forecaster):
     def _fit(self, panel: Panel) -> None:
         check_whole("context_length", self.context_length)
         check_whole("batch_size", self.batch_size)
-        options = check_training(self.training)
+        options = check_training(self.training, self.recipe)
         device = resolve_device(self.device)
         seed = draw_seed(self.random_state, resumable=options.checkpoint is not None)
         held = options.validation_points(panel.lengths, self.horizon)
@@ -58,19 +66,22 @@ class NeuralForecaster(Forecaster):
         self.scaling_ = Scaling.of(known)
         self.past_scaling_ = Scaling.of_contexts(known.past.T)
         self.future_scaling_ = Scaling.of_contexts(known.future.T)
+        self.seed_, self.frequency_ = seed, panel.labels.frequency
         with seeded(seed):
             self.module_ = self._build().to(device)
         before = self._standard(self.scaling_.apply(known)).to(device, torch.float32)
         windows = Windows.complete(before, self.context_length, self.horizon)
         scaled = self._standard(self.scaling_.apply(panel)).to(device, torch.float32)
         validation = held_back_windows(scaled, held, self.context_length, self.horizon)
+        for part in (windows, validation):
+            self.module_.expect(part.origins, panel.labels.frequency.step, self.horizon)
         if len(windows):
             self.module_.start(windows.thinned(SAMPLE).batch(slice(None)))
         history = train(
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
         )
         self.history_ = history_frame(history)
-        self.calibration_ = calibrate(self.module_, validation, self.batch_size)
+        self.calibration_ = calibrate(self.module_, validation, self.batch_size, self.generation)
 
     def _standard(self, panel: Panel) -> Panel:
         """Panel with its covariates in units of their own deviation."""
@@ -83,29 +94,72 @@ class NeuralForecaster(Forecaster):
         return self.context_length
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
-        def spread(point: Tensor, output: Tensor, series: Tensor) -> Tensor:
-            fitted = self.module_.levels
-            if fitted:
-                trained = self.module_.horizon
-                picked = pick_quantiles(output, fitted, levels, trained, windows.lead)
-                return picked.cpu().double()
-            return self.calibration_.quantiles(point, levels, windows.lead)
-
-        rows = torch.from_numpy(self.context_.labels.ids.get_indexer(windows.panel.labels.ids))
         return forecast_in_units(
             self.module_,
             replace(windows, panel=self._standard(windows.panel)),
-            rows,
+            self._rows(windows),
             self.scaling_,
-            spread if levels else None,
+            self._spread(levels, windows.lead) if levels else None,
             batch_size=self.batch_size,
             device=resolve_device(self.device),
+            generation=self.generation,
         )
+
+    def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
+        """Sample paths of the targets of windows, of a module with a density."""
+        density_of(self.module_)
+        generator = torch.Generator().manual_seed(self.seed_)
+
+        def keep(point: Tensor, output: Tensor, context: Context) -> Tensor:
+            draws = uniforms(len(output), paths, output.shape[1], generator).to(output)
+            found = sample_paths(self.module_, context, draws, self.generation, self.batch_size)
+            return found.movedim(1, -1).cpu().double()
+
+        told = forecast_in_units(
+            self.module_,
+            replace(windows, panel=self._standard(windows.panel)),
+            self._rows(windows),
+            self.scaling_,
+            keep,
+            batch_size=self.batch_size,
+            device=resolve_device(self.device),
+            generation=self.generation,
+        )
+        return told.quantiles.movedim(-1, 1)
+
+    def _rows(self, windows: Windows) -> Int[Tensor, " series"]:
+        """Row of each series among the fitted ones, -1 where it is not."""
+        ids = windows.panel.labels.ids
+        return torch.from_numpy(self.context_.labels.ids.get_indexer(ids))
+
+    def _spread(self, levels: tuple[float, ...], lead: int) -> "Spread":
+        """Quantiles that the module forecasts, or by its errors on what was held back."""
+        module = self.module_
+
+        def spread(point: Tensor, output: Tensor, context: Context) -> Tensor:
+            if module.levels:
+                picked = pick_quantiles(output, module.levels, levels, module.horizon, lead)
+                return picked.cpu().double()
+            if module.density is None:
+                return self.calibration_.quantiles(point, levels, lead)
+            told = module.density.quantiles(output, levels)
+            if output.shape[1] > module.horizon:
+                # The same draws for every row: quantiles of a series must not depend on others.
+                generator = torch.Generator().manual_seed(0)
+                draws = uniforms(1, PATHS, output.shape[1], generator).to(output)
+                draws = draws.expand(len(output), -1, -1, -1)
+                paths = sample_paths(module, context, draws, self.generation, self.batch_size)
+                sampled = paths.quantile(output.new_tensor(levels), dim=1).movedim(0, -1)
+                # Within a step of the module they are known exactly.
+                told[:, module.horizon :] = sampled[:, module.horizon :]
+            return told.cpu().double()
+
+        return spread
 
 
 # Quantiles (batch, horizon, level) of point forecasts (batch, horizon), a module's outputs
-# (batch, horizon, output) and rows of the fitted series (batch), all in standardized units.
-Spread = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (batch, horizon, output) and the contexts, all in standardized units.
+Spread = Callable[[Tensor, Tensor, Context], Tensor]
 
 
 def forecast_in_units(
@@ -117,6 +171,7 @@ def forecast_in_units(
     *,
     batch_size: int,
     device: torch.device,
+    generation: Generation = "exact",
 ) -> Forecast:
     """Forecast windows with a module that works in standardized units, batch by batch.
 
@@ -132,6 +187,7 @@ def forecast_in_units(
     """
     module.to(device).eval()
     dtype = next(module.parameters()).dtype
+    module.expect(windows.origins, windows.panel.labels.frequency.step, windows.horizon)
     points, quantiles = [], []
     scales = window_scaling(windows, rows, scaling)
     for first, batch in zip(
@@ -140,19 +196,20 @@ def forecast_in_units(
         context = replace(batch.context, series=rows[batch.context.series])
         units = scales.select(torch.arange(first, first + len(context)))
         scaled = replace(context, values=units.scale(context.values))
+        scaled = scaled.to(device, dtype)
         with torch.inference_mode():
-            output = rollout(module, scaled.to(device, dtype), windows.horizon)
+            output = rollout(module, scaled, windows.horizon, generation)
         point = output[..., module.point].cpu().double()
-        levels = spread(point, output, context.series) if spread else point[:, :, None][:, :, :0]
+        levels = spread(point, output, scaled) if spread else point[:, :, None][:, :, :0]
         points.append(units.invert(point[:, :, None])[:, :, 0])
         quantiles.append(units.invert(levels))
     return Forecast(torch.cat(points), torch.cat(quantiles))
 
 
-def check_training(training: Training | None) -> Training:
-    """The training options, or the defaults."""
+def check_training(training: Training | None, recipe: Training | None = None) -> Training:
+    """The training options, or those of a recipe."""
     if training is None:
-        return Training()
+        return recipe or Training()
     if not isinstance(training, Training):
         raise TypeError(f"training must be a tsar.Training; got {training!r}. Build one.")
     return training
@@ -179,12 +236,14 @@ def held_back_windows(panel: Panel, held: Tensor, context_length: int, horizon: 
     return Windows.complete(panel, context_length, horizon, first=first)
 
 
-def calibrate(module: ForecastModule, windows: Windows, batch_size: int) -> Calibration:
+def calibrate(
+    module: ForecastModule, windows: Windows, batch_size: int, generation: Generation = "exact"
+) -> Calibration:
     """Calibration by the errors of a module on windows that it was not trained on."""
     windows = windows.thinned(MOST_SCORES)
     if not len(windows):
         return Calibration(torch.empty(windows.horizon, 0, dtype=torch.float64))
-    point = forecast_windows(module, windows, batch_size)[..., module.point]
+    point = forecast_windows(module, windows, batch_size, generation)[..., module.point]
     target = torch.cat([batch.target for batch in windows.batches(batch_size)])
     return Calibration.of((target - point).double().cpu())
 

@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tsar.batch import Context
-from tsar.nn.module import ForecastModule
+from tsar.nn.module import ForecastModule, ReadingModule
 from tsar.windows import Windows
+
+# "exact": every step reads its whole context anew, without the oldest points; "cached": what was
+# read is kept, and the context grows.
+Generation = Literal["exact", "cached"]
 
 
 def rollout(
-    module: ForecastModule, context: Context, horizon: int
+    module: ForecastModule, context: Context, horizon: int, generation: Generation = "exact"
 ) -> Float[Tensor, "batch horizon output"]:
     """Forecast any horizon: the module's own forecasts become its context, on the device.
 
@@ -29,6 +34,8 @@ def rollout(
             "Fit with a longer horizon, or without the past covariates."
         )
     context = module.prepare(context)
+    if generation == "cached" and isinstance(module, ReadingModule):
+        return _cached(module, context, horizon)
     pieces = []
     most = horizon if module.endless else module.horizon
     for done in range(0, horizon, most):
@@ -39,25 +46,37 @@ def rollout(
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
 
+def _cached(
+    module: ReadingModule, context: Context, horizon: int
+) -> Float[Tensor, "batch horizon output"]:
+    reading, piece = module.read(context)
+    pieces = [piece]
+    for _ in range(module.horizon, horizon, module.horizon):
+        reading, piece = module.go_on(reading, pieces[-1][..., module.point])
+        pieces.append(piece)
+    return torch.cat(pieces, dim=1)[:, :horizon]
+
+
 def advance(context: Context, points: Float[Tensor, "batch step"]) -> Context:
     """The context of the same length that ends with `points`."""
     step = points.shape[1]
     values = torch.cat([context.values, points], dim=1)[:, step:]
-    return replace(context, values=values, future=context.future[:, step:])
+    origin = context.origin + step * context.step
+    return replace(context, values=values, future=context.future[:, step:], origin=origin)
 
 
 def forecast_batches(
-    module: ForecastModule, windows: Windows, batch_size: int
+    module: ForecastModule, windows: Windows, batch_size: int, generation: Generation = "exact"
 ) -> Iterator[Float[Tensor, "batch horizon output"]]:
     """Forecasts of all windows in order, `batch_size` at a time: the memory it takes is bounded."""
     with torch.inference_mode():
         for batch in windows.batches(batch_size):
-            yield rollout(module, batch.context, windows.horizon)
+            yield rollout(module, batch.context, windows.horizon, generation)
 
 
 def forecast_windows(
-    module: ForecastModule, windows: Windows, batch_size: int
+    module: ForecastModule, windows: Windows, batch_size: int, generation: Generation = "exact"
 ) -> Float[Tensor, "window horizon output"]:
     """Forecasts of all windows, in the module's eval mode."""
     module.eval()
-    return torch.cat(list(forecast_batches(module, windows, batch_size)))
+    return torch.cat(list(forecast_batches(module, windows, batch_size, generation)))

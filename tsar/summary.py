@@ -13,6 +13,20 @@ Floats = NDArray[np.float64]
 WIDTH = 78
 
 
+def fact_table(title: str, facts: Sequence[tuple[str, str]]) -> str:
+    """Facts in two columns.
+
+    Examples
+    --------
+    >>> print(fact_table("AR", [("lags", "1"), ("points", "99")]))
+                                           AR
+    ==============================================================================
+    lags                                 1  points                              99
+    ==============================================================================
+    """
+    return "\n".join([title.center(WIDTH).rstrip(), "=" * WIDTH, *_pairs(facts), "=" * WIDTH])
+
+
 def coefficient_table(
     title: str,
     facts: Sequence[tuple[str, str]],
@@ -35,7 +49,7 @@ def coefficient_table(
     y.L1           0.5000      0.100      5.000      0.000       0.304       0.696
     ==============================================================================
     """
-    head = "\n".join([title.center(WIDTH).rstrip(), "=" * WIDTH, *_pairs(facts)])
+    head = fact_table(title, facts).rpartition("\n")[0]
     if error is None:
         header, body = ["coef"], [[_number(value, 4)] for value in coef]
     else:

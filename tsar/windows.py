@@ -86,6 +86,11 @@ class Windows:
         """Row of the series that each window belongs to."""
         return _series_of(self.panel, self.cutoffs)
 
+    @property
+    def origins(self) -> Int[Tensor, " window"]:
+        """Ordinal of the first time of each window's target."""
+        return self.panel.ordinals_at(self.series, self.cutoffs)
+
     def seen(self) -> "Windows":
         """Windows that have an observed target and an observed context."""
         cutoffs = self.cutoffs
@@ -123,6 +128,8 @@ class Windows:
             static=self.panel.static[series],
             category=self.panel.category[series],
             series=series,
+            origin=self.panel.ordinals_at(series, cutoffs),
+            step=self.panel.labels.frequency.step,
             gapless=self.panel.gapless,
         )
         return Batch(context, span[:, self.context_length :])

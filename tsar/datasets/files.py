@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tsar.caching import cache_folder
 from tsar.datasets.registry import DatasetFile
 
 _TIMEOUT = 60  # seconds without a byte, not for the whole file
@@ -43,11 +44,6 @@ def locate(file: DatasetFile) -> Path | None:
 def open_file(path: Path) -> gzip.GzipFile | io.BufferedReader:
     """Open a plain or gzipped file for reading its unzipped content."""
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-
-
-def cache_folder() -> Path:
-    """Return the folder of downloads: TSAR_CACHE, else ~/.cache/tsar. It need not exist yet."""
-    return Path(os.environ.get("TSAR_CACHE") or Path.home() / ".cache" / "tsar").expanduser()
 
 
 def _data_folder() -> Path | None:

@@ -1,11 +1,12 @@
 """ARNet: autoregression at any order, in closed form, with its sparse lags chosen by itself."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -37,9 +38,11 @@ from tsar.autoregression import (
     is_stable,
     roots,
 )
+from tsar.batch import Context
 from tsar.conditions import check_whole
 from tsar.following import fitted_rows
-from tsar.forecaster import Forecast, Forecaster
+from tsar.forecast import Forecast
+from tsar.forecaster import Forecaster
 from tsar.intervals import pick_quantiles
 from tsar.neural import (
     calibrate,
@@ -186,8 +189,8 @@ class ARNet(Forecaster):
         season = panel.labels.frequency.season_length
         self.order_ = choose_order(self.context_length, season, panel.lengths - self._steps)
         options = check_training(self.training)
-        trained, held = self.holds_back, options.validation_points(panel.lengths, self.horizon)
-        known = panel.without_last(held) if trained else panel
+        held = options.validation_points(panel.lengths, self.horizon)
+        known = panel.without_last(held) if self.holds_back else panel
         self.scaling_, scaled = standardize(known)
         self.past_scaling_ = Scaling.of_contexts(known.past.T)
         self.future_scaling_ = Scaling.of_contexts(known.future.T)
@@ -196,12 +199,12 @@ class ARNet(Forecaster):
         self.groups_ = len(solution.coef)
         self.sigma_scaled_ = solution.forecast_deviation
         self.delta_ = 1.0  # until the errors of the closed form are known
-        resumable = trained and options.checkpoint is not None
-        seed = draw_seed(self.random_state, resumable=resumable) if trained else 0
+        resumable = self.holds_back and options.checkpoint is not None
+        seed = draw_seed(self.random_state, resumable=resumable) if self.holds_back else 0
         with seeded(seed):
             self.module_ = self._build()
         load_closed_form(self.module_, solution, self._steps, self.quantile_levels)
-        if trained:
+        if self.holds_back:
             self._train(panel, known, held, options, seed)
         else:
             self._describe(solution)
@@ -269,9 +272,8 @@ class ARNet(Forecaster):
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
         )
         self.history_ = history_frame(history)
-        ahead = held_back_windows(
-            scaled, held, self.order_, max(min(self.horizon, int(held.max())), 1)
-        )
+        steps = max(min(self.horizon, int(held.max())), 1)
+        ahead = held_back_windows(scaled, held, self.order_, steps)
         self.calibration_ = calibrate(self.module_, ahead, self.batch_size)
 
     def _describe(self, solution: ClosedForm) -> None:
@@ -358,18 +360,14 @@ class ARNet(Forecaster):
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         known = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
-        if self.scope == "local":
-            known = fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
-
-        def spread(point: Tensor, output: Tensor, series: Tensor) -> Tensor:
-            return self._quantiles(point, output, series, levels, windows.lead)
-
+        if self.scope == "local":  # or an error
+            fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
         return forecast_in_units(
             self.module_,
             windows,
             torch.from_numpy(known),
             self.scaling_,
-            spread if levels else None,
+            partial(self._quantiles, levels=levels, lead=windows.lead) if levels else None,
             batch_size=self.batch_size,
             device=resolve_device(self.device),
         )
@@ -378,7 +376,8 @@ class ARNet(Forecaster):
         self,
         point: Float[Tensor, "batch horizon"],
         output: Float[Tensor, "batch horizon output"],
-        series: Int[Tensor, " batch"],
+        context: Context,
+        *,
         levels: tuple[float, ...],
         lead: int,
     ) -> Float[Tensor, "batch horizon level"]:
@@ -388,6 +387,7 @@ class ARNet(Forecaster):
             return picked.cpu().double()
         if self.holds_back:
             return self.calibration_.quantiles(point, levels, lead)
+        series = context.series.cpu()
         group = series if self.scope == "local" else torch.zeros_like(series)
         if self.strategy == "direct":
             return direct_quantiles(point, self.sigma_scaled_[group], levels, lead)

@@ -16,7 +16,8 @@ from torch import Tensor
 from tsar.autoregression import horizon_map, psi_weights
 from tsar.conditions import check_whole
 from tsar.following import fitted_rows
-from tsar.forecaster import Forecast, Forecaster
+from tsar.forecast import Forecast
+from tsar.forecaster import Forecaster
 from tsar.intervals import gaussian_quantiles
 from tsar.panel import Columns, Panel
 from tsar.smoothing import Smoothing, fit_smoothing, forecast_smoothing

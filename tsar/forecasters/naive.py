@@ -8,7 +8,8 @@ from torch import Tensor
 
 from tsar.conditions import check_whole
 from tsar.following import fitted_rows
-from tsar.forecaster import Forecast, Forecaster
+from tsar.forecast import Forecast
+from tsar.forecaster import Forecaster
 from tsar.intervals import gaussian_quantiles
 from tsar.metrics import seasonal_squared_scale
 from tsar.panel import Columns, Panel

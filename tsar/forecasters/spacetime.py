@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
 
-import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from tsar.conditions import NOT_NEGATIVE, SHARE, Condition, check_options, is_finite, one_of, whole
+from tsar.conditions import (
+    NOT_NEGATIVE,
+    QUANTILE_LEVELS,
+    SHARE,
+    Condition,
+    check_options,
+    one_of,
+    whole,
+)
 from tsar.neural import NeuralForecaster
 from tsar.nn.module import ForecastModule
 from tsar.nn.normalization import Normalization
@@ -199,11 +206,6 @@ class SpaceTime(NeuralForecaster):
         )
 
 
-def _are_levels(levels: object) -> bool:
-    numbers = list(levels) if isinstance(levels, Sequence | np.ndarray) else []
-    return 0.5 in numbers and all(is_finite(level) and 0 < level < 1 for level in numbers)
-
-
 CONDITIONS: dict[str, Condition] = {
     "state_size": whole(1),
     "width": (
@@ -223,5 +225,5 @@ CONDITIONS: dict[str, Condition] = {
     "one_step_weight": NOT_NEGATIVE,
     "input_weight": NOT_NEGATIVE,
     "loss": one_of(("mse", "quantile")),
-    "quantile_levels": (_are_levels, "numbers in (0, 1), 0.5 among them"),
+    "quantile_levels": QUANTILE_LEVELS,
 }

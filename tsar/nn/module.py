@@ -1,13 +1,16 @@
 """What is trained: a network with a loss; and what forecasts, with a second verb."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tsar.batch import Batch, Context
+from tsar.nn.density import Density
+from tsar.nn.normalization import Instance
 
 
 class Learner(nn.Module, ABC):
@@ -36,6 +39,8 @@ class ForecastModule(Learner):
         Whether past covariates are read, which nobody knows beyond the horizon.
     levels
         Quantile levels of the outputs; none where there is one output, the point forecast.
+    density
+        The density whose parameters the outputs are; None where they are none.
     """
 
     context_length: int
@@ -44,6 +49,10 @@ class ForecastModule(Learner):
     endless: bool = False
     reads_past: bool = False
     levels: tuple[float, ...] = ()
+    density: Density | None = None
+
+    def expect(self, origins: Int[Tensor, " window"], step: int, horizon: int) -> None:
+        """Make ready for contexts whose horizons begin at given times: if it reads times."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
@@ -61,6 +70,61 @@ class ForecastModule(Learner):
         """Forecast up to `self.horizon` points; a shorter forecast is the prefix of a longer one.
 
         The last axis holds one point forecast, or the quantiles of the levels trained for.
+        """
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read of contexts, and of points behind them.
+
+    Attributes
+    ----------
+    units
+        Level and scale, of the observed context alone.
+    cache
+        What the network keeps of all tokens.
+    mask
+        True where a token counts.
+    position
+        Position of the next token.
+    origin, step
+        Ordinal of the first time behind what was read, and from one time to the next.
+    """
+
+    units: Instance
+    cache: Any
+    mask: Bool[Tensor, "batch token"]
+    position: Int[Tensor, " batch"]
+    origin: Int[Tensor, " batch"]
+    step: int
+
+    def without(self, rejected: Bool[Tensor, "batch token"], length: int) -> "Reading":
+        """Reading that ignores some of its newest tokens, which are of `length` points each."""
+        lost = rejected.sum(dim=1)
+        kept = rejected.shape[1]
+        mask = torch.cat([self.mask[:, :-kept], self.mask[:, -kept:] & ~rejected], dim=1)
+        origin = self.origin - lost * length * self.step
+        return replace(self, mask=mask, position=self.position - lost, origin=origin)
+
+
+class ReadingModule(ForecastModule):
+    """A network that can go on from what it has read, and reads several steps at once.
+
+    Points that it reads come in pieces of `horizon`.
+    """
+
+    @abstractmethod
+    def read(self, context: Context) -> tuple[Reading, Float[Tensor, "batch horizon output"]]:
+        """Read a context and keep what was read; the forecast of the piece behind it."""
+
+    @abstractmethod
+    def go_on(
+        self, reading: Reading, points: Float[Tensor, "batch time"]
+    ) -> tuple[Reading, Float[Tensor, "batch time output"]]:
+        """Read whole pieces behind those that were read; forecasts of the piece behind each.
+
+        The reading that is given shares its cache with the one that is returned: only the newest
+        one is gone on from.
         """
 
 

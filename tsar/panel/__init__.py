@@ -1,4 +1,4 @@
-"""Frames in, tensors out, and back: the only package that computes with times."""
+"""Frames in, tensors out, and back: and all arithmetic with times."""
 
 from tsar.panel.columns import Columns
 from tsar.panel.frequency import Frequency

@@ -243,6 +243,17 @@ class Panel:
         lengths = self.lengths.cpu().numpy()
         return self.labels.starts + (lengths - 1 + lead) * self.labels.frequency.step
 
+    @cached_property
+    def starts(self) -> Int[Tensor, " series"]:
+        """Ordinal of each series' first time, on the device."""
+        return torch.from_numpy(self.labels.starts).to(self.offsets.device)
+
+    def ordinals_at(
+        self, series: Int[Tensor, " row"], rows: Int[Tensor, " row"]
+    ) -> Int[Tensor, " row"]:
+        """Ordinals of the times at which rows of `values` stand, each of a series."""
+        return self.starts[series] + (rows - self.offsets[series]) * self.labels.frequency.step
+
     def future_times(self, horizon: int) -> pd.Index:
         """Times of the horizon after each series, end to end."""
         steps = np.arange(horizon) * self.labels.frequency.step

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from torch import Tensor, nn
+from torch import nn
 
 from tsar import __version__
+from tsar.conditions import Mismatch
+from tsar.nn.module import trained_state
 from tsar.randomness import seeded
 from tsar.saving.encoding import Tensors, decode, encode
 from tsar.saving.folder import CONFIG, FORMAT, damaged, read_folder, write_folder
@@ -81,6 +83,8 @@ def restore(folder: str | os.PathLike[str], classes: Iterable[type[Any]]) -> Any
         )
     try:
         return _rebuild(known[config["class"]], config, tensors)
+    except Mismatch:
+        raise
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
         raise damaged(path, config["tsar"], error) from error
 
@@ -97,14 +101,20 @@ def _rebuild(kind: type[Any], config: dict[str, Any], tensors: Tensors) -> Any:
 def _build(model: Any, state: dict[str, Any], tensors: Tensors) -> nn.Module:
     with seeded(0):  # the initial weights are drawn, and replaced
         network: nn.Module = model._build()
-    network.load_state_dict({key: decode(value, tensors) for key, value in state.items()})
+    stored = {key: decode(value, tensors) for key, value in state.items()}
+    wanted = trained_state(network).keys()
+    if wanted != stored.keys():
+        missing, foreign = sorted(wanted - stored.keys()), sorted(stored.keys() - wanted)
+        raise ValueError(f"missing keys of its network {missing[:3]}, unexpected {foreign[:3]}")
+    network.load_state_dict(stored, strict=False)  # what is frozen is there already
     return network.eval()
 
 
 def _store_state(network: nn.Module, tensors: Tensors) -> dict[str, Any]:
-    """The state of a network; a tensor that it holds under two names is stored once."""
+    """What is trained of a network; a tensor that it holds under two names is stored once."""
     stored: dict[int, Any] = {}
-    state: dict[str, Tensor] = network.state_dict(keep_vars=True)
+    trained = trained_state(network)
+    state = {k: t for k, t in network.state_dict(keep_vars=True).items() if k in trained}
     for key, tensor in state.items():
         if id(tensor) not in stored:
             stored[id(tensor)] = encode(tensor.detach(), f"{NETWORK}.{key}", tensors)

@@ -1,0 +1,394 @@
+"""Time of AutoTimes against the paper's procedure: a training step, a test of four horizons.
+
+Both sides read with the same body and have the same weights; that they forecast the same is checked
+before anything is timed. tsar's side is timed in float32 too: what that gains is the procedure's,
+the rest is the precision's.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from autotimes_baseline import CONTEXT, DROPOUT, HORIZONS, SEGMENT, Pairs, Paper, roll, steps, test
+from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
+from torch import Tensor
+
+from tsar import AutoTimes
+from tsar.backbone import BackboneOptions, load_backbone
+from tsar.batch import Context
+from tsar.benchmarking import Protocol, read_protocol
+from tsar.forecasters.autotimes import resolve_precision
+from tsar.nn.autotimes import AutoTimesModule
+from tsar.nn.heads import Head
+from tsar.nn.normalization import instance
+from tsar.panel import Panel
+from tsar.rollout import Generation, forecast_windows, rollout
+from tsar.training import train
+from tsar.windows import Windows
+
+PAPER = "paper's procedure, float32"
+CLOSE = 1e-3  # the paper adds 1e-5 to the variance, tsar does not
+STARTS = 256  # windows that tsar's ridge regression sets the projection by
+
+
+def main() -> None:
+    """Check and time both sides at every number of layers."""
+    options = parser(__doc__)
+    options.set_defaults(rounds=3)
+    options.add_argument("--backbone", default="smollm2", help="a name or a folder")
+    options.add_argument("--layers", type=int, nargs="+", default=[6], help="blocks of it")
+    options.add_argument("--hidden", type=int, default=0, help="width of an MLP; 0: linear maps")
+    options.add_argument("--windows", type=int, default=64, help="tested windows of a channel")
+    args = options.parse_args()
+    set_threads(args.threads)
+    task = Task.of(args)
+    record: dict[str, Any] = {
+        "backbone": args.backbone,
+        "hidden": args.hidden,
+        "batch": task.batch,
+        "test batch": task.test_batch,
+        "windows": {h: len(task.starts(h)) * len(task.panel) for h in task.horizons},
+        "agreement": [],
+        "step": [],
+        "evaluation": [],
+    }
+    for layers in [1] if args.quick else args.layers:
+        sides = Sides.of(args, layers, task)
+        told = {"layers": layers, "parameters": sides.parameters}
+        record["agreement"].append(told | agreement(sides, task))
+        # Tested first: steps of training change the weights.
+        for name, make in {"evaluation": evaluations, "step": trained}.items():
+            rows = [told | row for row in measured(make(sides, task), args)]
+            record[name] += rows
+            show([{k: _median(v) for k, v in row.items() if k != "errors"} for row in rows])
+    report("autotimes_speed", args, record)
+
+
+def _median(value: Any) -> Any:
+    return value["median"] if isinstance(value, dict) else value
+
+
+# --- what both sides do ---
+
+
+@dataclass(frozen=True)
+class Task:
+    """The data, as rows and as a panel, and the sizes."""
+
+    protocol: Protocol
+    segment: int
+    stride: int  # from one tested window to the next
+    batch: int
+    test_batch: int
+    steps: int  # that are timed at once
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Task":
+        """ETTh1, or a few random walks."""
+        if args.quick:
+            return cls(walk(args.seed), 8, 40, batch=4, test_batch=8, steps=2)
+        protocol = read_protocol("ETTh1")
+        most = len(protocol.frame) - protocol.validation - min(HORIZONS) + 1
+        return cls(protocol, SEGMENT, -(-most // args.windows), batch=64, test_batch=256, steps=4)
+
+    @property
+    def context(self) -> int:
+        """Points of a context."""
+        return self.segment * CONTEXT // SEGMENT
+
+    @property
+    def horizons(self) -> list[int]:
+        """Points of the horizons."""
+        return [self.segment * horizon // SEGMENT for horizon in HORIZONS]
+
+    @cached_property
+    def panel(self) -> Panel:
+        """All rows, as tsar has them."""
+        return Panel.from_frame(self.protocol.frame).to("cpu", torch.float32)
+
+    def starts(self, horizon: int) -> range:
+        """First points of the tested targets of a channel: the longer, the fewer."""
+        protocol = self.protocol
+        return range(protocol.validation, len(protocol.frame) - horizon + 1, self.stride)
+
+    def reaches(self) -> dict[int, list[int]]:
+        """First points of the tested targets, by the longest horizon that they are tested at."""
+        found: dict[int, list[int]] = {}
+        for start in self.starts(min(self.horizons)):
+            longest = max(h for h in self.horizons if start in self.starts(h))
+            found.setdefault(longest, []).append(start)
+        return found
+
+    def windows(self, starts: list[int] | range, horizon: int) -> Windows:
+        """Windows of all channels with these targets."""
+        series = torch.arange(len(self.panel)).repeat_interleave(len(starts))
+        points = torch.tensor(starts).repeat(len(self.panel))
+        return Windows.at(self.panel, self.context, horizon, series, points)
+
+    def pairs(self, horizon: int) -> Pairs:
+        """The same, as the paper's code has them."""
+        rows = self.protocol.frame.to_numpy(copy=True)[self.protocol.validation - self.context :]
+        return Pairs(rows, self.context, self.segment, horizon, self.stride)
+
+
+def walk(seed: int) -> Protocol:
+    """Return three short random walks."""
+    values = np.random.default_rng(seed).normal(size=(400, 3)).cumsum(axis=0)
+    frame = pd.DataFrame((values - values.mean(axis=0)) / values.std(axis=0), columns=list("abc"))
+    return Protocol("walk", frame, 200, 260)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The paper's model, and tsar's by precision, all with the same weights."""
+
+    paper: Paper
+    tsar: dict[str, AutoTimesModule]
+    training: Windows
+    parameters: int  # of the body
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, layers: int, task: Task) -> "Sides":
+        """Load a body for each, and start from the weights that tsar starts from."""
+        protocol = task.protocol
+        panel = Panel.from_frame(protocol.frame.iloc[: protocol.train]).to("cpu", torch.float32)
+        training = Windows.complete(panel, task.context, task.segment)
+        torch.manual_seed(args.seed)
+        plain = module(args, layers, task, "float32")
+        plain.start(training.thinned(STARTS).batch(slice(None)))
+        body = backbone(args, layers, "float32")
+        paper = Paper(body.body, body.width, task.segment, args.hidden)
+        found = {"float32": plain}
+        fast = resolve_precision("auto", torch.device("cpu"))
+        if fast not in found:
+            found[fast] = module(args, layers, task, fast)
+        for other in (paper, *found.values()):
+            other.embed.load_state_dict(plain.embed.state_dict())
+            other.project.load_state_dict(plain.project.state_dict())
+        return cls(paper, found, training, sum(p.numel() for p in body.parameters()))
+
+
+def backbone(args: argparse.Namespace, layers: int, precision: Any) -> Any:
+    """Return a frozen body."""
+    options = BackboneOptions(args.backbone, layers=layers, precision=precision)
+    options = BackboneOptions(None, layers=1, width=32) if args.quick else options
+    return load_backbone(options, seed=args.seed).requires_grad_(False)
+
+
+def module(args: argparse.Namespace, layers: int, task: Task, precision: str) -> AutoTimesModule:
+    """Return tsar's module."""
+    return AutoTimesModule(
+        backbone(args, layers, precision),
+        task.context,
+        task.segment,
+        head=Head("mse"),
+        hidden=args.hidden,
+        dropout=DROPOUT,
+        stamps=None,
+    )
+
+
+# --- that both sides forecast the same ---
+
+
+def agreement(sides: Sides, task: Task) -> dict[str, float]:
+    """Return the largest differences of forecasts, in deviations of a channel.
+
+    Raises
+    ------
+    RuntimeError
+        tsar's exact forecasts are not the paper's, or its cached ones not those without a cache.
+    """
+    horizon = max(task.horizons)
+    starts = task.starts(horizon)
+    windows = task.windows([starts[0], starts[-1]], horizon)
+    context = windows.batch(slice(None)).context
+    plain = sides.tsar["float32"]
+    sides.paper.eval()
+    paper = roll(sides.paper, context.values[:, :, None], horizon)[:, :, 0]
+    told: dict[str, Tensor] = {}
+    for precision, tested in sides.tsar.items():
+        for generation in ("exact", "cached"):
+            forecast = forecast_windows(tested, windows, len(windows), generation)
+            told[f"{generation}, {precision}"] = forecast[:, :, 0]
+    pairs = {"exact, float32": paper, "cached, float32": grown(plain, context, horizon)}
+    found = {name: float((told[name] - other).abs().max()) for name, other in pairs.items()}
+    for name, difference in found.items():
+        if not difference < CLOSE:
+            raise RuntimeError(f"forecasts must agree to {CLOSE}; got {difference}: {name}.")
+    for name in set(told) - set(pairs):
+        same = name.partition(",")[0] + ", float32"
+        found[name] = float((told[name] - told[same]).abs().max())
+    return {"largest difference": found}
+
+
+@torch.no_grad()
+def grown(model: AutoTimesModule, context: Context, horizon: int) -> Tensor:
+    """Forecast in the units of the context, which grows; all of it is read anew for each segment.
+
+    What a cache must not change.
+    """
+    model.eval()
+    values, units = context.values, instance(context.values, "standardize")
+    while values.shape[1] < context.values.shape[1] + horizon:
+        tokens = model.embed(units.apply(values).unflatten(1, (-1, model.horizon)))
+        hidden = model.backbone(tokens, mask=None, positions=None)
+        values = torch.cat([values, units.invert(model.project(hidden[:, -1]))], dim=1)
+    return values[:, context.values.shape[1] :][:, :horizon]
+
+
+# --- what is timed ---
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is timed, as often as it is done in a call, and the arithmetic of one."""
+
+    call: Callable[[], Any]
+    count: int
+    tokens: int
+    operations: float
+    precision: str
+
+
+def trained(sides: Sides, task: Task) -> dict[str, Work]:
+    """Return steps of training; of the frozen body forth, and back to what is below it."""
+    tokens = task.batch * task.context // task.segment
+    operations = 4.0 * tokens * sides.parameters
+    protocol = task.protocol
+    rows = protocol.frame.to_numpy(copy=True)[: protocol.train]
+    items = Pairs(rows, task.context, task.segment, task.segment)
+    step = steps(sides.paper, items, task.batch)
+    calls: dict[str, tuple[Callable[[], Any], str]] = {
+        PAPER: (lambda: [step() for _ in range(task.steps)], "float32")
+    }
+    none = replace(sides.training, cutoffs=sides.training.cutoffs[:0])
+    recipe = replace(
+        AutoTimes.recipe,
+        epochs=1,
+        batch_size=task.batch,
+        epoch_windows=task.batch * task.steps,
+        validation=0,
+    )
+    for precision, model in sides.tsar.items():
+
+        def run(model: AutoTimesModule = model) -> Any:
+            return train(model, sides.training, none, recipe, seed=0)
+
+        calls[f"tsar, {precision}"] = run, precision
+    for call, _ in calls.values():
+        call()  # warm
+    return {
+        name: Work(call, task.steps, tokens, operations, precision)
+        for name, (call, precision) in calls.items()
+    }
+
+
+def evaluations(sides: Sides, task: Task) -> dict[str, Work]:
+    """Return tests of all horizons: in a run each, or by prefixes of the longest forecast."""
+    channels, seen = len(task.panel), task.context // task.segment
+
+    def ahead(horizon: int) -> int:
+        return math.ceil(horizon / task.segment)
+
+    def work(call: Callable[[], Any], tokens: int, precision: str) -> Work:
+        total = tokens * channels
+        return Work(call, 1, total, 2.0 * total * sides.parameters, precision)
+
+    def published() -> dict[int, dict[str, float]]:
+        runs = {h: task.pairs(h) for h in task.horizons}
+        return {h: test(sides.paper, items, task.test_batch) for h, items in runs.items()}
+
+    found = {
+        PAPER: work(
+            published, sum(len(task.starts(h)) * seen * ahead(h) for h in task.horizons), "float32"
+        )
+    }
+    reaches = {h: len(starts) for h, starts in task.reaches().items()}
+    tokens: dict[Generation, int] = {
+        "exact": sum(count * seen * ahead(h) for h, count in reaches.items()),
+        "cached": sum(count * (seen + ahead(h) - 1) for h, count in reaches.items()),
+    }
+    for precision, model in sides.tsar.items():
+        for generation, read in tokens.items():
+
+            def run(model: AutoTimesModule = model, generation: Generation = generation) -> Any:
+                return scored(model, task, generation)
+
+            found[f"tsar, {generation}, {precision}"] = work(run, read, precision)
+    return found
+
+
+def scored(
+    model: AutoTimesModule, task: Task, generation: Generation
+) -> dict[int, dict[str, float]]:
+    """Errors of all horizons: each window is rolled once, as far as it can be scored."""
+    model.eval()
+    totals = {horizon: torch.zeros(3, dtype=torch.float64) for horizon in task.horizons}
+    for reach, starts in task.reaches().items():
+        with torch.inference_mode():
+            for batch in task.windows(starts, reach).batches(task.test_batch):
+                error = rollout(model, batch.context, reach, generation)[..., 0] - batch.target
+                for horizon in (h for h in task.horizons if h <= reach):
+                    part = error[:, :horizon].double()
+                    squared, absolute = part.square().sum(), part.abs().sum()
+                    totals[horizon] += torch.stack(
+                        [squared, absolute, part.new_tensor(part.numel())]
+                    )
+    return {h: {"mse": float(s / n), "mae": float(a / n)} for h, (s, a, n) in totals.items()}
+
+
+def measured(works: dict[str, Work], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time the works, and beside them what the machine can do: a large product of matrices."""
+    size = 128 if args.quick else 2048
+    precisions = dict.fromkeys(work.precision for work in works.values())
+    sides = {name: Side(work.call) for name, work in works.items()}
+    taken, results = interleaved(
+        sides | {precision: product(precision, size) for precision in precisions}, args.rounds
+    )
+    rows = []
+    for name, work in works.items():
+        times = [seconds / work.count for seconds in taken[name]]
+        rates = [work.operations / seconds for seconds in times]
+        limits = [2 * size**3 / seconds for seconds in taken[work.precision]]
+        row = {
+            "side": name,
+            "seconds": spread(times),
+            "times faster": ratio(taken[PAPER], [t * work.count for t in times]),
+            "tokens": work.tokens,
+            "tokens a second": spread([work.tokens / seconds for seconds in times]),
+            "gigaflops": spread([rate / 1e9 for rate in rates]),
+            "share of the limit": ratio(rates, limits),
+            "limit gigaflops": spread([limit / 1e9 for limit in limits]),
+        }
+        rows.append(row | _errors(results[name], results[PAPER], name))
+    return rows
+
+
+def _errors(found: Any, paper: Any, name: str) -> dict[str, Any]:
+    """Errors by horizon, where there are any; those that must be the paper's are checked."""
+    if not isinstance(found, dict):
+        return {}
+    if name == "tsar, exact, float32":
+        for horizon, errors in found.items():
+            if not abs(errors["mse"] - paper[horizon]["mse"]) < CLOSE:
+                raise RuntimeError(f"errors must agree; got {errors} and {paper[horizon]}.")
+    return {"errors": found}
+
+
+def product(precision: str, size: int) -> Side:
+    """Return a large product of matrices."""
+    dtype = getattr(torch, precision)
+    left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
+    result = left @ right
+    return Side(lambda: torch.mm(left, right, out=result), 3)
+
+
+if __name__ == "__main__":
+    main()

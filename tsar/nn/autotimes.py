@@ -1,0 +1,239 @@
+"""AutoTimesModule: a language model that reads segments of a series and forecasts the next one."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tsar.backbone import Backbone
+from tsar.batch import Batch, Context
+from tsar.nn.heads import Head
+from tsar.nn.mlp import mlp
+from tsar.nn.module import Reading, ReadingModule, masked_mean
+from tsar.nn.normalization import Instance, carry_forward, instance
+from tsar.nn.stamps import Stamps
+
+WHOLE = 0.5  # share of the training windows whose whole context sets the units
+
+
+class AutoTimesModule(ReadingModule):
+    """Segments become tokens, a decoder-only model reads them, each output is the next segment.
+
+    Units are the mean and deviation of what is observed. In training that is a part of each window,
+    of random length: what comes behind is read in the same units, as it is in a forecast that goes
+    on, and is the only part that is forecast. So nothing leaks, and contexts of any length work.
+
+    Parameters
+    ----------
+    backbone
+        Reads the tokens.
+    context_length, segment_length
+        Points that a forecast sees, and points of a token.
+    head
+        What is forecast of a point.
+    hidden
+        Width of the hidden layer between segments and tokens; 0: both maps are linear.
+    dropout
+        Share of a hidden state that is left out at random in training.
+    stamps
+        What a token is told of its time; None: nothing.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        context_length: int,
+        segment_length: int,
+        *,
+        head: Head,
+        hidden: int,
+        dropout: float,
+        stamps: Stamps | None,
+    ) -> None:
+        super().__init__()
+        self.context_length, self.horizon = context_length, segment_length
+        self.head, self.point = head, head.point
+        self.levels, self.density = head.levels, head.density
+        self.embed = mlp(segment_length, hidden, backbone.width, dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.project = mlp(backbone.width, hidden, segment_length * head.outputs, dropout)
+        self.stamps = stamps
+        self.backbone = backbone
+        if isinstance(self.embed, nn.Linear):
+            # Tokens as long as the words that the backbone has learned to read.
+            deviation = backbone.token_norm / (segment_length * backbone.width) ** 0.5
+            nn.init.normal_(self.embed.weight, std=deviation)
+
+    @property
+    def tokens(self) -> int:
+        """Most segments of a context."""
+        return -(-self.context_length // self.horizon)
+
+    def expect(self, origins: Int[Tensor, " window"], step: int, horizon: int) -> None:
+        """Make ready for contexts at given times."""
+        if self.stamps is not None:
+            ahead = -(-horizon // self.horizon)
+            steps = torch.arange(-self.tokens, ahead, device=origins.device)
+            self.stamps.learn(origins[:, None] + steps * self.horizon * step)
+
+    @torch.no_grad()
+    def start(self, batch: Batch) -> None:
+        """Begin with the projection that ridge regression fits to the backbone's outputs."""
+        if not isinstance(self.project, nn.Linear):
+            return
+        self.eval()
+        values, observed = self._window(batch)
+        hidden, units = self._read_window(batch.context, values, observed)
+        target = units.apply(values).unflatten(1, (-1, self.horizon))[:, 1:]
+        scored = self._scored(values, observed)
+        self.head.start(self.project, hidden[scored], target[scored])
+        self.train()
+
+    def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
+        """Forecast up to a segment, from a context that is read anew."""
+        values = self._padded(context.values)
+        first = _first_present(values, self.horizon)
+        units = instance(values, "standardize")
+        hidden = self._read(context, values, units, first, None)
+        return self._points(hidden[:, -1:], units)[:, :horizon]
+
+    def read(self, context: Context) -> tuple[Reading, Float[Tensor, "batch horizon output"]]:
+        """Read a context and keep what was read; the forecast of the segment behind it."""
+        values = self._padded(context.values)
+        first = _first_present(values, self.horizon)
+        units = instance(values, "standardize")
+        cache = self.backbone.new_cache()
+        hidden = self._read(context, values, units, first, cache)
+        token = torch.arange(hidden.shape[1], device=hidden.device)
+        reading = Reading(
+            units=units,
+            cache=cache,
+            mask=token >= first[:, None],
+            position=len(token) - first,
+            origin=context.origin,
+            step=context.step,
+        )
+        return reading, self._points(hidden[:, -1:], units)
+
+    def go_on(
+        self, reading: Reading, points: Float[Tensor, "batch time"]
+    ) -> tuple[Reading, Float[Tensor, "batch time output"]]:
+        """Read whole segments behind those that were read; forecasts of the segment behind each."""
+        segments = reading.units.apply(points).unflatten(1, (-1, self.horizon))
+        count = segments.shape[1]
+        token = torch.arange(count, device=points.device)
+        begin = reading.origin[:, None] + token * self.horizon * reading.step
+        mask = torch.cat([reading.mask, reading.mask.new_ones(len(points), count)], dim=1)
+        positions = reading.position[:, None] + token
+        hidden = self.backbone(
+            self._tokens(segments, begin), mask=mask, positions=positions, cache=reading.cache
+        )
+        later = replace(
+            reading,
+            mask=mask,
+            position=reading.position + count,
+            origin=reading.origin + points.shape[1] * reading.step,
+        )
+        return later, self._points(hidden, reading.units)
+
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """Loss of the segments behind the observed part of each window.
+
+        In training the observed part is of random length; else it is the context.
+        """
+        values, observed = self._window(batch)
+        hidden, units = self._read_window(batch.context, values, observed)
+        output = self._points(hidden, units)
+        target = values[:, self.horizon :]
+        scored = self._scored(values, observed).repeat_interleave(self.horizon, dim=1)
+        seen = scored & ~target.isnan()
+        losses = self.head.losses(output, torch.where(seen, target, 0.0))
+        return masked_mean(torch.where(seen, losses, 0.0), seen)
+
+    def _window(self, batch: Batch) -> tuple[Float[Tensor, "batch time"], Int[Tensor, "batch 1"]]:
+        """Whole segments of context and target, and how many of them count as observed."""
+        context = self._padded(batch.context.values)
+        ahead = -batch.target.shape[1] % self.horizon
+        target = nn.functional.pad(batch.target, (0, ahead), value=torch.nan)
+        whole = context.shape[1] // self.horizon
+        observed = torch.full((len(context), 1), whole, device=context.device)
+        if self.training:
+            first = _first_present(context, self.horizon)[:, None]
+            draw = torch.rand(2, len(context), 1, device=context.device)
+            part = first + 1 + (draw[0] * (whole - first)).long().clamp(max=whole - first - 1)
+            observed = torch.where(draw[1] < WHOLE, observed, part)
+        return torch.cat([context, target], dim=1), observed
+
+    def _read_window(
+        self,
+        context: Context,
+        values: Float[Tensor, "batch time"],
+        observed: Int[Tensor, "batch 1"],
+    ) -> tuple[Float[Tensor, "batch token width"], Instance]:
+        """Hidden states of all segments but the last, and the units of the observed ones."""
+        steps = torch.arange(values.shape[1], device=values.device)
+        units = instance(
+            values.masked_fill(steps >= observed * self.horizon, torch.nan), "standardize"
+        )
+        known = values[:, : -self.horizon]
+        first = _first_present(values, self.horizon)
+        return self._read(context, known, units, first, None), units
+
+    def _scored(
+        self, values: Float[Tensor, "batch time"], observed: Int[Tensor, "batch 1"]
+    ) -> Bool[Tensor, "batch token"]:
+        """Tokens whose outputs are forecasts: from the last observed one on."""
+        token = torch.arange(values.shape[1] // self.horizon - 1, device=values.device)
+        return token >= observed - 1
+
+    def _padded(self, values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch padded"]:
+        """Whole segments: room on the left, so that the newest points are never dropped."""
+        return nn.functional.pad(values, (-values.shape[1] % self.horizon, 0), value=torch.nan)
+
+    def _read(
+        self,
+        context: Context,
+        values: Float[Tensor, "batch time"],
+        units: Instance,
+        first: Int[Tensor, " batch"],
+        cache: Any,
+    ) -> Float[Tensor, "batch token width"]:
+        """Hidden states of whole segments; the first of them that was observed has position 0."""
+        ragged = bool(context.values.shape[1] % self.horizon) or not context.gapless
+        signal = units.apply(values)
+        signal = carry_forward(signal) if ragged else signal
+        segments = signal.unflatten(1, (-1, self.horizon))
+        token = torch.arange(segments.shape[1], device=values.device)
+        # The context ends where the horizon begins, whatever of the target is read behind it.
+        inside = -(-context.values.shape[1] // self.horizon)
+        begin = context.origin[:, None] + (token - inside) * self.horizon * context.step
+        return self.backbone(
+            self._tokens(segments, begin),
+            mask=token >= first[:, None] if ragged else None,
+            positions=(token - first[:, None]).clamp(min=0) if ragged else None,
+            cache=cache,
+        )
+
+    def _tokens(
+        self, segments: Float[Tensor, "batch token point"], begin: Int[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch token width"]:
+        tokens: Tensor = self.embed(segments)
+        return tokens if self.stamps is None else tokens + self.stamps(begin).to(tokens)
+
+    def _points(
+        self, hidden: Float[Tensor, "batch token width"], units: Instance
+    ) -> Float[Tensor, "batch time output"]:
+        """Forecasts of the segments behind tokens, in the units that came in."""
+        outputs = self.project(self.dropout(hidden))
+        return self.head.invert(outputs.unflatten(2, (self.horizon, -1)).flatten(1, 2), units)
+
+
+def _first_present(
+    values: Float[Tensor, "batch time"], segment_length: int
+) -> Int[Tensor, " batch"]:
+    """First segment with an observed point; the last one where there is none."""
+    present = ~values.isnan().unflatten(1, (-1, segment_length)).all(dim=2)
+    first = present.int().argmax(dim=1)
+    return torch.where(present.any(dim=1), first, present.shape[1] - 1)

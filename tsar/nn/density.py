@@ -1,0 +1,124 @@
+"""Densities that a network forecasts: the outputs of each step are the parameters of one."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from scipy.special import stdtrit
+from torch import Tensor
+from torch.distributions import StudentT
+from torch.nn.functional import softplus
+
+DensityName = Literal["gaussian", "student_t"]
+
+
+class Density(ABC):
+    """A location-scale family; outputs are its location, the log of its scale, and what it adds."""
+
+    outputs: ClassVar[int]
+
+    @abstractmethod
+    def log_prob(
+        self, output: Float[Tensor, "*shape output"], value: Float[Tensor, "*shape"]
+    ) -> Float[Tensor, "*shape"]:
+        """Log density at values."""
+
+    @abstractmethod
+    def quantiles(
+        self, output: Float[Tensor, "*shape output"], levels: Sequence[float]
+    ) -> Float[Tensor, "*shape level"]:
+        """Quantiles at levels in (0, 1)."""
+
+    @abstractmethod
+    def draw(
+        self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
+    ) -> Float[Tensor, "*shape"]:
+        """One draw for each step, made of two uniform ones in (0, 1]."""
+
+
+class Gaussian(Density):
+    """The normal distribution.
+
+    Examples
+    --------
+    >>> Gaussian().quantiles(torch.tensor([[1.0, 0.0]]), [0.5, 0.975])
+    tensor([[1.0000, 2.9600]])
+    """
+
+    outputs = 2
+
+    def log_prob(
+        self, output: Float[Tensor, "*shape output"], value: Float[Tensor, "*shape"]
+    ) -> Float[Tensor, "*shape"]:
+        """Log density at values."""
+        score = (value - output[..., 0]) * torch.exp(-output[..., 1])
+        return -0.5 * score.square() - output[..., 1] - 0.5 * math.log(2 * math.pi)
+
+    def quantiles(
+        self, output: Float[Tensor, "*shape output"], levels: Sequence[float]
+    ) -> Float[Tensor, "*shape level"]:
+        """Quantiles at levels in (0, 1)."""
+        scores = torch.special.ndtri(output.new_tensor(list(levels)))
+        return output[..., :1] + output[..., 1:2].exp() * scores
+
+    def draw(
+        self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
+    ) -> Float[Tensor, "*shape"]:
+        """One draw for each step, made of two uniform ones in (0, 1].
+
+        Source: Box & Muller 1958.
+        """
+        radius = (-2 * uniform[..., 0].log()).sqrt()
+        return _placed(output, radius * torch.cos(2 * math.pi * uniform[..., 1]))
+
+
+class Student(Density):
+    """Student's t, of more than two degrees of freedom: heavier tails, and still a variance."""
+
+    outputs = 3
+
+    def log_prob(
+        self, output: Float[Tensor, "*shape output"], value: Float[Tensor, "*shape"]
+    ) -> Float[Tensor, "*shape"]:
+        """Log density at values."""
+        # torch's own, but that its arguments were checked where they came in.
+        known = StudentT(
+            _freedom(output), output[..., 0], output[..., 1].exp(), validate_args=False
+        )
+        density: Tensor = known.log_prob(value)
+        return density
+
+    def quantiles(
+        self, output: Float[Tensor, "*shape output"], levels: Sequence[float]
+    ) -> Float[Tensor, "*shape level"]:
+        """Quantiles at levels in (0, 1)."""
+        freedom = _freedom(output).detach().cpu().double().numpy()
+        scores = torch.from_numpy(stdtrit(freedom[..., None], torch.tensor(list(levels)).numpy()))
+        return output[..., :1] + output[..., 1:2].exp() * scores.to(output)
+
+    def draw(
+        self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
+    ) -> Float[Tensor, "*shape"]:
+        """One draw for each step, made of two uniform ones in (0, 1].
+
+        Source: Bailey 1994 (Polar generation of random variates with the t-distribution).
+        """
+        freedom = _freedom(output)
+        radius = (freedom * torch.expm1(-2 / freedom * uniform[..., 0].log())).sqrt()
+        return _placed(output, radius * torch.cos(2 * math.pi * uniform[..., 1]))
+
+
+def _placed(
+    output: Float[Tensor, "*shape output"], score: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    return output[..., 0] + output[..., 1].exp() * score
+
+
+def _freedom(output: Float[Tensor, "*shape output"]) -> Float[Tensor, "*shape"]:
+    return 2.0 + softplus(output[..., 2])
+
+
+DENSITIES: dict[str, Density] = {"gaussian": Gaussian(), "student_t": Student()}

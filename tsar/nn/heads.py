@@ -1,0 +1,108 @@
+"""Heads: what a network forecasts of a point, and what that costs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tsar.nn.density import DENSITIES, Density
+from tsar.nn.normalization import Instance
+
+Loss = Literal["mse", "mae", "quantile", "gaussian", "student_t"]
+RIDGE = 1e-3  # of the mean squared hidden state
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is forecast of a point: its mean, its median, quantiles, or a density.
+
+    Attributes
+    ----------
+    loss
+        ``"mse"``, ``"mae"``, ``"quantile"``, or the name of a density.
+    levels
+        Quantile levels, 0.5 among them; none but for ``"quantile"``.
+    """
+
+    loss: Loss
+    levels: tuple[float, ...] = ()
+
+    @property
+    def density(self) -> Density | None:
+        """The density whose parameters are forecast; None where there is none."""
+        return DENSITIES.get(self.loss)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that are forecast of a point."""
+        return self.density.outputs if self.density else max(len(self.levels), 1)
+
+    @property
+    def point(self) -> int:
+        """Which of them is the point forecast."""
+        return self.levels.index(0.5) if self.levels else 0
+
+    def losses(
+        self, output: Float[Tensor, "batch time output"], target: Float[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time"]:
+        """Loss of each point, whose target must be finite."""
+        if self.density:
+            return -self.density.log_prob(output, target)
+        error = target[..., None] - output
+        if self.loss == "mse":
+            return error[..., 0].square()
+        levels = error.new_tensor(self.levels or [0.5])
+        return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(dim=2)
+
+    def invert(
+        self, output: Float[Tensor, "batch time output"], units: Instance
+    ) -> Float[Tensor, "batch time output"]:
+        """Outputs in the units that came in: only the first is a place if the rest are shapes."""
+        if not self.density:
+            return units.invert(output)
+        place = units.invert(output[..., :1])
+        scale = output[..., 1:2] + units.scale.log()[:, :, None]
+        return torch.cat([place, scale, output[..., 2:]], dim=-1)
+
+    @torch.no_grad()
+    def start(
+        self,
+        project: nn.Linear,
+        hidden: Float[Tensor, "sample width"],
+        target: Float[Tensor, "sample segment"],
+    ) -> None:
+        """Set a projection by ridge regression; what is no place begins with the errors' spread."""
+        complete = ~target.isnan().any(dim=1)
+        hidden, target = hidden[complete].double(), target[complete].double()
+        if not len(target):
+            return
+        weight, bias = ridge(hidden, target)
+        errors = (target - hidden @ weight - bias).flatten()
+        places = self._apart(errors)
+        weights = weight.T[:, None, :].expand(-1, self.outputs, -1).clone()
+        weights[:, 1:] *= float(self.density is None)
+        project.weight.copy_(weights.flatten(0, 1))
+        project.bias.copy_((bias[:, None] * places[1] + places[0]).flatten())
+
+    def _apart(self, errors: Float[Tensor, " error"]) -> Float[Tensor, "2 output"]:
+        """What each output begins with besides the forecast, and whether it begins with that."""
+        shift, follows = errors.new_zeros(self.outputs), errors.new_ones(self.outputs)
+        if self.levels:
+            shift = errors[:: len(errors) // 2**20 + 1].quantile(errors.new_tensor(self.levels))
+        if self.density:
+            shift[1], follows[1:] = errors.square().mean().sqrt().log(), 0.0
+        return torch.stack([shift, follows])
+
+
+def ridge(
+    inputs: Float[Tensor, "sample feature"], targets: Float[Tensor, "sample target"]
+) -> tuple[Float[Tensor, "feature target"], Float[Tensor, " target"]]:
+    """Weights and constants of ridge regression, whose penalty is `RIDGE` of the mean square."""
+    centre, level = inputs.mean(dim=0), targets.mean(dim=0)
+    moved = inputs - centre
+    gram = moved.T @ moved
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean() + torch.finfo(gram.dtype).tiny)
+    weight = torch.linalg.solve(gram, moved.T @ (targets - level))
+    return weight, level - centre @ weight
