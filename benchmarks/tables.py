@@ -230,6 +230,33 @@ def spacetime_expressivity(record: Record) -> list[Row]:
     ]
 
 
+def autotimes(record: Record, part: str, seconds: str) -> list[Row]:
+    """Steps or tests of AutoTimes beside the paper's procedure."""
+    return [
+        {
+            "layers": r["layers"],
+            "side": r["side"],
+            seconds: span(r["seconds"]),
+            "times faster": span(r["times faster"]),
+            "tokens": f"{r['tokens']:,}",
+            "tokens a second": number(r["tokens a second"]["median"]),
+            "GFLOP/s": number(r["gigaflops"]["median"]),
+            "of the machine's": f"{100 * r['share of the limit']['median']:.0f} %",
+        }
+        for r in record[part]
+    ]
+
+
+def autotimes_step(record: Record) -> list[Row]:
+    """A training step of AutoTimes."""
+    return autotimes(record, "step", "seconds a step")
+
+
+def autotimes_evaluation(record: Record) -> list[Row]:
+    """A test of AutoTimes at four horizons."""
+    return autotimes(record, "evaluation", "seconds")
+
+
 TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "ar_speed": ar_speed,
     "arnet_paper": arnet_paper,
@@ -239,6 +266,8 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "memory": memory,
     "spacetime_speed:step": spacetime_step,
     "spacetime_speed:epoch": spacetime_epoch,
+    "autotimes_speed:step": autotimes_step,
+    "autotimes_speed:evaluation": autotimes_evaluation,
     "spacetime_classification": spacetime_classification,
     "spacetime_expressivity": spacetime_expressivity,
     "spacetime_beyond_ETTh1_OT": spacetime_beyond,

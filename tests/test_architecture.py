@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("autoregression", "backbone", "metrics", "panel"),
     ("calendar", "files", "following", "nn", "plotting", "scaling", "windows"),
     ("arnet", "forecast", "prompts", "rollout", "training"),
-    ("sampling", "saving"),
+    ("saving",),
     ("forecaster",),
     ("neural",),
     ("classifier", "forecasters"),

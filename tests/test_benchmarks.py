@@ -13,10 +13,12 @@ SCRIPTS = ("ar_speed", "arnet_paper", "ltsf", "many_series", "memory", "training
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [*SCRIPTS, "autotimes_speed"])
 def test_a_benchmark_prints_one_line_of_json(name: str) -> None:
     if name == "ltsf" and not os.environ.get("TSAR_DATA"):
         pytest.skip("TSAR_DATA names no folder of data sets, and ltsf.py needs ETTh1")
+    if name == "autotimes_speed":
+        pytest.importorskip("transformers")
     script = ROOT / "benchmarks" / f"{name}.py"
     run = subprocess.run(
         [sys.executable, str(script), "--quick"], capture_output=True, text=True, check=False

@@ -590,7 +590,7 @@ def test_columns_must_be_columns(model: Forecaster) -> None:
         clone(model).set_params(columns={"id": "shop"}).fit(values())
 
 
-@every()
+@every([model for model in SMALL if not isinstance(model, AutoTimes)])
 def test_a_frame_of_another_frequency_is_refused(model: Forecaster) -> None:
     weeks = layout("long").assign(ds=lambda f: f["ds"] + 6 * (f["ds"] - f["ds"].min()))
     with pytest.raises(ValueError, match=r"frequency|regular|a row for every time"):

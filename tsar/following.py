@@ -13,19 +13,41 @@ from torch import Tensor
 from tsar.panel import Columns, Frequency, Panel, beside_each_other
 
 
-def read_like(frame: Any, columns: Columns, fitted: Frequency, features: int | None) -> Panel:
-    """Panel of a frame, regular at the frequency that was fitted.
+def usable_columns(columns: Columns | None, uses: frozenset[str], name: str) -> Columns:
+    """How frames are read, by a forecaster that uses some kinds of covariates.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is something else, or names covariates of another kind.
+    """
+    columns = Columns() if columns is None else columns
+    if not isinstance(columns, Columns):
+        raise TypeError(f"columns must be a tsar.Columns; got {columns!r}. Build one.")
+    for kind in ("past", "future", "static"):
+        if getattr(columns, kind) and kind not in uses:
+            raise ValueError(
+                f"columns.{kind} must be empty for {name}, which can't use it; "
+                f"got {getattr(columns, kind)}. Leave it out, or use a model that does."
+            )
+    return columns
+
+
+def read_like(
+    frame: Any, columns: Columns, fitted: Frequency | None, features: int | None
+) -> Panel:
+    """Panel of a frame, regular at the frequency that was fitted; None: at any.
 
     Raises
     ------
     ValueError
         It has another one, or is one series where several (`features`) were fitted.
     """
-    if columns.freq is None and fitted.kind != "period":
+    if fitted is not None and columns.freq is None and fitted.kind != "period":
         whole = fitted.kind == "integer"
         columns = replace(columns, freq=fitted.step if whole else fitted.name)
     panel = Panel.from_frame(frame, columns)
-    if panel.labels.frequency.name != fitted.name:
+    if fitted is not None and panel.labels.frequency.name != fitted.name:
         raise ValueError(
             f"frame must have the frequency {fitted.name!r} that was fitted; got "
             f"{panel.labels.frequency.name!r}. Resample it, or fit again."

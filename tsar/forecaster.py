@@ -22,6 +22,7 @@ from tsar.following import (
     read_like,
     steps_behind,
     together,
+    usable_columns,
 )
 from tsar.forecast import Forecast, Sampler, named_columns
 from tsar.intervals import Levels
@@ -46,6 +47,8 @@ class Forecaster(BaseEstimator, ABC):
     columns: Columns | None
     # Whether each series sees the others; a forecaster that offers it makes it a parameter.
     joint: bool = False
+    # Whether series of another frequency than that of fit can be forecast too.
+    zero_shot_: bool = False
     # Points of a prompt, for one that uses them; None: as many as of a context.
     prompt_length: int | None = None
     # What the forecaster uses of covariates and prompts: "past", "future", "static", "prompts".
@@ -199,7 +202,7 @@ class Forecaster(BaseEstimator, ABC):
         check_is_fitted(self, "context_")
         horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
         wanted = Levels.of(quantile_levels, level)
-        tail = self.context_ if frame is None else self._read(frame)
+        tail = self.context_ if frame is None else self._read(frame, any_frequency=True)
         if prompts is not None:
             tail = self._prompted(tail, prompts, frame is not None)
         extended = tail.extend(read_future(tail, future, horizon))
@@ -215,8 +218,9 @@ class Forecaster(BaseEstimator, ABC):
                 f"frame is given, whose history has them; got {prompts!r}. Leave it out, or give "
                 "predict a frame with the whole history."
             )
-        pool = panel if isinstance(prompts, str) else self._read(prompts)
-        strategy: Any = prompts if isinstance(prompts, str) else "nearest"
+        known = isinstance(prompts, str)
+        pool = panel if known else self._read(prompts, any_frequency=True)
+        strategy: Any = prompts if known else "nearest"
         return with_prompts(panel, pool, self._reach(panel), self.prompt_length, strategy)
 
     def forecast(
@@ -370,26 +374,19 @@ class Forecaster(BaseEstimator, ABC):
         errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
         return -float(errors[errors.isfinite()].mean())
 
-    def _read(self, frame: Any) -> Panel:
-        """Panel of a frame given after fit: regular at the frequency that was fitted."""
+    def _read(self, frame: Any, *, any_frequency: bool = False) -> Panel:
+        """Panel of a frame given after fit: of the fitted frequency, or of any if that can be."""
         features = getattr(self, "n_features_in_", None)
-        panel = read_like(frame, self._columns(), self.context_.labels.frequency, features)
+        free = any_frequency and self.zero_shot_
+        frequency = None if free else self.context_.labels.frequency
+        panel = read_like(frame, self._columns(), frequency, features)
         # Nameless or positional columns are told apart by their number alone.
         if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
             validate_data(self, frame, reset=False, skip_check_array=True)
         return panel
 
     def _columns(self) -> Columns:
-        columns = Columns() if self.columns is None else self.columns
-        if not isinstance(columns, Columns):
-            raise TypeError(f"columns must be a tsar.Columns; got {columns!r}. Build one.")
-        for kind in ("past", "future", "static"):
-            if getattr(columns, kind) and kind not in self.uses:
-                raise ValueError(
-                    f"columns.{kind} must be empty for {type(self).__name__}, which can't use it; "
-                    f"got {getattr(columns, kind)}. Leave it out, or use a model that does."
-                )
-        return columns
+        return usable_columns(self.columns, self.uses, type(self).__name__)
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of scikit-learn: missing values are allowed, a target is not needed."""

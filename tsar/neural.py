@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal, cast
 
 import pandas as pd
 import torch
@@ -15,11 +15,19 @@ from tsar.conditions import check_whole
 from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
 from tsar.intervals import MOST_SCORES, Calibration, pick_quantiles
-from tsar.nn.module import ForecastModule
+from tsar.nn.module import ForecastModule, ReadingModule
 from tsar.panel import Panel
 from tsar.randomness import draw_seed, seeded
-from tsar.rollout import Generation, forecast_windows, rollout
-from tsar.sampling import PATHS, density_of, sample_paths, uniforms
+from tsar.rollout import (
+    PATHS,
+    Generation,
+    Speculation,
+    density_of,
+    forecast_windows,
+    rollout,
+    sample_paths,
+    uniforms,
+)
 from tsar.scaling import Scaling
 from tsar.training import Record, Training, train
 from tsar.windows import Windows
@@ -44,7 +52,9 @@ class NeuralForecaster(Forecaster):
     # What `training=None` stands for.
     recipe: ClassVar[Training] = Training()
     # How forecasts go beyond a step of the module; one that can choose makes it a parameter.
-    generation: Generation = "exact"
+    generation: Literal["exact", "cached", "speculative"] = "exact"
+    tolerance: float = 0.0
+    ahead: int = 1
 
     @abstractmethod
     def _build(self) -> ForecastModule:
@@ -76,12 +86,14 @@ class NeuralForecaster(Forecaster):
         for part in (windows, validation):
             self.module_.expect(part.origins, panel.labels.frequency.step, self.horizon)
         if len(windows):
-            self.module_.start(windows.thinned(SAMPLE).batch(slice(None)))
+            with seeded(seed):
+                self.module_.start(windows.thinned(SAMPLE).batch(slice(None)))
         history = train(
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
         )
         self.history_ = history_frame(history)
-        self.calibration_ = calibrate(self.module_, validation, self.batch_size, self.generation)
+        pace = self._generation()
+        self.calibration_ = calibrate(self.module_, validation, self.batch_size, pace)
 
     def _standard(self, panel: Panel) -> Panel:
         """Panel with its covariates in units of their own deviation."""
@@ -102,7 +114,7 @@ class NeuralForecaster(Forecaster):
             self._spread(levels, windows.lead) if levels else None,
             batch_size=self.batch_size,
             device=resolve_device(self.device),
-            generation=self.generation,
+            generation=self._generation(),
         )
 
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
@@ -112,7 +124,7 @@ class NeuralForecaster(Forecaster):
 
         def keep(point: Tensor, output: Tensor, context: Context) -> Tensor:
             draws = uniforms(len(output), paths, output.shape[1], generator).to(output)
-            found = sample_paths(self.module_, context, draws, self.generation, self.batch_size)
+            found = sample_paths(self.module_, context, draws, self._pace(), self.batch_size)
             return found.movedim(1, -1).cpu().double()
 
         told = forecast_in_units(
@@ -123,7 +135,7 @@ class NeuralForecaster(Forecaster):
             keep,
             batch_size=self.batch_size,
             device=resolve_device(self.device),
-            generation=self.generation,
+            generation=self._generation(),
         )
         return told.quantiles.movedim(-1, 1)
 
@@ -131,6 +143,17 @@ class NeuralForecaster(Forecaster):
         """Row of each series among the fitted ones, -1 where it is not."""
         ids = windows.panel.labels.ids
         return torch.from_numpy(self.context_.labels.ids.get_indexer(ids))
+
+    def _pace(self) -> Literal["exact", "cached"]:
+        """How paths go on, which can't be proposed by one that draws from another density."""
+        return "exact" if self.generation == "exact" else "cached"
+
+    def _generation(self) -> Generation:
+        """How forecasts go beyond a step of the module, as the loop takes it."""
+        if self.generation != "speculative":
+            return self.generation
+        module = cast(ReadingModule, self.module_)
+        return Speculation(module.draft, self.tolerance, self.ahead)
 
     def _spread(self, levels: tuple[float, ...], lead: int) -> "Spread":
         """Quantiles that the module forecasts, or by its errors on what was held back."""
@@ -148,7 +171,7 @@ class NeuralForecaster(Forecaster):
                 generator = torch.Generator().manual_seed(0)
                 draws = uniforms(1, PATHS, output.shape[1], generator).to(output)
                 draws = draws.expand(len(output), -1, -1, -1)
-                paths = sample_paths(module, context, draws, self.generation, self.batch_size)
+                paths = sample_paths(module, context, draws, self._pace(), self.batch_size)
                 sampled = paths.quantile(output.new_tensor(levels), dim=1).movedim(0, -1)
                 # Within a step of the module they are known exactly.
                 told[:, module.horizon :] = sampled[:, module.horizon :]

@@ -11,6 +11,7 @@ from torch import Tensor
 from tsar.backbone import BackboneOptions, Identity, embed_texts, load_backbone
 from tsar.calendar import FEATURES, calendar_features, timestamp_texts
 from tsar.conditions import (
+    NOT_NEGATIVE,
     QUANTILE_LEVELS,
     SHARE,
     Condition,
@@ -20,12 +21,11 @@ from tsar.conditions import (
     whole,
 )
 from tsar.neural import NeuralForecaster, resolve_device
-from tsar.nn.autotimes import AutoTimesModule
+from tsar.nn.autotimes import AutoTimesModule, Initial
 from tsar.nn.heads import Head, Loss
 from tsar.nn.module import ForecastModule
 from tsar.nn.stamps import Stamps
 from tsar.panel import Columns
-from tsar.rollout import Generation
 from tsar.summary import fact_table
 from tsar.training import Training
 
@@ -68,10 +68,19 @@ class AutoTimes(NeuralForecaster):
         ``"mse"``, ``"mae"``, ``"quantile"``, or a density: ``"gaussian"``, ``"student_t"``.
     quantile_levels
         Levels that ``loss="quantile"`` fits, 0.5 among them.
+    initial
+        ``"random"``: the projection begins with random weights. ``"ridge"``: with those that ridge
+        regression fits to the outputs of the backbone. With ``hidden=0`` only.
     generation
         How a forecast goes beyond a segment. ``"exact"``: the newest points are read anew for each
         segment, as the paper does. ``"cached"``: what was read is kept, so that the context grows:
-        faster by the number of segments.
+        faster by the number of segments. ``"speculative"``: as cached, with several segments at
+        once that a linear autoregression proposes; the backbone checks them.
+    tolerance
+        Proposals are kept as long as they differ from the backbone's forecast by at most that, as a
+        root mean square in deviations of the context; 0: the forecast is that of ``"cached"``.
+    ahead
+        Segments that are proposed at once.
     prompt_length
         Points of a prompt; see `predict`.
     precision
@@ -131,7 +140,10 @@ class AutoTimes(NeuralForecaster):
         timestamps: Literal["text", "calendar"] | None = None,
         loss: Loss = "mse",
         quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
-        generation: Generation = "exact",
+        initial: Initial = "random",
+        generation: Literal["exact", "cached", "speculative"] = "exact",
+        tolerance: float = 0.1,
+        ahead: int = 4,
         prompt_length: int | None = None,
         precision: Precision = "auto",
         training: Training | None = None,
@@ -154,7 +166,10 @@ class AutoTimes(NeuralForecaster):
         self.timestamps = timestamps
         self.loss = loss
         self.quantile_levels = quantile_levels
+        self.initial = initial
         self.generation = generation
+        self.tolerance = tolerance
+        self.ahead = ahead
         self.prompt_length = prompt_length
         self.precision = precision
         self.training = training
@@ -187,6 +202,8 @@ class AutoTimes(NeuralForecaster):
         backbone = load_backbone(self._options(), seed=self.seed_)
         self._check_same(backbone.identity)
         self.backbone_ = {"name": backbone.identity.name, "digest": backbone.identity.digest}
+        # What was learned of a calendar is of one frequency.
+        self.zero_shot_ = self.timestamps is None
         levels = tuple(float(level) for level in self.quantile_levels)
         return AutoTimesModule(
             backbone,
@@ -196,6 +213,7 @@ class AutoTimes(NeuralForecaster):
             hidden=self.hidden,
             dropout=self.dropout,
             stamps=self._stamps(backbone.width, backbone.token_norm),
+            initial=self.initial,
         )
 
     def _options(self) -> BackboneOptions:
@@ -262,6 +280,9 @@ CONDITIONS: dict[str, Condition] = {
     "timestamps": one_of(("text", "calendar", None)),
     "loss": one_of(("mse", "mae", "quantile", "gaussian", "student_t")),
     "quantile_levels": QUANTILE_LEVELS,
-    "generation": one_of(("exact", "cached")),
+    "initial": one_of(("random", "ridge")),
+    "generation": one_of(("exact", "cached", "speculative")),
+    "tolerance": NOT_NEGATIVE,
+    "ahead": whole(1),
     "precision": one_of(("auto", "float32", "bfloat16")),
 }

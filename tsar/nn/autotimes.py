@@ -1,7 +1,7 @@
 """AutoTimesModule: a language model that reads segments of a series and forecasts the next one."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from tsar.backbone import Backbone
 from tsar.batch import Batch, Context
+from tsar.nn.draft import Draft
 from tsar.nn.heads import Head
 from tsar.nn.mlp import mlp
 from tsar.nn.module import Reading, ReadingModule, masked_mean
 from tsar.nn.normalization import Instance, carry_forward, instance
 from tsar.nn.stamps import Stamps
 
+Initial = Literal["ridge", "random"]
 WHOLE = 0.5  # share of the training windows whose whole context sets the units
 
 
@@ -39,6 +41,8 @@ class AutoTimesModule(ReadingModule):
         Share of a hidden state that is left out at random in training.
     stamps
         What a token is told of its time; None: nothing.
+    initial
+        ``"ridge"``: see `start`; ``"random"``: weights are drawn.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class AutoTimesModule(ReadingModule):
         hidden: int,
         dropout: float,
         stamps: Stamps | None,
+        initial: Initial,
     ) -> None:
         super().__init__()
         self.context_length, self.horizon = context_length, segment_length
@@ -60,7 +65,10 @@ class AutoTimesModule(ReadingModule):
         self.dropout = nn.Dropout(dropout)
         self.project = mlp(backbone.width, hidden, segment_length * head.outputs, dropout)
         self.stamps = stamps
-        self.backbone = backbone
+        self.backbone, self.positions = backbone, backbone.positions
+        self.draft = Draft(2 * segment_length, segment_length)
+        self.initial = initial
+        self._check_room()
         if isinstance(self.embed, nn.Linear):
             # Tokens as long as the words that the backbone has learned to read.
             deviation = backbone.token_norm / (segment_length * backbone.width) ** 0.5
@@ -71,6 +79,14 @@ class AutoTimesModule(ReadingModule):
         """Most segments of a context."""
         return -(-self.context_length // self.horizon)
 
+    def _check_room(self) -> None:
+        if self.positions is not None and self.tokens > self.positions:
+            raise ValueError(
+                f"context_length must be at most {self.positions * self.horizon} with segments of "
+                f"{self.horizon} points, for the backbone reads {self.positions} tokens at most; "
+                f"got {self.context_length}. Lower it, or give longer segments."
+            )
+
     def expect(self, origins: Int[Tensor, " window"], step: int, horizon: int) -> None:
         """Make ready for contexts at given times."""
         if self.stamps is not None:
@@ -80,16 +96,25 @@ class AutoTimesModule(ReadingModule):
 
     @torch.no_grad()
     def start(self, batch: Batch) -> None:
-        """Begin with the projection that ridge regression fits to the backbone's outputs."""
-        if not isinstance(self.project, nn.Linear):
-            return
-        self.eval()
+        """Fit the draft, and the projection to the backbone's outputs, by ridge regression."""
         values, observed = self._window(batch)
-        hidden, units = self._read_window(batch.context, values, observed)
-        target = units.apply(values).unflatten(1, (-1, self.horizon))[:, 1:]
-        scored = self._scored(values, observed)
-        self.head.start(self.project, hidden[scored], target[scored])
-        self.train()
+        self._fit_draft(values)
+        if self.initial == "ridge" and isinstance(self.project, nn.Linear):
+            self.backbone.eval()  # nothing is drawn
+            hidden, units = self._read_window(batch.context, values, observed)
+            target = units.apply(values).unflatten(1, (-1, self.horizon))[:, 1:]
+            scored = self._scored(values, observed)
+            self.head.start(self.project, hidden[scored], target[scored])
+            self.backbone.train()
+
+    def _fit_draft(self, values: Float[Tensor, "batch time"]) -> None:
+        units = instance(values[:, : -self.horizon], "standardize")
+        known = carry_forward(units.apply(values))
+        spans = known.unfold(1, self.draft.order + self.horizon, self.horizon)
+        observed = ~values.unfold(1, self.draft.order + self.horizon, self.horizon).isnan()
+        complete = spans[observed.all(dim=2)]
+        if len(complete):
+            self.draft.fit(complete[:, : self.draft.order], complete[:, self.draft.order :])
 
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast up to a segment, from a context that is read anew."""

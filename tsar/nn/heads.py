@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from tsar.nn.density import DENSITIES, Density
 from tsar.nn.normalization import Instance
+from tsar.nn.ridge import ridge
 
 Loss = Literal["mse", "mae", "quantile", "gaussian", "student_t"]
-RIDGE = 1e-3  # of the mean squared hidden state
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,3 @@ class Head:
         if self.density:
             shift[1], follows[1:] = errors.square().mean().sqrt().log(), 0.0
         return torch.stack([shift, follows])
-
-
-def ridge(
-    inputs: Float[Tensor, "sample feature"], targets: Float[Tensor, "sample target"]
-) -> tuple[Float[Tensor, "feature target"], Float[Tensor, " target"]]:
-    """Weights and constants of ridge regression, whose penalty is `RIDGE` of the mean square."""
-    centre, level = inputs.mean(dim=0), targets.mean(dim=0)
-    moved = inputs - centre
-    gram = moved.T @ moved
-    gram.diagonal().add_(RIDGE * gram.diagonal().mean() + torch.finfo(gram.dtype).tiny)
-    weight = torch.linalg.solve(gram, moved.T @ (targets - level))
-    return weight, level - centre @ weight

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tsar.batch import Batch, Context
 from tsar.nn.density import Density
+from tsar.nn.draft import Draft
 from tsar.nn.normalization import Instance
 
 
@@ -111,7 +112,17 @@ class ReadingModule(ForecastModule):
     """A network that can go on from what it has read, and reads several steps at once.
 
     Points that it reads come in pieces of `horizon`.
+
+    Attributes
+    ----------
+    positions
+        Most pieces that it can read; None: no limit.
+    draft
+        Proposes pieces, for the network to check.
     """
+
+    positions: int | None
+    draft: Draft
 
     @abstractmethod
     def read(self, context: Context) -> tuple[Reading, Float[Tensor, "batch horizon output"]]:

@@ -1,4 +1,4 @@
-"""Rollout: the only forecasting loop, from a module that forecasts a step to any horizon."""
+"""The loop: a module's own forecasts become its context."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,11 +10,13 @@ from torch import Tensor
 
 from tsar.batch import Context
 from tsar.nn.module import ForecastModule, ReadingModule
+from tsar.rollout.speculation import Speculation, speculate
 from tsar.windows import Windows
 
 # "exact": every step reads its whole context anew, without the oldest points; "cached": what was
 # read is kept, and the context grows.
-Generation = Literal["exact", "cached"]
+Plain = Literal["exact", "cached"]
+Generation = Plain | Speculation
 
 
 def rollout(
@@ -34,7 +36,10 @@ def rollout(
             "Fit with a longer horizon, or without the past covariates."
         )
     context = module.prepare(context)
-    if generation == "cached" and isinstance(module, ReadingModule):
+    if generation != "exact" and isinstance(module, ReadingModule):
+        _check_room(module, context, horizon)
+        if isinstance(generation, Speculation):
+            return speculate(module, context, horizon, generation).output
         return _cached(module, context, horizon)
     pieces = []
     most = horizon if module.endless else module.horizon
@@ -44,6 +49,18 @@ def rollout(
         if done + step < horizon:
             context = advance(context, pieces[-1][..., module.point])
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+
+
+def _check_room(module: ReadingModule, context: Context, horizon: int) -> None:
+    pieces = -(-context.values.shape[1] // module.horizon)
+    needed = pieces - 1 - (-horizon // module.horizon)
+    if module.positions is not None and needed > module.positions:
+        most = (module.positions + 1 - pieces) * module.horizon
+        raise ValueError(
+            f"horizon must be at most {most} where a context of {pieces} segments grows: the "
+            f"network reads {module.positions} at most; got {horizon}. Use generation='exact', or "
+            "a shorter context."
+        )
 
 
 def _cached(

@@ -9,7 +9,7 @@ from torch import Tensor
 from tsar.batch import Context
 from tsar.nn.density import Density
 from tsar.nn.module import ForecastModule, ReadingModule
-from tsar.rollout import Generation, advance
+from tsar.rollout.loop import Plain, advance
 
 PATHS = 200  # behind a quantile beyond the first step of a network
 
@@ -18,7 +18,7 @@ def sample_paths(
     module: ForecastModule,
     context: Context,
     uniform: Float[Tensor, "batch path horizon 2"],
-    generation: Generation,
+    generation: Plain,
     at_once: int,
 ) -> Float[Tensor, "batch path horizon"]:
     """Sample paths of a module with a density, each made of its own uniform draws in (0, 1].
@@ -45,7 +45,7 @@ def _paths(
     module: ForecastModule,
     context: Context,
     uniform: Float[Tensor, "path horizon 2"],
-    generation: Generation,
+    generation: Plain,
 ) -> Float[Tensor, "path horizon"]:
     steps = _steps(module, context, uniform, generation)
     return torch.cat([_draw(module, output, uniform, first) for output, first in steps], dim=1)
@@ -55,7 +55,7 @@ def _steps(
     module: ForecastModule,
     context: Context,
     uniform: Float[Tensor, "path horizon 2"],
-    generation: Generation,
+    generation: Plain,
 ) -> Iterator[tuple[Tensor, int]]:
     """Outputs of each step, which goes on from the draws of the one before."""
     length, horizon = module.horizon, uniform.shape[1]

@@ -1,0 +1,349 @@
+"""AutoTimes: what it reads, what it may see, how it goes on, and what is kept of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+import tsar
+from tsar import AutoTimes, Training
+from tsar.backbone import BackboneOptions, load_backbone
+from tsar.batch import Batch, Context
+from tsar.nn.autotimes import AutoTimesModule
+from tsar.nn.heads import Head
+from tsar.rollout import rollout
+
+SEGMENT, TOKENS = 3, 4
+SMALL: dict[str, Any] = {
+    "segment_length": SEGMENT,
+    "backbone": None,
+    "layers": 1,
+    "width": 16,
+    "device": "cpu",
+    "random_state": 0,
+    "training": Training(epochs=2, batch_size=16),
+}
+
+
+def module(seed: int = 0, positions: int | None = None, **options: Any) -> AutoTimesModule:
+    """A small module in float64, whose weights are all drawn."""
+    torch.manual_seed(seed)
+    backbone = load_backbone(BackboneOptions(None, layers=2, width=16), seed=seed)
+    if positions is not None:
+        backbone.positions = positions
+    given: dict[str, Any] = {"head": Head("mse"), "hidden": 0, "dropout": 0.0, "stamps": None}
+    made = AutoTimesModule(
+        backbone, SEGMENT * TOKENS, SEGMENT, **given | {"initial": "random"} | options
+    ).double()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return made.eval()
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def waves(length: int = 90) -> np.ndarray[Any, Any]:
+    noise = 0.1 * np.random.default_rng(0).normal(size=(length, 2))
+    return np.sin(np.arange(length) * 2 * np.pi / 6)[:, None] * [1, 3] + noise + [0, 5]
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+def test_room_on_the_left_changes_nothing() -> None:
+    made, values = module(), draw(5, 7)
+    alone = made.forecast(Context.of(values), SEGMENT)
+    for room in (1, 2, 5, 8):
+        padded = torch.nn.functional.pad(values, (room, 0), value=torch.nan)
+        found = made.forecast(Context.of(padded), SEGMENT)
+        torch.testing.assert_close(found, alone, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("length", (1, 2, 3, 4, 11, 12))
+def test_every_point_counts_whatever_the_length(length: int) -> None:
+    made, values = module(), draw(1, 12)[:, :length]
+    first = made.forecast(Context.of(values), SEGMENT)
+    for point in range(length):
+        moved = values.clone()
+        moved[0, point] += 1
+        if length > 1:  # one point is its own mean: it tells the level alone
+            assert not torch.allclose(made.forecast(Context.of(moved), SEGMENT), first)
+
+
+def test_units_are_those_of_the_context() -> None:
+    made, values = module(), draw(4, 12)
+    found = made.forecast(Context.of(1000 + 50 * values), SEGMENT)
+    expected = 1000 + 50 * made.forecast(Context.of(values), SEGMENT)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_nothing_that_is_scored_has_seen_its_target() -> None:
+    """The official code takes the units of a window from its targets too."""
+    made = module().train()
+    values = draw(64, 15)
+    batch = Batch(replace(Context.of(values[:, :12]), gapless=True), values[:, 12:])
+    torch.manual_seed(3)
+    whole, observed = made._window(batch)
+    assert len(observed.unique()) == TOKENS  # contexts of every length are trained
+
+    def outputs(points: Tensor) -> Tensor:
+        hidden, units = made._read_window(batch.context, points, observed)
+        return made._points(hidden, units).unflatten(1, (-1, SEGMENT))
+
+    before, scored = outputs(whole), made._scored(whole, observed)
+    for segment in range(1, TOKENS + 1):
+        moved = whole.clone()
+        moved[:, segment * SEGMENT :] += draw(*moved[:, segment * SEGMENT :].shape, seed=segment)
+        same = scored[:, segment - 1]  # the output before the segment forecasts it
+        after = outputs(moved)[same, segment - 1]
+        torch.testing.assert_close(after, before[same, segment - 1], rtol=1e-9, atol=1e-9)
+
+
+def test_validation_is_the_error_of_the_forecast() -> None:
+    made, values = module(), draw(8, 15)
+    batch = Batch(Context.of(values[:, :12]), values[:, 12:])
+    forecast = made.forecast(batch.context, SEGMENT)[..., 0]
+    expected = (forecast - batch.target).square().mean()
+    torch.testing.assert_close(made.loss(batch), expected, rtol=1e-9, atol=1e-9)
+
+
+# --- how it goes on -----------------------------------------------------------------------------
+
+
+def frozen_units(made: AutoTimesModule, context: Context, horizon: int) -> Tensor:
+    """What "cached" means, by reading everything anew for each segment."""
+    values = made._padded(context.values)
+    mean = values.nanmean(dim=1, keepdim=True)
+    deviation = (values - mean).square().nanmean(dim=1, keepdim=True).sqrt()
+    known = ((values - mean) / deviation).nan_to_num(0.0)
+    absent = values.isnan().unflatten(1, (-1, SEGMENT)).all(dim=2).sum(dim=1)
+    while known.shape[1] < values.shape[1] + horizon:
+        tokens = made.embed(known.unflatten(1, (-1, SEGMENT)))
+        place = torch.arange(tokens.shape[1])
+        hidden = made.backbone(
+            tokens,
+            mask=place >= absent[:, None],
+            positions=(place - absent[:, None]).clamp(min=0),
+        )
+        known = torch.cat([known, made.project(hidden[:, -1])], dim=1)
+    return known[:, values.shape[1] :][:, :horizon] * deviation + mean
+
+
+@pytest.mark.parametrize("horizon", (1, 3, 4, 10, 24))
+def test_a_cached_forecast_is_that_without_a_cache(horizon: int) -> None:
+    made, values = module(), draw(5, 12)
+    values[1, :7] = torch.nan
+    found = rollout(made, Context.of(values), horizon, "cached")[..., 0]
+    expected = frozen_units(made, Context.of(values), horizon)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_exact_and_cached_agree_on_the_first_segment_and_not_beyond() -> None:
+    made, context = module(), Context.of(draw(5, 12))
+    exact, cached = (rollout(made, context, 9, how)[..., 0] for how in ("exact", "cached"))
+    torch.testing.assert_close(exact[:, :SEGMENT], cached[:, :SEGMENT], rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(exact[:, SEGMENT:], cached[:, SEGMENT:])
+
+
+def test_a_context_may_not_grow_beyond_what_the_backbone_reads() -> None:
+    made, context = module(positions=6), Context.of(draw(2, 12))
+    assert rollout(made, context, 9, "cached").shape == (2, 9, 1)  # 4 segments and 2 behind
+    with pytest.raises(ValueError, match=r"horizon must be at most 9 .* reads 6 at most; got 10"):
+        rollout(made, context, 10, "cached")
+    assert rollout(made, context, 30, "exact").shape == (2, 30, 1)
+    with pytest.raises(ValueError, match=r"context_length must be at most 9 .* 3 tokens"):
+        module(positions=3)
+
+
+# --- the estimator ------------------------------------------------------------------------------
+
+
+def test_one_model_forecasts_any_horizon_from_any_context() -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
+    assert model.predict(horizon=50).shape == (50, 2)
+    assert model.predict(waves()[:5], horizon=7).shape == (7, 2)
+
+
+def test_it_learns_a_wave() -> None:
+    options = SMALL | {"width": 32, "training": Training(epochs=20, learning_rate=5e-3)}
+    values = waves(400)
+    model = AutoTimes(12, horizon=6, **options).fit(values[:-6])
+    found = model.predict()
+    assert float(np.abs(found - values[-6:]).max()) < 1.2  # the wave is 6 high, its noise 0.1
+    naive = np.abs(values[-12:-6].mean(axis=0) - values[-6:]).max()
+    assert float(np.abs(found - values[-6:]).max()) < naive / 2
+
+
+def test_series_of_another_frequency_are_forecast_without_fitting() -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
+    times = pd.date_range("2024-01-31", periods=20, freq="ME")
+    frame = pd.DataFrame({"unique_id": "new", "ds": times, "y": waves()[:20, 0]})
+    found = model.predict(frame, horizon=4)
+    assert list(found["ds"]) == list(pd.date_range(times[-1], periods=5, freq="ME")[1:])
+    assert bool(found["AutoTimes"].notna().all())
+
+
+def test_a_prompt_just_before_a_context_is_a_longer_context() -> None:
+    model = AutoTimes(12, horizon=3, prompt_length=9, **SMALL).fit(waves())
+    found = model.predict(waves(), prompts="last")
+    assert not np.allclose(found, model.predict(waves()))
+    expected = model.set_params(context_length=21).predict(waves())
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_prompt_of_another_frame_is_the_nearest_in_it() -> None:
+    model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(waves())
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(30), "y": waves()[:30, 0]})
+    pool = pd.DataFrame({"unique_id": "x", "ds": range(50), "y": 100 + 7 * waves()[:50, 1]})
+    found = model.predict(frame, prompts=pool)
+    assert list(found["ds"]) == [30, 31, 32]
+    assert not np.allclose(found["AutoTimes"], model.predict(frame)["AutoTimes"])
+    assert float(found["AutoTimes"].abs().max()) < 2  # in the units of the series
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize(
+    ("prompts", "frame", "message"),
+    [
+        ("last", None, r"where no frame is given"),
+        ("middle", waves(), r"prompts must be one of .* got 'middle'"),
+    ],
+)
+def test_prompts_that_can_not_be_are_refused(prompts: str, frame: Any, message: str) -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
+    with pytest.raises(ValueError, match=message):
+        model.predict(frame, prompts=prompts)
+
+
+def test_a_model_that_reads_no_prompts_refuses_them() -> None:
+    with pytest.raises(ValueError, match=r"prompts must be None for Naive"):
+        tsar.Naive().fit(waves()).predict(waves(), prompts="last")
+
+
+# --- timestamps ---------------------------------------------------------------------------------
+
+
+def hourly(length: int = 90) -> pd.DataFrame:
+    times = pd.date_range("2024-01-01", periods=length, freq="h")
+    return pd.DataFrame(waves(length), index=times, columns=["a", "b"])
+
+
+def test_a_calendar_is_learned_of_one_frequency() -> None:
+    model = AutoTimes(12, horizon=3, timestamps="calendar", **SMALL).fit(hourly())
+    assert bool(model.module_.stamps.weight.abs().sum() > 0)
+    late = hourly().set_axis(hourly().index + pd.Timedelta("5h"))
+    assert not np.allclose(model.predict(hourly()), model.predict(late))
+    daily = hourly().set_axis(pd.date_range("2024-01-01", periods=90, freq="D"))
+    with pytest.raises(ValueError, match=r"frequency"):
+        model.predict(daily)
+
+
+def test_whole_numbers_have_no_calendar() -> None:
+    with pytest.raises(ValueError, match=r"timestamps must be None with integer times"):
+        AutoTimes(12, timestamps="calendar", **SMALL).fit(waves())
+
+
+def test_texts_of_times_are_read_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def embed(options: object, texts: list[str], *, seed: int) -> Tensor:
+        read.extend(texts)
+        return torch.randn(len(texts), 16, generator=torch.Generator().manual_seed(len(texts)))
+
+    monkeypatch.setattr("tsar.forecasters.autotimes.embed_texts", embed)
+    model = AutoTimes(12, horizon=3, timestamps="text", **SMALL).fit(hourly())
+    assert len(read) == len(set(read)) > 50
+    assert "This is Time Series from 2024-01-01 00:00:00 to 2024-01-01 02:00:00" in read
+    assert float(model.module_.stamps.weight.detach().abs()) > 0
+    model.predict(horizon=7)
+    assert len(read) == len(set(read))
+
+
+def test_a_model_from_scratch_reads_no_texts() -> None:
+    with pytest.raises(ValueError, match=r"timestamps='text' needs a language model"):
+        AutoTimes(12, timestamps="text", **SMALL).fit(hourly())
+
+
+# --- what is kept -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    """A tiny language model in a folder."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=1000,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
+@pytest.mark.parametrize("lora", (None, 2))
+def test_only_what_was_trained_is_saved(llama: Path, tmp_path: Path, lora: int | None) -> None:
+    if lora:
+        pytest.importorskip("peft")
+    model = AutoTimes(12, horizon=3, lora=lora, **SMALL | {"backbone": str(llama), "layers": None})
+    model.fit(waves())
+    trained = {key for key, p in model.module_.named_parameters() if p.requires_grad}
+    assert {"embed.weight", "project.weight"} < trained
+    assert any("lora" in key for key in trained) == bool(lora)
+    model.save(tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").stat().st_size < 100_000
+    loaded = tsar.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(horizon=8), model.predict(horizon=8))
+    assert "llama" in model.summary()
+
+
+def test_another_backbone_is_refused_when_a_model_is_loaded(llama: Path, tmp_path: Path) -> None:
+    model = AutoTimes(12, horizon=3, **SMALL | {"backbone": str(llama), "layers": None})
+    model.fit(waves()).save(tmp_path / "model")
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.from_pretrained(llama)
+    transformers.LlamaForCausalLM(config).save_pretrained(llama)  # other weights, the same place
+    with pytest.raises(ValueError, match=r"backbone must be the 'llama' .* fitted with, of digest"):
+        tsar.load(tmp_path / "model")
+
+
+def test_a_random_backbone_is_the_same_one_after_loading(llama: Path, tmp_path: Path) -> None:
+    options = SMALL | {"backbone": str(llama), "layers": None, "backbone_init": "random"}
+    model = AutoTimes(12, horizon=3, **options).fit(waves())
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(tsar.load(tmp_path / "model").predict(), model.predict())
+
+
+def test_a_frozen_backbone_keeps_its_weights(llama: Path) -> None:
+    model = AutoTimes(12, horizon=3, **SMALL | {"backbone": str(llama), "layers": None})
+    model.fit(waves())
+    fresh = load_backbone(model._options(), seed=0)
+    for key, tensor in fresh.state_dict().items():
+        assert torch.equal(model.module_.backbone.state_dict()[key], tensor), key
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"segment_length": 0}, r"AutoTimes\.segment_length must be a whole number"),
+        ({"timestamps": "lunar"}, r"AutoTimes\.timestamps must be one of"),
+        ({"generation": "greedy"}, r"AutoTimes\.generation must be one of"),
+        ({"tolerance": -1}, r"AutoTimes\.tolerance must be finite and at least 0"),
+        ({"backbone": "./nowhere"}, r"backbone must be"),
+        ({"layers": 0}, r"layers must be"),
+    ],
+)
+def test_wrong_options_are_refused_when_fitting(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, OSError), match=message):
+        AutoTimes(12, **SMALL | options).fit(waves())

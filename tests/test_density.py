@@ -1,0 +1,79 @@
+"""Densities, and quantiles and sample paths made of them: against scipy."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from test_autotimes import SMALL, waves
+
+from tsar import AutoTimes, NLinear, Training
+from tsar.nn.density import DENSITIES
+
+OUTPUT = {
+    "gaussian": torch.tensor([[1.0, 0.5], [-3.0, -2.0]], dtype=torch.float64),
+    "student_t": torch.tensor([[1.0, 0.5, 0.3], [-3.0, -2.0, 4.0]], dtype=torch.float64),
+}
+
+
+def known(name: str, output: torch.Tensor) -> Any:
+    place, scale = output[:, 0].numpy(), output[:, 1].exp().numpy()
+    if name == "gaussian":
+        return stats.norm(place, scale)
+    return stats.t(2 + np.log1p(np.exp(output[:, 2].numpy())), place, scale)
+
+
+@pytest.mark.parametrize("name", OUTPUT)
+def test_a_density_is_that_of_scipy(name: str) -> None:
+    output, density = OUTPUT[name], DENSITIES[name]
+    points = torch.tensor([2.0, -3.3], dtype=torch.float64)
+    expected = known(name, output).logpdf(points.numpy())
+    np.testing.assert_allclose(density.log_prob(output, points), expected, rtol=1e-9)
+    for index, level in enumerate((0.05, 0.5, 0.9)):
+        found = density.quantiles(output, (0.05, 0.5, 0.9))[:, index]
+        np.testing.assert_allclose(found, known(name, output).ppf(level), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OUTPUT)
+def test_draws_follow_the_density(name: str) -> None:
+    output = OUTPUT[name][:1]
+    uniform = 1 - torch.rand(20000, 2, generator=torch.Generator().manual_seed(0)).double()
+    drawn = DENSITIES[name].draw(output.expand(20000, -1), uniform)
+    assert stats.kstest(drawn.numpy(), known(name, output).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("loss", ("gaussian", "student_t"))
+def test_quantiles_beyond_a_segment_are_those_of_paths(loss: str) -> None:
+    model = AutoTimes(12, horizon=3, loss=loss, **SMALL).fit(waves())
+    context = torch.from_numpy(waves()[-12:].T.copy())
+    levels = (0.1, 0.5, 0.9)
+    found = model.forecast(context, 9, quantile_levels=levels)
+    paths = model.forecast(context, 9, n_samples=4000)
+    assert paths.shape == (2, 4000, 9)
+    expected = paths.quantile(torch.tensor(levels, dtype=torch.float64), dim=1).movedim(0, -1)
+    spread = expected[..., 2] - expected[..., 0]
+    assert float(((found - expected).abs() / spread[..., None]).max()) < 0.25  # 200 paths
+    assert bool((found[..., 0] < found[..., 1]).all() and (found[..., 1] < found[..., 2]).all())
+    again = model.forecast(context, 9, n_samples=4000)
+    assert torch.equal(paths, again)  # by the seed
+
+
+def test_paths_need_a_density() -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
+    with pytest.raises(ValueError, match=r"n_samples must be None where no density"):
+        model.forecast(torch.zeros(2, 12), n_samples=3)
+    training = SMALL["training"]
+    linear = NLinear(12, training=training, random_state=0).fit(waves())
+    with pytest.raises(ValueError, match=r"n_samples must be None where no density"):
+        linear.forecast(torch.zeros(2, 12), n_samples=3)
+
+
+def test_a_density_covers_what_it_says() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(600, 20))
+    options = SMALL | {"training": Training(epochs=3, batch_size=64)}
+    model = AutoTimes(12, horizon=3, loss="gaussian", **options).fit(noise[:-3])
+    found = model.predict(level=80)
+    inside = (found[..., 1] <= noise[-3:]) & (noise[-3:] <= found[..., 2])
+    assert 0.6 < inside.mean() < 0.95
