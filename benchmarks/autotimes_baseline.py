@@ -19,6 +19,7 @@ CONTEXT, SEGMENT = 672, 96
 HORIZONS = (96, 192, 336, 720)
 RATE = 5e-4  # of the script for ETTh1
 DROPOUT = 0.1
+EPSILON = 1e-5  # that the variance of a context gets
 
 Item = tuple[np.ndarray, np.ndarray]
 
@@ -77,7 +78,7 @@ class Paper(nn.Module):
 
     def __init__(self, body: Any, width: int, segment: int, hidden: int = 0) -> None:
         super().__init__()
-        self.segment = segment
+        self.segment, self.epsilon = segment, EPSILON
         self.body = body.requires_grad_(False)
         self.embed, self.project = maps(segment, hidden, width), maps(width, hidden, segment)
 
@@ -85,7 +86,7 @@ class Paper(nn.Module):
         """Forecast the segment behind each one: (batch, time, channel), the same shape back."""
         mean = values.mean(1, keepdim=True).detach()
         values = values - mean
-        deviation = (values.var(dim=1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+        deviation = (values.var(dim=1, keepdim=True, unbiased=False) + self.epsilon).sqrt()
         values = values / deviation
         batch, length, channels = values.shape
         series = values.permute(0, 2, 1).reshape(batch * channels, length)

@@ -449,12 +449,26 @@ def test_names_of_the_hub(
     assert not find_source("gpt-2").local
 
 
+def test_without_a_block_each_token_is_alone() -> None:
+    backbone = load_backbone(BackboneOptions(None, width=16, layers=0), seed=0)
+    tokens = torch.randn(2, 5, 16)
+    whole = backbone(tokens, mask=None, positions=None)
+    for place in range(5):
+        alone = backbone(tokens[:, place : place + 1], mask=None, positions=None)
+        torch.testing.assert_close(whole[:, place : place + 1], alone)
+    cache = backbone.new_cache()
+    backbone(tokens[:, :3], mask=None, positions=None, cache=cache)
+    rest = backbone(tokens[:, 3:], mask=None, positions=None, cache=cache)
+    torch.testing.assert_close(whole[:, 3:], rest)
+
+
 @pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"name": ""}, "backbone.name must be 'smollm2', a folder"),
-        ({"layers": 0}, "backbone.layers must be a whole number"),
+        ({"layers": -1}, "backbone.layers must be a whole number"),
+        ({"layers": 0}, "backbone.layers must be at least 1 of a language model"),
         ({"width": 100}, "backbone.width must be a multiple of 64"),
         ({"init": "zeros"}, "backbone.init must be one of"),
         ({"lora": 0}, "backbone.lora must be a whole number"),

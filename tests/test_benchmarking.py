@@ -210,3 +210,13 @@ def test_a_wrong_request_is_refused(raw: pd.DataFrame) -> None:
 def test_a_set_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got 'ETTx1'.*Did you mean"):
         benchmark("ETTx1", Naive())
+
+
+def test_one_forecast_scores_all_horizons_of_a_model(raw: pd.DataFrame) -> None:
+    protocol = benchmarking.read_protocol("tiny")
+    fitted = benchmarking.fit_protocol(protocol, Naive(), 3)
+    together = benchmarking.score_horizons(protocol, fitted, (5, 1, 3))
+    for horizon, scores in together.items():
+        alone = benchmarking.score_protocol(protocol, fitted, horizon)
+        assert scores == pytest.approx(alone, rel=1e-12)
+    assert list(together) == [1, 3, 5]

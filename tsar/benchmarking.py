@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor
 
@@ -146,22 +147,48 @@ def _score(protocol: Protocol, model: Forecaster, horizon: int) -> dict[str, Any
 
 def score_protocol(protocol: Protocol, fitted: Forecaster, horizon: int) -> dict[str, Any]:
     """Errors of a fitted forecaster over all windows of the test rows, at any horizon."""
+    return score_horizons(protocol, fitted, (horizon,))[horizon]
+
+
+def score_horizons(
+    protocol: Protocol, fitted: Forecaster, horizons: Sequence[int]
+) -> dict[int, dict[str, Any]]:
+    """Errors at several horizons of one fitted forecaster, by one forecast of each window.
+
+    A short forecast is the first part of a longer one. A window is forecast as far as the test rows
+    go behind it.
+    """
     panel = Panel.from_frame(protocol.frame, fitted.columns)
-    squared, absolute, count = 0.0, 0.0, 0
-    series, points = _test_windows(panel, protocol.validation, horizon)
-    for rows in torch.arange(len(series)).split(max(CHUNK // horizon, 1)):
-        forecast = fitted.forecast_panel(panel, horizon, series=series[rows], points=points[rows])
-        target = _targets(panel, series[rows], points[rows], horizon)
-        observed = ~target.isnan()  # a forecast that failed counts, and makes the scores NaN
-        error = (target - forecast.point)[observed]
-        squared += float(error.square().sum())
-        absolute += float(error.abs().sum())
-        count += len(error)
+    sums = {horizon: np.zeros(3) for horizon in sorted(horizons)}
+    length, first = int(panel.lengths[0]), protocol.validation
+    for horizon in reversed(sums):
+        starts = torch.arange(first, length - horizon + 1)
+        first = length - horizon + 1  # from there on, windows are too short for it
+        series = torch.arange(len(panel)).repeat_interleave(len(starts))
+        points = starts.repeat(len(panel))
+        for rows in torch.arange(len(series)).split(max(CHUNK // horizon, 1)):
+            where = series[rows], points[rows]
+            told = fitted.forecast_panel(panel, horizon, series=where[0], points=where[1])
+            error = _targets(panel, *where, horizon) - told.point
+            for short in (h for h in sums if h <= horizon):
+                sums[short] += _sums(error[:, :short], _targets(panel, *where, short))
     return {
-        "mse": squared / count,
-        "mae": absolute / count,
-        "windows": len(series) // len(panel),
+        horizon: {
+            "mse": squared / count,
+            "mae": absolute / count,
+            "windows": length - horizon - protocol.validation + 1,
+        }
+        for horizon, (squared, absolute, count) in sums.items()
     }
+
+
+def _sums(
+    error: Float[Tensor, "window horizon"], target: Float[Tensor, "window horizon"]
+) -> NDArray[np.float64]:
+    """Sums of squares and of sizes of errors where targets were observed, and their number."""
+    # A forecast that failed counts, and makes the scores NaN.
+    seen = error[~target.isnan()]
+    return np.array([float(seen.square().sum()), float(seen.abs().sum()), len(seen)])
 
 
 def fit_protocol(protocol: Protocol, model: Forecaster, horizon: int) -> Forecaster:
@@ -175,14 +202,6 @@ def fit_protocol(protocol: Protocol, model: Forecaster, horizon: int) -> Forecas
         validation=held,
     )
     return model.set_params(training=training).fit(protocol.frame.iloc[: protocol.validation])
-
-
-def _test_windows(
-    panel: Panel, first: int, horizon: int
-) -> tuple[Int[Tensor, " window"], Int[Tensor, " window"]]:
-    count = int(panel.lengths[0]) - horizon - first + 1
-    series = torch.arange(len(panel)).repeat_interleave(count)
-    return series, torch.arange(first, first + count).repeat(len(panel))
 
 
 def _targets(

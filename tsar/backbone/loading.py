@@ -134,7 +134,7 @@ def _from_scratch(options: BackboneOptions) -> Backbone:
             vocab_size=1,
             hidden_size=width,
             intermediate_size=4 * width,
-            num_hidden_layers=options.layers or SCRATCH_LAYERS,
+            num_hidden_layers=SCRATCH_LAYERS if options.layers is None else options.layers,
             num_attention_heads=heads,
             num_key_value_heads=heads,
             max_position_embeddings=SCRATCH_POSITIONS,

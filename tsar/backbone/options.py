@@ -22,7 +22,8 @@ class BackboneOptions:
         transformers, the name of one on the Hugging Face hub, or None: a small causal transformer
         from scratch, which is trained.
     layers
-        How many blocks are used, the first ones; None for all, or 3 from scratch.
+        How many blocks are used, the first ones; None for all, or 3 from scratch. 0, from scratch
+        only: none, so that each token is forecast from alone. A control.
     width
         Of a body from scratch.
     init
@@ -44,6 +45,11 @@ class BackboneOptions:
     def __post_init__(self) -> None:
         """Check each option once."""
         check_options("backbone", self, CONDITIONS)
+        if self.name is not None and self.layers == 0:
+            raise ValueError(
+                "backbone.layers must be at least 1 of a language model; got 0. Name a number, or "
+                "set name=None."
+            )
         if self.name is None and self.lora is not None:
             raise ValueError(
                 f"backbone.lora must be None with name=None; got {self.lora!r}. A body from "
@@ -57,6 +63,10 @@ class BackboneOptions:
         return torch.bfloat16 if half else torch.float32
 
 
+def _blocks(value: object) -> bool:
+    return value is None or whole(0)[0](value)
+
+
 def _none_or_whole(value: object) -> bool:
     return value is None or whole(1)[0](value)
 
@@ -66,7 +76,7 @@ CONDITIONS: dict[str, Condition] = {
         lambda name: name is None or (isinstance(name, str) and name != ""),
         "'smollm2', a folder, a name on the Hugging Face hub, or None",
     ),
-    "layers": (_none_or_whole, "a whole number of at least 1, or None"),
+    "layers": (_blocks, "a whole number of at least 1, or None; 0 with name=None only"),
     "width": (
         lambda width: whole(2)[0](width) and width % (2 * max(width // 32, 1)) == 0,
         "a multiple of 64, or an even number below 64",

@@ -121,7 +121,7 @@ class AutoTimes(NeuralForecaster):
 
     uses: ClassVar[frozenset[str]] = frozenset({"prompts"})
     recipe: ClassVar[Training] = Training(
-        epochs=5, learning_rate=1e-3, batch_size=64, epoch_windows=16384
+        epochs=6, learning_rate=5e-3, batch_size=64, epoch_windows=8192, patience=3
     )
 
     def __init__(
@@ -131,7 +131,7 @@ class AutoTimes(NeuralForecaster):
         horizon: int = 1,
         segment_length: int = 96,
         backbone: str | None = "smollm2",
-        layers: int | None = None,
+        layers: int | None = 6,
         backbone_init: Literal["pretrained", "random"] = "pretrained",
         lora: int | None = None,
         width: int = 128,

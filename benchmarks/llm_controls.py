@@ -1,0 +1,144 @@
+"""Is the language model useful? AutoTimes beside what its critics ask for, each tuned alike.
+
+Every model searches its learning rate by the validation loss, on all training rows and on the
+newest tenth of them; the test rows are scored once, with the rate that was chosen. Last, points of
+each context are shuffled: what does a model lose that reads them in no order?
+"""
+
+import argparse
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from autotimes_ltsf import CONTEXT, HORIZONS, RECIPE, SEGMENT
+from measure import parser, report, set_threads, show
+
+from tsar import AutoTimes, Training
+from tsar.benchmarking import Protocol, read_protocol, score_horizons
+from tsar.panel import Panel
+from tsar.rollout import rollout
+from tsar.windows import Windows
+
+RATES = (2e-3, 5e-3)
+MOST_SHUFFLED = 4096  # windows
+# Width 56 with 2 blocks has 111,000 weights, as many as the maps between segments and tokens of
+# SmolLM2, which are all that is trained with it.
+MODELS: dict[str, dict[str, Any]] = {
+    "SmolLM2, frozen": {},
+    "random weights, frozen": {"backbone_init": "random"},
+    "no backbone": {"backbone": None, "layers": 0, "width": 576},
+    "from scratch, as many trained": {"backbone": None, "layers": 2, "width": 56},
+    "one block from scratch": {"backbone": None, "layers": 1, "width": 128},
+}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fitted model, with the rate that validation chose and what the search took."""
+
+    model: AutoTimes
+    rate: float
+    validation: float
+    seconds: float
+
+
+def main() -> None:
+    """Tune and score each model, on all rows and on a tenth."""
+    options = parser(__doc__)
+    options.add_argument("--dataset", default="ETTh1")
+    options.add_argument("--layers", type=int, default=6, help="blocks of the language model")
+    options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    options.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.1])
+    args = options.parse_args()
+    set_threads(args.threads)
+    protocol, rows = read_protocol(args.dataset), []
+    for share in args.shares:
+        for name in args.models:
+            rows.append(score(protocol, name, share, args))
+            show(rows)
+    report(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
+
+
+def score(protocol: Protocol, name: str, share: float, args: argparse.Namespace) -> dict[str, Any]:
+    """Tune a model on a share of the training rows, and score it on the test rows."""
+    tuned = tune(protocol, name, share, args)
+    scores = score_horizons(protocol, tuned.model, HORIZONS)
+    plain, shuffled = shuffled_error(protocol, tuned.model, args.seed)
+    trained = sum(p.numel() for p in tuned.model.module_.parameters() if p.requires_grad)
+    return {
+        "model": name,
+        "share": share,
+        "trained weights": trained,
+        "learning rate": tuned.rate,
+        "validation": tuned.validation,
+        **{f"mse {horizon}": score["mse"] for horizon, score in scores.items()},
+        "mse": statistics.mean(score["mse"] for score in scores.values()),
+        "mae": statistics.mean(score["mae"] for score in scores.values()),
+        "shuffled": shuffled / plain,
+        "seconds": tuned.seconds,
+    }
+
+
+def tune(protocol: Protocol, name: str, share: float, args: argparse.Namespace) -> Tuned:
+    """Fit with each rate; the lowest validation loss wins."""
+    frame = newest(protocol, share)
+    held = protocol.validation - protocol.train
+    tuned, start = [], time.perf_counter()
+    for rate in RATES[:1] if args.quick else RATES:
+        epochs = {"epochs": 1, "epoch_windows": 128} if args.quick else {}
+        facts = {
+            "epochs": RECIPE.epochs,
+            "batch_size": RECIPE.batch_size,
+            "epoch_windows": RECIPE.epoch_windows,
+            "patience": RECIPE.patience,
+        }
+        training = Training(**facts | epochs, learning_rate=rate, validation=float(held))
+        given = {"layers": args.layers} | MODELS[name]
+        if args.quick:
+            given |= {"backbone": None, "width": 32, "layers": min(given["layers"], 1)}
+        model = AutoTimes(
+            CONTEXT,
+            horizon=SEGMENT,
+            segment_length=SEGMENT,
+            training=training,
+            random_state=args.seed,
+            device="cpu",
+            **given,
+        )
+        model.fit(frame)
+        tuned.append((float(model.history_["validation_loss"].min()), rate, model))
+    lowest, rate, model = min(tuned, key=lambda found: found[0])
+    return Tuned(model, rate, lowest, time.perf_counter() - start)
+
+
+def newest(protocol: Protocol, share: float) -> pd.DataFrame:
+    """Rows of training and validation, of which a share of the training windows is left."""
+    windows = int((protocol.train - CONTEXT) * share)
+    return protocol.frame.iloc[protocol.train - CONTEXT - windows : protocol.validation]
+
+
+def shuffled_error(protocol: Protocol, model: AutoTimes, seed: int) -> tuple[float, float]:
+    """Mean squared error of the next segment, with contexts as they are and shuffled."""
+    panel = model.scaling_.apply(Panel.from_frame(protocol.frame))
+    panel = panel.to("cpu", torch.float32)
+    first = torch.full((len(panel),), protocol.validation)
+    windows = Windows.complete(panel, CONTEXT, SEGMENT, first=first).thinned(MOST_SHUFFLED)
+    generator = torch.Generator().manual_seed(seed)
+    squares: list[list[float]] = [[], []]
+    module = model.module_.eval()
+    with torch.inference_mode():
+        for batch in windows.batches(256):
+            order = torch.rand(batch.context.values.shape, generator=generator).argsort(dim=1)
+            mixed = batch.context.values.gather(1, order)
+            for kind, values in enumerate((batch.context.values, mixed)):
+                context = type(batch.context)(**vars(batch.context) | {"values": values})
+                error = rollout(module, context, SEGMENT)[..., module.point] - batch.target
+                squares[kind] += error.square().mean(dim=1).tolist()
+    return statistics.mean(squares[0]), statistics.mean(squares[1])
+
+
+if __name__ == "__main__":
+    main()
