@@ -21,7 +21,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ from tsar.scaling import naive_error
 
 KEYS = ["unique_id", "ds"]
 STRATEGIES = ("first", "last", "phase", "nearest")
-# One loss for all, near to what is scored; nothing here was tuned.
+# Near to what is scored; nothing here was tuned.
 LOSS = "mae"
 MODELS: dict[str, dict[str, Any]] = {"SmolLM2": {}, "from scratch": {"backbone": None, "layers": 1}}
 
@@ -112,8 +112,6 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
-    options.add_argument("--epochs", type=int, default=5)
-    options.add_argument("--epoch-windows", type=int, default=4096)
     args = options.parse_args()
     set_threads(args.threads)
     tasks = [Task.of(name, synthetic(name) if args.quick else read(name)) for name in SETS]
@@ -170,11 +168,9 @@ def describe(task: Task) -> dict[str, Any]:
 
 
 def training(task: Task, args: argparse.Namespace) -> Training:
-    """One recipe; what a model is stopped by is the segment before the test part."""
-    sizes = {"epochs": args.epochs, "epoch_windows": args.epoch_windows}
-    sizes = {"epochs": 1, "epoch_windows": 128} if args.quick else sizes
-    held = float(task.sizes.segment)
-    return Training(learning_rate=5e-3, batch_size=128, patience=3, validation=held, **sizes)
+    """The default recipe, stopped early by the last segment of each series' history."""
+    recipe = replace(AutoTimes.recipe, validation=float(task.sizes.segment))
+    return replace(recipe, epochs=1, epoch_windows=128) if args.quick else recipe
 
 
 def classics(task: Task) -> list[dict[str, Any]]:
@@ -271,10 +267,10 @@ def score(task: Task, told: pd.DataFrame) -> Scores:
         raise ValueError(f"{len(told)} points were forecast, of which {len(joined)} are to come.")
     ids = joined["unique_id"].to_numpy().reshape(-1, task.sizes.horizon)[:, 0]
     target, point = (
-        torch.from_numpy(joined[name].to_numpy(float)).reshape(len(ids), -1)
+        torch.tensor(joined[name].to_numpy(float)).reshape(len(ids), -1)
         for name in ("y", told.columns[-1])
     )
-    scale = torch.from_numpy(task.scale.loc[ids].to_numpy(float))[:, None]
+    scale = torch.tensor(task.scale.loc[ids].to_numpy(float))[:, None]
     groups = torch.arange(len(ids))[:, None], len(ids)
     return Scores(
         100 * METRICS["smape"].by_group(*groups, target, forecast=point),  # as M4 has it: to 200

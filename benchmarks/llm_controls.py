@@ -8,15 +8,15 @@ each context are shuffled: what does a model lose that reads them in no order?
 import argparse
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 import torch
 from autotimes_ltsf import CONTEXT, HORIZONS, RECIPE, SEGMENT
-from measure import parser, report, set_threads, show
+from measure import keep, parser, report, set_threads, show
 
-from tsar import AutoTimes, Training
+from tsar import AutoTimes
 from tsar.benchmarking import Protocol, read_protocol, score_horizons
 from tsar.panel import Panel
 from tsar.rollout import rollout
@@ -58,6 +58,7 @@ def main() -> None:
     for share in args.shares:
         for name in args.models:
             rows.append(score(protocol, name, share, args))
+            keep(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
             show(rows)
     report(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
 
@@ -88,14 +89,8 @@ def tune(protocol: Protocol, name: str, share: float, args: argparse.Namespace) 
     held = protocol.validation - protocol.train
     tuned, start = [], time.perf_counter()
     for rate in RATES[:1] if args.quick else RATES:
-        epochs = {"epochs": 1, "epoch_windows": 128} if args.quick else {}
-        facts = {
-            "epochs": RECIPE.epochs,
-            "batch_size": RECIPE.batch_size,
-            "epoch_windows": RECIPE.epoch_windows,
-            "patience": RECIPE.patience,
-        }
-        training = Training(**facts | epochs, learning_rate=rate, validation=float(held))
+        epochs: dict[str, Any] = {"epochs": 1, "epoch_windows": 128} if args.quick else {}
+        training = replace(RECIPE, **epochs, learning_rate=rate, validation=float(held))
         given = {"layers": args.layers} | MODELS[name]
         if args.quick:
             given |= {"backbone": None, "width": 32, "layers": min(given["layers"], 1)}

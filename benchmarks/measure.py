@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
-    *("numpy", "pandas", "scipy", "statsmodels", "torch"),
+    *("numpy", "pandas", "scipy", "statsmodels", "torch", "transformers"),
     *("statsforecast", "neuralforecast", "pytorch-lightning"),
 )
 
@@ -102,6 +102,11 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
 
 def report(name: str, options: argparse.Namespace, record: dict[str, Any]) -> None:
     """Print the record and what it was measured with as one line; write it if asked to."""
+    print(keep(name, options, record))
+
+
+def keep(name: str, options: argparse.Namespace, record: dict[str, Any]) -> str:
+    """Write the record of a run so far, if asked to; return it as one line."""
     facts = {
         "benchmark": name,
         "quick": options.quick,
@@ -114,7 +119,7 @@ def report(name: str, options: argparse.Namespace, record: dict[str, Any]) -> No
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / f"{name}.json").write_text(line + "\n", encoding="utf-8")
-    print(line)
+    return line
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ by hand.
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from measure import RESULTS
@@ -257,6 +258,83 @@ def autotimes_evaluation(record: Record) -> list[Row]:
     return autotimes(record, "evaluation", "seconds")
 
 
+def autotimes_ltsf(record: Record) -> list[Row]:
+    """AutoTimes by the published protocol: one model for all horizons."""
+    return [
+        {
+            "model": r["model"],
+            **horizons(r),
+            "mean MSE": error(r),
+            "mean MAE": "" if r["mae"] is None else f"{r['mae']:.4f}",
+            "seeds": r["seeds"] or "",
+            "fit s": number(r["fit seconds"]),
+        }
+        for r in record["rows"]
+    ]
+
+
+def llm_controls(record: Record) -> list[Row]:
+    """AutoTimes with and without its language model, each tuned alike."""
+    return [
+        {
+            "training rows": f"{100 * r['share']:.0f} %",
+            "model": r["model"],
+            "trained weights": f"{r['trained weights']:,}",
+            "learning rate": number(r["learning rate"]),
+            **horizons(r),
+            "mean MSE": error(r),
+            "mean MAE": f"{r['mae']:.4f}",
+            "shuffled, times the MSE": number(r["shuffled"]),
+            "tuning s": number(r["seconds"]),
+        }
+        for r in record["rows"]
+    ]
+
+
+def horizons(row: Row) -> Row:
+    """The mean squared error at each horizon."""
+    found = {key.removeprefix("mse "): value for key, value in row.items() if key[:4] == "mse "}
+    return {key: f"{value:.4f}" for key, value in found.items() if key.isdigit()}
+
+
+def zero_shot(record: Record, data: str) -> list[Row]:
+    """In-context forecasts of a set: a row a way to read it, a column a fitted model."""
+    table: dict[tuple[str, int], Row] = {}
+    for r in record["rows"]:
+        if r["data"] == data and r["above contiguous"] is not None:
+            empty = {"prompt": r["prompt"], "points read": r["points"]}
+            row = table.setdefault((r["prompt"], r["points"]), empty)
+            row[f"{r['model']}, fitted on {r['fitted on']}"] = against(r)
+    return list(table.values())
+
+
+def against(row: Row) -> str:
+    """The sMAPE, and how far it lies above that of as many contiguous points."""
+    told = f"{row['smape']:.2f}"
+    if not row["standard error"]:
+        return told
+    return f"{told} ({row['above contiguous']:+.2f} ± {row['standard error']:.2f})"
+
+
+def zero_shot_rest(record: Record) -> list[Row]:
+    """Without prompts: classics beside AutoTimes that reads the most points."""
+    return [
+        {
+            "data": r["data"],
+            "model": r["model"],
+            "fitted on": r["fitted on"],
+            "points read": r["points"],
+            "sMAPE": f"{r['smape']:.2f}",
+            "± of seeds": "" if r["smape deviation"] is None else f"{r['smape deviation']:.2f}",
+            "MASE": f"{r['mase']:.3f}",
+            "sMAPE of all series": "" if r["all"] is None else f"{r['all']:.2f}",
+            "fit s": number(r["fit seconds"]),
+        }
+        for r in record["rows"]
+        if r["prompt"] == "none" and r["above contiguous"] in (None, 0)
+    ]
+
+
 TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "ar_speed": ar_speed,
     "arnet_paper": arnet_paper,
@@ -268,6 +346,11 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "spacetime_speed:epoch": spacetime_epoch,
     "autotimes_speed:step": autotimes_step,
     "autotimes_speed:evaluation": autotimes_evaluation,
+    **{f"autotimes_ltsf_{name}": autotimes_ltsf for name in ("ETTh1", "ETTm1", "weather")},
+    **{f"llm_controls_{name}": llm_controls for name in ("ETTh1", "ETTm1", "weather")},
+    "autotimes_zero_shot:m3_monthly": partial(zero_shot, data="m3_monthly"),
+    "autotimes_zero_shot:m4_hourly": partial(zero_shot, data="m4_hourly"),
+    "autotimes_zero_shot:rest": zero_shot_rest,
     "spacetime_classification": spacetime_classification,
     "spacetime_expressivity": spacetime_expressivity,
     "spacetime_beyond_ETTh1_OT": spacetime_beyond,

@@ -10,14 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("ar_speed", "arnet_paper", "ltsf", "many_series", "memory", "training_speed")
+LANGUAGE = ("autotimes_speed", "autotimes_zero_shot")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*SCRIPTS, "autotimes_speed"])
+@pytest.mark.parametrize("name", [*SCRIPTS, *LANGUAGE])
 def test_a_benchmark_prints_one_line_of_json(name: str) -> None:
     if name == "ltsf" and not os.environ.get("TSAR_DATA"):
         pytest.skip("TSAR_DATA names no folder of data sets, and ltsf.py needs ETTh1")
-    if name == "autotimes_speed":
+    if name in LANGUAGE:
         pytest.importorskip("transformers")
     script = ROOT / "benchmarks" / f"{name}.py"
     run = subprocess.run(

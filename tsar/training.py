@@ -48,6 +48,8 @@ class Training:
         Decoupled, as in AdamW.
     epoch_windows
         Windows of an epoch at most, drawn anew for each; None for all. For large data.
+    validation_windows
+        Windows that judge an epoch at most, spread evenly over those held back; None for all.
     validation
         The newest points of each series that are held back for early stopping and for the
         calibration of intervals: a share below 1, or a number of points. At least the horizon is
@@ -68,6 +70,7 @@ class Training:
     batch_size: int = 128
     weight_decay: float | int = 0.0
     epoch_windows: int | None = None
+    validation_windows: int | None = None
     validation: float | int = 0.2
     patience: int = 5
     gradient_clip: float | int = 1.0
@@ -97,16 +100,18 @@ class Training:
         return cls(**{name: value for name, value in config.items() if name in known})  # type: ignore[arg-type]
 
 
+def _is_limit(most: object) -> bool:
+    return most is None or whole(1)[0](most)
+
+
 CONDITIONS: dict[str, Condition] = {
     "epochs": whole(0),
     "learning_rate": POSITIVE,
     "schedule": one_of(tuple(SCHEDULES)),
     "batch_size": whole(1),
     "weight_decay": NOT_NEGATIVE,
-    "epoch_windows": (
-        lambda most: most is None or whole(1)[0](most),
-        "a whole number of at least 1, or None",
-    ),
+    "epoch_windows": (_is_limit, "a whole number of at least 1, or None"),
+    "validation_windows": (_is_limit, "a whole number of at least 1, or None"),
     "validation": SHARE_OR_POINTS,
     "patience": whole(1),
     "gradient_clip": NOT_NEGATIVE,
@@ -316,14 +321,23 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def validation_loss(module: Learner, samples: Samples, options: Training) -> float:
-    """Mean loss over the observed targets of all samples; NaN where there are none."""
+    """Mean loss over the observed targets of the samples that judge; NaN where there are none."""
     if not len(samples):
         return math.nan
     module.eval()
     total = torch.zeros(2, device=samples.device)
     with torch.inference_mode():
-        for batch in samples.batches(8 * options.batch_size):
+        for rows in _judges(samples, options).split(8 * options.batch_size):
+            batch = samples.batch(rows)
             count = batch.count
             total += torch.stack([module.loss(batch).float() * count, count])
     loss, count = total.tolist()  # the host waits here, once an epoch
     return float(loss / count)
+
+
+def _judges(samples: Samples, options: Training) -> Int[Tensor, " row"]:
+    """All samples, or as many as may judge, spread evenly."""
+    count, most = len(samples), options.validation_windows
+    if most is None or most >= count:
+        return torch.arange(count, device=samples.device)
+    return torch.arange(most, device=samples.device) * (count - 1) // max(most - 1, 1)

@@ -121,7 +121,12 @@ class AutoTimes(NeuralForecaster):
 
     uses: ClassVar[frozenset[str]] = frozenset({"prompts"})
     recipe: ClassVar[Training] = Training(
-        epochs=6, learning_rate=5e-3, batch_size=64, epoch_windows=8192, patience=3
+        epochs=6,
+        learning_rate=5e-3,
+        batch_size=64,
+        epoch_windows=8192,
+        validation_windows=2048,
+        patience=3,
     )
 
     def __init__(

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from tsar.nn.normalization import Instance
 from tsar.nn.ridge import ridge
 
+PENALTY = 1e-3  # of the variance of each input
+
 
 class Draft(nn.Module):
     """The next segment as a linear map of the points before it, fitted in closed form.
@@ -42,7 +44,7 @@ class Draft(nn.Module):
     ) -> None:
         """Fit by ridge regression."""
         inputs, targets = inputs.double(), targets.double()
-        weight, bias = ridge(inputs, targets)
+        weight, bias = ridge(inputs, targets, PENALTY)
         deviation = (targets - inputs @ weight - bias).square().mean(dim=0).sqrt()
         self.weight.copy_(weight)
         self.bias.copy_(bias)

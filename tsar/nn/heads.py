@@ -13,6 +13,8 @@ from tsar.nn.ridge import ridge
 
 Loss = Literal["mse", "mae", "quantile", "gaussian", "student_t"]
 
+PENALTY = 0.1  # of the variance of each hidden state, of which there are hundreds
+
 
 @dataclass(frozen=True)
 class Head:
@@ -78,7 +80,7 @@ class Head:
         hidden, target = hidden[complete].double(), target[complete].double()
         if not len(target):
             return
-        weight, bias = ridge(hidden, target)
+        weight, bias = ridge(hidden, target, PENALTY)
         errors = (target - hidden @ weight - bias).flatten()
         places = self._apart(errors)
         weights = weight.T[:, None, :].expand(-1, self.outputs, -1).clone()

@@ -1,0 +1,107 @@
+"""How AutoTimes is trained: what each choice of the recipe costs and buys, by validation alone."""
+
+import argparse
+import time
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from autotimes_ltsf import CONTEXT, SEGMENT
+from measure import keep, parser, report, set_threads, show
+
+from tsar import AutoTimes, Training
+from tsar.batch import Batch
+from tsar.benchmarking import Protocol, fit_protocol, read_protocol, score_protocol
+from tsar.nn.autotimes import AutoTimesModule
+
+RECIPE = AutoTimes.recipe
+# Options of the estimator and of its training.
+CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "the recipe": ({}, {}),
+    "units of the whole window, all segments scored (the paper's)": ({"leaky": True}, {}),
+    "a start by ridge regression": ({"initial": "ridge"}, {}),
+    "learning rate 0.002": ({}, {"learning_rate": 2e-3}),
+    "learning rate 0.01": ({}, {"learning_rate": 1e-2}),
+    "every window, 2 epochs": ({}, {"epochs": 2, "epoch_windows": None}),
+    "three segments ahead": ({"horizon": 3 * SEGMENT}, {}),
+    "a hidden layer of 512": ({"hidden": 512}, {"learning_rate": 2e-3}),
+    "float32": ({"precision": "float32"}, {}),
+    "2 blocks": ({"layers": 2}, {}),
+    "12 blocks": ({"layers": 12}, {}),
+}
+
+
+class Leaky(AutoTimesModule):
+    """Trained as the paper's code does: units of the whole context, a loss at every segment."""
+
+    def _window(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        values, observed = super()._window(batch)
+        return values, torch.full_like(observed, self.tokens)
+
+    def _scored(self, values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        scored = super()._scored(values, observed)
+        return torch.ones_like(scored) if self.training else scored
+
+
+def main() -> None:
+    """Fit with each choice changed, and note what it took and the lowest validation loss."""
+    options = parser(__doc__)
+    options.add_argument("--dataset", default="ETTh1")
+    options.add_argument("--choices", nargs="+", default=list(CHOICES), choices=list(CHOICES))
+    options.add_argument("--seeds", type=int, default=1)
+    args = options.parse_args()
+    set_threads(args.threads)
+    protocol, rows = read_protocol(args.dataset), []
+    for name in args.choices:
+        rows.append(choice(protocol, name, args))
+        keep(f"autotimes_training_{args.dataset}", args, {"rows": rows})  # a run may be cut off
+        show(rows)
+    report(f"autotimes_training_{args.dataset}", args, {"rows": rows})
+
+
+def choice(protocol: Protocol, name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Fit with one choice, once a seed."""
+    chosen, trained = CHOICES[name]
+    chosen = dict(chosen)
+    module = Leaky if chosen.pop("leaky", False) else AutoTimesModule
+    horizon = chosen.pop("horizon", SEGMENT)
+    lows, seconds = [], []
+    for seed in range(args.seed, args.seed + args.seeds):
+        model = AutoTimes(
+            CONTEXT,
+            segment_length=SEGMENT,
+            training=quick(replace(RECIPE, **trained), args),
+            random_state=seed,
+            device="cpu",
+            **chosen | ({"backbone": None, "layers": 1} if args.quick else {}),
+        )
+        start = time.perf_counter()
+        with patch("tsar.forecasters.autotimes.AutoTimesModule", module):
+            fitted = fit_protocol(protocol, model, horizon)
+        seconds.append(time.perf_counter() - start)
+        lows.append(next_segment(protocol, fitted))
+    return {
+        "choice": name,
+        "validation": sum(lows) / len(lows),
+        "seeds": len(lows),
+        "epochs": len(fitted.history_) - 1,
+        "best epoch": int(fitted.history_["validation_loss"].idxmin()),
+        "seconds": sum(seconds) / len(seconds),
+    }
+
+
+def next_segment(protocol: Protocol, fitted: AutoTimes) -> float:
+    """Mean squared error of the next segment on the validation rows, in the protocol's units."""
+    frame = protocol.frame.iloc[: protocol.validation]
+    known = Protocol(protocol.name, frame, protocol.train, protocol.train)
+    return float(score_protocol(known, fitted, SEGMENT)["mse"])
+
+
+def quick(training: Training, args: argparse.Namespace) -> Training:
+    """Return the training, or next to none of it for a smoke run."""
+    return Training(epochs=1, epoch_windows=128) if args.quick else training
+
+
+if __name__ == "__main__":
+    main()
