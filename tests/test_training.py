@@ -554,3 +554,21 @@ def test_an_epoch_may_draw_a_part_of_the_windows() -> None:
     assert len(seen) == len(windows_of(panel_of())[0])
     with pytest.raises(ValueError, match="epoch_windows must be a whole number"):
         Training(epoch_windows=0)
+
+
+def test_an_epoch_is_judged_by_as_many_windows_as_are_asked_for() -> None:
+    seen: list[float] = []
+
+    class Judged(Linear):
+        def loss(self, batch: Any) -> torch.Tensor:
+            if not self.training:
+                seen.extend(batch.target[:, 0].tolist())
+            return super().loss(batch)
+
+    run(Judged(LENGTH, HORIZON), Training(epochs=2, batch_size=8, validation_windows=5))
+    known = windows_of(panel_of())[1].batch(slice(None)).target[:, 0].tolist()
+    assert len(seen) == 3 * 5
+    assert seen[:5] == seen[5:10] == seen[10:]  # the same ones each time
+    assert (seen[0], seen[4]) == (known[0], known[-1])  # and spread over all
+    with pytest.raises(ValueError, match="validation_windows must be a whole number"):
+        Training(validation_windows=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsar.forecasters import ARNet, Classical, NLinear, SeasonalNaive, SpaceTime
+from tsar.forecasters import ARNet, AutoTimes, Classical, NLinear, SeasonalNaive, SpaceTime
 from tsar.saving.folder import FORMAT
 from tsar.training import Training
 
@@ -25,6 +25,17 @@ def main(folder: Path) -> None:
         ARNet(12, horizon=4, device="cpu"),
         SpaceTime(
             12, horizon=4, state_size=6, width=8, training=training, device="cpu", random_state=0
+        ),
+        AutoTimes(
+            12,
+            horizon=4,
+            segment_length=4,
+            backbone=None,
+            layers=1,
+            width=16,
+            training=training,
+            device="cpu",
+            random_state=0,
         ),
         Classical(season_length=12, horizon=4),
     ]
