@@ -1,0 +1,108 @@
+"""Does speculation pay? What a draft's proposals are kept, what that saves, and what it costs."""
+
+import argparse
+import time
+from typing import Any
+
+import torch
+from autotimes_ltsf import CONTEXT, RECIPE, SEGMENT
+from measure import Side, interleaved, parser, ratio, report, set_threads, show
+
+from tsar import AutoTimes, Training
+from tsar.batch import Batch
+from tsar.benchmarking import Protocol, fit_protocol, read_protocol
+from tsar.nn.autotimes import AutoTimesModule
+from tsar.panel import Panel
+from tsar.rollout import Speculation, rollout, speculate
+from tsar.windows import Windows
+
+HORIZON = 720
+TOLERANCES = (0.0, 0.1, 0.25, 0.5, 1.0)  # in deviations of the context
+
+
+def main() -> None:
+    """Fit once, then forecast the same test windows with and without speculation."""
+    options = parser(__doc__)
+    options.add_argument("--dataset", default="ETTh1")
+    options.add_argument("--layers", type=int, default=6)
+    options.add_argument("--windows", type=int, default=256)
+    options.add_argument("--ahead", type=int, nargs="+", default=[2, 4])
+    args = options.parse_args()
+    set_threads(args.threads)
+    protocol = read_protocol(args.dataset)
+    start = time.perf_counter()
+    fitted = fit_protocol(protocol, model(args), SEGMENT)
+    spent = time.perf_counter() - start
+    batch = test_batch(protocol, fitted, 16 if args.quick else args.windows)
+    rows = compare(fitted.module_.eval(), batch, args)
+    show(rows)
+    name = f"autotimes_speculation_{args.dataset}"
+    report(name, args, {"horizon": HORIZON, "layers": args.layers, "fit": spent, "rows": rows})
+
+
+def model(args: argparse.Namespace) -> AutoTimes:
+    """Return AutoTimes as it is fitted."""
+    quick = {"backbone": None, "layers": 1, "training": Training(epochs=1, epoch_windows=128)}
+    full = {"layers": args.layers, "training": RECIPE}
+    return AutoTimes(
+        CONTEXT,
+        segment_length=SEGMENT,
+        random_state=args.seed,
+        device="cpu",
+        **quick if args.quick else full,
+    )
+
+
+def test_batch(protocol: Protocol, fitted: AutoTimes, windows: int) -> Batch:
+    """Return test windows of all series, spread evenly, in the units of the model."""
+    panel = fitted.scaling_.apply(Panel.from_frame(protocol.frame)).to("cpu", torch.float32)
+    first = torch.full((len(panel),), protocol.validation)
+    found = Windows.complete(panel, CONTEXT, HORIZON, first=first).thinned(windows)
+    return found.batch(slice(None))
+
+
+def compare(
+    module: AutoTimesModule, batch: Batch, args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Time each way in turn; the cached one is what the others are measured by."""
+    ways = {"cached": None} | {
+        f"ahead {ahead}, tolerance {tolerance:g}": Speculation(module.draft, tolerance, ahead)
+        for ahead in args.ahead
+        for tolerance in TOLERANCES
+    }
+    sides = {name: Side(lambda how=how: forecast(module, batch, how)) for name, how in ways.items()}
+    with torch.inference_mode():
+        for side in list(sides.values())[:2]:
+            side.call()  # warm
+        taken, results = interleaved(sides, 1 if args.quick else args.rounds)
+    plain = results["cached"][0]
+    rows = []
+    for name in ways:
+        output, kept, passes = results[name]
+        rows.append(
+            {
+                "way": name,
+                "kept": kept,
+                "passes": passes,
+                "seconds": sorted(taken[name])[len(taken[name]) // 2],
+                "times faster": ratio(taken["cached"], taken[name]),
+                "mse": float((output - batch.target).square().mean()),
+                "from cached": float((output - plain).square().mean().sqrt()),
+            }
+        )
+    return rows
+
+
+def forecast(
+    module: AutoTimesModule, batch: Batch, how: Speculation | None
+) -> tuple[torch.Tensor, float | None, int]:
+    """Return point forecasts, the share of proposals kept, and passes of the module."""
+    if how is None:
+        output = rollout(module, batch.context, HORIZON, "cached")
+        return output[..., module.point], None, -(-HORIZON // SEGMENT)
+    found = speculate(module, batch.context, HORIZON, how)
+    return found.output[..., module.point], found.kept / max(found.proposed, 1), found.passes
+
+
+if __name__ == "__main__":
+    main()
