@@ -210,6 +210,14 @@ def test_a_prompt_of_another_frame_is_the_nearest_in_it() -> None:
     assert float(found["AutoTimes"].abs().max()) < 2  # in the units of the series
 
 
+def test_series_without_a_name_are_different_ones() -> None:
+    model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(waves()[:, 0])
+    history = pd.Series(waves()[:40, 0], index=range(40))
+    later = pd.Series(50 + 9 * waves()[:60, 1], index=range(100, 160))
+    found = model.predict(history, prompts=later)  # else it would lie behind the context
+    assert float(found.abs().max()) < 2
+
+
 @pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("prompts", "frame", "message"),

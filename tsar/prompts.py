@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -140,6 +141,9 @@ def with_prompts(
 ) -> Panel:
     """Panel of contexts, each behind a prompt that is as long unless its length is given."""
     length = context_length if prompt_length is None else prompt_length
+    nameless = list(pool.labels.ids) == [pool.labels.columns.target]
+    if nameless and pool is not panel:  # one series without a name is not another one without
+        pool = replace(pool, labels=replace(pool.labels, ids=pd.Index(["prompts"])))
     found = find_prompts(
         panel, pool, context_length=context_length, prompt_length=length, strategy=strategy
     )
