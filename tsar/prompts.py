@@ -60,9 +60,9 @@ def find_prompts(
         ``"last"``: those just before the context. ``"phase"``: the newest that ends at the place
         in the season where the context ends. ``"nearest"``: of all stretches without gaps of all
         series, the one that begins with the look-alike of the context's last points, so that what
-        followed is in the prompt too. A look-alike has half of the prompt's points at most, and
-        is the nearest where both have mean 0 and deviation 1; of equals it is one of the same
-        series, and the newest of one series. ``"auto"``: by phase, else the last, else NaN.
+        followed is in the prompt too. A look-alike has at most half of the prompt's points, whole
+        seasons of them where it can, and is the nearest where both have mean 0 and deviation 1; of
+        equals one of the same series, and the newest. ``"auto"``: by phase, else the last, else NaN.
 
     Raises
     ------
@@ -253,10 +253,10 @@ class _Home(NamedTuple):
 def _nearest(
     panel: Panel, pool: Panel, own: _Own, context_length: int, prompt_length: int
 ) -> Prompts:
-    span = min(context_length, prompt_length // 2)
-    contexts = _filled(_recent(panel, context_length))[:, -span:]
-    units = _units(contexts)
-    # By name, so that of equals the same one is found in any order of the series.
+    span, season = min(context_length, prompt_length // 2), panel.labels.frequency.season_length
+    span -= span % season if span > season else 0
+    units = _units(contexts := _filled(_recent(panel, context_length))[:, -span:])
+    # By name: of equals the same one is found in any order of the series.
     order = np.argsort(np.asarray(pool.labels.ids.astype(str)), kind="stable")
     rows = torch.as_tensor(order, device=own.row.device)
     named, row = pool.select(order), torch.where(own.row >= 0, rows.argsort()[own.row], -1)

@@ -126,10 +126,10 @@ def _token_norm(body: Any) -> float:
 
 
 def _from_scratch(options: BackboneOptions) -> Backbone:
-    from transformers import LlamaConfig
-
     width, heads = options.width, max(options.width // 32, 1)
     with silence():
+        from transformers import LlamaConfig
+
         config = LlamaConfig(
             vocab_size=1,
             hidden_size=width,

@@ -16,7 +16,9 @@ def silence() -> Iterator[None]:
 
     In a terminal, bars show: a model may be downloaded.
     """
-    import transformers.utils.logging as switches
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm misses widgets that nobody asked for
+        import transformers.utils.logging as switches
 
     loggers = [(logger, logger.level) for logger in map(logging.getLogger, LOGGERS)]
     with contextlib.ExitStack() as undo, warnings.catch_warnings():

@@ -104,7 +104,7 @@ class AutoTimesModule(ReadingModule):
             hidden, units = self._read_window(batch.context, values, observed)
             target = units.apply(values).unflatten(1, (-1, self.horizon))[:, 1:]
             scored = self._scored(values, observed)
-            self.head.start(self.project, hidden[scored], target[scored])
+            self.head.start(self.project, hidden[scored], target[scored], self.dropout.p)
             self.backbone.train()
 
     def _fit_draft(self, values: Float[Tensor, "batch time"]) -> None:

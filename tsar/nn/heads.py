@@ -74,13 +74,14 @@ class Head:
         project: nn.Linear,
         hidden: Float[Tensor, "sample width"],
         target: Float[Tensor, "sample segment"],
+        dropout: float,
     ) -> None:
         """Set a projection by ridge regression; what is no place begins with the errors' spread."""
         complete = ~target.isnan().any(dim=1)
         hidden, target = hidden[complete].double(), target[complete].double()
         if not len(target):
             return
-        weight, bias = ridge(hidden, target, PENALTY)
+        weight, bias = ridge(hidden, target, PENALTY, dropout)
         errors = (target - hidden @ weight - bias).flatten()
         places = self._apart(errors)
         weights = weight.T[:, None, :].expand(-1, self.outputs, -1).clone()

@@ -9,11 +9,13 @@ def ridge(
     inputs: Float[Tensor, "sample feature"],
     targets: Float[Tensor, "sample target"],
     penalty: float,
+    dropout: float = 0.0,
 ) -> tuple[Float[Tensor, "feature target"], Float[Tensor, " target"]]:
     """Weights and constants of ridge regression.
 
     `penalty` is a share of each input's own variance: language models have a few outputs so large
-    that a penalty of all alike would leave nothing of the others.
+    that a penalty of all alike would leave nothing of the others. `dropout` adds what leaving out
+    that share of the inputs at random, and enlarging the others, would add to the error.
 
     Examples
     --------
@@ -28,6 +30,7 @@ def ridge(
     spread = torch.where(spread > 0, spread, 1.0)
     moved = moved / spread
     gram = moved.T @ moved
-    gram.diagonal().add_(penalty * len(inputs))
+    noise = dropout / (1 - dropout) * (inputs.square().mean(dim=0) / spread.square())
+    gram.diagonal().add_((penalty + noise) * len(inputs))
     weight = torch.linalg.solve(gram, moved.T @ (targets - level)) / spread[:, None]
     return weight, level - centre @ weight
