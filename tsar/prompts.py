@@ -62,7 +62,7 @@ def find_prompts(
         series, the one that begins with the look-alike of the context's last points, so that what
         followed is in the prompt too. A look-alike has at most half of the prompt's points, whole
         seasons of them where it can, and is the nearest where both have mean 0 and deviation 1; of
-        equals one of the same series, and the newest. ``"auto"``: by phase, else the last, else NaN.
+        equals one of the same series, the newest. ``"auto"``: by phase, else the last, else NaN.
 
     Raises
     ------

@@ -43,7 +43,8 @@ class AutoTimes(NeuralForecaster):
     context_length
         Points that a forecast sees.
     horizon
-        Points to forecast; those that training looks ahead.
+        Points to forecast; those that training looks ahead, and that intervals are calibrated for.
+        A forecast may go further.
     segment_length
         Points of a token. A season, or a part of one.
     backbone
@@ -133,7 +134,7 @@ class AutoTimes(NeuralForecaster):
         self,
         context_length: int = 672,
         *,
-        horizon: int = 1,
+        horizon: int = 96,
         segment_length: int = 96,
         backbone: str | None = "smollm2",
         layers: int | None = 6,
