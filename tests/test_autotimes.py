@@ -17,7 +17,7 @@ from tsar.backbone import BackboneOptions, load_backbone
 from tsar.batch import Batch, Context
 from tsar.nn.autotimes import AutoTimesModule
 from tsar.nn.heads import Head
-from tsar.rollout import rollout
+from tsar.rollout import Speculation, rollout
 
 SEGMENT, TOKENS = 3, 4
 SMALL: dict[str, Any] = {
@@ -160,7 +160,7 @@ def test_a_context_may_not_grow_beyond_what_the_backbone_reads() -> None:
     with pytest.raises(ValueError, match=r"horizon must be at most 9 .* reads 6 at most; got 10"):
         rollout(made, context, 10, "cached")
     assert rollout(made, context, 30, "exact").shape == (2, 30, 1)
-    with pytest.raises(ValueError, match=r"context_length must be at most 9 .* 3 tokens"):
+    with pytest.raises(ValueError, match=r"context_length, .* must be at most 9 .* 3 tokens"):
         module(positions=3)
 
 
@@ -370,3 +370,75 @@ def test_smollm2_is_frozen_but_for_a_hundredth() -> None:
     # LLaMA-7B, whose tokens are 4096 wide and whose body has 6.476e9 weights, by arithmetic.
     assert 2 * 96 * 4096 / 6.476e9 < 0.001
     assert model.predict(horizon=100).shape == (100, 2)
+
+
+# --- what came late ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", ({}, {"initial": "ridge"}, {"generation": "speculative"}))
+def test_a_context_may_be_one_segment(options: dict[str, Any]) -> None:
+    for context_length in (1, SEGMENT):
+        model = AutoTimes(context_length, horizon=2, **SMALL | options).fit(waves())
+        assert model.predict(horizon=8).shape == (8, 2)
+
+
+def test_a_tensor_has_no_times() -> None:
+    model = AutoTimes(12, horizon=3, timestamps="calendar", **SMALL).fit(hourly())
+    with pytest.raises(ValueError, match=r"no times, and AutoTimes was fitted with timestamps"):
+        model.forecast(torch.zeros(2, 12))
+
+
+def test_what_is_proposed_never_runs_past_the_positions() -> None:
+    made, values = module(positions=6), draw(8, 12)
+    read: list[int] = []
+    forward = made.backbone.forward
+
+    def spy(tokens: Tensor, **rest: Any) -> Tensor:
+        if rest["positions"] is not None:
+            read.append(int(rest["positions"].max()))
+        return forward(tokens, **rest)
+
+    made.backbone.forward = spy  # type: ignore[method-assign]
+    made.start(Batch(Context.of(values), draw(8, 3, seed=1)))
+    for tolerance in (0.3, 1.0, 2.0):
+        rollout(made.eval(), Context.of(values), 9, Speculation(made.draft, tolerance, 4))
+    assert max(read) == 5
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("options", ({"generation": "cachd"}, {"tolerance": -1}, {"ahead": 0}))
+def test_how_to_go_on_is_checked_when_it_is_used(options: dict[str, Any]) -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
+    with pytest.raises(ValueError, match=rf"AutoTimes\.{next(iter(options))} must be"):
+        model.set_params(**options).predict(horizon=9)
+
+
+def test_fitted_series_keep_their_frequency() -> None:
+    times = pd.bdate_range("2024-01-01", periods=90)
+    series = pd.Series(waves()[:, 0], index=times, name="a")
+    model = AutoTimes(12, horizon=3, **SMALL).fit(series)
+    week = model.predict(series.iloc[55:60])  # Monday to Friday: might be days
+    assert list(week.index) == list(pd.bdate_range(times[59], periods=4)[1:])
+    assert len(model.predict(series.iloc[-1:])) == 3
+    with pytest.raises(ValueError, match="row"):
+        model.predict(series.iloc[::2])
+
+
+def test_a_longer_prompt_than_the_backbone_reads_is_refused() -> None:
+    model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(waves())
+    model.module_.positions = 5
+    with pytest.raises(ValueError, match=r"context_length, with prompt_length, must be at most 15"):
+        model.predict(waves(), prompts="last")
+
+
+def test_a_ridge_start_has_no_hidden_layer() -> None:
+    with pytest.raises(ValueError, match=r"initial must be 'random' with a hidden layer"):
+        AutoTimes(12, initial="ridge", **SMALL | {"hidden": 4}).fit(waves())
+
+
+def test_a_context_of_nothing_is_forecast_as_nothing_whatever_is_beside_it() -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
+    known = torch.from_numpy(waves()[-12:, 0].copy())
+    nothing = torch.full_like(known, torch.nan)
+    found = model.forecast(torch.stack([nothing, known]), series=torch.tensor([-1, -1]))
+    assert bool(found[0].isnan().all()) and bool(found[1].isfinite().all())

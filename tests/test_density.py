@@ -69,6 +69,14 @@ def test_paths_need_a_density() -> None:
         linear.forecast(torch.zeros(2, 12), n_samples=3)
 
 
+def test_paths_begin_behind_an_observed_point() -> None:
+    model = AutoTimes(12, horizon=3, loss="gaussian", **SMALL).fit(waves())
+    context = torch.zeros(2, 12)
+    context[1, -1] = torch.nan
+    with pytest.raises(ValueError, match=r"context must end with an observed point"):
+        model.forecast(context, n_samples=3)
+
+
 def test_a_density_covers_what_it_says() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(600, 20))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsar.panel import Columns, Frequency, Panel, beside_each_other
+from tsar.panel import Columns, Labels, Panel, beside_each_other
 
 
 def usable_columns(columns: Columns | None, uses: frozenset[str], name: str) -> Columns:
@@ -34,22 +34,32 @@ def usable_columns(columns: Columns | None, uses: frozenset[str], name: str) -> 
 
 
 def read_like(
-    frame: Any, columns: Columns, fitted: Frequency | None, features: int | None
+    frame: Any, columns: Columns, fitted: Labels, features: int | None, zero_shot: bool
 ) -> Panel:
-    """Panel of a frame, regular at the frequency that was fitted; None: at any.
+    """Panel of a frame, regular at the frequency that was fitted; zero-shot: at another one too.
+
+    Fitted series have the frequency that they had: a few of their points may tell none, or another.
 
     Raises
     ------
     ValueError
         It has another one, or is one series where several (`features`) were fitted.
     """
-    if fitted is not None and columns.freq is None and fitted.kind != "period":
-        whole = fitted.kind == "integer"
-        columns = replace(columns, freq=fitted.step if whole else fitted.name)
-    panel = Panel.from_frame(frame, columns)
-    if fitted is not None and panel.labels.frequency.name != fitted.name:
+    frequency = fitted.frequency
+    known = columns
+    if columns.freq is None and frequency.kind != "period":
+        whole = frequency.kind == "integer"
+        known = replace(columns, freq=frequency.step if whole else frequency.name)
+    try:
+        panel = Panel.from_frame(frame, known)
+    except ValueError:
+        other = Panel.from_frame(frame, columns) if zero_shot else None
+        if other is None or bool(other.labels.ids.isin(fitted.ids).any()):
+            raise
+        return other
+    if panel.labels.frequency.name != frequency.name and not zero_shot:
         raise ValueError(
-            f"frame must have the frequency {fitted.name!r} that was fitted; got "
+            f"frame must have the frequency {frequency.name!r} that was fitted; got "
             f"{panel.labels.frequency.name!r}. Resample it, or fit again."
         )
     if panel.labels.layout.style == "vector" and features is not None:

@@ -49,6 +49,8 @@ class Forecaster(BaseEstimator, ABC):
     joint: bool = False
     # Whether series of another frequency than that of fit can be forecast too.
     zero_shot_: bool = False
+    # Whether forecasts depend on the calendar.
+    reads_times_: bool = False
     # Points of a prompt, for one that uses them; None: as many as of a context.
     prompt_length: int | None = None
     # What the forecaster uses of covariates and prompts: "past", "future", "static", "prompts".
@@ -263,10 +265,11 @@ class Forecaster(BaseEstimator, ABC):
                 "joint must be False for forecast, whose contexts are each by itself; got True. "
                 "Use predict(frame)."
             )
-        if self._columns().covariates:
+        told = self._columns().covariates or ("timestamps" if self.reads_times_ else None)
+        if told:
             raise ValueError(
-                f"forecast takes no covariates, and {type(self).__name__} was fitted with "
-                f"{self._columns().covariates}. Use predict(frame, future=...)."
+                f"forecast takes no covariates and no times, and {type(self).__name__} was fitted "
+                f"with {told}. Use predict(frame, future=...)."
             )
         panel = Panel.from_tensor(context.detach().to("cpu", torch.float64))
         ids = context_ids(self.context_, len(context), series)
@@ -323,7 +326,7 @@ class Forecaster(BaseEstimator, ABC):
         panel = self._seen(panel)
         reach = reach or self._reach(panel.without_last(horizon))
         gaps = panel.gaps_before(series, points)
-        if bool((gaps <= 0).all()) or panel.past.shape[1]:
+        if bool((gaps == 0).all()) or panel.past.shape[1]:
             return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
         point = panel.values.new_full((len(points), horizon), torch.nan)
         quantiles = point[:, :, None].repeat(1, 1, len(levels))
@@ -377,9 +380,8 @@ class Forecaster(BaseEstimator, ABC):
     def _read(self, frame: Any, *, any_frequency: bool = False) -> Panel:
         """Panel of a frame given after fit: of the fitted frequency, or of any if that can be."""
         features = getattr(self, "n_features_in_", None)
-        free = any_frequency and self.zero_shot_
-        frequency = None if free else self.context_.labels.frequency
-        panel = read_like(frame, self._columns(), frequency, features)
+        fitted, free = self.context_.labels, any_frequency and self.zero_shot_
+        panel = read_like(frame, self._columns(), fitted, features, free)
         # Nameless or positional columns are told apart by their number alone.
         if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
             validate_data(self, frame, reset=False, skip_check_array=True)

@@ -11,7 +11,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tsar.batch import Context
-from tsar.conditions import check_whole
+from tsar.conditions import (
+    NOT_NEGATIVE,
+    Condition,
+    check_options,
+    check_whole,
+    one_of,
+    whole,
+)
 from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
 from tsar.intervals import MOST_SCORES, Calibration, pick_quantiles
@@ -32,6 +39,11 @@ from tsar.scaling import Scaling
 from tsar.training import Record, Training, train
 from tsar.windows import Windows
 
+GENERATION: dict[str, Condition] = {
+    "generation": one_of(("exact", "cached", "speculative")),
+    "tolerance": NOT_NEGATIVE,
+    "ahead": whole(1),
+}
 SAMPLE = 1024  # windows that a module may set its first weights by
 
 
@@ -120,6 +132,11 @@ class NeuralForecaster(Forecaster):
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
         """Sample paths of the targets of windows, of a module with a density."""
         density_of(self.module_)
+        if bool(windows.panel.values[windows.cutoffs - 1].isnan().any()):
+            raise ValueError(
+                "context must end with an observed point to draw paths behind it; got a missing "
+                "one. Leave those at the end out, and draw further."
+            )
         generator = torch.Generator().manual_seed(self.seed_)
 
         def keep(point: Tensor, output: Tensor, context: Context) -> Tensor:
@@ -146,10 +163,11 @@ class NeuralForecaster(Forecaster):
 
     def _pace(self) -> Literal["exact", "cached"]:
         """How paths go on, which can't be proposed by one that draws from another density."""
-        return "exact" if self.generation == "exact" else "cached"
+        return "exact" if self._generation() == "exact" else "cached"
 
     def _generation(self) -> Generation:
         """How forecasts go beyond a step of the module, as the loop takes it."""
+        check_options(type(self).__name__, self, GENERATION)  # it may be set after fit
         if self.generation != "speculative":
             return self.generation
         module = cast(ReadingModule, self.module_)

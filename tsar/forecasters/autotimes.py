@@ -11,7 +11,6 @@ from torch import Tensor
 from tsar.backbone import BackboneOptions, Identity, embed_texts, load_backbone
 from tsar.calendar import FEATURES, calendar_features, timestamp_texts
 from tsar.conditions import (
-    NOT_NEGATIVE,
     QUANTILE_LEVELS,
     SHARE,
     Condition,
@@ -20,7 +19,7 @@ from tsar.conditions import (
     one_of,
     whole,
 )
-from tsar.neural import NeuralForecaster, resolve_device
+from tsar.neural import GENERATION, NeuralForecaster, resolve_device
 from tsar.nn.autotimes import AutoTimesModule, Initial
 from tsar.nn.heads import Head, Loss
 from tsar.nn.module import ForecastModule
@@ -67,6 +66,7 @@ class AutoTimes(NeuralForecaster):
         names it), ``"calendar"`` (sines and cosines of it), or None.
     loss
         ``"mse"``, ``"mae"``, ``"quantile"``, or a density: ``"gaussian"``, ``"student_t"``.
+        Quantiles are forecast for one segment; a density has them at any horizon, by sample paths.
     quantile_levels
         Levels that ``loss="quantile"`` fits, 0.5 among them.
     initial
@@ -205,11 +205,17 @@ class AutoTimes(NeuralForecaster):
 
     def _build(self) -> ForecastModule:
         check_options("AutoTimes", self, CONDITIONS)
+        if self.initial == "ridge" and self.hidden:
+            raise ValueError(
+                "initial must be 'random' with a hidden layer, which ridge regression does not "
+                f"fit; got {self.initial!r}. Set hidden=0, or leave it out."
+            )
         backbone = load_backbone(self._options(), seed=self.seed_)
         self._check_same(backbone.identity)
         self.backbone_ = {"name": backbone.identity.name, "digest": backbone.identity.digest}
         # What was learned of a calendar is of one frequency.
         self.zero_shot_ = self.timestamps is None
+        self.reads_times_ = not self.zero_shot_
         levels = tuple(float(level) for level in self.quantile_levels)
         return AutoTimesModule(
             backbone,
@@ -287,8 +293,10 @@ CONDITIONS: dict[str, Condition] = {
     "loss": one_of(("mse", "mae", "quantile", "gaussian", "student_t")),
     "quantile_levels": QUANTILE_LEVELS,
     "initial": one_of(("random", "ridge")),
-    "generation": one_of(("exact", "cached", "speculative")),
-    "tolerance": NOT_NEGATIVE,
-    "ahead": whole(1),
+    **GENERATION,
+    "prompt_length": (
+        lambda length: length is None or whole(2)[0](length),
+        "a whole number of at least 2, or None",
+    ),
     "precision": one_of(("auto", "float32", "bfloat16")),
 }

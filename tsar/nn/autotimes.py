@@ -68,7 +68,7 @@ class AutoTimesModule(ReadingModule):
         self.backbone, self.positions = backbone, backbone.positions
         self.draft = Draft(2 * segment_length, segment_length)
         self.initial = initial
-        self._check_room()
+        self._check_room(context_length)
         if isinstance(self.embed, nn.Linear):
             # Tokens as long as the words that the backbone has learned to read.
             deviation = backbone.token_norm / (segment_length * backbone.width) ** 0.5
@@ -79,12 +79,13 @@ class AutoTimesModule(ReadingModule):
         """Most segments of a context."""
         return -(-self.context_length // self.horizon)
 
-    def _check_room(self) -> None:
-        if self.positions is not None and self.tokens > self.positions:
+    def _check_room(self, points: int) -> None:
+        if self.positions is not None and -(-points // self.horizon) > self.positions:
             raise ValueError(
-                f"context_length must be at most {self.positions * self.horizon} with segments of "
-                f"{self.horizon} points, for the backbone reads {self.positions} tokens at most; "
-                f"got {self.context_length}. Lower it, or give longer segments."
+                f"context_length, with prompt_length, must be at most "
+                f"{self.positions * self.horizon} with segments of {self.horizon} points, for the "
+                f"backbone reads {self.positions} tokens at most; got {points}. Lower it, or give "
+                "longer segments."
             )
 
     def expect(self, origins: Int[Tensor, " window"], step: int, horizon: int) -> None:
@@ -108,10 +109,12 @@ class AutoTimesModule(ReadingModule):
             self.backbone.train()
 
     def _fit_draft(self, values: Float[Tensor, "batch time"]) -> None:
+        length = self.draft.order + self.horizon
+        if values.shape[1] < length:
+            return  # it proposes the mean
         units = instance(values[:, : -self.horizon], "standardize")
-        known = carry_forward(units.apply(values))
-        spans = known.unfold(1, self.draft.order + self.horizon, self.horizon)
-        observed = ~values.unfold(1, self.draft.order + self.horizon, self.horizon).isnan()
+        spans = carry_forward(units.apply(values)).unfold(1, length, self.horizon)
+        observed = ~values.unfold(1, length, self.horizon).isnan()
         complete = spans[observed.all(dim=2)]
         if len(complete):
             self.draft.fit(complete[:, : self.draft.order], complete[:, self.draft.order :])
@@ -152,6 +155,8 @@ class AutoTimesModule(ReadingModule):
         begin = reading.origin[:, None] + token * self.horizon * reading.step
         mask = torch.cat([reading.mask, reading.mask.new_ones(len(points), count)], dim=1)
         positions = reading.position[:, None] + token
+        if self.positions is not None:  # what is proposed beyond the horizon is not kept
+            positions = positions.clamp(max=self.positions - 1)
         hidden = self.backbone(
             self._tokens(segments, begin), mask=mask, positions=positions, cache=reading.cache
         )
@@ -226,6 +231,7 @@ class AutoTimesModule(ReadingModule):
         cache: Any,
     ) -> Float[Tensor, "batch token width"]:
         """Hidden states of whole segments; the first of them that was observed has position 0."""
+        self._check_room(values.shape[1])
         ragged = bool(context.values.shape[1] % self.horizon) or not context.gapless
         signal = units.apply(values)
         signal = carry_forward(signal) if ragged else signal
