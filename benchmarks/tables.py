@@ -291,6 +291,33 @@ def llm_controls(record: Record) -> list[Row]:
     ]
 
 
+def autotimes_training(record: Record) -> list[Row]:
+    """Choices of how AutoTimes is trained."""
+    return [
+        {
+            "choice": r["choice"],
+            "validation MSE": f"{r['validation']:.4f}",
+            "best epoch": r["best epoch"],
+            "fit s": number(r["seconds"]),
+        }
+        for r in record["rows"]
+    ]
+
+
+def autotimes_speculation(record: Record) -> list[Row]:
+    """Speculation against the cached forecast."""
+    return [
+        {
+            "way": r["way"],
+            "proposals kept": "" if r["kept"] is None else f"{100 * r['kept']:.0f} %",
+            "times faster": span(r["times faster"]),
+            "MSE": f"{r['mse']:.4f}",
+            "RMS from cached": number(r["from cached"]),
+        }
+        for r in record["rows"]
+    ]
+
+
 def horizons(row: Row) -> Row:
     """The mean squared error at each horizon."""
     found = {key.removeprefix("mse "): value for key, value in row.items() if key[:4] == "mse "}
@@ -348,6 +375,8 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "autotimes_speed:evaluation": autotimes_evaluation,
     **{f"autotimes_ltsf_{name}": autotimes_ltsf for name in ("ETTh1", "ETTm1", "weather")},
     **{f"llm_controls_{name}": llm_controls for name in ("ETTh1", "ETTm1", "weather")},
+    "autotimes_training_ETTh1": autotimes_training,
+    "autotimes_speculation_ETTh1": autotimes_speculation,
     "autotimes_zero_shot:m3_monthly": partial(zero_shot, data="m3_monthly"),
     "autotimes_zero_shot:m4_hourly": partial(zero_shot, data="m4_hourly"),
     "autotimes_zero_shot:rest": zero_shot_rest,

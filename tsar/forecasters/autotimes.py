@@ -194,7 +194,7 @@ class AutoTimes(NeuralForecaster):
         facts = [
             ("backbone", str(self.backbone_["name"]) or "from scratch"),
             ("digest", str(self.backbone_["digest"])[:12]),
-            ("segment", f"{self.segment_length} points"),
+            ("segment", f"{self.module_.horizon} points"),
             ("context", f"{self.context_length} points"),
             ("trained parameters", f"{trained:,}"),
             ("all parameters", f"{total:,}"),
