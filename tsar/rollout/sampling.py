@@ -79,7 +79,7 @@ def _draw(
     output: Float[Tensor, "path step output"],
     uniform: Float[Tensor, "path horizon 2"],
     first: int,
-) -> Float[Tensor, "path step"]:
+) -> Float[Tensor, "path drawn"]:
     part = uniform[:, first : first + output.shape[1]]
     return density_of(module).draw(output[:, : part.shape[1]], part)
 
