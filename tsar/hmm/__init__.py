@@ -1,0 +1,6 @@
+"""Hidden Markov models: inference for many at once, and estimators."""
+
+from tsar.hmm.categorical import CategoricalHMM
+from tsar.hmm.gaussian import GaussianHMM
+
+__all__ = ["CategoricalHMM", "GaussianHMM"]

@@ -1,0 +1,256 @@
+"""Observations: sequences end to end, and blocks of them padded to one length."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int, Shaped
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from tsar.panel import Columns, Panel, is_long
+from tsar.segments import reduce
+
+NUMBERS = 1 << 22  # float64 of a block's widest tensor: 32 MB
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sequences of like length side by side: NaN where missing, and behind the end of each."""
+
+    values: Float[Tensor, "sequence time feature"]
+    lengths: Int[Tensor, " sequence"]
+    sequences: Int[Tensor, " sequence"]
+    rows: Int[Tensor, "sequence time"]
+
+    def take(self, chosen: Int[Tensor, " row"]) -> "Block":
+        """Some of the sequences, or some more than once."""
+        return Block(
+            self.values[chosen], self.lengths[chosen], self.sequences[chosen], self.rows[chosen]
+        )
+
+    def flatten(
+        self, padded: Shaped[Tensor, "sequence time ..."]
+    ) -> tuple[Int[Tensor, " point"], Shaped[Tensor, "point ..."]]:
+        """Rows of the observations that the block holds, and what stands there."""
+        inside = torch.arange(self.rows.shape[1], device=self.rows.device) < self.lengths[:, None]
+        return self.rows[inside], padded[inside]
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Sequences end to end.
+
+    Attributes
+    ----------
+    values
+        A row for each point, NaN where a feature is missing.
+    offsets
+        Sequence i stands at ``values[offsets[i]:offsets[i + 1]]``.
+
+    Examples
+    --------
+    >>> pair = Observations(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3]))
+    >>> [block.values.shape for block in pair.blocks()]
+    [torch.Size([1, 1, 1]), torch.Size([1, 2, 1])]
+    """
+
+    values: Float[Tensor, "time feature"]
+    offsets: Int[Tensor, " border"]
+
+    def __len__(self) -> int:
+        """Count the sequences."""
+        return len(self.offsets) - 1
+
+    @cached_property
+    def lengths(self) -> Int[Tensor, " sequence"]:
+        """Points of each sequence."""
+        return self.offsets.diff()
+
+    def select(self, sequences: Int[Tensor, " chosen"]) -> "Observations":
+        """Some of the sequences, in that order."""
+        counts = self.lengths[sequences]
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        shift = (self.offsets[sequences] - offsets[:-1]).repeat_interleave(counts)
+        return Observations(
+            self.values[torch.arange(len(shift), device=shift.device) + shift], offsets
+        )
+
+    def observed(self) -> "Observations":
+        """Sequences with a point that is not missing; the host waits here."""
+        seen = (~self.values.isnan().all(-1)).double()
+        count = reduce(seen, self.offsets, "sum")
+        return self if bool((count > 0).all()) else self.select(count.nonzero()[:, 0])
+
+    def until(self, points: Int[Tensor, " sequence"]) -> "Observations":
+        """Points of each sequence up to and without the given one."""
+        kept = torch.minimum(points, self.lengths)
+        offsets = torch.cat([kept.new_zeros(1), kept.cumsum(0)])
+        shift = (self.offsets[:-1] - offsets[:-1]).repeat_interleave(kept)
+        return Observations(
+            self.values[torch.arange(len(shift), device=shift.device) + shift], offsets
+        )
+
+    def blocks(self, width: int = 1) -> Iterator[Block]:
+        """Blocks of sequences within a factor of two in length, of bounded memory.
+
+        `width` is the number of float64 that are needed for each point.
+        """
+        lengths = self.lengths.cpu()
+        kinds = lengths.clamp(min=1).double().log2().ceil().long()
+        for kind in kinds.unique().tolist():
+            chosen = (kinds == kind).nonzero()[:, 0]
+            longest = int(lengths[chosen].max())
+            if longest:
+                for part in chosen.split(max(1, NUMBERS // (longest * width))):
+                    yield self._block(part.to(self.offsets.device))
+
+    def _block(self, sequences: Int[Tensor, " sequence"]) -> Block:
+        lengths = self.lengths[sequences]
+        step = torch.arange(int(lengths.max()), device=lengths.device)
+        rows = self.offsets[sequences][:, None] + step
+        inside = step < lengths[:, None]
+        values = self.values[rows.clamp(max=len(self.values) - 1)]
+        padded = values.masked_fill(~inside[:, :, None], torch.nan)
+        return Block(padded, lengths, sequences, rows)
+
+
+@dataclass(frozen=True)
+class Units:
+    """What was taken from each feature, and what it was divided by."""
+
+    center: Float[Tensor, " feature"]
+    scale: Float[Tensor, " feature"]
+    log_density: float
+
+    @classmethod
+    def of(cls, values: Float[Tensor, "time feature"]) -> "Units":
+        """Mean and standard deviation; 1 where a feature is constant.
+
+        `log_density` is what to add to the log density of all values in these units.
+        """
+        seen = (~values.isnan()).sum(0)
+        center = values.nan_to_num(0.0).sum(0) / seen.clamp(min=1)
+        squares = (values - center).nan_to_num(0.0).square()
+        scale = (squares.sum(0) / seen.clamp(min=1)).sqrt()
+        # What rounding leaves of a constant feature is no scale.
+        rounding = 8 * torch.finfo(scale.dtype).eps * center.abs()
+        scale = torch.where(scale > rounding, scale, 1.0)
+        return cls(center, scale, -float((seen * scale.log()).sum()))
+
+    def apply(self, observations: Observations) -> Observations:
+        """Observations in these units."""
+        return Observations((observations.values - self.center) / self.scale, observations.offsets)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Observations, and the way back to the rows of the input that they came from."""
+
+    observations: Observations
+    order: NDArray[np.intp] | None = None
+
+    def restore(self, values: Shaped[Tensor, "time ..."]) -> NDArray[Any]:
+        """Results of each point, in the order of the input's rows."""
+        found = values.cpu().numpy()
+        if self.order is None:
+            return found
+        restored = np.empty_like(found)
+        restored[self.order] = found
+        return restored
+
+
+def read_observations(
+    estimator: BaseEstimator,
+    X: Any,
+    lengths: Any,
+    *,
+    reset: bool,
+    device: torch.device,
+    whole: bool = False,
+) -> Reading:
+    """Observations of an array or frame (point, feature), of a long frame, or of a panel.
+
+    Parameters
+    ----------
+    estimator
+        Remembers the number and names of the features with `reset`, checks them without.
+    X
+        Array or frame of shape (point, feature), NaN where missing; a long frame with an id, a
+        time and a target (a sequence for each series), or a `Panel`.
+    lengths
+        Points of each sequence of an array, in order; None for one sequence.
+    whole
+        Whether values must be whole numbers of at least 0 (or NaN).
+
+    Raises
+    ------
+    ValueError
+        The lengths do not add up, there is infinity or text, or other features than in fit.
+    """
+    reading = _read(estimator, X, lengths, reset)
+    values = reading.observations.values
+    if whole and bool(
+        ((values < 0) | (values != values.round())).logical_and(~values.isnan()).any()
+    ):
+        raise ValueError(
+            "X must hold symbols, whole numbers from 0; got other values. Encode them: "
+            "sklearn.preprocessing.OrdinalEncoder, or KBinsDiscretizer(encode='ordinal')."
+        )
+    if bool(values.isnan().all()):
+        raise ValueError(
+            "X must hold at least one observed point; got NaN alone. Check its source."
+        )
+    moved = Observations(values.to(device), reading.observations.offsets.to(device))
+    return Reading(moved, reading.order)
+
+
+def _read(estimator: BaseEstimator, X: Any, lengths: Any, reset: bool) -> Reading:
+    long = not isinstance(X, Panel) and is_long(X, Columns())
+    if not long and not isinstance(X, Panel):
+        values = validate_data(
+            estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"
+        )
+        return Reading(
+            Observations(torch.from_numpy(np.array(values)), _offsets(lengths, len(values)))
+        )
+    if lengths is not None:
+        raise ValueError(
+            f"lengths must be None with a long frame or a panel, which say it; got {lengths!r}. "
+            "Leave it out."
+        )
+    panel = X if isinstance(X, Panel) else Panel.from_frame(X)
+    features = panel.values[:, None]
+    validate_data(
+        estimator, features.numpy(), reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"
+    )
+    return Reading(Observations(features, panel.offsets), _order(X) if long else None)
+
+
+def _order(frame: Any) -> NDArray[np.intp]:
+    """Rows of a long frame in the order of its panel."""
+    names = Columns()
+    keys = pd.DataFrame({name: np.asarray(frame[name]) for name in (names.id, names.time)})
+    return np.asarray(keys.sort_values([names.id, names.time], kind="stable").index)
+
+
+def _offsets(lengths: Any, total: int) -> Int[Tensor, " border"]:
+    if lengths is None:
+        return torch.tensor([0, total])
+    counts = np.asarray(lengths)
+    if counts.ndim != 1 or not len(counts) or counts.dtype.kind not in "iu" or (counts < 1).any():
+        raise ValueError(
+            f"lengths must be whole numbers of at least 1, one for each sequence; got {lengths!r}. "
+            "Leave out empty sequences."
+        )
+    if counts.sum() != total:
+        raise ValueError(
+            f"lengths must add up to the {total} rows of X; got {int(counts.sum())}. Check them."
+        )
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))

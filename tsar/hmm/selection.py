@@ -1,0 +1,187 @@
+"""How many states: by what a model says of points that it was not fitted to, or by a penalty."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.hmm.em import Maximum, take
+from tsar.hmm.emissions import Emission
+from tsar.hmm.fitting import Grouped, best, point_scores
+from tsar.hmm.parameters import Parameters
+from tsar.hmm.viterbi import decode
+from tsar.segments import reduce
+
+Criterion = Literal["heldout", "bic", "aic", "icl"]
+CRITERIA: tuple[str, ...] = get_args(Criterion)
+HELD = 0.2  # share of each sequence that is held back, its newest points
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Models of one number of states, as many for each group, and the group of each."""
+
+    maximum: Maximum[Parameters]
+    owner: Int[Tensor, " model"]
+    groups: int
+
+    @property
+    def best(self) -> Int[Tensor, " group"]:
+        """Best model of each group."""
+        return best(self.maximum.objective, self.owner, self.groups)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the best model of each group."""
+        return take(self.maximum.parameters, self.best)
+
+
+Fit = Callable[[Grouped, int], Fitted]
+
+
+def select(
+    emission: Emission,
+    data: Grouped,
+    candidates: Sequence[int],
+    criterion: Criterion,
+    fit: Fit,
+) -> tuple[Int[Tensor, " group"], dict[int, Fitted], pd.DataFrame]:
+    """Number of states of each group, the models of all data, and the table of all candidates.
+
+    Parameters
+    ----------
+    criterion
+        ``"heldout"``: one-step log density of the newest fifth of each sequence, by models of the
+        rest; the fewest states within one standard error of the best. ``"bic"``, ``"aic"``;
+        ``"icl"``: BIC with the likelihood of points and most probable states together (Biernacki,
+        Celeux & Govaert 2000).
+    fit
+        Makes models of data, with a number of states.
+    """
+    if criterion == "heldout":
+        table = _held_out(emission, data, candidates, fit)
+        models: dict[int, Fitted] = {}
+    else:
+        models = {states: fit(data, states) for states in candidates}
+        table = _penalized(emission, data, models, criterion)
+    chosen = table.loc[table["chosen"]].sort_values("group")["n_components"]
+    wanted = torch.tensor(chosen.tolist())
+    for states in wanted.unique().tolist():
+        if states not in models:
+            models[states] = fit(data, states)
+    return wanted, models, table
+
+
+def _held_out(
+    emission: Emission, data: Grouped, candidates: Sequence[int], fit: Fit
+) -> pd.DataFrame:
+    lengths = data.observations.lengths
+    first = (lengths * (1 - HELD)).long().clamp(min=1)
+    early = replace(data, observations=data.observations.until(first))
+    scores, spreads = [], []
+    for states in candidates:
+        fitted = fit(early, states)
+        scores.append(point_scores(emission, data, fitted.parameters))
+        spreads.append(_spread(fitted))
+    step = torch.arange(len(scores[0]), device=lengths.device)
+    step = step - data.observations.offsets[:-1].repeat_interleave(lengths)
+    seen = ~data.observations.values.isnan().all(-1)
+    counted = seen & (step >= first.repeat_interleave(lengths))
+    group = data.group.repeat_interleave(lengths)[counted]
+    held = torch.stack(scores)[:, counted]
+    mean, error, chosen = _compare(held, group, data.groups)
+    return _table(candidates, {"log_density": mean, "standard_error": error}, spreads, chosen)
+
+
+def _compare(
+    held: Float[Tensor, "candidate point"], group: Int[Tensor, " point"], groups: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean log density, standard error of what is lost on the best, and which is chosen."""
+    count = torch.bincount(group, minlength=groups).clamp(min=1)
+
+    def means(values: Tensor) -> Tensor:
+        return values.new_zeros(len(values), groups).index_add_(1, group, values) / count
+
+    mean = means(held)
+    top = mean.argmax(0)
+    lost = held.gather(0, top[group][None]) - held
+    average = means(lost)
+    variance = (means(lost.square()) - average.square()).clamp(min=0)
+    error = (variance / count).sqrt()
+    near = average <= error
+    chosen = near.long().argmax(0)  # the first: candidates ascend
+    return mean, error, chosen
+
+
+def _penalized(
+    emission: Emission,
+    data: Grouped,
+    models: dict[int, Fitted],
+    criterion: Criterion,
+) -> pd.DataFrame:
+    groups = data.groups
+    seen = (~data.observations.values.isnan().all(-1)).double()
+    count = reduce(seen, data.observations.offsets, "sum")
+    points = count.new_zeros(groups).index_add_(0, data.group, count).clamp(min=1)
+    values, likelihoods = [], []
+    for fitted in models.values():
+        scores = point_scores(emission, data, fitted.parameters)
+        if criterion == "icl":
+            likelihood = _complete(emission, data, fitted.parameters)
+        else:
+            group = data.group.repeat_interleave(data.observations.lengths)
+            likelihood = scores.new_zeros(groups).index_add_(0, group, scores)
+        weight = 2.0 if criterion == "aic" else points.log()
+        free = fitted.parameters.free + emission.free(fitted.parameters)
+        values.append(weight * free - 2 * likelihood)
+        likelihoods.append(likelihood)
+    value = torch.stack(values)
+    columns = {criterion: value, "log_likelihood": torch.stack(likelihoods)}
+    spreads = [_spread(fitted) for fitted in models.values()]
+    return _table(list(models), columns, spreads, value.argmin(0))
+
+
+def _complete(emission: Emission, data: Grouped, parameters: Parameters) -> Float[Tensor, " group"]:
+    """Log density of points and most probable states together, for each group."""
+    groups = len(parameters.startprob)
+    total = torch.zeros(groups, dtype=torch.float64, device=data.group.device)
+    owner = torch.arange(groups, device=data.group.device)
+    for block, rows, model in data.rows(owner, parameters.startprob.shape[1]):
+        mine = take(parameters, model)
+        density = emission.log_density(mine, block.values[rows])
+        found = decode(mine.startprob, mine.transmat, density, block.lengths[rows])
+        total.index_add_(0, model, found.log_probability)
+    return total
+
+
+def _spread(fitted: Fitted) -> Float[Tensor, " group"]:
+    """Highest less lowest objective of the restarts of each group."""
+    objective = fitted.maximum.objective.view(fitted.groups, -1)
+    return objective.amax(1) - objective.amin(1)
+
+
+def _table(
+    candidates: Sequence[int],
+    columns: dict[str, Tensor],
+    spreads: list[Tensor],
+    chosen: Int[Tensor, " group"],
+) -> pd.DataFrame:
+    """Row for each group and candidate."""
+    groups = len(chosen)
+    states = np.tile(np.asarray(candidates), groups)
+    picked = np.asarray(candidates)[chosen.cpu().numpy()]
+    cells = {name: value.T.reshape(-1).cpu().numpy() for name, value in columns.items()}
+    return pd.DataFrame(
+        {
+            "group": np.repeat(np.arange(groups), len(candidates)),
+            "n_components": states,
+            **cells,
+            "restart_spread": torch.stack(spreads, 1).reshape(-1).cpu().numpy(),
+            "chosen": states == np.repeat(picked, len(candidates)),
+        }
+    )
