@@ -23,6 +23,7 @@ from tsar.batch import Batch, Context
 from tsar.forecaster import Forecaster
 from tsar.forecasters import (
     FORECASTERS,
+    HMM,
     ARNet,
     AutoTimes,
     Classical,
@@ -86,6 +87,8 @@ SMALL: tuple[Forecaster, ...] = (
         **TRAINED,
     ),
     AutoTimes(8, horizon=3, segment_length=2, hidden=8, loss="student_t", **SCRATCH, **TRAINED),
+    HMM(max_components=2, season_length=4, horizon=3, n_init=2, random_state=0),
+    HMM(2, horizon=3, scope="global", n_init=2, random_state=0),
     Classical(season_length=4, horizon=3),
     Classical("autoreg", order=2, horizon=3),
 )

@@ -7,11 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tsar import datasets, metrics
+    from tsar import datasets, hmm, metrics
     from tsar.benchmarking import benchmark
     from tsar.classifier import SpaceTimeClassifier
+    from tsar.complexity import ComplexityAnalysis
     from tsar.evaluation import cross_validation
     from tsar.forecasters import (
+        HMM,
         ARNet,
         AutoTimes,
         Classical,
@@ -33,7 +35,9 @@ _HOMES = {
     "AutoTimes": "tsar.forecasters",
     "Classical": "tsar.forecasters",
     "Columns": "tsar.panel",
+    "ComplexityAnalysis": "tsar.complexity",
     "DLinear": "tsar.forecasters",
+    "HMM": "tsar.forecasters",
     "NLinear": "tsar.forecasters",
     "Naive": "tsar.forecasters",
     "SeasonalNaive": "tsar.forecasters",
@@ -44,6 +48,7 @@ _HOMES = {
     "cross_validation": "tsar.evaluation",
     "datasets": "tsar.datasets",
     "evaluate": "tsar.scoring",
+    "hmm": "tsar.hmm",
     "load": "tsar.registry",
     "make_future": "tsar.panel",
     "metrics": "tsar.metrics",
@@ -54,7 +59,9 @@ __all__ = [
     "AutoTimes",
     "Classical",
     "Columns",
+    "ComplexityAnalysis",
     "DLinear",
+    "HMM",
     "NLinear",
     "Naive",
     "SeasonalNaive",
@@ -65,6 +72,7 @@ __all__ = [
     "cross_validation",
     "datasets",
     "evaluate",
+    "hmm",
     "load",
     "make_future",
     "metrics",

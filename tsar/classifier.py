@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tsar.conditions import SHARE, Condition, check_options, check_whole, is_finite, whole
-from tsar.neural import check_training, history_frame, resolve_device
+from tsar.devices import resolve_device
+from tsar.neural import check_training, history_frame
 from tsar.nn.classification import SpaceTimeNetwork
 from tsar.randomness import draw_seed, seeded
 from tsar.saving import save

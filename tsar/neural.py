@@ -19,6 +19,7 @@ from tsar.conditions import (
     one_of,
     whole,
 )
+from tsar.devices import resolve_device
 from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
 from tsar.intervals import MOST_SCORES, Calibration, pick_quantiles
@@ -254,19 +255,6 @@ def check_training(training: Training | None, recipe: Training | None = None) ->
     if not isinstance(training, Training):
         raise TypeError(f"training must be a tsar.Training; got {training!r}. Build one.")
     return training
-
-
-def resolve_device(device: str) -> torch.device:
-    """The device by its name; ``"auto"`` is a GPU where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device must be 'auto' or a device of this machine; got {device!r} "
-            f"({str(error).splitlines()[0]}). Use 'cpu', or 'cuda' where there is a GPU."
-        ) from error
 
 
 def held_back_windows(panel: Panel, held: Tensor, context_length: int, horizon: int) -> Windows:

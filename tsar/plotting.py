@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 
 # Told apart by every eye, and in grey (Okabe & Ito 2008, darkened for thin lines).
 BLUE, ORANGE, INK, GREY, PALE = "#1f66b0", "#d55e00", "#333a44", "#8d949e", "#e4e7eb"
+REGIMES = (BLUE, ORANGE, "#4c9f70", "#8e6bb0", "#c9a227", "#3aa6b9")
 MOST_PANELS = 6
 DASHES, DOTS = (0, (4, 2)), (0, (2, 3))
 
@@ -145,6 +146,64 @@ def plot_forecasts(
     if titles is None and len(ids) > len(axes):
         figure.suptitle(f"{len(axes)} of {len(ids)} series", color=GREY, fontsize=9)
     return figure
+
+
+def plot_regimes(
+    times: Any,
+    values: Floats,
+    regimes: NDArray[np.int64],
+    levels: Floats,
+    *,
+    title: str = "",
+    ax: Any = None,
+) -> Any:
+    """Plot a series over the regimes that it passes, each a shade, and its level in them.
+
+    Parameters
+    ----------
+    times, values
+        The series.
+    regimes
+        Number of the regime at each point.
+    levels
+        Mean of each regime.
+    title
+        Above the picture.
+    ax
+        Axes of matplotlib to draw on; None for new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = new_axes(figsize=(9, 3.4)) if ax is None else ax
+    ticks = _plain_times(times)
+    borders = np.flatnonzero(np.diff(regimes)) + 1
+    shown: set[int] = set()
+    for first, last in zip([0, *borders], [*borders, len(regimes)], strict=True):
+        regime = int(regimes[first])
+        label = None if regime in shown else f"regime {regime} (level {levels[regime]:.4g})"
+        shown.add(regime)
+        color = REGIMES[regime % len(REGIMES)]
+        end = min(last, len(regimes) - 1)
+        ax.axvspan(ticks[first], ticks[end], color=color, alpha=0.22, linewidth=0, label=label)
+        ax.hlines(levels[regime], ticks[first], ticks[end], color=color, linewidth=1.6)
+    ax.plot(ticks, values, color=INK, linewidth=1.0)
+    _clean(ax, title)
+    _format_ticks(ax, dates=ticks.dtype.kind == "M")
+    handles, labels = ax.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    ax.legend(
+        [handles[k] for k in order],
+        [labels[k] for k in order],
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        borderaxespad=0.2,
+        frameon=False,
+        fontsize=8,
+        ncols=min(len(order), 4),
+    )
+    return ax
 
 
 def new_axes(*, figsize: tuple[float | int, float | int], rows: int = 1) -> Any:
@@ -290,4 +349,10 @@ def _format_ticks(ax: Any, *, dates: bool) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
-__all__: Sequence[str] = ("new_axes", "plot_coefficients", "plot_forecast", "plot_forecasts")
+__all__: Sequence[str] = (
+    "new_axes",
+    "plot_coefficients",
+    "plot_forecast",
+    "plot_forecasts",
+    "plot_regimes",
+)

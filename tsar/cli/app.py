@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import tsar
-from tsar.cli import forecasting, listing, scoring, showing
+from tsar.cli import analyzing, forecasting, listing, scoring, showing
 from tsar.cli.groups import expand
 from tsar.cli.output import print_line
 
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fit": forecasting.fit,
     "predict": forecasting.predict,
     "inspect": listing.inspect,
+    "analyze": analyzing.analyze,
     "models": listing.list_models,
     "datasets": listing.list_datasets,
     "benchmark": scoring.benchmark,

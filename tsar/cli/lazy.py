@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pandas
 
     from tsar import benchmarking as benchmarking
+    from tsar import complexity as complexity
     from tsar import datasets as datasets
     from tsar import demo as demo
     from tsar import evaluation as evaluation
@@ -35,6 +36,7 @@ else:
 
     pandas = _Lazy("pandas")
     benchmarking = _Lazy("tsar.benchmarking")
+    complexity = _Lazy("tsar.complexity")
     datasets = _Lazy("tsar.datasets")
     demo = _Lazy("tsar.demo")
     evaluation = _Lazy("tsar.evaluation")

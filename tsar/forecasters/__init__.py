@@ -3,14 +3,16 @@
 from tsar.forecasters.arnet import ARNet
 from tsar.forecasters.autotimes import AutoTimes
 from tsar.forecasters.classical import Classical
+from tsar.forecasters.hmm import HMM
 from tsar.forecasters.linear import DLinear, NLinear
 from tsar.forecasters.naive import Naive, SeasonalNaive
 from tsar.forecasters.spacetime import SpaceTime
 
-FORECASTERS = (Naive, SeasonalNaive, NLinear, DLinear, ARNet, SpaceTime, AutoTimes, Classical)
+FORECASTERS = (Naive, SeasonalNaive, NLinear, DLinear, ARNet, SpaceTime, AutoTimes, HMM, Classical)
 
 __all__ = [
     "FORECASTERS",
+    "HMM",
     "ARNet",
     "AutoTimes",
     "Classical",

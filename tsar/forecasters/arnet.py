@@ -40,6 +40,7 @@ from tsar.autoregression import (
 )
 from tsar.batch import Context
 from tsar.conditions import check_whole
+from tsar.devices import resolve_device
 from tsar.following import fitted_rows
 from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
@@ -50,7 +51,6 @@ from tsar.neural import (
     forecast_in_units,
     held_back_windows,
     history_frame,
-    resolve_device,
 )
 from tsar.nn.autoregression import AutoregressionModule, Loss
 from tsar.panel import Columns, Panel

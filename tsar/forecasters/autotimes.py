@@ -19,7 +19,8 @@ from tsar.conditions import (
     one_of,
     whole,
 )
-from tsar.neural import GENERATION, NeuralForecaster, resolve_device
+from tsar.devices import resolve_device
+from tsar.neural import GENERATION, NeuralForecaster
 from tsar.nn.autotimes import AutoTimesModule, Initial
 from tsar.nn.heads import Head, Loss
 from tsar.nn.module import ForecastModule

@@ -121,11 +121,15 @@ class AutoTimesModule(ReadingModule):
 
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast up to a segment, from a context that is read anew."""
+        hidden, units = self.hidden(context)
+        return self._points(hidden[:, None], units)[:, :horizon]
+
+    def hidden(self, context: Context) -> tuple[Float[Tensor, "batch width"], Instance]:
+        """Read a context: the backbone's last hidden state of each, and the context's units."""
         values = self._padded(context.values)
         first = _first_present(values, self.horizon)
         units = instance(values, "standardize")
-        hidden = self._read(context, values, units, first, None)
-        return self._points(hidden[:, -1:], units)[:, :horizon]
+        return self._read(context, values, units, first, None)[:, -1], units
 
     def read(self, context: Context) -> tuple[Reading, Float[Tensor, "batch horizon output"]]:
         """Read a context and keep what was read; the forecast of the segment behind it."""

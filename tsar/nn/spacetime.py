@@ -119,6 +119,11 @@ class SpaceTimeModule(ForecastModule):
                 state = self.decoder.run_on(state, steps)
         return units.invert(torch.cat(pieces, dim=1))
 
+    def hidden(self, context: Context) -> tuple[Float[Tensor, "batch state"], Instance]:
+        """Read a context: the decoder's state, which all forecasts come from, and the units."""
+        units, signal = self._read(context)
+        return self.decoder.state(self._encode(signal, context)).flatten(1), units
+
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Loss of the closed loop over the targets, and those of the open loop over the context."""
         context = batch.context

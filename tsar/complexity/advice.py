@@ -1,0 +1,249 @@
+"""What to do about it: the size or the penalty to use, why, and how sure that is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.complexity.risk import Curves
+
+ZONE = (0.5, 2.0)  # features a row between which a head without a penalty is not to be trusted
+FEW, MANY = 5, 5  # rows a feature, and features a row, that are out of the peak's reach
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The size to use and what speaks for it; as text, what a person needs to know.
+
+    Attributes
+    ----------
+    size, head, penalty
+        To use; 0 features stand for the mean.
+    rows, effective_rows
+        Training rows that this holds for, and what they are worth with their dependence.
+    validation, test, test_error
+        Risks of that head, and the standard error of the last.
+    null
+        Test risk of the mean.
+    best_size
+        Of the least validation risk, before the rule of one standard error.
+    wins, beats_mean
+        Shares of the block bootstrap samples of the validation rows in which this head has the
+        least risk of all, and less than the mean.
+    peak
+        Highest test risk without a penalty within the zone to avoid; None if it was not measured.
+    ridge_size, ridge_penalty, ridge_test
+        The tuned ridge head of least validation risk; None with a logistic head.
+    latent_dimension
+        Directions before the largest gap in the spectrum of the features.
+    order
+        For ``ARNet(order=...)``, and ``SpaceTime(state_size=...)``: of windows of lags only.
+    width
+        For ``AutoTimes(hidden=...)`` or ``ARNet(hidden=[...])``: of random features only, whose
+        size is the width of a hidden layer.
+    """
+
+    size: int
+    head: str
+    penalty: float
+    rows: int
+    effective_rows: float
+    validation: float
+    test: float
+    test_error: float
+    null: float
+    best_size: int
+    wins: float
+    beats_mean: float
+    peak: float | None
+    ridge_size: int | None
+    ridge_penalty: float | None
+    ridge_test: float | None
+    latent_dimension: int
+    order: int | None
+    width: int | None
+
+    @property
+    def state_size(self) -> int | None:
+        """The order, which is the state that a SpaceTime layer needs to hold as many lags."""
+        return self.order
+
+    @property
+    def zone(self) -> tuple[int, int]:
+        """Numbers of features that need a penalty: from half to twice the rows."""
+        return int(ZONE[0] * self.rows), int(ZONE[1] * self.rows)
+
+    def __str__(self) -> str:
+        return "\n".join([self._verdict(), *(f"- {line}" for line in self._reasons())])
+
+    def _verdict(self) -> str:
+        if self.size == 0:
+            return "Use no features: none of the sizes measured beats the mean for certain."
+        kinds = {
+            "ridgeless": "least squares without a penalty",
+            "ridge": f"a ridge penalty of {self.penalty:.3g}",
+            "logistic": "a logistic head",
+        }
+        return f"Use {_count(self.size)} with {kinds[self.head]}."
+
+    def _reasons(self) -> list[str]:
+        low, high = self.zone
+        lines = [
+            f"Total risk {self.test:.4g} (standard error {self.test_error:.2g}) on the test rows; "
+            f"the mean alone has {self.null:.4g}.",
+            f"{self._standing()} In {self.wins:.0%} of bootstrap samples of them it is the best of "
+            f"all, in {self.beats_mean:.0%} better than the mean.",
+        ]
+        peak = "" if self.peak is None else f" (test risk up to {self.peak:.4g} here)"
+        if self.head != "logistic":
+            lines.append(
+                f"Avoid {low:,} to {high:,} features without ridge: around p = n = {self.rows:,} "
+                f"the variance has its peak{peak}."
+            )
+        if self.ridge_test is not None and self.head == "ridgeless":
+            lines.append(
+                f"If features are cheap, take at most n/{FEW} = {self.rows // FEW:,}, at least "
+                f"{MANY}n = {MANY * self.rows:,}, or tune a ridge, which has no peak: "
+                f"{_count(self.ridge_size)} with a penalty of {self.ridge_penalty:.3g} have a "
+                f"test risk of {self.ridge_test:.4g}."
+            )
+        if self.latent_dimension > 1:
+            lines.append(
+                f"The largest gap in the spectrum of the features is behind "
+                f"{self.latent_dimension} directions. Where features show a few latent states, and "
+                "there are fewer of them than rows, the least total risk stands near there."
+            )
+        lines.append(
+            f"The {self.rows:,} training rows follow each other in time: by the autocorrelation "
+            f"of the errors they are worth {self.effective_rows:,.0f} independent ones."
+        )
+        lines.append(
+            "The sweet spot at size zero is a statement about excess risk, what is lost beside "
+            "the best head of the same size, and not about total risk: that is "
+            f"{self.null:.4g} at size zero and {self.test:.4g} here."
+        )
+        return lines
+
+    def _standing(self) -> str:
+        if self.size == self.best_size:
+            return "It has the least risk on the validation rows."
+        return (
+            "It is the smallest size within one standard error of the least risk on the validation "
+            f"rows, that of {self.best_size:,}."
+        )
+
+
+def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind: str) -> Advice:
+    """Choose a size by the validation rows; the test rows only report.
+
+    Without a penalty, sizes between half and twice the rows are left out (facts B6, rule a).
+
+    Parameters
+    ----------
+    head
+        ``"ridgeless"``, ``"ridge"`` or ``"logistic"``.
+    rows
+        Training rows.
+    latent_dimension
+        See `latent_dimension`.
+    kind
+        ``"lags"`` or ``"random"``, for what sizes stand for; or another.
+    """
+    table = curves.table
+    allowed = table["head"].isin(["mean", head]).to_numpy()
+    if head == "ridgeless":
+        calm = (table["ratio"] <= ZONE[0]) | (table["ratio"] >= ZONE[1])
+        allowed = allowed & calm.to_numpy()
+    pool = torch.from_numpy(allowed.nonzero()[0])
+    chosen, best = smallest_near_best(curves.losses[pool], curves.drawn)
+    means = curves.losses[pool][:, curves.drawn].mean(dim=2)
+    row = table.iloc[int(pool[chosen])]
+    size = int(row["size"])
+    return Advice(
+        size=size,
+        head=str(row["head"]),
+        penalty=float(row["penalty"]),
+        rows=rows,
+        effective_rows=_worth(table, int(pool[best]), rows),
+        validation=float(row["validation"]),
+        test=float(row["test"]),
+        test_error=float(row["test_error"]),
+        null=float(table["test"].iloc[0]),
+        best_size=int(table["size"].iloc[int(pool[best])]),
+        wins=float((means.argmin(dim=0) == chosen).double().mean()),
+        beats_mean=float((means[chosen] < means[0]).double().mean()),
+        peak=_peak(table),
+        latent_dimension=latent_dimension,
+        order=size if kind == "lags" and size else None,
+        width=size if kind == "random" and size else None,
+        **_ridge(table),
+    )
+
+
+def smallest_near_best(
+    losses: Float[Tensor, "candidate row"], drawn: Int[Tensor, "draw row"]
+) -> tuple[int, int]:
+    """The first candidate within one standard error of the best, and the best.
+
+    The error is that of the difference of both, by blocks of rows.
+
+    Examples
+    --------
+    >>> losses = torch.tensor([[2.0, 2.0], [1.0, 1.2], [1.1, 1.0]])
+    >>> smallest_near_best(losses, torch.tensor([[0, 0], [1, 1], [0, 1]]))
+    (1, 2)
+    """
+    best = int(losses.mean(dim=1).argmin())
+    beyond = losses - losses[best]
+    error = beyond[:, drawn].mean(dim=2).std(dim=1)
+    near = beyond.mean(dim=1) <= error
+    near[best] = True
+    return int(near.long().argmax()), best
+
+
+def latent_dimension(features: Float[Tensor, "row feature"]) -> int:
+    """Directions before the largest gap in the spectrum of features, 0 if there are none.
+
+    The gap is the largest ratio of consecutive eigenvalues of the covariance, in the first half of
+    those that are not rounding.
+
+    Examples
+    --------
+    >>> strong = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    >>> weak = torch.randn(100, 20, generator=torch.Generator().manual_seed(1))
+    >>> latent_dimension(torch.cat([9 * strong, weak], dim=1).double())
+    3
+    """
+    values = torch.linalg.svdvals(features - features.mean(dim=0)).square()
+    values = values[values > 1e-10 * values[:1]]
+    half = values[: max(len(values) // 2, 2)]
+    return int((half[:-1] / half[1:]).argmax()) + 1 if len(half) > 1 else len(half)
+
+
+def _count(size: int | None) -> str:
+    return "1 feature" if size == 1 else f"{size:,} features"
+
+
+def _worth(table: pd.DataFrame, row: int, rows: int) -> float:
+    """Effective rows by the errors of the best candidate, or of the first that has them."""
+    known = table["effective_rows"]
+    value = known.iloc[row] if known.notna().iloc[row] else known.dropna().iloc[0]
+    return min(float(value), float(rows))
+
+
+def _peak(table: pd.DataFrame) -> float | None:
+    inside = table["ratio"].between(*ZONE) & (table["head"] == "ridgeless")
+    return float(table["test"][inside].max()) if inside.any() else None
+
+
+def _ridge(table: pd.DataFrame) -> dict[str, Any]:
+    names = ("ridge_size", "ridge_penalty", "ridge_test")
+    ridge = table[table["head"] == "ridge"]
+    if not len(ridge):
+        return dict.fromkeys(names)
+    row = ridge.loc[ridge["validation"].idxmin()]
+    values = (int(row["size"]), float(row["penalty"]), float(row["test"]))
+    return dict(zip(names, values, strict=True))

@@ -1,0 +1,148 @@
+"""From what a user gives to what is measured: series that vary, responses, representations."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tsar.complexity.hidden import HiddenStates
+from tsar.complexity.representations import Given, Lags, RandomFeatures, Representation
+from tsar.complexity.states import StateFeatures
+from tsar.complexity.task import LEAST, cuts
+from tsar.forecasters import AutoTimes, SpaceTime
+from tsar.hmm import GaussianHMM
+from tsar.panel import Columns, Panel, is_long
+from tsar.scaling import Scaling
+
+NAMES = ("random", "lags", "hmm", "linear_gaussian")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Series that vary, in units of their training points, and the classes of their points.
+
+    Attributes
+    ----------
+    panel
+        What is known.
+    training
+        The training points alone.
+    kept
+        Whether a point of the frame is one of the panel.
+    left_out
+        Why other series are not, by id.
+    """
+
+    panel: Panel
+    training: Panel
+    kept: Bool[Tensor, " time"]
+    left_out: dict[Any, str]
+
+
+def read_source(panel: Panel, shares: tuple[float, float]) -> Source:
+    """Leave out series that say nothing, and scale the others by their training points."""
+    first, _ = cuts(panel.lengths, *shares)
+    training = panel.slice(torch.zeros_like(first), first)
+    seen = torch.zeros(len(panel), dtype=torch.long)
+    seen.index_add_(0, training.series, (~training.values.isnan()).long())
+    low = torch.full((len(panel),), torch.inf).double()
+    high = -low
+    known = training.values.nan_to_num(torch.nan)
+    low.scatter_reduce_(0, training.series, known.nan_to_num(torch.inf), "amin")
+    high.scatter_reduce_(0, training.series, known.nan_to_num(-torch.inf), "amax")
+    left_out = {}
+    for row, name in enumerate(panel.labels.ids):
+        if int(seen[row]) < LEAST:
+            left_out[name] = f"{int(seen[row])} observed training points"
+        elif float(high[row]) == float(low[row]):
+            left_out[name] = "constant"
+    rows = np.array([r for r, name in enumerate(panel.labels.ids) if name not in left_out], int)
+    if not len(rows):
+        name, reason = next(iter(left_out.items()))
+        raise ValueError(
+            f"frame must have a series that varies, with at least {LEAST} observed training "
+            f"points; got {reason} for series {name!r}. Give a longer or another one."
+        )
+    kept = torch.isin(panel.series, torch.from_numpy(rows))
+    chosen, learned = panel.select(rows), training.select(rows)
+    scaling = Scaling.of(learned)
+    return Source(scaling.apply(chosen), scaling.apply(learned), kept, left_out)
+
+
+def read_representation(
+    given: Any, kept: Bool[Tensor, " time"], device: str
+) -> tuple[str, Representation]:
+    """The representation by its name, or that of a forecaster or an array; and what to call it."""
+    if isinstance(given, str):
+        return given, _named(given, device)
+    if isinstance(given, Representation):
+        kinds: dict[type, str] = {Lags: "lags", RandomFeatures: "random"}
+        return kinds.get(type(given), type(given).__name__), given
+    if isinstance(given, AutoTimes | SpaceTime):
+        return type(given).__name__, HiddenStates(given)
+    if isinstance(given, np.ndarray | pd.DataFrame | Tensor):
+        values = torch.as_tensor(np.asarray(given, dtype=np.float64))
+        if values.ndim != 2 or len(values) != len(kept):
+            raise ValueError(
+                f"representation must have a row for each of the {len(kept)} points of the frame; "
+                f"got shape {tuple(values.shape)}. Give an array of shape (point, feature)."
+            )
+        return "given", Given(values[kept])
+    raise TypeError(
+        f"representation must be one of {list(NAMES)}, a fitted AutoTimes or SpaceTime, an array, "
+        f"or a tsar.complexity Representation; got {given!r}. Give one of them."
+    )
+
+
+def _named(name: str, device: str) -> Representation:
+    def discrete(states: int, seed: int) -> Any:
+        return GaussianHMM(states, device=device, random_state=seed)
+
+    known: dict[str, Representation] = {
+        "random": RandomFeatures(),
+        "lags": Lags(),
+        "hmm": StateFeatures(discrete),
+    }
+    if name not in known:
+        raise ValueError(
+            f"representation must be one of {list(NAMES)}; got {name!r}. Choose one, or give an "
+            "array or a fitted forecaster."
+        )
+    return known[name]
+
+
+def read_labels(
+    frame: Any, y: Any, columns: Columns
+) -> tuple[Float[Tensor, " time"], list[Any] | None]:
+    """A number for each point in the order of the panel, and the classes that codes stand for.
+
+    Real numbers are taken as they are; anything else is a class, and its place in the sorted list
+    of classes its code. A missing label is NaN.
+    """
+    values = np.asarray(y)
+    target = len(frame) if is_long(frame, columns) else np.shape(frame)
+    if values.size != np.prod(target):
+        raise ValueError(
+            f"y must have a value for each of the {np.prod(target)} points of the frame; got "
+            f"{values.size}. Give as many."
+        )
+    classes, codes = None, values.astype(np.float64) if values.dtype.kind == "f" else None
+    if codes is None:
+        missing = pd.isna(values)
+        classes = sorted(set(values[~missing].tolist()))
+        place = {name: k for k, name in enumerate(classes)}
+        flat = [place.get(name, np.nan) for name in values.ravel().tolist()]
+        codes = np.array(flat, dtype=np.float64)
+    if is_long(frame, columns):
+        told = frame.assign(**{columns.target: codes.ravel()})
+    elif isinstance(frame, pd.DataFrame):
+        told = pd.DataFrame(codes.reshape(frame.shape), frame.index, frame.columns)
+    elif isinstance(frame, pd.Series):
+        told = pd.Series(codes.ravel(), frame.index)
+    else:
+        told = codes.reshape(np.shape(frame))
+    return Panel.from_frame(told, columns).values, classes

@@ -1,0 +1,307 @@
+"""Risk curves: what heads on features of growing size cost, measured and expected."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.complexity.blocks import block_length, draw_blocks, effective_rows, standard_error
+from tsar.complexity.heads import Decomposition, fit_logistic
+from tsar.complexity.task import Rows, Split
+from tsar.complexity.theory import Spectrum, ridge_risk
+
+HeadKind = Literal["ridgeless", "ridge", "logistic"]
+FOLDS = 5
+MOST_PROBED = 1000  # rows that bias and variance are measured at
+SPECTRUM_ROWS = 2  # times the training rows, for the spectrum of the theory
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How risks are measured.
+
+    Attributes
+    ----------
+    head
+        ``"logistic"``, or the two heads of least squares, which come from one decomposition.
+    horizon
+        Points that a response reaches ahead: left out on both sides of a block.
+    n_bootstrap
+        Resamples of blocks.
+    labels
+        Whether the response is a column of 0 and 1 for each class. Then the risk is the Brier
+        score, or for a logistic head the log loss; else the squared error, a mean over outputs.
+    seed
+        Of the blocks.
+    """
+
+    head: HeadKind
+    horizon: int
+    n_bootstrap: int
+    labels: bool
+    seed: int
+
+
+class Curves(NamedTuple):
+    """Risks of each size and head, and the validation losses that they are chosen by.
+
+    `table` has a row for each candidate, `losses` a row as well; `drawn` are bootstrap samples of
+    the validation rows.
+    """
+
+    table: pd.DataFrame
+    losses: Float[Tensor, "candidate row"]
+    drawn: Int[Tensor, "draw row"]
+
+
+class _Parts(NamedTuple):
+    train: Float[Tensor, "train feature"]
+    validation: Float[Tensor, "validation feature"]
+    test: Float[Tensor, "test feature"]
+
+
+Record = dict[str, Any]
+Found = tuple[Record, Float[Tensor, " row"]]
+
+
+def risk_curves(
+    sized: Iterable[tuple[int, Float[Tensor, "row feature"]]], split: Split, measure: Measure
+) -> Curves:
+    """Risks of heads on frozen features, size by size.
+
+    Parameters
+    ----------
+    sized
+        Sizes, and the features of all rows: of training, then validation, then test.
+    split
+        The rows and their responses.
+    measure
+        How.
+
+    Returns
+    -------
+    Curves
+        Columns of the table: ``size, head, ratio`` (p / n), ``penalty``, ``train, validation,
+        test`` (risks) with ``validation_error, test_error`` (standard errors by blocks), ``bias,
+        variance, excess`` (their sum), ``irreducible``, ``theory_bias, theory_variance,
+        theory_excess``, ``effective_rows``, and of labels ``error_rate`` (test). The first row is
+        the head of size 0, the mean.
+
+    Notes
+    -----
+    Bias and variance are those of the residual bootstrap in moving blocks, at fixed features: the
+    ridge head that blocked cross-validation chooses stands for the truth, and its leave-one-out
+    errors are drawn in blocks for noise. Rows are not resampled: fewer distinct ones would move the
+    peak. The theory takes the spectrum of the features of all rows, and the same head and errors.
+
+    Examples
+    --------
+    >>> rows = torch.arange(40)
+    >>> features = torch.randn(40, 3, dtype=torch.float64)
+    >>> whole = Rows(rows, rows * 0, features[:, :1] + 1)
+    >>> split = Split(*(whole.take(part) for part in rows.split([20, 10, 10])))
+    >>> curves = risk_curves([(3, features)], split, Measure("ridge", 1, 20, False, 0))
+    >>> curves.table[["size", "head", "ratio"]].values.tolist()
+    [[0, 'mean', 0.0], [3, 'ridgeless', 0.15], [3, 'ridge', 0.15]]
+    """
+    generator = torch.Generator().manual_seed(measure.seed)
+    count = measure.n_bootstrap
+    drawn = [
+        draw_blocks(part.runs, block_length(len(part), measure.horizon), count, generator)
+        for part in split.parts
+    ]
+    found = [_mean_head(split, measure, drawn)]
+    lengths = [len(part) for part in split.parts]
+    for size, features in sized:
+        parts = _Parts(*features.split(lengths))
+        if measure.head == "logistic":
+            found.append(_logistic_head(size, parts, split, drawn))
+        else:
+            found += _least_squares(size, parts, split, measure, drawn)
+    records, losses = zip(*found, strict=True)
+    return Curves(pd.DataFrame(list(records)), torch.stack(losses).cpu(), drawn[1].cpu())
+
+
+def folds(rows: int) -> list[slice]:
+    """Consecutive blocks of training rows, for cross-validation.
+
+    Examples
+    --------
+    >>> folds(10)[:2]
+    [slice(0, 2, None), slice(2, 4, None)]
+    """
+    borders = [rows * k // FOLDS for k in range(FOLDS + 1)]
+    return [slice(a, b) for a, b in pairwise(borders)]
+
+
+def _mean_head(split: Split, measure: Measure, drawn: list[Tensor]) -> Found:
+    """The head of size zero, which says the mean of the training responses."""
+    mean = split.train.response.mean(dim=0)
+    if measure.head == "logistic":
+        told = [mean.clamp(min=1e-12).log().expand_as(part.response) for part in split.parts]
+        losses = [_log_losses(*pair) for pair in zip(told, split.parts, strict=True)]
+    else:
+        errors = [part.response - mean for part in split.parts]
+        losses = [_losses(error, measure.labels) for error in errors]
+    record = _record(0, "mean", 0.0, len(split.train), losses, drawn)
+    if measure.labels:
+        record["error_rate"] = _error_rate(mean.expand_as(split.test.response), split.test)
+    return record, losses[1]
+
+
+def _least_squares(
+    size: int, parts: _Parts, split: Split, measure: Measure, drawn: list[Tensor]
+) -> list[Found]:
+    """The ridgeless and the tuned ridge head: all from one decomposition."""
+    response = split.train.response
+    head = Decomposition.of(parts.train)
+    penalty, errors = _tune(head, response, measure.horizon)
+    chosen = torch.cat([penalty.new_zeros(1), penalty[None]])
+    told = [
+        head.fitted(response, chosen),
+        *(head.predict(part, response, chosen) for part in parts[1:]),
+    ]
+    losses = [
+        _losses(part.response - said, measure.labels)
+        for part, said in zip(split.parts, told, strict=True)
+    ]
+    more = _decomposed(head, parts, response, chosen, errors, drawn[0], measure.labels)
+    shared = {
+        "irreducible": float(_losses(errors, measure.labels).mean()),
+        "effective_rows": effective_rows(errors, split.train.runs),
+    }
+    found = []
+    for k, name in enumerate(("ridgeless", "ridge")):
+        seen = [loss[k] for loss in losses]
+        record = _record(size, name, float(chosen[k]), len(response), seen, drawn)
+        record |= shared | {column: float(values[k]) for column, values in more.items()}
+        if measure.labels:
+            record["error_rate"] = _error_rate(told[2][k], split.test)
+        found.append((record, seen[1]))
+    return found
+
+
+def _tune(
+    head: Decomposition, response: Float[Tensor, "row output"], horizon: int
+) -> tuple[Float[Tensor, ""], Float[Tensor, "row output"]]:
+    """The penalty that blocked cross-validation chooses, and its leave-one-out errors.
+
+    The errors of whole blocks show how far a head can extrapolate, and would say of the noise what
+    the worst block does.
+    """
+    grid = head.penalties()
+    errors = head.leave_blocks_out(response, grid, folds(len(response)), horizon)
+    best = int(errors.square().sum(dim=2).mean(dim=1).argmin())
+    return grid[best], head.leave_one_out(response, grid[best, None])[0]
+
+
+def _decomposed(
+    head: Decomposition,
+    parts: _Parts,
+    response: Float[Tensor, "row output"],
+    chosen: Float[Tensor, "2"],
+    errors: Float[Tensor, "row output"],
+    drawn: Int[Tensor, "draw row"],
+    labels: bool,
+) -> dict[str, Float[Tensor, " head"]]:
+    """Bias and variance of each head where the last penalty's stands for the truth."""
+    step = -(-len(parts.test) // MOST_PROBED)
+    scores = head.scores(parts.test[::step])
+    truth = head.fitted(response, chosen[1:])[0]
+    missed = head.say(scores, truth, chosen) - head.say(scores, response, chosen[1:])
+    noise = (errors - errors.mean(dim=0))[drawn]  # (draw, row, output)
+    columns = noise.movedim(0, 1).flatten(1)
+    heard = head.say(scores, columns, chosen).unflatten(2, (len(drawn), -1))
+    bias = _losses(missed, labels).mean(dim=1)
+    variance = _losses(heard, labels).mean(dim=(1, 2))
+    spectrum = _spectrum(head, parts, response, chosen[1:], errors, labels)
+    theory = ridge_risk(spectrum, len(response) - 1, chosen)  # a row goes to the mean
+    return {
+        "bias": bias,
+        "variance": variance,
+        "excess": bias + variance,
+        "theory_bias": theory.bias,
+        "theory_variance": theory.variance,
+        "theory_excess": theory.excess,
+    }
+
+
+def _spectrum(
+    head: Decomposition,
+    parts: _Parts,
+    response: Float[Tensor, "row output"],
+    penalty: Float[Tensor, "1"],
+    errors: Float[Tensor, "row output"],
+    labels: bool,
+) -> Spectrum:
+    """Spectrum of the features of rows of all stretches; no response but of training counts."""
+    whole = torch.cat(parts)
+    most = SPECTRUM_ROWS * len(response)
+    if len(whole) > most:
+        whole = whole[torch.arange(most) * (len(whole) - 1) // (most - 1)]
+    centred = (whole - whole.mean(dim=0)) / (len(whole) - 1) ** 0.5
+    coefficients = head.coefficients(response, penalty)[0]
+    share = 1 if labels else response.shape[1]
+    noise = errors.square().mean(dim=0).sum() / share
+    # Not from products of features: directions that hardly vary carry the peak.
+    left, values, _ = torch.linalg.svd(centred, full_matrices=False)
+    kept = values > torch.finfo(values.dtype).eps * max(centred.shape) * values.max()
+    left, values = left[:, kept], values[kept]
+    along = (left.T @ (centred @ coefficients) / values[:, None]).square().sum(dim=1)
+    return Spectrum(values.square(), along / share, noise)
+
+
+def _logistic_head(size: int, parts: _Parts, split: Split, drawn: list[Tensor]) -> Found:
+    """A logistic head; its bias and variance have no closed form, and are left out."""
+    codes = split.train.response.argmax(dim=1)
+    head = fit_logistic(parts.train.cpu().numpy(), codes.cpu().numpy(), 1.0)
+    told = [torch.as_tensor(head.predict_log_proba(part.cpu().numpy())).to(part) for part in parts]
+    losses = [_log_losses(*pair) for pair in zip(told, split.parts, strict=True)]
+    record = _record(size, "logistic", 1.0, len(codes), losses, drawn)
+    record["error_rate"] = _error_rate(told[2], split.test)
+    errors = split.validation.response - told[1].exp()
+    worth = effective_rows(errors, split.validation.runs) / len(errors)
+    record["effective_rows"] = worth * len(codes)
+    return record, losses[1]
+
+
+def _record(
+    size: int,
+    name: str,
+    penalty: float,
+    rows: int,
+    losses: Sequence[Float[Tensor, " row"]],
+    drawn: Sequence[Int[Tensor, "draw row"]],
+) -> Record:
+    train, validation, test = (float(part.mean()) for part in losses)
+    return {
+        "size": size,
+        "head": name,
+        "ratio": size / rows,
+        "penalty": penalty,
+        "train": train,
+        "validation": validation,
+        "validation_error": float(standard_error(losses[1], drawn[1])),
+        "test": test,
+        "test_error": float(standard_error(losses[2], drawn[2])),
+    }
+
+
+def _losses(errors: Float[Tensor, "*row output"], labels: bool) -> Float[Tensor, "*row"]:
+    """Loss of each row: the Brier score of classes, the mean squared error of other outputs."""
+    square = errors.square()
+    return square.sum(dim=-1) if labels else square.mean(dim=-1)
+
+
+def _log_losses(told: Float[Tensor, "row output"], rows: Rows) -> Float[Tensor, " row"]:
+    return -(told * rows.response).sum(dim=1)
+
+
+def _error_rate(told: Float[Tensor, "row output"], rows: Rows) -> float:
+    wrong = told.argmax(dim=1) != rows.response.argmax(dim=1)
+    return float(wrong.double().mean())

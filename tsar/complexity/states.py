@@ -1,0 +1,67 @@
+"""Frozen features by hidden Markov models: what is known of the state at each point."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from tsar.complexity.representations import Frozen, Representation, Told
+from tsar.panel import Panel
+
+MOST_STATES = 12
+
+
+@dataclass(frozen=True)
+class StateFeatures(Representation):
+    """Filtered states of models of growing size: causal, as a smoothed one would not be.
+
+    Parameters
+    ----------
+    make
+        An estimator for a number of states and a seed, with ``fit(X, lengths=...)`` and
+        ``transform(X, lengths=...)`` that gives a row for each point, by what is known there:
+        posterior probabilities of a discrete model, state means of a linear-Gaussian one.
+    most
+        The most states.
+
+    References
+    ----------
+    Wei, Xie & Ma 2021 (arXiv 2106.09226) and Luo, Wang & Huang 2024 (arXiv 2410.00699), where heads
+    are tuned on frozen hidden Markov models.
+    """
+
+    make: Callable[[int, int], Any]
+    most: int = MOST_STATES
+
+    def limit(self, known: Panel) -> int:
+        """The most states."""
+        return self.most
+
+    def freeze(self, known: Panel, sizes: Sequence[int], seed: int) -> Frozen:
+        """Fit a model of each size to the training points."""
+        values, lengths = _table(known)
+        return _States({size: self.make(size, seed).fit(values, lengths=lengths) for size in sizes})
+
+
+@dataclass(frozen=True)
+class _States(Frozen):
+    models: dict[int, Any]
+    nested = False
+
+    def usable(self, panel: Panel) -> Bool[Tensor, " time"]:
+        """All points: a missing one is marginalized."""
+        return torch.ones_like(panel.values, dtype=torch.bool)
+
+    def tell(self, panel: Panel, places: Int[Tensor, " row"], size: int) -> Told:
+        """Filtered states of the model of a size."""
+        values, lengths = _table(panel)
+        found = torch.as_tensor(self.models[size].transform(values, lengths=lengths))
+        return Told(found.to(panel.values)[places])
+
+
+def _table(panel: Panel) -> tuple[Any, Any]:
+    """Points as a column, and the lengths of the series."""
+    return panel.values[:, None].cpu().numpy(), panel.lengths.cpu().numpy()

@@ -1,0 +1,397 @@
+"""HMM: forecasts of series that switch between regimes, as mixtures in closed form."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from tsar.conditions import POSITIVE, Condition, check_options, check_whole, one_of, whole
+from tsar.devices import resolve_device
+from tsar.following import fitted_rows
+from tsar.forecast import Forecast
+from tsar.forecaster import Forecaster
+from tsar.hmm.em import take
+from tsar.hmm.emissions import DiagonalGaussian
+from tsar.hmm.fitting import Grouped, Rules
+from tsar.hmm.inference import stationary
+from tsar.hmm.mixture import mixture_mean, mixture_quantiles
+from tsar.hmm.observations import Observations
+from tsar.hmm.parameters import Parameters
+from tsar.hmm.profile import phases_back, seasonal_profile
+from tsar.hmm.regimes import draw_states, lasting, side_by_side, states_ahead, states_within
+from tsar.hmm.restarts import GaussianFamily, fit_restarts
+from tsar.hmm.selection import CRITERIA, Criterion, Fitted, select
+from tsar.panel import Columns, Panel
+from tsar.plotting import plot_regimes
+from tsar.randomness import draw_seed
+from tsar.scaling import Scaling
+from tsar.summary import series_table
+from tsar.windows import Windows
+
+MOST_CONTEXT = 1000  # points that regimes are filtered over: they forget sooner
+NUMBERS = 1 << 22  # float64 of a batch of windows
+
+
+class HMM(Forecaster):
+    """Forecast by regimes: each has a level and a spread, and one follows another by chance.
+
+    The forecast of a step is a mixture of normal distributions, known in closed form: its mean is
+    the point forecast, its quantiles are found by inversion. A season is taken off first, as far as
+    it is more than chance. Missing points are summed out.
+
+    Parameters
+    ----------
+    n_components
+        Regimes; ``"auto"``: chosen for each series among 1 to `max_components` by `criterion`.
+    season_length
+        Points in a season; None for what is usual at the frequency, 1 for none.
+    horizon
+        Points to forecast.
+    scope
+        ``"local"``: a model for each series. ``"global"``: one for all, each in units of its own
+        deviation, which also forecasts series that were not fitted.
+    context_length
+        Points that regimes are told from, and the season; None for the longest series, at most
+        1000.
+    max_components, criterion
+        See `tsar.hmm.GaussianHMM`.
+    min_covar
+        Least variance of a regime, in units of each series' variance.
+    n_init, n_iter, tol
+        Starts, steps, and the gain at which they end; all starts of all series are one batch.
+    columns
+        How to read frames.
+    device
+        ``"cpu"``, ``"cuda"``, ``"auto"``: where to compute.
+    random_state
+        Seed of the starts, and of sample paths.
+
+    Attributes
+    ----------
+    n_components_
+        Regimes of each model.
+    startprob_, transmat_, means_, covars_
+        Of each model (series, or 1 with a global scope): start and transition probabilities, and
+        means and variances in units of a series' deviation around its mean. States are ordered by
+        their mean; those behind the last of a model have probability zero.
+    selection_
+        What was measured of each number of regimes with ``"auto"``: a frame with a row for each
+        series and candidate.
+
+    References
+    ----------
+    Rabiner 1989, "A Tutorial on Hidden Markov Models"; Hamilton 1989, "A New Approach to the
+    Economic Analysis of Nonstationary Time Series", for forecasts by regimes.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=300)
+    >>> series = np.repeat([0.0, 10.0] * 3, 50) + noise
+    >>> model = HMM(2, horizon=2, random_state=0).fit(series)
+    >>> model.predict().round(1)
+    array([9.8, 9.6])
+    >>> model.predict(level=80).round(1)[0]
+    array([ 9.8,  8.6, 11.2])
+    """
+
+    def __init__(
+        self,
+        n_components: int | Literal["auto"] = "auto",
+        *,
+        season_length: int | None = None,
+        horizon: int = 1,
+        scope: Literal["local", "global"] = "local",
+        context_length: int | None = None,
+        max_components: int = 6,
+        criterion: Criterion = "heldout",
+        min_covar: float = 1e-3,
+        n_init: int = 5,
+        n_iter: int = 100,
+        tol: float = 1e-2,
+        columns: Columns | None = None,
+        device: str = "cpu",
+        random_state: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.season_length = season_length
+        self.horizon = horizon
+        self.scope = scope
+        self.context_length = context_length
+        self.max_components = max_components
+        self.criterion = criterion
+        self.min_covar = min_covar
+        self.n_init = n_init
+        self.n_iter = n_iter
+        self.tol = tol
+        self.columns = columns
+        self.device = device
+        self.random_state = random_state
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether `fit` holds back the newest points: never."""
+        return False
+
+    def _fit(self, panel: Panel) -> None:
+        candidates = self._check()
+        season = self.season_length
+        self.season_length_ = panel.labels.frequency.season_length if season is None else season
+        longest = max(int(panel.lengths.max()), 1)
+        self.context_length_ = self.context_length or min(longest, MOST_CONTEXT)
+        self.scaling_ = Scaling.of(panel)
+        data = self._data(self.scaling_.apply(panel))
+        seed = draw_seed(self.random_state)
+        self.seed_ = seed
+        family = GaussianFamily(DiagonalGaussian(0.0, 0.0, 1e-2, 1.0, self.min_covar))
+        rules = Rules(self.n_iter, self.tol, 1.0, 1.0, frozenset("ste"))
+
+        def fitted(part: Grouped, states: int) -> Fitted:
+            return fit_restarts(family, part, states, self.n_init, rules, seed)
+
+        if len(candidates) > 1:
+            emission = family.emission
+            chosen, models, table = select(emission, data, candidates, self.criterion, fitted)
+            ids = panel.labels.ids if self.scope == "local" else pd.Index(["all series"])
+            self.selection_ = table.assign(group=ids[table["group"]].astype(str))
+        else:
+            models = {candidates[0]: fitted(data, candidates[0])}
+            chosen = torch.full((data.groups,), candidates[0])
+        known = side_by_side(chosen.cpu(), models)
+        self.n_components_ = chosen.cpu()
+        self.startprob_, self.transmat_ = known.startprob, known.transmat
+        self.means_, self.covars_ = known.center[:, :, 0], known.spread[:, :, 0]
+
+    def _check(self) -> list[int]:
+        check_options("HMM", self, CONDITIONS)
+        for name in ("season_length", "context_length"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
+        if self.n_components != "auto":
+            return [check_whole("n_components", self.n_components)]
+        return list(range(1, self.max_components + 1))
+
+    def _data(self, standard: Panel) -> Grouped:
+        """Series without their season, each a group or all of one."""
+        profile = seasonal_profile(standard.values, standard.offsets, self.season_length_)
+        phase = phases_back(standard.offsets, self.season_length_)
+        values = standard.values - profile[standard.series, phase]
+        group = torch.arange(len(standard))
+        if self.scope == "global":
+            group = torch.zeros_like(group)
+        device = resolve_device(self.device)
+        moved = Observations(values[:, None].to(device), standard.offsets.to(device))
+        return Grouped(moved, group.to(device))
+
+    # --- forecasts --------------------------------------------------------------------------------
+
+    def _reach(self, panel: Panel) -> int:
+        return int(self.context_length_)
+
+    def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
+        parts = [self._mixtures(part, windows.horizon, levels) for part in self._batches(windows)]
+        if not parts:
+            empty = torch.empty(0, windows.horizon, dtype=torch.float64)
+            return Forecast(empty, empty[:, :, None].expand(-1, -1, len(levels)))
+        return Forecast(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
+
+    def _batches(self, windows: Windows) -> Iterator[tuple[Tensor, Tensor]]:
+        """Contexts, and the row of each's series among the fitted ones; a batch at a time."""
+        rows = self._rows(windows.panel)[windows.series]
+        size = max(1, NUMBERS // (self.context_length_ * self.means_.shape[1] * 4))
+        for first in range(0, len(windows), size):
+            part = slice(first, first + size)
+            values = windows.batch(part).context.values
+            yield values, rows[part]
+
+    def _rows(self, panel: Panel) -> Int[Tensor, " series"]:
+        """Row of each series among the fitted ones; -1 for others, with a global scope."""
+        if self.scope == "local":
+            known = fitted_rows(panel, self.context_, "HMM")
+        else:
+            known = self.context_.labels.ids.get_indexer(panel.labels.ids)
+        return torch.from_numpy(np.asarray(known, dtype=np.int64))
+
+    def _scalings(
+        self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"]
+    ) -> Scaling:
+        """Those of fit; of a series that was not fitted, by its context."""
+        fitted, own = self.scaling_.select(rows.clamp(min=0)), Scaling.of_contexts(values)
+        new = rows < 0
+        mean = torch.where(new, own.mean, fitted.mean)
+        return Scaling(mean, torch.where(new, own.deviation, fitted.deviation))
+
+    def _models(self, rows: Int[Tensor, " window"]) -> Parameters:
+        """A model for each window."""
+        known = Parameters(
+            self.startprob_, self.transmat_, self.means_[:, :, None], self.covars_[:, :, None]
+        )
+        chosen = torch.zeros_like(rows) if self.scope == "global" else rows
+        return take(lasting(known, self.n_components_), chosen)
+
+    def _standard(
+        self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
+    ) -> tuple[Scaling, Float[Tensor, "window time"], Float[Tensor, "window horizon"]]:
+        """Contexts in units of their series without the season, and the season ahead."""
+        scaling = self._scalings(values, rows)
+        standard = scaling.scale(values)
+        windows, time = values.shape
+        season = self.season_length_
+        offsets = torch.arange(windows + 1) * time
+        profile = seasonal_profile(standard.reshape(-1), offsets, season)
+        behind = (time - 1 - torch.arange(time)) % season
+        ahead = -torch.arange(1, horizon + 1) % season
+        return scaling, standard - profile[:, behind], profile[:, ahead]
+
+    def _mixtures(
+        self,
+        batch: tuple[Float[Tensor, "window time"], Int[Tensor, " window"]],
+        horizon: int,
+        levels: tuple[float, ...],
+    ) -> tuple[Float[Tensor, "window horizon"], Float[Tensor, "window horizon level"]]:
+        scaling, standard, season = self._standard(*batch, horizon)
+        models = self._models(batch[1])
+        weight = states_ahead(models, standard, horizon, resolve_device(self.device))
+        mean = models.center[:, None, :, 0] + season[:, :, None]
+        deviation = models.spread[:, None, :, 0].sqrt().expand_as(mean)
+        point = mixture_mean(weight, mean)[:, :, None]
+        quantiles = mixture_quantiles(weight, mean, deviation, levels) if levels else point[..., :0]
+        return scaling.invert(point)[:, :, 0], scaling.invert(quantiles)
+
+    def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
+        """Sample paths of the targets of windows: regimes, and points of each."""
+        generator = torch.Generator().manual_seed(self.seed_)
+        horizon = windows.horizon
+        # The same numbers for every window: none depends on the others.
+        uniform = torch.rand(paths, horizon, generator=generator, dtype=torch.float64)
+        noise = torch.randn(paths, horizon, generator=generator, dtype=torch.float64)
+        pieces = []
+        for values, rows in self._batches(windows):
+            scaling, standard, season = self._standard(values, rows, horizon)
+            models = self._models(rows)
+            first = states_ahead(models, standard, 1, resolve_device(self.device))[:, 0]
+            states = draw_states(first, models.transmat, uniform)
+            row = torch.arange(len(values))[:, None, None]
+            level, spread = models.center[row, states, 0], models.spread[row, states, 0]
+            drawn = level + spread.sqrt() * noise + season[:, None]
+            pieces.append(scaling.invert(drawn))
+        return torch.cat(pieces)
+
+    # --- regimes ----------------------------------------------------------------------------------
+
+    def regimes(self, frame: Any = None) -> pd.DataFrame:
+        """Probability of each regime at each point, given all points of the series.
+
+        Parameters
+        ----------
+        frame
+            Newer history of the fitted series, or others with a global scope; None for the end of
+            what was fitted, `context_length` points.
+
+        Returns
+        -------
+        frame
+            Long: the id, the time, the value, ``regime`` (the most probable one, 0 for the lowest
+            level) and a column ``regime-0``, ``regime-1``, ... for the probability of each.
+        """
+        check_is_fitted(self, "context_")
+        panel = self.context_ if frame is None else self._read(frame)
+        rows = self._rows(panel)
+        tables = []
+        for series in range(len(panel)):
+            values = panel.values[panel.offsets[series] : panel.offsets[series + 1]][None]
+            row = rows[[series]]
+            _, standard, _ = self._standard(values, row, 1)
+            found = states_within(self._models(row), standard)[0].numpy()
+            tables.append(self._table(panel, series, found))
+        return pd.concat(tables, ignore_index=True)
+
+    def _table(self, panel: Panel, series: int, found: Any) -> pd.DataFrame:
+        names, labels = panel.labels.columns, panel.labels
+        start, stop = (int(border) for border in panel.offsets[series : series + 2])
+        step = np.arange(stop - start) * labels.frequency.step
+        columns = {f"regime-{k}": found[:, k] for k in range(found.shape[1])}
+        return pd.DataFrame(
+            {
+                names.id: [labels.ids[series]] * (stop - start),
+                names.time: labels.frequency.to_times(labels.starts[series] + step),
+                names.target: panel.values[start:stop].numpy(),
+                "regime": found.argmax(axis=1),
+                **columns,
+            }
+        )
+
+    def plot_regimes(self, series: Any = None, *, ax: Any = None) -> Any:
+        """Plot a series, each stretch in the colour of its most probable regime.
+
+        Parameters
+        ----------
+        series
+            Id of a series; None for the first.
+        ax
+            Axes of matplotlib to draw on; None for new ones.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        table = self.regimes()
+        names = self._columns()
+        ids = list(self.context_.labels.ids)
+        if series is not None and series not in ids:
+            raise ValueError(
+                f"series must be one that was fitted; got {series!r}. They are {ids[:10]}."
+            )
+        chosen = ids[0] if series is None else series
+        table = table[table[names.id] == chosen]
+        row = 0 if self.scope == "global" else ids.index(chosen)
+        place = ids.index(chosen)
+        level = self.means_[row] * self.scaling_.deviation[place] + self.scaling_.mean[place]
+        return plot_regimes(
+            table[names.time],
+            table[names.target].to_numpy(),
+            table["regime"].to_numpy(),
+            level[: int(self.n_components_[row])].numpy(),
+            title=f"HMM: {chosen}",
+            ax=ax,
+        )
+
+    def summary(self) -> str:
+        """Table of the regimes: level, spread, share of time and steps that each lasts."""
+        check_is_fitted(self, "context_")
+        ids = ["all series"] if self.scope == "global" else [str(i) for i in self._ids()]
+        share = stationary(self.transmat_)
+        cells = []
+        for row, name in enumerate(ids):
+            scale = (0.0, 1.0)
+            if self.scope == "local":
+                scale = float(self.scaling_.mean[row]), float(self.scaling_.deviation[row])
+            for k in range(int(self.n_components_[row])):
+                stay = float(self.transmat_[row, k, k])
+                numbers = (
+                    float(self.means_[row, k]) * scale[1] + scale[0],
+                    float(self.covars_[row, k]) ** 0.5 * scale[1],
+                    100 * float(share[row, k]),
+                    1 / max(1 - stay, 1e-12),
+                )
+                cells.append([name, str(k), *(f"{number:.4g}" for number in numbers)])
+        header = ["series", "regime", "level", "deviation", "% of time", "steps"]
+        return series_table("HMM", header, cells)
+
+    def _ids(self) -> Any:
+        return self.context_.labels.ids
+
+
+CONDITIONS: dict[str, Condition] = {
+    "scope": one_of(("local", "global")),
+    "criterion": one_of(CRITERIA),
+    "max_components": whole(1),
+    "min_covar": POSITIVE,
+    "n_init": whole(1),
+    "n_iter": whole(1),
+    "tol": POSITIVE,
+}

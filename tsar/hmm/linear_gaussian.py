@@ -1,0 +1,370 @@
+"""LinearGaussianHMM: a hidden Markov model whose states are numbers, not kinds."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from math import log
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from tsar.conditions import NOT_NEGATIVE, POSITIVE, Condition, check_options, check_whole, whole
+from tsar.devices import resolve_device
+from tsar.hmm.em import Maximum, take
+from tsar.hmm.kalman import Filtered, LinearGaussian, filter_states, smooth_states
+from tsar.hmm.kalman_future import draw, forecast_states
+from tsar.hmm.linear_gaussian_em import canonical, expect, fit, likelihood, width
+from tsar.hmm.linear_gaussian_start import starts
+from tsar.hmm.observations import Observations, Reading, read_observations
+from tsar.randomness import draw_seed
+
+# Fitted attribute of each parameter of the model.
+NAMES = {
+    "transition": "transition_matrix_",
+    "transition_covariance": "transition_covariance_",
+    "observation": "observation_matrix_",
+    "offset": "observation_offset_",
+    "observation_covariance": "observation_covariance_",
+    "mean": "initial_mean_",
+    "covariance": "initial_covariance_",
+}
+
+
+class Gaussian(NamedTuple):
+    """Mean and covariance of the observations to come, for each sequence."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+
+class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A linear-Gaussian state-space model, fitted by expectation-maximization.
+
+    The state is a vector that moves linearly, and the features are seen through noise::
+
+        x[1] ~ N(initial_mean, initial_covariance)
+        x[t] = transition_matrix @ x[t - 1] + N(0, transition_covariance)
+        y[t] = observation_matrix @ x[t] + observation_offset + N(0, observation_covariance)
+
+    The noise of a feature is its own: `observation_covariance_` is diagonal. All restarts are
+    fitted at once; missing values are marginalized; rows are times, in order.
+
+    Parameters
+    ----------
+    n_components
+        Numbers that a state consists of.
+    n_init
+        Starts; the most likely result is kept. The first is a realization of the autocovariances,
+        the others are drawn, in turn near it and anywhere.
+    n_iter
+        Steps of expectation-maximization, at most.
+    tol
+        A start is done where a step gains less log likelihood than this, over all sequences.
+    min_covar
+        Least variance of the noise of a feature, in shares of the feature's variance, and of a
+        state's innovations and of its start, in shares of about its own: keeps them from collapse.
+    device, random_state
+        ``"auto"``, ``"cpu"``, ...; seed of the drawn starts.
+
+    Attributes
+    ----------
+    transition_matrix_, transition_covariance_
+        Shape (state, state).
+    observation_matrix_, observation_offset_, observation_covariance_
+        Shapes (feature, state), (feature,), (feature, feature), in units of the data.
+    initial_mean_, initial_covariance_
+        Shapes (state,), (state, state). Any invertible mixing of the states is the same model;
+        this one is written so that over the training data the states are uncorrelated, of mean
+        square 1, with uncorrelated innovations, the slowest state first.
+    score_
+        Log likelihood of the training data.
+    scores_
+        That of every start.
+    converged_, n_iter_
+        Whether the best start gained less than `tol` in the end; its steps.
+    history_
+        Log likelihood before each step, NaN behind the last: (start, step).
+    n_parameters_
+        Free parameters: those above, less the ``n_components ** 2`` of a mixing.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    References
+    ----------
+    Shumway & Stoffer 1982, "An approach to time series smoothing and forecasting using the EM
+    algorithm", Journal of Time Series Analysis 3; Ghahramani & Hinton 1996, "Parameter estimation
+    for linear dynamical systems", CRG-TR-96-2.
+
+    Examples
+    --------
+    >>> time = np.arange(200)
+    >>> noise = np.random.default_rng(0).normal(size=(200, 2))
+    >>> wave = np.stack([np.sin(0.3 * time), np.cos(0.3 * time)], axis=1) + 0.1 * noise
+    >>> model = LinearGaussianHMM(2, random_state=0).fit(wave)
+    >>> model.forecast(wave, 2).mean.round(1)[0, :, 0], np.sin([60.0, 60.3]).round(1)
+    (array([-0.3, -0.6]), array([-0.3, -0.6]))
+    """
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        n_init: int = 4,
+        n_iter: int = 100,
+        tol: float = 1e-2,
+        min_covar: float = 1e-6,
+        device: str = "auto",
+        random_state: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.n_init = n_init
+        self.n_iter = n_iter
+        self.tol = tol
+        self.min_covar = min_covar
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: None = None, lengths: Any = None) -> "LinearGaussianHMM":
+        """Learn from sequences.
+
+        Parameters
+        ----------
+        X
+            Array or frame of shape (point, feature), NaN where missing; a long frame with an id, a
+            time and a target (a sequence for each series); or a `Panel`. A sequence without any
+            observation is skipped.
+        y
+            Ignored.
+        lengths
+            Points of each sequence of an array, in order; None for one sequence.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            A parameter, the lengths or the observations are not as they must be.
+        """
+        check_options("LinearGaussianHMM", self, CONDITIONS)
+        read = self._read(X, lengths, reset=True)
+        seen = int((~read.values.isnan()).sum())
+        if self.n_components > seen:
+            raise ValueError(
+                f"n_components must be at most the number of observed values, {seen}; got "
+                f"{self.n_components}. Take fewer states or more points."
+            )
+        level, scale, shift = _units(read.values)
+        data = _observed(Observations((read.values - level) / scale, read.offsets))
+        generator = torch.Generator().manual_seed(draw_seed(self.random_state))
+        begin = starts(data, self.n_components, self.n_init, generator)
+        found = fit(data, begin, n_iter=self.n_iter, tol=self.tol, floor=self.min_covar)
+        scores = likelihood(data, found.parameters)
+        best = scores.nan_to_num(-torch.inf).argmax()[None]
+        model = take(found.parameters, best)
+        self._keep(canonical(model, expect(data, model)), level, scale)
+        self._report(found, scores, int(best), shift)
+        return self
+
+    def _keep(
+        self,
+        model: LinearGaussian,
+        level: Float[Tensor, " feature"],
+        scale: Float[Tensor, " feature"],
+    ) -> None:
+        """Learned attributes, in units of the data."""
+        values = {field.name: getattr(model, field.name)[0] for field in fields(model)}
+        values["observation"] = values["observation"] * scale[:, None]
+        values["offset"] = values["offset"] * scale + level
+        values["observation_covariance"] = values["observation_covariance"] * scale.square()
+        for name, value in values.items():
+            setattr(self, NAMES[name], value.cpu().numpy())
+
+    def _report(
+        self,
+        found: Maximum[LinearGaussian],
+        scores: Float[Tensor, " model"],
+        best: int,
+        shift: float,
+    ) -> None:
+        self.scores_ = scores.cpu().numpy() - shift
+        self.score_ = float(self.scores_[best])
+        self.history_ = found.history.cpu().numpy() - shift
+        self.n_iter_ = int(found.iterations[best])
+        self.converged_ = bool(found.converged[best])
+        states, features = self.n_components, self.n_features_in_
+        # A and the mixings are as many: states ** 2.
+        self.n_parameters_ = states * (states + 1) + states + features * (states + 2)
+        self._n_features_out = states
+
+    def _read(self, X: Any, lengths: Any, *, reset: bool) -> Observations:
+        return self._reading(X, lengths, reset=reset).observations
+
+    def _reading(self, X: Any, lengths: Any, *, reset: bool = False) -> Reading:
+        if not reset:
+            check_is_fitted(self)
+        device = resolve_device(self.device)
+        return read_observations(self, X, lengths, reset=reset, device=device)
+
+    def _model(self) -> LinearGaussian:
+        device = resolve_device(self.device)
+        arrays = {name: getattr(self, kept)[None] for name, kept in NAMES.items()}
+        return LinearGaussian(**{k: torch.from_numpy(v).to(device) for k, v in arrays.items()})
+
+    def score(self, X: Any, y: None = None, lengths: Any = None) -> float:
+        """Log likelihood of all observations together, as hmmlearn's score; not a mean.
+
+        Parameters are as for `fit`. A sequence without any observation adds 0.
+        """
+        read = self._reading(X, lengths)
+        return float(likelihood(read.observations, self._model()))
+
+    def aic(self, X: Any, lengths: Any = None) -> float:
+        """Akaike's criterion of some observations, the lower the better."""
+        return 2 * self.n_parameters_ - 2 * self.score(X, lengths=lengths)
+
+    def bic(self, X: Any, lengths: Any = None) -> float:
+        """Schwarz's criterion, the lower the better; a point counts if a feature is observed."""
+        observations = self._read(X, lengths, reset=False)
+        points = int((~observations.values.isnan()).any(1).sum())
+        return log(points) * self.n_parameters_ - 2 * self.score(X, lengths=lengths)
+
+    def transform(self, X: Any, lengths: Any = None) -> NDArray[np.float64]:
+        """Mean of the state at each point, given the observations up to it: (point, state).
+
+        Nothing of what comes later is used, so the states may serve as features of a forecast.
+
+        Parameters
+        ----------
+        X, lengths
+            As for `fit`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            `fit` was not called; the observations are not as they must be.
+        """
+        return self._states(X, lengths, lambda filtered, _: filtered.means)
+
+    def fit_transform(self, X: Any, y: None = None, lengths: Any = None) -> NDArray[np.float64]:
+        """Fit, then give the states of the same observations: see `fit` and `transform`."""
+        found: NDArray[np.float64] = self.fit(X, lengths=lengths).transform(X, lengths=lengths)
+        return found
+
+    def smooth(self, X: Any, lengths: Any = None) -> NDArray[np.float64]:
+        """Mean of the state at each point, given all observations of the sequence: (point, state).
+
+        It looks ahead: as a feature of a forecast it would tell what it can't know. Parameters are
+        as for `transform`.
+        """
+        return self._states(
+            X, lengths, lambda filtered, model: smooth_states(model, filtered).means
+        )
+
+    def _states(
+        self, X: Any, lengths: Any, infer: Callable[[Filtered, LinearGaussian], Tensor]
+    ) -> NDArray[np.float64]:
+        reading, model = self._reading(X, lengths), self._model()
+        observations = reading.observations
+        states = observations.values.new_empty(len(observations.values), model.mean.shape[1])
+        for block in observations.blocks(width(model)):
+            filtered = filter_states(model, block.values, block.lengths)
+            rows, found = block.flatten(infer(filtered, model)[0])
+            states[rows] = found
+        return reading.restore(states)
+
+    def forecast(self, X: Any, horizon: int = 1, lengths: Any = None) -> Gaussian:
+        """Mean and covariance of the next observations of each sequence.
+
+        Parameters
+        ----------
+        X, lengths
+            As for `fit`.
+        horizon
+            Points to forecast, at least 1.
+
+        Returns
+        -------
+        A pair: `mean` of shape (sequence, horizon, feature), and `covariance` of shape (sequence,
+        horizon, feature, feature), that of each time, noise included.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            `fit` was not called; the observations or the horizon are not as they must be.
+        """
+        check_whole("horizon", horizon)
+        observations, model = self._read(X, lengths, reset=False), self._model()
+        features = observations.values.shape[1]
+        mean = observations.values.new_empty(len(observations), horizon, features)
+        covariance = mean.new_empty(*mean.shape, features)
+        for block in observations.blocks(width(model)):
+            filtered = filter_states(model, block.values, block.lengths)
+            ahead = forecast_states(model, filtered.next_mean, filtered.next_covariance, horizon)
+            mean[block.sequences] = ahead.means[0]
+            covariance[block.sequences] = ahead.covariances[0]
+        return Gaussian(mean.cpu().numpy(), covariance.cpu().numpy())
+
+    def sample(
+        self, n_samples: int = 1, random_state: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Draw a sequence: its observations (point, feature), and its states (point, state).
+
+        Parameters
+        ----------
+        n_samples
+            Points to draw, at least 1.
+        random_state
+            Seed; None for that of the estimator.
+        """
+        check_is_fitted(self)
+        check_whole("n_samples", n_samples)
+        seed = draw_seed(self.random_state if random_state is None else random_state)
+        generator = torch.Generator().manual_seed(seed)
+        states, values = draw(self._model(), 1, n_samples, generator)
+        return values[0, 0].cpu().numpy(), states[0, 0].cpu().numpy()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _units(
+    values: Float[Tensor, "time feature"],
+) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"], float]:
+    """Mean and deviation of each feature, and what they take from the log likelihood.
+
+    The deviation of a constant is rounding: it counts as 1, as does that of no value.
+    """
+    counts = (~values.isnan()).sum(0)
+    level = values.nanmean(0).nan_to_num(0.0)
+    spread = (values - level).square().nanmean(0).sqrt().nan_to_num(0.0)
+    rounding = 8 * torch.finfo(values.dtype).eps * level.abs()
+    scale = torch.where(spread > rounding, spread, 1.0)
+    return level, scale, float((counts * scale.log()).sum())
+
+
+def _observed(observations: Observations) -> Observations:
+    """The sequences in which anything is observed."""
+    lengths = observations.lengths
+    sequence = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+    seen = (~observations.values.isnan()).any(1)
+    kept = torch.bincount(sequence[seen], minlength=len(lengths)) > 0
+    offsets = torch.nn.functional.pad(lengths[kept].cumsum(0), (1, 0))
+    return Observations(observations.values[kept[sequence]], offsets)
+
+
+CONDITIONS: dict[str, Condition] = {
+    "n_components": whole(1),
+    "n_init": whole(1),
+    "n_iter": whole(1),
+    "tol": NOT_NEGATIVE,
+    "min_covar": POSITIVE,
+}

@@ -1,0 +1,93 @@
+"""Models of many series side by side, each with as many states as it has, and what comes next."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.hmm.em import take
+from tsar.hmm.emissions import DiagonalGaussian
+from tsar.hmm.inference import expectations, filter_states, predict_states, stationary
+from tsar.hmm.parameters import Parameters
+from tsar.hmm.selection import Fitted
+
+RARE = 1e-100  # probability of a transition to a state that a model does not have
+EMISSION = DiagonalGaussian(0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def side_by_side(chosen: Int[Tensor, " model"], models: dict[int, Fitted]) -> Parameters:
+    """Models of the chosen numbers of states, in tensors (CPU) that hold the largest of them.
+
+    States are in the order of their means. Those behind the last of a model have probability zero
+    and only lead to themselves.
+    """
+    count, most = len(chosen), int(chosen.max())
+    start = torch.zeros(count, most, dtype=torch.float64)
+    move = torch.eye(most, dtype=torch.float64).repeat(count, 1, 1)
+    means, variances = torch.zeros_like(start), torch.ones_like(start)
+    for states, fitted in models.items():
+        rows = (chosen == states).nonzero()[:, 0]
+        if not len(rows):  # a candidate that was not chosen
+            continue
+        mine = take(fitted.parameters, rows.to(fitted.owner.device))
+        order = EMISSION.order(mine)
+        row = torch.arange(len(rows), device=order.device)[:, None]
+        start[rows, :states] = mine.startprob[row, order].cpu()
+        moved = mine.transmat[row[:, :, None], order[:, :, None], order[:, None]]
+        move[rows, :states, :states] = moved.cpu()
+        means[rows, :states] = mine.center[row, order, 0].cpu()
+        variances[rows, :states] = mine.spread[row, order, 0].cpu()
+    return Parameters(start, move, means[:, :, None], variances[:, :, None])
+
+
+def lasting(parameters: Parameters, states: Int[Tensor, " model"]) -> Parameters:
+    """Models that begin anywhere in time: in each state as often as it occurs in the long run.
+
+    Every transition is possible enough for the scaled recursion; states that a model does not have
+    are never begun in.
+    """
+    inside = torch.arange(parameters.startprob.shape[1]) < states[:, None]
+    start = stationary(parameters.transmat) * inside
+    return Parameters(
+        start / start.sum(1, keepdim=True),
+        parameters.transmat.clamp(min=RARE),
+        parameters.center,
+        parameters.spread,
+    )
+
+
+def states_ahead(
+    models: Parameters,
+    values: Float[Tensor, "window time"],
+    horizon: int,
+    device: torch.device,
+) -> Float[Tensor, "window horizon state"]:
+    """Probability of each state at each step behind the values, a model a window."""
+    on = take(models, torch.arange(len(values)))
+    moved = Parameters(*(part.to(device) for part in vars(on).values()))
+    density = EMISSION.log_density(moved, values[:, :, None].to(device))
+    known = filter_states(moved.startprob, moved.transmat, density).probability[:, -1]
+    return predict_states(known, moved.transmat, horizon).cpu()
+
+
+def states_within(
+    models: Parameters, values: Float[Tensor, "window time"]
+) -> Float[Tensor, "window time state"]:
+    """Probability of each state at each of the values, given all of them."""
+    density = EMISSION.log_density(models, values[:, :, None])
+    return expectations(models.startprob, models.transmat, density).posterior
+
+
+def draw_states(
+    first: Float[Tensor, "window state"],
+    transmat: Float[Tensor, "window state state"],
+    uniform: Float[Tensor, "path horizon"],
+) -> Int[Tensor, "window path horizon"]:
+    """Paths of states, a draw a step for every window and path at once."""
+    edges = transmat.cumsum(-1)
+    row = torch.arange(len(first))[:, None]
+    state = (uniform[None, :, :1] >= first.cumsum(-1)[:, None, :-1]).sum(-1)
+    states = [state]
+    for drawn in uniform[:, 1:].unbind(1):
+        state = (drawn[None, :, None] >= edges[row, state][..., :-1]).sum(-1)
+        states.append(state)
+    return torch.stack(states, 2)
