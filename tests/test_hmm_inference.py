@@ -22,6 +22,13 @@ from tsar.hmm.viterbi import decode
 Model = tuple[Tensor, Tensor, Tensor]
 
 
+@pytest.fixture(autouse=True, params=["tensors", "compiled"])
+def engine(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which the sums over paths are made."""
+    if request.param == "tensors":
+        monkeypatch.setattr("tsar.hmm.inference.usable", lambda _: False)
+
+
 def chain(
     rows: int, time: int, states: int, *, seed: int = 0, stay: float = 0.0, spread: float = 2.0
 ) -> Model:

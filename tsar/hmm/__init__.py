@@ -2,5 +2,6 @@
 
 from tsar.hmm.categorical import CategoricalHMM
 from tsar.hmm.gaussian import GaussianHMM
+from tsar.hmm.linear_gaussian import LinearGaussianHMM
 
-__all__ = ["CategoricalHMM", "GaussianHMM"]
+__all__ = ["CategoricalHMM", "GaussianHMM", "LinearGaussianHMM"]

@@ -13,7 +13,7 @@ from tsar.hmm.inference import expectations, filter_states
 from tsar.hmm.observations import Block, Observations
 from tsar.hmm.parameters import Parameters
 
-NUMBERS = 1 << 22  # of a density: 32 MB of float64
+NUMBERS = 1 << 18  # of a density: 2 MB of float64, which stay near the processor
 
 
 @dataclass(frozen=True)

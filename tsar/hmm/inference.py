@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.hmm.chains import Chains, parted, semiring_for
+from tsar.hmm.chains import LEAST, Chains, parted, semiring_for
+from tsar.hmm.compiled import forward_backward, usable
 from tsar.hmm.recursion import Path, run
 from tsar.hmm.semiring import Scaled, Semiring
 
@@ -116,6 +117,10 @@ def expectations(
     """
     rows, time, _ = log_density.shape
     ends = torch.full((rows,), time, device=log_density.device) if lengths is None else lengths
+    if usable(transmat) and isinstance(semiring_for(transmat), Scaled):
+        least = LEAST[log_density.dtype][1]
+        found = forward_backward(startprob, transmat, log_density, ends, least)
+        return Expectations(*found)
     parts = [_expect(*part) for part in parted(startprob, transmat, log_density, ends)]
     return Expectations(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
 

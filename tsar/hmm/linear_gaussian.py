@@ -129,7 +129,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X: Any, y: None = None, lengths: Any = None) -> "LinearGaussianHMM":
+    def fit(self, X: Any, y: Any = None, lengths: Any = None) -> "LinearGaussianHMM":
         """Learn from sequences.
 
         Parameters
@@ -217,7 +217,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         arrays = {name: getattr(self, kept)[None] for name, kept in NAMES.items()}
         return LinearGaussian(**{k: torch.from_numpy(v).to(device) for k, v in arrays.items()})
 
-    def score(self, X: Any, y: None = None, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, lengths: Any = None) -> float:
         """Log likelihood of all observations together, as hmmlearn's score; not a mean.
 
         Parameters are as for `fit`. A sequence without any observation adds 0.
@@ -252,7 +252,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """
         return self._states(X, lengths, lambda filtered, _: filtered.means)
 
-    def fit_transform(self, X: Any, y: None = None, lengths: Any = None) -> NDArray[np.float64]:
+    def fit_transform(self, X: Any, y: Any = None, lengths: Any = None) -> NDArray[np.float64]:
         """Fit, then give the states of the same observations: see `fit` and `transform`."""
         found: NDArray[np.float64] = self.fit(X, lengths=lengths).transform(X, lengths=lengths)
         return found

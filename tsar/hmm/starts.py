@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-SAMPLE = 1024  # points of a group that the means are found on
-ROUNDS = 10  # of Lloyd's algorithm
+SAMPLE = 256  # points of a group that the means are found on
+ROUNDS = 5  # of Lloyd's algorithm
 
 
 def chain_start(

@@ -1,0 +1,206 @@
+"""Hidden Markov models: expectation-maximization by tsar and hmmlearn, to the same likelihood."""
+
+import argparse
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from hmmlearn.hmm import GaussianHMM as Peer
+from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread, timed
+
+from tsar.hmm.compiled import kernel
+from tsar.hmm.em import take
+from tsar.hmm.emissions import DiagonalGaussian
+from tsar.hmm.fitting import Grouped, Rules, fit, point_scores
+from tsar.hmm.inference import sample_states
+from tsar.hmm.observations import Observations
+from tsar.hmm.parameters import Parameters
+from tsar.hmm.restarts import GaussianFamily, fit_restarts
+
+STEPS = 10  # of expectation-maximization on one series, from the same start
+EMISSION = DiagonalGaussian(0.0, 0.0, 1e-2, 1.0, 1e-3)  # hmmlearn's prior
+MODES, ENGINES = ("scaling", "log"), ("compiled", "tensors")
+ALL = frozenset("ste")
+
+
+def main() -> None:
+    """One long series, then many short ones with restarts and numbers of states."""
+    logging.getLogger("hmmlearn").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    options = parser(__doc__)
+    options.set_defaults(rounds=3)
+    args = options.parse_args()
+    set_threads(args.threads)
+    shapes = ((3, 500),) if args.quick else ((4, 50_000), (16, 20_000), (64, 5_000))
+    single = [one(states, time, args) for states, time in shapes]
+    show([_single_row(result) for result in single])
+    batch = many(args)
+    show([_batch_row(row) for row in (*batch["by_states"], batch["all"])])
+    report("hmm_speed", args, {"single": single, "batch": batch})
+
+
+def one(states: int, time: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Time a step on one series, each side from the same start for as many steps."""
+    points, means = regimes(1, states, time, args.seed)
+    start = Parameters(
+        torch.full((1, states), 1 / states, dtype=torch.float64),
+        (0.5 / states + 0.5 * torch.eye(states, dtype=torch.float64))[None],
+        means[:, :, None] + 0.1,
+        torch.ones(1, states, 1, dtype=torch.float64),
+    )
+    data = grouped(points)
+    sides = {mode: Side(lambda m=mode: peer(m, points, start)) for mode in MODES}
+    engines = ENGINES if kernel() is not None else ENGINES[1:]
+    sides |= {engine: Side(lambda e=engine: ours(e, data, start)) for engine in engines}
+    for side in sides.values():  # warm, and compiled
+        side.call()
+    taken, results = interleaved(sides, args.rounds)
+    scores = {name: float(point_scores(EMISSION, data, results[name]).sum()) for name in sides}
+    return {
+        "states": states,
+        "points": time,
+        "milliseconds_a_step": {
+            name: spread([1e3 * seconds / STEPS for seconds in times])
+            for name, times in taken.items()
+        },
+        "times_faster": {
+            engine: {mode: ratio(taken[mode], taken[engine]) for mode in MODES}
+            for engine in engines
+        },
+        "log_likelihood": scores,
+        "largest_difference": max(scores.values()) - min(scores.values()),
+    }
+
+
+def peer(mode: str, points: torch.Tensor, start: Parameters) -> Parameters:
+    """Fit by hmmlearn."""
+    model = Peer(
+        start.startprob.shape[1],
+        implementation=mode,
+        init_params="",
+        n_iter=STEPS,
+        tol=-np.inf,
+        covars_prior=1e-2,
+    )
+    model.startprob_, model.transmat_ = start.startprob[0].numpy(), start.transmat[0].numpy()
+    model.means_, model.covars_ = start.center[0].numpy(), start.spread[0].numpy()
+    model.fit(points[0].numpy()[:, None])
+    arrays = model.startprob_, model.transmat_, model.means_, model._covars_
+    return Parameters(*(torch.from_numpy(np.asarray(array))[None] for array in arrays))
+
+
+def ours(engine: str, data: Grouped, start: Parameters) -> Parameters:
+    """Fit by tsar."""
+    with switched(engine):
+        rules = Rules(STEPS, -np.inf, 1.0, 1.0, ALL)
+        return fit(EMISSION, data, start, torch.tensor([0]), rules).parameters
+
+
+@contextmanager
+def switched(engine: str) -> Iterator[None]:
+    """Sum over paths by the compiled loop or by tensors alone."""
+    if engine == "compiled":
+        yield
+        return
+    with patch("tsar.hmm.inference.usable", lambda _: False):
+        yield
+
+
+def many(args: argparse.Namespace) -> dict[str, Any]:
+    """Time all restarts of all series and numbers of states, each fit to its own convergence.
+
+    hmmlearn fits a sample of the series; its seconds are those of the sample times what share of
+    the series it is.
+    """
+    series, restarts, time, sample = (6, 2, 80, 2) if args.quick else (100, 10, 500, 4)
+    candidates = (2, 3) if args.quick else range(2, 9)
+    points, _ = regimes(series, 4, time, args.seed)
+    data, family = grouped(points), GaussianFamily(EMISSION)
+    rules = Rules(100, 1e-2, 1.0, 1.0, ALL)
+    fit_restarts(family, grouped(points[:2]), 2, 1, rules, args.seed)  # compiled
+    rows = []
+    for states in candidates:
+        mine, fitted = timed(
+            lambda k=states: fit_restarts(family, data, k, restarts, rules, args.seed)
+        )
+        theirs, scores = timed(lambda k=states: loop(points[:sample], k, restarts))
+        best = fitted.maximum.objective - EMISSION.log_prior(take_all(fitted))
+        mine_best = best.view(series, restarts).amax(1)[:sample]
+        rows.append(
+            {
+                "states": states,
+                "tsar_seconds": mine,
+                "hmmlearn_seconds": theirs * series / sample,
+                "times_faster": theirs * series / sample / mine,
+                "tsar_mean_best_log_likelihood": float(mine_best.mean()),
+                "hmmlearn_mean_best_log_likelihood": float(scores.max(axis=1).mean()),
+            }
+        )
+    total = {key: sum(row[key] for row in rows) for key in ("tsar_seconds", "hmmlearn_seconds")}
+    total["times_faster"] = total["hmmlearn_seconds"] / total["tsar_seconds"]
+    sizes = {"series": series, "restarts": restarts, "points": time, "hmmlearn_series": sample}
+    return {**sizes, "by_states": rows, "all": {"states": "all", **total}}
+
+
+def take_all(fitted: Any) -> Parameters:
+    """Parameters of every model."""
+    return take(fitted.maximum.parameters, torch.arange(len(fitted.owner)))
+
+
+def loop(points: torch.Tensor, states: int, restarts: int) -> np.ndarray:
+    """Fit by hmmlearn, one after another as it does; the log likelihood of each."""
+    scores = np.empty((len(points), restarts))
+    for row, series in enumerate(points.numpy()):
+        for restart in range(restarts):
+            model = Peer(states, n_iter=100, tol=1e-2, random_state=restart)
+            scores[row, restart] = model.fit(series[:, None]).score(series[:, None])
+    return scores
+
+
+def regimes(series: int, states: int, time: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Standardized series that switch between levels, and the levels."""
+    generator = torch.Generator().manual_seed(seed)
+    move = torch.full((series, states, states), 0.2 / states, dtype=torch.float64)
+    move += 0.8 * torch.eye(states, dtype=torch.float64)
+    first = torch.full((series, states), 1 / states, dtype=torch.float64)
+    path = sample_states(first, move, time, generator)
+    level = 3 * torch.randn(series, states, generator=generator, dtype=torch.float64)
+    noise = torch.randn(series, time, generator=generator, dtype=torch.float64)
+    points = level.gather(1, path) + noise
+    mean, deviation = points.mean(1, keepdim=True), points.std(1, keepdim=True)
+    return (points - mean) / deviation, (level - mean) / deviation
+
+
+def grouped(points: torch.Tensor) -> Grouped:
+    """Each series a group."""
+    series, time = points.shape
+    offsets = torch.arange(series + 1) * time
+    return Grouped(Observations(points.reshape(-1, 1), offsets), torch.arange(series))
+
+
+def _single_row(result: dict[str, Any]) -> dict[str, Any]:
+    cells = {"states": result["states"], "points": result["points"]}
+    for name, taken in result["milliseconds_a_step"].items():
+        cells[f"{name} ms"] = f"{taken['median']:.1f}"
+    for engine, ratios in result["times_faster"].items():
+        for mode, found in ratios.items():
+            cells[f"{engine} / {mode}"] = f"{found['median']:.1f}"
+    return cells
+
+
+def _batch_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "states": row["states"],
+        "tsar s": f"{row['tsar_seconds']:.1f}",
+        "hmmlearn s": f"{row['hmmlearn_seconds']:.1f}",
+        "times faster": f"{row['times_faster']:.1f}",
+    }
+
+
+if __name__ == "__main__":
+    main()
