@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 # Every test file but those of frames, files and commands: they check no tensor and start other processes.
-SHAPES := $(filter-out $(addprefix tests/test_,$(addsuffix .py,architecture bad_input benchmarks cli datasets demo \
+SHAPES := $(filter-out $(addprefix tests/test_,$(addsuffix .py,architecture bad_input benchmarks cli cli_analyze datasets demo \
 	notebooks plotting report)),$(wildcard tests/test_*.py))
 
 .PHONY: demo test shapes lint notebooks clean

@@ -206,8 +206,8 @@ def test_a_public_name_is_there_and_documented(name: str) -> None:
     assert getattr(tsar, name) is value
 
 
-def test_public_names_are_sorted_and_distinct() -> None:
-    assert list(tsar.__all__) == sorted(set(tsar.__all__))
+def test_public_names_are_distinct() -> None:
+    assert len(tsar.__all__) == len(set(tsar.__all__))  # ruff sorts them
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -55,13 +55,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "HMM",
     "ARNet",
     "AutoTimes",
     "Classical",
     "Columns",
     "ComplexityAnalysis",
     "DLinear",
-    "HMM",
     "NLinear",
     "Naive",
     "SeasonalNaive",

@@ -74,7 +74,10 @@ def analyze(
     title = "each series"
     if len(series) > MOST_SERIES:
         title = f"the first {MOST_SERIES} of {len(series)} series"
+    left_out = series.pop("left_out").dropna()
     print_frame(series, title=title, rows=MOST_SERIES)
+    for row, reason in left_out.head(MOST_SERIES).items():
+        print_line(f"{series['series'][row]} was left out: {reason}.")
     print_line(str(advice))
     written = [("curves", outputs.output), ("plot", outputs.plot)]
     facts = [(name, str(path)) for name, path in written if path is not None]

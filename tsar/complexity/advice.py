@@ -40,7 +40,8 @@ class Advice:
     latent_dimension
         Directions before the largest gap in the spectrum of the features.
     order
-        For ``ARNet(order=...)``, and ``SpaceTime(state_size=...)``: of windows of lags only.
+        For ``ARNet(order)``, whose lags these are, and ``SpaceTime(state_size=...)``: of windows of
+        lags only.
     width
         For ``AutoTimes(hidden=...)`` or ``ARNet(hidden=[...])``: of random features only, whose
         size is the width of a hidden layer.

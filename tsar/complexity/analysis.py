@@ -82,7 +82,7 @@ class ComplexityAnalysis(BaseEstimator):
     per_series_
         A row for each series: ``size`` (recommended for it alone), ``order`` (of an
         autoregression), ``risk, null, predictability, entropy_rate`` one step ahead, with ``"hmm"``
-        also ``states``; ``left_out`` says why a series was not used (frame).
+        also ``states`` (of the first thirty); ``left_out`` says why a series was not used (frame).
     classes_
         Of labels, sorted.
 
@@ -97,7 +97,7 @@ class ComplexityAnalysis(BaseEstimator):
     >>> series = np.convolve(noise, [1.0, 0.9, 0.8, 0.7])
     >>> analysis = ComplexityAnalysis("lags", n_train=200, random_state=0).fit(series)
     >>> print(str(analysis.recommend()).splitlines()[0])
-    Use 3 features with least squares without a penalty.
+    Use 5 features with least squares without a penalty.
     """
 
     def __init__(
@@ -175,9 +175,10 @@ class ComplexityAnalysis(BaseEstimator):
         Returns
         -------
         Advice
-            Also a record. After ``representation="lags"`` it has an `order` and a `state_size`,
-            for `ARNet` and `SpaceTime`; after ``"random"`` a `width`, for the `hidden` layer of
-            `AutoTimes` or `ARNet`. What was not measured is None.
+            Also a record. After ``representation="lags"`` it has an `order`, for
+            ``ARNet(advice.order)``, and a `state_size`, for `SpaceTime`; after ``"random"`` a
+            `width`, for the `hidden` layer of `AutoTimes` or `ARNet`. What was not measured is
+            None.
         """
         check_is_fitted(self, "curves_")
         return self.advice_
@@ -320,7 +321,9 @@ class ComplexityAnalysis(BaseEstimator):
             table = table.join(series_table(source.panel, shares, most))
         if self.kind_ == "hmm":
             states = _states(source.training, seed)
-            table["states"] = pd.Series(states, index=ids).astype("Int64").reindex(table.index)
+            table["states"] = (
+                pd.Series(states, index=ids[: len(states)]).astype("Int64").reindex(table.index)
+            )
         table["left_out"] = pd.Series(source.left_out, dtype=object).reindex(table.index)
         self.per_series_ = table.rename_axis("series")
         advice = self.advice_
@@ -362,15 +365,16 @@ def _sizes_of_series(
 
 
 def _states(panel: Panel, seed: int) -> list[int]:
-    """States that the held-out score chooses for each series."""
+    """States that the held-out score chooses for each of the first series."""
     counts = []
-    for row in range(len(panel)):
+    for row in range(min(len(panel), MOST_CHOSEN)):
         values = panel.select(np.array([row])).values[:, None].numpy()
         model = GaussianHMM("auto", random_state=seed).fit(values)
         counts.append(int(model.n_components_))
     return counts
 
 
+MOST_CHOSEN = 30  # series whose number of states is chosen: seconds each
 UNITS = {"lags": "lags", "hmm": "states", "linear_gaussian": "states"}
 CONDITIONS: dict[str, Condition] = {
     "head": one_of(("ridgeless", "ridge", "logistic")),

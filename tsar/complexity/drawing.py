@@ -74,7 +74,7 @@ def _draw_total(ax: Any, table: pd.DataFrame, main: str, lines: dict[str, float 
             ridge["size"], ridge["test"], "s-", color=ORANGE, markersize=3.5, linewidth=1.6,
             label="test, tuned ridge", zorder=3,
         )  # fmt: skip
-    if "theory_excess" in curve and "irreducible" in curve and curve["irreducible"].notna().any():
+    if {"theory_excess", "irreducible"} <= set(curve) and curve["irreducible"].notna().any():
         theory = (curve["irreducible"] + curve["theory_excess"]).replace(np.inf, np.nan)
         ax.plot(size, theory, color=INK, linewidth=1.1, linestyle=DASHES, label="theory", zorder=5)
     for color, (name, value) in zip((GREY, GREEN), lines.items(), strict=True):
@@ -128,7 +128,7 @@ def _dress(ax: Any, sizes: Any, rows: int, chosen: int | None) -> None:
         axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     low, high = ax.get_ylim()
-    few = np.log10(high / low) < 1.5
+    few = np.log10(high / low) < 2.2
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8))
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=14))
     ax.spines[["top", "right", "left"]].set_visible(False)

@@ -15,6 +15,7 @@ from tsar.complexity.states import StateFeatures
 from tsar.complexity.task import LEAST, cuts
 from tsar.forecasters import AutoTimes, SpaceTime
 from tsar.hmm import GaussianHMM
+from tsar.hmm.linear_gaussian import LinearGaussianHMM
 from tsar.panel import Columns, Panel, is_long
 from tsar.scaling import Scaling
 
@@ -102,10 +103,14 @@ def _named(name: str, device: str) -> Representation:
     def discrete(states: int, seed: int) -> Any:
         return GaussianHMM(states, device=device, random_state=seed)
 
+    def linear(states: int, seed: int) -> Any:
+        return LinearGaussianHMM(states, device=device, random_state=seed)
+
     known: dict[str, Representation] = {
         "random": RandomFeatures(),
         "lags": Lags(),
         "hmm": StateFeatures(discrete),
+        "linear_gaussian": StateFeatures(linear, most=8),
     }
     if name not in known:
         raise ValueError(

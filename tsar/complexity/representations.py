@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -13,6 +14,7 @@ from tsar.nn.normalization import Instance
 from tsar.panel import Panel
 
 Kind = Literal["relu", "fourier"]
+SEASONS, WEEK = 8, 168  # of a window of lags, at most: a week of hours
 SHORTEST, LONGEST = 8, 64  # lags of a random feature where none are asked for
 
 
@@ -61,7 +63,7 @@ class Lags(Representation):
     Parameters
     ----------
     most
-        The longest window; None: twice the season, at least 24, at most an eighth of a series.
+        The longest window; None: eight seasons, at least 168, at most a quarter of a series.
 
     Examples
     --------
@@ -77,8 +79,8 @@ class Lags(Representation):
         """The longest window."""
         if self.most is not None:
             return self.most
-        longest = max(2 * known.labels.frequency.season_length, 24)
-        return max(min(longest, int(known.lengths.max()) // 8), 1)
+        longest = max(SEASONS * known.labels.frequency.season_length, WEEK)
+        return max(min(longest, int(known.lengths.max()) // 4), 1)
 
     def freeze(self, known: Panel, sizes: Sequence[int], seed: int) -> Frozen:
         """Nothing is learned."""
@@ -118,9 +120,9 @@ class RandomFeatures(Representation):
         """Draw the largest layer."""
         season = max(known.labels.frequency.season_length, SHORTEST)
         lags = self.lags or max(min(season, LONGEST, int(known.lengths.max()) // 8), 1)
-        generator = torch.Generator().manual_seed(seed)
-        # Drawn feature by feature, so that a larger layer begins with a smaller one.
-        drawn = torch.randn(max(sizes), lags + 1, generator=generator, dtype=torch.float64)
+        # Row by row, so that a larger layer begins with a smaller one; torch draws otherwise.
+        normal = np.random.default_rng(seed).standard_normal((max(sizes), lags + 1))
+        drawn = torch.from_numpy(normal)
         weights = torch.cat([drawn[:, :1], drawn[:, 1:] / lags**0.5], dim=1)
         if self.kind == "fourier":
             turn = 2 * torch.pi * torch.special.ndtr(weights[:, :1])

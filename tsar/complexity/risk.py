@@ -18,7 +18,14 @@ from tsar.complexity.theory import Spectrum, ridge_risk
 HeadKind = Literal["ridgeless", "ridge", "logistic"]
 FOLDS = 5
 MOST_PROBED = 1000  # rows that bias and variance are measured at
-SPECTRUM_ROWS = 2  # times the training rows, for the spectrum of the theory
+SPECTRUM_ROWS, MOST_SPREAD = (2, 4), 1000  # of n for the spectrum; the second up to so many rows
+
+
+COLUMNS = (
+    *("size", "head", "ratio", "penalty", "train", "validation", "validation_error", "test"),
+    *("test_error", "bias", "variance", "excess", "irreducible"),
+    *("theory_bias", "theory_variance", "theory_excess", "effective_rows"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class Curves(NamedTuple):
     """
 
     table: pd.DataFrame
-    losses: Float[Tensor, "candidate row"]
-    drawn: Int[Tensor, "draw row"]
+    losses: Float[Tensor, "candidate validation"]
+    drawn: Int[Tensor, "draw validation"]
 
 
 class _Parts(NamedTuple):
@@ -70,7 +77,10 @@ Found = tuple[Record, Float[Tensor, " row"]]
 
 
 def risk_curves(
-    sized: Iterable[tuple[int, Float[Tensor, "row feature"]]], split: Split, measure: Measure
+    # Pairs of a size and its features (row, feature); a checker that looked at one would take it.
+    sized: Iterable[Any],
+    split: Split,
+    measure: Measure,
 ) -> Curves:
     """Risks of heads on frozen features, size by size.
 
@@ -97,7 +107,9 @@ def risk_curves(
     Bias and variance are those of the residual bootstrap in moving blocks, at fixed features: the
     ridge head that blocked cross-validation chooses stands for the truth, and its leave-one-out
     errors are drawn in blocks for noise. Rows are not resampled: fewer distinct ones would move the
-    peak. The theory takes the spectrum of the features of all rows, and the same head and errors.
+    peak. The theory takes the spectrum of the features of rows of all stretches, and the same head
+    and errors; with about as many features as there are of these rows, their spectrum is too wide,
+    and the theory too high.
 
     Examples
     --------
@@ -124,7 +136,9 @@ def risk_curves(
         else:
             found += _least_squares(size, parts, split, measure, drawn)
     records, losses = zip(*found, strict=True)
-    return Curves(pd.DataFrame(list(records)), torch.stack(losses).cpu(), drawn[1].cpu())
+    names = [*COLUMNS, *(["error_rate"] if measure.labels else [])]
+    table = pd.DataFrame(list(records)).reindex(columns=names)
+    return Curves(table, torch.stack(losses).cpu(), drawn[1].cpu())
 
 
 def folds(rows: int) -> list[slice]:
@@ -241,7 +255,8 @@ def _spectrum(
 ) -> Spectrum:
     """Spectrum of the features of rows of all stretches; no response but of training counts."""
     whole = torch.cat(parts)
-    most = SPECTRUM_ROWS * len(response)
+    least, enough = (times * len(response) for times in SPECTRUM_ROWS)
+    most = max(least, min(enough, MOST_SPREAD))
     if len(whole) > most:
         whole = whole[torch.arange(most) * (len(whole) - 1) // (most - 1)]
     centred = (whole - whole.mean(dim=0)) / (len(whole) - 1) ** 0.5
@@ -275,8 +290,8 @@ def _record(
     name: str,
     penalty: float,
     rows: int,
-    losses: Sequence[Float[Tensor, " row"]],
-    drawn: Sequence[Int[Tensor, "draw row"]],
+    losses: Sequence[Float[Tensor, " _"]],
+    drawn: Sequence[Int[Tensor, "draw _"]],
 ) -> Record:
     train, validation, test = (float(part.mean()) for part in losses)
     return {

@@ -27,7 +27,7 @@ def default_sizes(rows: int, limit: int | None) -> list[int]:
     Examples
     --------
     >>> default_sizes(20, None)
-    [1, 2, 3, 5, 7, 10, 14, 15, 17, 19, 20, 21, 22, 24, 30, 32, 40, 46, 68, 100]
+    [1, 2, 3, 5, 7, 10, 14, 17, 19, 20, 21, 24, 30, 40, 46, 68, 100]
     """
     top = min(MOST_A_ROW * rows, limit or MOST_A_ROW * rows)
     count = max(round(A_DECADE * np.log10(top)), 1) + 1

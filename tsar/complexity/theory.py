@@ -78,8 +78,9 @@ def ridgeless_risk(spectrum: Spectrum, rows: int) -> Risk:
     """Expected excess risk of the least-squares head of least norm.
 
     With p features that vary and n rows: for p < n no bias, and a variance of
-    ``noise * p / (n - p - 1)``, exact for Gaussian features; for p > n the proportional limit.
-    At p = n - 1, n and n + 1 the expected variance is infinite.
+    ``noise * p / (n - p - 1)``, exact for Gaussian features; for p > n the proportional limit, its
+    variance times ``(p - n) / (p - n - 1)``, which makes it exact for Gaussian features of unit
+    covariance and matters next to the peak alone. At p = n - 1, n and n + 1 it is infinite.
 
     Source: facts B3 [R]; Hastie et al. 2022, theorem 1 for correlated features, where
     ``1 / (c0 gamma)`` is what is called `level` here.
@@ -89,7 +90,7 @@ def ridgeless_risk(spectrum: Spectrum, rows: int) -> Risk:
     >>> one = torch.ones(300, dtype=torch.float64)
     >>> spectrum = Spectrum(one, one / 300, one[0])
     >>> [round(float(part), 3) for part in ridgeless_risk(spectrum, 200)]
-    [0.333, 2.0]
+    [0.333, 2.02]
     """
     known = spectrum.usable()
     size = len(known.eigenvalues)
@@ -98,7 +99,8 @@ def ridgeless_risk(spectrum: Spectrum, rows: int) -> Risk:
         return Risk(_bias_at_peak(known, rows), zero + torch.inf)
     if size < rows:
         return Risk(zero, known.noise * size / (rows - size - 1))
-    return _risk_at(known, rows, _level(known.eigenvalues, rows))
+    limit = _risk_at(known, rows, _level(known.eigenvalues, rows))
+    return Risk(limit.bias, limit.variance * (size - rows) / (size - rows - 1))
 
 
 def ridge_risk(spectrum: Spectrum, rows: int, penalties: Float[Tensor, " penalty"]) -> Risk:
@@ -201,7 +203,7 @@ def aligned_spectrum(states: int, features: int, persistence: float) -> Spectrum
     --------
     >>> spectrum = aligned_spectrum(20, 500, 0.9)
     >>> [round(float(part), 3) for part in ridgeless_risk(spectrum, 200)]
-    [0.005, 0.167]
+    [0.005, 0.168]
     """
     if not 1 <= states <= features:
         raise ValueError(

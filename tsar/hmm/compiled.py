@@ -25,13 +25,10 @@ def kernel() -> Kernel | None:
     except ImportError:
         return None
     # Without the interpreter's lock, so that threads share the rows; the code is kept on disk.
-    options = {
-        "nogil": True,
-        "cache": True,
-        "error_model": "numpy",
-        "fastmath": {"reassoc", "contract"},
-    }
-    compiled: Kernel = numba.njit(**options)(recur)
+    # Sums may be added in any order, for the wide registers.
+    free = {"reassoc", "contract"}
+    jit: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=free)
+    compiled: Kernel = jit(recur)
     return compiled
 
 
