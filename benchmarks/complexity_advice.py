@@ -46,9 +46,12 @@ def main() -> None:
     set_threads(args.threads)
     rows: list[dict[str, Any]] = []
     for task in tasks(args):
-        advice, seconds = advised("lags", task, args)
-        order = advice.order
-        rows += compare("ARNet, order", task, ARNet, task.orders, order, seconds)
+        advice = {
+            "advice, a step ahead": advised("lags", task, 1, args),
+            "advice, all of the horizon": advised("lags", task, task.horizon, args),
+        }
+        sizes = {name: (found.order, seconds) for name, (found, seconds) in advice.items()}
+        rows += compare("ARNet, order", task, ARNet, task.orders, sizes)
         show(rows)
     if args.networks:
         rows += networks(args)
@@ -78,12 +81,12 @@ def some(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     return frame[frame["unique_id"].isin(frame["unique_id"].unique()[:count])]
 
 
-def advised(kind: str, task: Task, args: argparse.Namespace) -> tuple[Any, float]:
-    """Advice, and the seconds it took."""
+def advised(kind: str, task: Task, horizon: int, args: argparse.Namespace) -> tuple[Any, float]:
+    """Advice for forecasts of all points up to a horizon, and the seconds it took."""
     analysis = ComplexityAnalysis(
         kind,
-        task="next_segment",  # what is scored: all points of the horizon
-        horizon=task.horizon,
+        task="next_segment",
+        horizon=horizon,
         n_train=2000,
         random_state=args.seed,
         device="cpu",
@@ -93,15 +96,15 @@ def advised(kind: str, task: Task, args: argparse.Namespace) -> tuple[Any, float
 
 
 def compare(
-    what: str, task: Task, make: Make, grid: Sequence[int], size: int | None, seconds: float
+    what: str,
+    task: Task,
+    make: Make,
+    grid: Sequence[int],
+    advice: dict[str, tuple[int | None, float]],
 ) -> list[dict[str, Any]]:
     """Score the default, what the analysis recommends, and what the grid search chooses."""
     searched, chosen = timed(lambda: search(task, make, grid))
-    arms = {
-        "default": (None, 0.0),
-        "advice": (size, seconds),
-        "grid search": (chosen, searched),
-    }
+    arms = {"default": (None, 0.0), **advice, "grid search": (chosen, searched)}
     rows = []
     for name, (value, before) in arms.items():
         taken, score = timed(lambda v=value: scored(task.frame, task, make(v), task.windows))
@@ -151,11 +154,16 @@ def networks(args: argparse.Namespace) -> list[dict[str, Any]]:
         chosen = {} if size is None else {"hidden": size}
         return AutoTimes(336, segment_length=24, backbone=None, layers=1, **chosen, **common)
 
-    lags, seconds = advised("lags", task, args)
-    rows = compare("SpaceTime, state", task, spacetime, (8, 32, 128), lags.state_size, seconds)
+    name = "advice, all of the horizon"
+    lags, seconds = advised("lags", task, task.horizon, args)
+    rows = compare(
+        "SpaceTime, state", task, spacetime, (8, 32, 128), {name: (lags.state_size, seconds)}
+    )
     show(rows)
-    wide, seconds = advised("random", task, args)
-    return rows + compare("AutoTimes, hidden", task, autotimes, (32, 256), wide.width, seconds)
+    wide, seconds = advised("random", task, task.horizon, args)
+    return rows + compare(
+        "AutoTimes, hidden", task, autotimes, (32, 256), {name: (wide.width, seconds)}
+    )
 
 
 if __name__ == "__main__":

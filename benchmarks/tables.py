@@ -362,6 +362,98 @@ def zero_shot_rest(record: Record) -> list[Row]:
     ]
 
 
+def hmm_single(record: Record) -> list[Row]:
+    """A step of expectation-maximization on one series."""
+    rows = []
+    for r in record["single"]:
+        taken = {name: found["median"] for name, found in r["milliseconds_a_step"].items()}
+        faster = r["times_faster"]
+        rows.append(
+            {
+                "states": r["states"],
+                "points": f"{r['points']:,}",
+                "hmmlearn, scaling": f"{number(taken['scaling'])} ms",
+                "hmmlearn, its default": f"{number(taken['log'])} ms",
+                "tsar, compiled": f"{number(taken['compiled'])} ms",
+                "tsar, tensors": f"{number(taken['tensors'])} ms",
+                "compiled, times scaling": span(faster["compiled"]["scaling"]),
+                "times the default": span(faster["compiled"]["log"]),
+                "difference of log likelihoods": f"{r['largest_difference']:.0e}",
+            }
+        )
+    return rows
+
+
+def hmm_batch(record: Record) -> list[Row]:
+    """All restarts of all series."""
+    batch = record["batch"]
+    return [
+        {
+            "states": r["states"],
+            "tsar s": number(r["tsar_seconds"]),
+            "hmmlearn s": number(r["hmmlearn_seconds"]),
+            "times faster": number(r["times_faster"]),
+            "best log likelihood, tsar": number(r.get("tsar_mean_best_log_likelihood"), 4),
+            "hmmlearn": number(r.get("hmmlearn_mean_best_log_likelihood"), 4),
+        }
+        for r in (*batch["by_states"], batch["all"])
+    ]
+
+
+def complexity_simulation(record: Record) -> list[Row]:
+    """Theory and simulation of one trajectory, sizes that tell the story."""
+    curves = record["general, one trajectory"]["curves"]
+    return [
+        {
+            "size": size,
+            "excess, theory": number(curves["theory_excess"][k]),
+            "excess, simulated": number(curves["excess"][k]),
+            "bias": number(curves["bias"][k] if curves["bias"][k] > 1e-9 else 0.0),
+            "variance": number(curves["variance"][k]),
+            "irreducible": number(curves["irreducible"][k]),
+            "total": number(curves["total"][k]),
+            "excess, best ridge": number(curves["ridge_excess"][k]),
+            "excess, tuned ridge": number(curves["ridge_tuned"][k]),
+        }
+        for k, size in enumerate(curves["size"])
+        if size in (5, 10, 20, 40, 80, 120, 160, 190, 210, 240, 300, 500, 1000, 2000)
+    ]
+
+
+def complexity_off(record: Record) -> list[Row]:
+    """How far theory is from simulation."""
+    return [
+        {
+            "weights, data": name,
+            "smallest size": f"{100 * found['smallest_off']:.1f} %",
+            "worst other": f"{100 * found['others_off']:.1f} %",
+            "median other": f"{100 * found['others_off_median']:.1f} %",
+        }
+        for name, found in record.items()
+        if isinstance(found, dict) and "smallest_off" in found
+    ]
+
+
+def complexity_symbols(record: Record) -> list[Row]:
+    """Head tuning against the number of states."""
+    table = record["symbols"]["table"]
+    return [
+        {
+            "states": states,
+            "rank": number(table["rank"][k]),
+            "accuracy of the head": f"{table['accuracy'][k]:.3f} ± {table['error'][k]:.3f}",
+            "on the states themselves": f"{table['accuracy_of_states'][k]:.3f}",
+            "always the larger class": f"{table['majority'][k]:.3f}",
+        }
+        for k, states in enumerate(table["states"])
+    ]
+
+
+def as_printed(record: Record) -> list[Row]:
+    """Rows as the script printed them."""
+    return list(record["rows"])
+
+
 TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "ar_speed": ar_speed,
     "arnet_paper": arnet_paper,
@@ -376,6 +468,13 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     **{f"autotimes_ltsf_{name}": autotimes_ltsf for name in ("ETTh1", "ETTm1", "weather")},
     **{f"llm_controls_{name}": llm_controls for name in ("ETTh1", "ETTm1", "weather")},
     "autotimes_training_ETTh1": autotimes_training,
+    "hmm_speed:single": hmm_single,
+    "hmm_speed:batch": hmm_batch,
+    "complexity_simulation:curve": complexity_simulation,
+    "complexity_simulation:off": complexity_off,
+    "complexity_simulation:symbols": complexity_symbols,
+    "complexity_advice": as_printed,
+    "complexity_features": as_printed,
     "autotimes_speculation_ETTh1": autotimes_speculation,
     "autotimes_zero_shot:m3_monthly": partial(zero_shot, data="m3_monthly"),
     "autotimes_zero_shot:m4_hourly": partial(zero_shot, data="m4_hourly"),

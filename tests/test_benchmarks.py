@@ -9,20 +9,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("ar_speed", "arnet_paper", "ltsf", "many_series", "memory", "training_speed")
+SCRIPTS = (
+    *("ar_speed", "arnet_paper", "ltsf", "many_series", "memory", "training_speed"),
+    *("hmm_speed", "complexity_simulation", "complexity_advice", "complexity_features"),
+)
 LANGUAGE = ("autotimes_speed", "autotimes_zero_shot")
+# Without a language model: its weights may not be at hand.
+OPTIONS = {"complexity_features": ("--backbones",)}
+DATA = ("ltsf", "complexity_advice", "complexity_features")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*SCRIPTS, *LANGUAGE])
 def test_a_benchmark_prints_one_line_of_json(name: str) -> None:
-    if name == "ltsf" and not os.environ.get("TSAR_DATA"):
-        pytest.skip("TSAR_DATA names no folder of data sets, and ltsf.py needs ETTh1")
+    if name in DATA and not os.environ.get("TSAR_DATA"):
+        pytest.skip(f"TSAR_DATA names no folder of data sets, and {name}.py needs some")
     if name in LANGUAGE:
         pytest.importorskip("transformers")
     script = ROOT / "benchmarks" / f"{name}.py"
     run = subprocess.run(
-        [sys.executable, str(script), "--quick"], capture_output=True, text=True, check=False
+        [sys.executable, str(script), "--quick", *OPTIONS.get(name, ())],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)  # one document, and nothing else

@@ -32,7 +32,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def b3(spectrum: Spectrum, rows: int) -> tuple[float, float]:
-    """Bias and variance above the rows as facts B3 writes them, c0 by plain bisection."""
+    """Bias and variance above the rows as they are first derived, c0 by plain bisection."""
     s, b, noise = spectrum.eigenvalues, spectrum.signal, float(spectrum.noise)
     gamma = len(s) / rows
     low, high = 0.0, 1e12

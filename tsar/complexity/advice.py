@@ -35,7 +35,7 @@ class Advice:
         least risk of all, and less than the mean.
     peak
         Highest test risk without a penalty within the zone to avoid; None if it was not measured.
-    ridge_size, ridge_penalty, ridge_test
+    ridge_size, ridge_penalty, ridge_validation, ridge_test
         The tuned ridge head of least validation risk; None with a logistic head.
     latent_dimension
         Directions before the largest gap in the spectrum of the features.
@@ -62,6 +62,7 @@ class Advice:
     peak: float | None
     ridge_size: int | None
     ridge_penalty: float | None
+    ridge_validation: float | None
     ridge_test: float | None
     latent_dimension: int
     order: int | None
@@ -93,7 +94,8 @@ class Advice:
     def _reasons(self) -> list[str]:
         low, high = self.zone
         lines = [
-            f"Total risk {self.test:.4g} (standard error {self.test_error:.2g}) on the test rows; "
+            f"Total risk {self.test:.4g} (standard error {self.test_error:.2g}) on the test rows, "
+            f"{self.validation:.4g} on those it was chosen by; "
             f"the mean alone has {self.null:.4g}.",
             f"{self._standing()} In {self.wins:.0%} of bootstrap samples of them it is the best of "
             f"all, in {self.beats_mean:.0%} better than the mean.",
@@ -105,12 +107,7 @@ class Advice:
                 f"the variance has its peak{peak}."
             )
         if self.ridge_test is not None and self.head == "ridgeless":
-            lines.append(
-                f"If features are cheap, take at most n/{FEW} = {self.rows // FEW:,}, at least "
-                f"{MANY}n = {MANY * self.rows:,}, or tune a ridge, which has no peak: "
-                f"{_count(self.ridge_size)} with a penalty of {self.ridge_penalty:.3g} have a "
-                f"test risk of {self.ridge_test:.4g}."
-            )
+            lines.append(self._tuned())
         if self.latent_dimension > 1:
             lines.append(
                 f"The largest gap in the spectrum of the features is behind "
@@ -128,6 +125,19 @@ class Advice:
         )
         return lines
 
+    def _tuned(self) -> str:
+        """What a penalty would do."""
+        tuned = (
+            f"{_count(self.ridge_size)} with a penalty of {self.ridge_penalty:.3g} have a "
+            f"validation risk of {self.ridge_validation:.4g} (test: {self.ridge_test:.4g})."
+        )
+        if self.ridge_validation is not None and self.ridge_validation < self.validation:
+            return f"Better still, tune a ridge (head='ridge'), which has no peak: {tuned}"
+        return (
+            f"If features are cheap, take at most n/{FEW} = {self.rows // FEW:,}, at least "
+            f"{MANY}n = {MANY * self.rows:,}, or tune a ridge, which has no peak: {tuned}"
+        )
+
     def _standing(self) -> str:
         if self.size == self.best_size:
             return "It has the least risk on the validation rows."
@@ -140,7 +150,7 @@ class Advice:
 def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind: str) -> Advice:
     """Choose a size by the validation rows; the test rows only report.
 
-    Without a penalty, sizes between half and twice the rows are left out (facts B6, rule a).
+    Without a penalty, sizes between half and twice the rows are left out.
 
     Parameters
     ----------
@@ -241,10 +251,11 @@ def _peak(table: pd.DataFrame) -> float | None:
 
 
 def _ridge(table: pd.DataFrame) -> dict[str, Any]:
-    names = ("ridge_size", "ridge_penalty", "ridge_test")
+    names = ("ridge_size", "ridge_penalty", "ridge_validation", "ridge_test")
     ridge = table[table["head"] == "ridge"]
     if not len(ridge):
         return dict.fromkeys(names)
     row = ridge.loc[ridge["validation"].idxmin()]
-    values = (int(row["size"]), float(row["penalty"]), float(row["test"]))
+    risks = float(row["validation"]), float(row["test"])
+    values = (int(row["size"]), float(row["penalty"]), *risks)
     return dict(zip(names, values, strict=True))

@@ -89,7 +89,7 @@ class ComplexityAnalysis(BaseEstimator):
     References
     ----------
     Luo, Wang & Huang 2024, "Investigating the Impact of Model Complexity in Large Language Models"
-    (arXiv 2410.00699); formulas are a reconstruction [R], see `tsar.complexity.theory`.
+    (arXiv 2410.00699); formulas are a reconstruction, see `tsar.complexity.theory`.
 
     Examples
     --------

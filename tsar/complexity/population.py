@@ -1,6 +1,6 @@
 """The linear-Gaussian model of a representation: latent states, frozen features, and best heads.
 
-Reconstruction [R] of Luo, Wang & Huang 2024 (arXiv 2410.00699): rows of states
+Reconstruction of Luo, Wang & Huang 2024 (arXiv 2410.00699): rows of states
 ``z[t+1] = z[t] A + e``, features ``x = z W + u``, and the head forecasts ``z[t+1]`` from ``x[t]``.
 The features have the form of the latent-space model of Hastie et al. 2022, section 5.4.
 """

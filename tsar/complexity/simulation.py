@@ -1,6 +1,6 @@
 """Simulation of heads on frozen features of linear-Gaussian states: what the theory is held to.
 
-The protocol is ours [R], for the sizes of Luo, Wang & Huang 2024 (arXiv 2410.00699) were not at
+The protocol is ours, for the sizes of Luo, Wang & Huang 2024 (arXiv 2410.00699) were not at
 hand. No test set is drawn: risks are exact, given the features that a head was fitted to.
 """
 
@@ -30,7 +30,7 @@ def draw_model(
 ) -> LatentModel:
     """Draw states and frozen weights.
 
-    Source: facts B3 and B4 [R].
+    Source: a reconstruction of Luo et al. 2024; the sizes are ours.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def simulate(
 ) -> pd.DataFrame:
     """Mean risk of heads on the first features of a model, beside the theory: a row a size.
 
-    Source: facts B4 [R]. Bias and variance are those given the features: the error of the head of
-    ``x B*``, and of that of what ``x B*`` leaves; both from one decomposition.
+    Source: a reconstruction of Luo et al. 2024. Bias and variance are those given the features: the
+    error of the head of ``x B*``, and of that of what ``x B*`` leaves; both from one decomposition.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """What a linear head on frozen features is expected to cost, from second moments alone.
 
-Reconstruction [R]: the text of Luo, Wang & Huang 2024 (arXiv 2410.00699) was not at hand beyond its
+Reconstruction: the text of Luo, Wang & Huang 2024 (arXiv 2410.00699) was not at hand beyond its
 abstract; what follows agrees with all that is known of it and with simulation. Below the rows, the
 variance is exact for Gaussian features; above, it is that of Hastie, Montanari, Rosset & Tibshirani
 2022 ("Surprises in High-Dimensional Ridgeless Least Squares Interpolation", arXiv 1903.08560),
@@ -82,8 +82,8 @@ def ridgeless_risk(spectrum: Spectrum, rows: int) -> Risk:
     variance times ``(p - n) / (p - n - 1)``, which makes it exact for Gaussian features of unit
     covariance and matters next to the peak alone. At p = n - 1, n and n + 1 it is infinite.
 
-    Source: facts B3 [R]; Hastie et al. 2022, theorem 1 for correlated features, where
-    ``1 / (c0 gamma)`` is what is called `level` here.
+    Source: a reconstruction of Luo et al. 2024; Hastie et al. 2022, theorem 1 for correlated
+    features, where ``1 / (c0 gamma)`` is what is called `level` here.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def ridgeless_risk(spectrum: Spectrum, rows: int) -> Risk:
 def ridge_risk(spectrum: Spectrum, rows: int, penalties: Float[Tensor, " penalty"]) -> Risk:
     """Expected excess risk of ridge heads that minimize ``|y - x b|^2 + penalty |b|^2``.
 
-    Source: Hastie et al. 2022, section 5 (deterministic equivalents) [R]. With a penalty of 0:
+    Source: Hastie et al. 2022, section 5 (deterministic equivalents). With a penalty of 0:
     see `ridgeless_risk`.
 
     Examples
@@ -197,7 +197,7 @@ def aligned_spectrum(states: int, features: int, persistence: float) -> Spectrum
     each feature. With psi = states / features, the covariance has ``1 + 1 / psi`` `states` times
     and 1 otherwise; the best head leaves ``1 - persistence^2 / (1 + psi)``.
 
-    Source: facts B3 [R].
+    Source: a reconstruction of Luo et al. 2024.
 
     Examples
     --------
