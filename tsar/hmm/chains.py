@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tsar.hmm.recursion import chunks_for
-from tsar.hmm.semiring import Logarithmic, Scaled, Semiring
+from tsar.hmm.semiring import SUMS, Scaled, Semiring
 
 # Least transition that the scaled recursion takes, and least log density against the best state of
 # a point. A state that is less likely weighs less than rounding: the best one comes in with at
@@ -36,7 +36,7 @@ def parted(
 def semiring_for(transmat: Float[Tensor, "row state state"]) -> Semiring:
     """Scaled probabilities where every transition is possible enough."""
     possible = bool(transmat.min() >= LEAST[transmat.dtype][0])  # the host waits here
-    return Scaled() if possible else Logarithmic()
+    return Scaled() if possible else SUMS
 
 
 class Chains(NamedTuple):

@@ -1,6 +1,8 @@
 """What to add and what to multiply: sums of probabilities, sums of their logarithms, or maxima."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -103,8 +105,17 @@ class Scaled(Semiring):
         return value.log()
 
 
+@dataclass(frozen=True)
 class Logarithmic(Semiring):
-    """Logarithms of probabilities: where some are zero for good, and nothing may underflow."""
+    """Logarithms of probabilities: where some are zero for good, and nothing may underflow.
+
+    Attributes
+    ----------
+    total
+        ``torch.logsumexp`` for sums over paths, ``torch.amax`` for the best of them (Viterbi 1967).
+    """
+
+    total: Callable[..., Tensor]
 
     def enter(
         self, log_value: Float[Tensor, "row *shape state"]
@@ -118,8 +129,11 @@ class Logarithmic(Semiring):
         density: Float[Tensor, "row chunk state"],
         state: Float[Tensor, "row chunk state"],
     ) -> Float[Tensor, "row chunk 1"]:
-        """Sum less the logarithm of its total."""
-        return _normalize(torch.add(incoming, density, out=state), self)
+        """Sum less its total; a state that nothing leads to stays at minus infinity."""
+        torch.add(incoming, density, out=state)
+        scale = self.gather(state)[:, :, None]
+        state.sub_(scale.clamp(min=torch.finfo(scale.dtype).min))
+        return scale
 
     def move(
         self,
@@ -127,85 +141,28 @@ class Logarithmic(Semiring):
         matrix: Float[Tensor, "row state state"],
         incoming: Float[Tensor, "row chunk state"],
     ) -> None:
-        """Logarithms of sums over the states that come before."""
-        pairs = state[:, :, :, None] + matrix[:, None]
-        torch.logsumexp(pairs, 2, out=incoming)
+        """Totals over the states that come before."""
+        self.total(state[:, :, :, None] + matrix[:, None], 2, out=incoming)
 
     def log_scale(self, scale: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """As it is."""
         return scale
 
     def gather(self, log_value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape"]:
-        """Logarithm of the sum."""
-        return log_value.logsumexp(-1)
+        """Total."""
+        return self.total(log_value, -1)
 
     def apart(
         self, before: Float[Tensor, "row chunk state"], after: Float[Tensor, "row chunk state"]
     ) -> float:
         """Of the logarithms, by their size."""
-        return _between(before, after)
+        difference = (after - before).abs() / (1.0 + before.abs())
+        return float(difference.where(after != before, 0.0).nan_to_num(torch.inf).amax())
 
     def leave(self, value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape state"]:
         """As it is."""
         return value
 
 
-class Maximal(Semiring):
-    """Logarithms of the most probable path to each state (Viterbi 1967)."""
-
-    def enter(
-        self, log_value: Float[Tensor, "row *shape state"]
-    ) -> Float[Tensor, "row *shape state"]:
-        """As it is."""
-        return log_value
-
-    def weigh(
-        self,
-        incoming: Float[Tensor, "row chunk state"],
-        density: Float[Tensor, "row chunk state"],
-        state: Float[Tensor, "row chunk state"],
-    ) -> Float[Tensor, "row chunk 1"]:
-        """Sum less its largest value."""
-        return _normalize(torch.add(incoming, density, out=state), self)
-
-    def move(
-        self,
-        state: Float[Tensor, "row chunk state"],
-        matrix: Float[Tensor, "row state state"],
-        incoming: Float[Tensor, "row chunk state"],
-    ) -> None:
-        """Best of the states that come before."""
-        torch.amax(state[:, :, :, None] + matrix[:, None], 2, out=incoming)
-
-    def log_scale(self, scale: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """As it is."""
-        return scale
-
-    def gather(self, log_value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape"]:
-        """Return the largest."""
-        return log_value.amax(-1)
-
-    def apart(
-        self, before: Float[Tensor, "row chunk state"], after: Float[Tensor, "row chunk state"]
-    ) -> float:
-        """Of the logarithms, by their size."""
-        return _between(before, after)
-
-    def leave(self, value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape state"]:
-        """As it is."""
-        return value
-
-
-def _between(before: Float[Tensor, "*shape"], after: Float[Tensor, "*shape"]) -> float:
-    """Largest difference of logarithms, in units of one more than their size."""
-    difference = (after - before).abs() / (1.0 + before.abs())
-    return float(difference.where(after != before, 0.0).nan_to_num(torch.inf).amax())
-
-
-def _normalize(
-    state: Float[Tensor, "row chunk state"], semiring: Semiring
-) -> Float[Tensor, "row chunk 1"]:
-    """Subtract the total in place; a state that nothing leads to stays at minus infinity."""
-    scale = semiring.gather(state)[:, :, None]
-    state.sub_(scale.clamp(min=torch.finfo(scale.dtype).min))
-    return scale
+SUMS = Logarithmic(torch.logsumexp)
+BEST = Logarithmic(torch.amax)

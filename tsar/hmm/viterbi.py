@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tsar.hmm.chains import Chains, parted
 from tsar.hmm.recursion import LOOKS, run
-from tsar.hmm.semiring import Maximal
+from tsar.hmm.semiring import BEST
 
 
 class Decoded(NamedTuple):
@@ -48,10 +48,9 @@ def _decode(
     log_density: Float[Tensor, "row time state"],
     lengths: Int[Tensor, " row"],
 ) -> Decoded:
-    semiring = Maximal()
-    chains = Chains.of(semiring, log_density)
+    chains = Chains.of(BEST, log_density)
     matrix = transmat.log()
-    path = run(semiring, startprob.log(), matrix, chains.density)
+    path = run(BEST, startprob.log(), matrix, chains.density)
     traced = _trace(path.state, matrix, lengths)
     states = traced.permute(1, 2, 0).reshape(len(startprob), -1)[:, : chains.time]
     return Decoded(states, _score(startprob, transmat, log_density, states, lengths))
