@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsar.forecasters import ARNet, AutoTimes, Classical, NLinear, SeasonalNaive, SpaceTime
+from tsar.forecasters import HMM, ARNet, AutoTimes, Classical, NLinear, SeasonalNaive, SpaceTime
 from tsar.saving.folder import FORMAT
 from tsar.training import Training
 
@@ -37,6 +37,7 @@ def main(folder: Path) -> None:
             device="cpu",
             random_state=0,
         ),
+        HMM(2, season_length=12, horizon=4, n_init=2, random_state=0),
         Classical(season_length=12, horizon=4),
     ]
     forecasts = {}
