@@ -574,3 +574,50 @@ def test_sizes_are_few_and_close_around_the_rows() -> None:
     assert sizes[0] == 1 and sizes[-1] == 2500 and len(sizes) < 35
     assert {250, 475, 500, 525, 1000} <= set(sizes)
     assert default_sizes(500, 1) == [1]
+
+
+def test_rows_of_an_array_are_those_of_the_frame_in_any_order() -> None:
+    series = np.asarray(SECOND)
+    features = np.stack([series, np.concatenate([[0.0], series[:-1]])], axis=1)
+    frame = pd.DataFrame({"unique_id": "a", "ds": np.arange(len(series)), "y": series})
+    order = np.random.default_rng(0).permutation(len(series))
+    plain = analysis(features, sizes=[1, 2]).fit(frame).curves_["test"]
+    shuffled = analysis(features[order], sizes=[1, 2]).fit(frame.iloc[order]).curves_["test"]
+    np.testing.assert_allclose(shuffled, plain)
+    array = analysis(features, sizes=[1, 2]).fit(series).curves_["test"]
+    np.testing.assert_allclose(array, plain)
+
+
+def test_no_series_is_told_a_size_in_the_zone_to_avoid() -> None:
+    series = np.random.default_rng(0).normal(size=1500)
+    for point in range(70, 1500):
+        series[point] = 0.95 * series[point - 70] + 0.2 * series[point]
+    found = analysis("lags", sizes=[1, 70], n_train=100).fit(series)
+    assert found.recommend().size in (0, 1)
+    assert set(found.per_series_["size"]) <= {0, 1}
+
+
+def test_all_rows_and_sizes_of_its_own_fit_in_memory() -> None:
+    walk = np.random.default_rng(0).normal(size=4000).cumsum()
+    found = analysis("lags", n_train=None).fit(walk)
+    assert found.curves_["size"].max() <= 3000
+    assert default_sizes(10_000, None)[-1] <= 3000
+
+
+def test_a_horizon_beyond_the_series_is_an_error_that_says_so() -> None:
+    with pytest.raises(ValueError, match="frame must give at least 10 training rows"):
+        analysis("random", horizon=890).fit(np.arange(900.0))
+
+
+def test_a_network_must_be_fitted() -> None:
+    with pytest.raises(NotFittedError):
+        analysis(tsar.SpaceTime()).fit(SECOND)
+
+
+def test_the_largest_size_measured_is_called_that() -> None:
+    season = 10 * np.sin(np.arange(600) * 2 * np.pi / 12)
+    season[::12] += 10
+    noisy = season + np.random.default_rng(0).normal(size=600)
+    advice = analysis(Lags(9)).fit(noisy).recommend()
+    assert advice.size == advice.largest == 9
+    assert "the largest that was measured: more may be better" in str(advice)

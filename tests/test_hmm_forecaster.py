@@ -184,6 +184,50 @@ def test_parameters_must_be_right(change: dict[str, Any], message: str) -> None:
         HMM().set_params(**change).fit(regimes(50)[0])
 
 
+def panel(*lengths: int) -> pd.DataFrame:
+    return pd.concat(
+        [
+            pd.DataFrame({"unique_id": k, "ds": np.arange(n), "y": regimes(n, seed=k)[0]})
+            for k, n in enumerate(lengths)
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_series_of_many_lengths_are_fitted_together(seed: int) -> None:
+    frame = panel(60, 200, 33, 410, 7)
+    model = HMM(2, horizon=2, n_init=2, random_state=seed).fit(frame)
+    one = HMM(2, horizon=2, n_init=2, random_state=seed).fit(frame[frame["unique_id"] == 3])
+    found = model.predict().set_index("unique_id").loc[3, "HMM"]
+    np.testing.assert_allclose(found, one.predict()["HMM"], rtol=1e-9)
+
+
+def test_states_that_a_series_does_not_have_explain_no_point() -> None:
+    """A point that no regime of the narrow series explains; the other series has more of them."""
+    narrow = np.where(np.arange(200) % 2, 1.0, -1.0)
+    narrow = narrow + 0.001 * np.random.default_rng(0).normal(size=200)
+    steps = np.repeat([0.0, 5.0, 10.0, 15.0] * 5, 10)
+    steps = steps + 0.3 * np.random.default_rng(1).normal(size=200)
+    both = np.stack([narrow, steps], axis=1)
+    options: dict[str, Any] = {"season_length": 1, "horizon": 2, "n_init": 3, "random_state": 0}
+    model = HMM(**options).fit(both)
+    assert model.n_components_[0] < model.n_components_[1]
+    surprised = both.copy()
+    surprised[198, 0] = 0.0
+    alone = HMM(int(model.n_components_[0]), **options).fit(narrow)
+    np.testing.assert_allclose(
+        model.predict(surprised)[:, 0], alone.predict(surprised[:, 0]), atol=1e-6
+    )
+    assert model.regimes(surprised).query("unique_id == 0")["regime"].max() < model.n_components_[0]
+
+
+def test_a_series_has_no_more_regimes_than_points_bear() -> None:
+    assert HMM(random_state=0).fit([1.0, 2.0]).n_components_.tolist() == [1]
+    model = HMM(4, random_state=0).fit([1.0, 2.0, 5.0])
+    assert model.n_components_.tolist() == [3]
+    assert (model.covars_ < 10).all()
+
+
 # --- what people look at ----------------------------------------------------------------------
 
 

@@ -362,7 +362,9 @@ def test_a_covariance_does_not_collapse() -> None:
     seen = points(100)
     seen[::10] = seen[0]  # a point that a state could have for itself
     for kind in ("diag", "full", "tied"):
-        model = GaussianHMM(6, kind, covars_prior=0.0, random_state=0, n_init=5).fit(seen)
+        model = GaussianHMM(
+            6, kind, covars_prior=0.0, min_covar=1e-3, random_state=0, n_init=5
+        ).fit(seen)
         if kind == "diag":
             least = (model.covars_ / seen.var(axis=0)).min()
         else:
@@ -402,3 +404,60 @@ def test_what_is_not_fitted_says_so() -> None:
     for ask in ("score", "predict", "transform", "filter_proba", "bic"):
         with pytest.raises(NotFittedError):
             getattr(GaussianHMM(), ask)(points(9))
+
+
+def by_hand() -> GaussianHMM:
+    model = GaussianHMM(2)
+    model.startprob_, model.transmat_ = np.array([1.0, 0.0]), np.array([[0.9, 0.1], [0.1, 0.9]])
+    model.means_, model.covars_ = np.array([[0.0], [100.0]]), np.ones((2, 1))
+    model.n_features_in_ = 1
+    return model
+
+
+def test_a_start_that_is_impossible_is_not_forgiven() -> None:
+    """The first points are unlikely by thousands of nats in the only state that they may be in."""
+    model, seen = by_hand(), [[100.0], [100.0], [0.0]]
+    peer = hmm.GaussianHMM(2, "diag")
+    peer.startprob_, peer.transmat_ = model.startprob_, model.transmat_
+    peer.means_, peer.covars_ = model.means_, model.covars_
+    assert model.score(seen) == pytest.approx(peer.score(seen))
+    assert model.decode(seen)[0] <= model.score(seen)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("transmat_", [[2.0, 1.0], [1.0, 2.0]], "transmat_ must be probabilities"),
+        ("transmat_", np.eye(3), "must be of as many states"),
+        ("startprob_", [0.5, 0.6], "startprob_ must be probabilities"),
+        ("covars_", -np.ones((2, 1)), "covars_ must have variances above 0"),
+    ],
+)
+def test_what_is_set_by_hand_is_checked(name: str, value: Any, message: str) -> None:
+    model = by_hand()
+    setattr(model, name, np.asarray(value))
+    with pytest.raises(ValueError, match=message):
+        model.score([[0.0]])
+
+
+def test_a_regime_may_be_narrow() -> None:
+    """A thousandth of what the levels are apart."""
+    noise = np.random.default_rng(0).normal(size=(300, 1))
+    seen = np.repeat([-100.0, 100.0] * 3, 50)[:, None] + 0.1 * noise
+    model = GaussianHMM(2, random_state=0).fit(seen)
+    np.testing.assert_allclose(np.sqrt(model.covars_), 0.1, atol=0.05)
+
+
+def test_the_table_of_a_choice_is_in_the_units_of_the_points() -> None:
+    seen = np.repeat([0.0, 6.0] * 3, 50)[:, None] + points(300, features=1)
+    seen[::2] = np.nan
+    one, other = (
+        GaussianHMM("auto", max_components=2, random_state=0, n_init=2).fit(unit * seen).selection_
+        for unit in (1, 100)
+    )
+    difference = one["log_density"] - other["log_density"]
+    np.testing.assert_allclose(difference, np.log(100))
+
+
+def test_of_two_points_nothing_is_told() -> None:
+    assert GaussianHMM("auto", random_state=0).fit([[0.0], [6.0]]).n_components_ == 1

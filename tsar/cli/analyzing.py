@@ -1,14 +1,22 @@
 """tsar analyze."""
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from tsar.cli import options
 from tsar.cli.inputs import read_source, to_long
 from tsar.cli.lazy import complexity, files
-from tsar.cli.output import at_work, print_facts, print_frame, print_json, print_line, records
+from tsar.cli.output import (
+    at_work,
+    print_facts,
+    print_frame,
+    print_json,
+    print_line,
+    print_table,
+    records,
+)
 
 SHOWN = ("size", "head", "ratio", "penalty", "validation", "test", "test_error", "excess")
 MOST_SERIES = 20
@@ -70,7 +78,8 @@ def analyze(
         print_json({"input": input, "advice": asdict(advice), "says": str(advice)} | tables)
         return
     shown = [name for name in SHOWN if name in curves]
-    print_frame(curves[shown], title=f"{source.name}: risk by size")
+    cells = [[_digits(value) for value in row] for row in curves[shown].itertuples(index=False)]
+    print_table(shown, cells, title=f"{source.name}: risk by size", numbers=shown)
     title = "each series"
     if len(series) > MOST_SERIES:
         title = f"the first {MOST_SERIES} of {len(series)} series"
@@ -84,3 +93,10 @@ def analyze(
     if facts:
         print_line("")
         print_facts(facts)
+
+
+def _digits(value: Any) -> str:
+    """Digits that count, cell by cell: the peak may be a billion times what else there is."""
+    if not isinstance(value, float):
+        return str(value)
+    return "" if value != value else f"{value:.4g}"

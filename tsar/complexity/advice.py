@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.complexity.risk import Curves
@@ -39,6 +41,8 @@ class Advice:
         The tuned ridge head of least validation risk; None with a logistic head.
     latent_dimension
         Directions before the largest gap in the spectrum of the features.
+    largest
+        The most features that were measured.
     order
         For ``ARNet(order)``, whose lags these are, and ``SpaceTime(state_size=...)``: of windows of
         lags only.
@@ -65,6 +69,7 @@ class Advice:
     ridge_validation: float | None
     ridge_test: float | None
     latent_dimension: int
+    largest: int
     order: int | None
     width: int | None
 
@@ -83,7 +88,7 @@ class Advice:
 
     def _verdict(self) -> str:
         if self.size == 0:
-            return "Use no features: none of the sizes measured beats the mean for certain."
+            return "Use no features, but the mean: no size beats it by more than chance may give."
         kinds = {
             "ridgeless": "least squares without a penalty",
             "ridge": f"a ridge penalty of {self.penalty:.3g}",
@@ -101,21 +106,21 @@ class Advice:
             f"all, in {self.beats_mean:.0%} better than the mean.",
         ]
         peak = "" if self.peak is None else f" (test risk up to {self.peak:.4g} here)"
-        if self.head != "logistic":
+        if self.head != "logistic" and self.largest >= low:
             lines.append(
                 f"Avoid {low:,} to {high:,} features without ridge: around p = n = {self.rows:,} "
                 f"the variance has its peak{peak}."
             )
         if self.ridge_test is not None and self.head == "ridgeless":
             lines.append(self._tuned())
-        if self.latent_dimension > 1:
+        if self.latent_dimension > 1 and self.order is None:
             lines.append(
                 f"The largest gap in the spectrum of the features is behind "
                 f"{self.latent_dimension} directions. Where features show a few latent states, and "
                 "there are fewer of them than rows, the least total risk stands near there."
             )
         lines.append(
-            f"The {self.rows:,} training rows follow each other in time: by the autocorrelation "
+            f"The {self.rows:,} training rows depend on each other: by the autocorrelation "
             f"of the errors they are worth {self.effective_rows:,.0f} independent ones."
         )
         lines.append(
@@ -133,6 +138,8 @@ class Advice:
         )
         if self.ridge_validation is not None and self.ridge_validation < self.validation:
             return f"Better still, tune a ridge (head='ridge'), which has no peak: {tuned}"
+        if self.largest < self.rows:
+            return f"With a tuned ridge, {tuned}"
         return (
             f"If features are cheap, take at most n/{FEW} = {self.rows // FEW:,}, at least "
             f"{MANY}n = {MANY * self.rows:,}, or tune a ridge, which has no peak: {tuned}"
@@ -140,7 +147,12 @@ class Advice:
 
     def _standing(self) -> str:
         if self.size == self.best_size:
-            return "It has the least risk on the validation rows."
+            edge = (
+                " It is also the largest that was measured: more may be better."
+                if self.size == self.largest
+                else ""
+            )
+            return f"It has the least risk on the validation rows.{edge}"
         return (
             "It is the smallest size within one standard error of the least risk on the validation "
             f"rows, that of {self.best_size:,}."
@@ -164,11 +176,7 @@ def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind:
         ``"lags"`` or ``"random"``, for what sizes stand for; or another.
     """
     table = curves.table
-    allowed = table["head"].isin(["mean", head]).to_numpy()
-    if head == "ridgeless":
-        calm = (table["ratio"] <= ZONE[0]) | (table["ratio"] >= ZONE[1])
-        allowed = allowed & calm.to_numpy()
-    pool = torch.from_numpy(allowed.nonzero()[0])
+    pool = torch.from_numpy(trusted(table, head).nonzero()[0])
     chosen, best = smallest_near_best(curves.losses[pool], curves.drawn)
     means = curves.losses[pool][:, curves.drawn].mean(dim=2)
     row = table.iloc[int(pool[chosen])]
@@ -188,10 +196,19 @@ def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind:
         beats_mean=float((means[chosen] < means[0]).double().mean()),
         peak=_peak(table),
         latent_dimension=latent_dimension,
+        largest=int(table["size"].max()),
         order=size if kind == "lags" and size else None,
         width=size if kind == "random" and size else None,
         **_ridge(table),
     )
+
+
+def trusted(table: pd.DataFrame, head: str) -> NDArray[np.bool_]:
+    """Candidates that may be recommended: without a penalty none near one feature a row."""
+    allowed = table["head"].isin(["mean", head])
+    if head == "ridgeless":
+        allowed &= (table["ratio"] <= ZONE[0]) | (table["ratio"] >= ZONE[1])
+    return np.asarray(allowed)
 
 
 def smallest_near_best(

@@ -13,7 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm import tqdm
 
-from tsar.complexity.advice import Advice, advise, latent_dimension, smallest_near_best
+from tsar.complexity.advice import (
+    Advice,
+    advise,
+    latent_dimension,
+    smallest_near_best,
+    trusted,
+)
 from tsar.complexity.blocks import block_length, draw_blocks
 from tsar.complexity.drawing import plot_risk
 from tsar.complexity.reading import (
@@ -165,7 +171,7 @@ class ComplexityAnalysis(BaseEstimator):
             )
         response = self._response(source, codes, classes)
         seed = draw_seed(self.random_state)
-        split, curves = self._measure(source, response, classes, seed)
+        split, curves = self._measure(frame, source, response, classes, seed)
         self._keep(source, split, curves, y is None, whole_panel, seed)
         return self
 
@@ -231,6 +237,7 @@ class ComplexityAnalysis(BaseEstimator):
 
     def _measure(
         self,
+        frame: Any,
         source: Source,
         response: Float[Tensor, "time output"],
         classes: list[Any] | None,
@@ -238,7 +245,7 @@ class ComplexityAnalysis(BaseEstimator):
     ) -> tuple[Split, Curves]:
         panel, device = source.panel, resolve_device(self.device)
         self.kind_, representation = read_representation(
-            self.representation, source.kept, str(device)
+            self.representation, frame, self.columns or Columns(), source.kept, str(device)
         )
         sizes = self._sizes(representation, source)
         frozen = representation.freeze(source.training, sizes, seed)
@@ -348,7 +355,7 @@ def _sizes_of_series(
     curves: Curves, split: Split, head: str, horizon: int, generator: torch.Generator
 ) -> list[int | None]:
     """The size recommended for each series alone, by its own validation rows."""
-    allowed = curves.table["head"].isin(["mean", head]).to_numpy().nonzero()[0]
+    allowed = trusted(curves.table, head).nonzero()[0]
     losses = curves.losses[torch.from_numpy(allowed)].cpu()
     runs = split.validation.runs
     found: list[int | None] = []

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tsar.complexity.hidden import HiddenStates
@@ -75,15 +76,20 @@ def read_source(panel: Panel, shares: tuple[float, float]) -> Source:
 
 
 def read_representation(
-    given: Any, kept: Bool[Tensor, " time"], device: str
+    given: Any, frame: Any, columns: Columns, kept: Bool[Tensor, " time"], device: str
 ) -> tuple[str, Representation]:
-    """The representation by its name, or that of a forecaster or an array; and what to call it."""
+    """The representation by its name, or that of a forecaster or an array; and what to call it.
+
+    Rows of an array are those of a long frame, whatever their order; of a wide one, all points of
+    the first series, then of the next.
+    """
     if isinstance(given, str):
         return given, _named(given, device)
     if isinstance(given, Representation):
         kinds: dict[type, str] = {Lags: "lags", RandomFeatures: "random"}
         return kinds.get(type(given), type(given).__name__), given
     if isinstance(given, AutoTimes | SpaceTime):
+        check_is_fitted(given, "module_")
         return type(given).__name__, HiddenStates(given)
     if isinstance(given, np.ndarray | pd.DataFrame | Tensor):
         values = torch.as_tensor(np.asarray(given, dtype=np.float64))
@@ -92,11 +98,22 @@ def read_representation(
                 f"representation must have a row for each of the {len(kept)} points of the frame; "
                 f"got shape {tuple(values.shape)}. Give an array of shape (point, feature)."
             )
-        return "given", Given(values[kept])
+        return "given", Given(values[_rows_by_series(frame, columns)][kept])
     raise TypeError(
         f"representation must be one of {list(NAMES)}, a fitted AutoTimes or SpaceTime, an array, "
         f"or a tsar.complexity Representation; got {given!r}. Give one of them."
     )
+
+
+def _rows_by_series(frame: Any, columns: Columns) -> Any:
+    """Rows of a long frame in the order of its panel; of another all, as they are."""
+    if not is_long(frame, columns):
+        return slice(None)
+    told = {columns.time: np.asarray(frame[columns.time])}
+    if columns.id in list(getattr(frame, "column_names", frame.columns)):
+        told = {columns.id: np.asarray(frame[columns.id]), **told}
+    order = pd.DataFrame(told).sort_values(list(told), kind="stable").index
+    return torch.from_numpy(np.array(order))
 
 
 def _named(name: str, device: str) -> Representation:

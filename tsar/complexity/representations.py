@@ -63,7 +63,8 @@ class Lags(Representation):
     Parameters
     ----------
     most
-        The longest window; None: eight seasons, at least 168, at most a quarter of a series.
+        The longest window; None: eight seasons, at least 168, at most a quarter of a series or a
+        season and one.
 
     Examples
     --------
@@ -80,7 +81,9 @@ class Lags(Representation):
         if self.most is not None:
             return self.most
         longest = max(SEASONS * known.labels.frequency.season_length, WEEK)
-        return max(min(longest, int(known.lengths.max()) // 4), 1)
+        most = int(known.lengths.max())
+        season = min(known.labels.frequency.season_length + 1, most // 2)
+        return max(min(longest, most // 4), season, 1)
 
     def freeze(self, known: Panel, sizes: Sequence[int], seed: int) -> Frozen:
         """Nothing is learned."""

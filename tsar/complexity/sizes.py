@@ -15,6 +15,7 @@ from tsar.panel import Panel
 
 A_DECADE = 6  # sizes
 NEAR = (0.5, 0.7, 0.85, 0.95, 1.0, 1.05, 1.2, 1.5, 2.0)  # features a row, around the peak
+MOST = 3000  # features where no sizes are given: a decomposition takes seconds
 CLOSE = 0.1  # sizes that differ by less than that share of them tell the same
 MOST_A_ROW = 5  # features a row, at most, where no sizes are given
 COPIES = 4  # of all features that are held at once: made, centred, decomposed
@@ -29,7 +30,8 @@ def default_sizes(rows: int, limit: int | None) -> list[int]:
     >>> default_sizes(20, None)
     [1, 2, 3, 5, 7, 10, 14, 17, 19, 20, 21, 24, 30, 40, 46, 68, 100]
     """
-    top = min(MOST_A_ROW * rows, limit or MOST_A_ROW * rows)
+    rows = max(rows, 1)
+    top = max(min(MOST_A_ROW * rows, limit or MOST_A_ROW * rows, MOST), 1)
     count = max(round(A_DECADE * np.log10(top)), 1) + 1
     even = np.geomspace(1, top, count) if top > 1 else np.ones(1)
     near = [rows * ratio for ratio in NEAR if rows * ratio <= top]

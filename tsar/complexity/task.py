@@ -144,8 +144,8 @@ def _check(split: Split, horizon: int) -> None:
     if counts[0] < LEAST or min(counts) < 2:
         raise ValueError(
             f"frame must give at least {LEAST} training rows, 2 of validation and 2 of test, with "
-            f"a gap of horizon={horizon} between; got {counts}. Give longer series, or a shorter "
-            "horizon or window of lags."
+            f"a gap of horizon={horizon} between; got {counts}. Give longer series, a shorter "
+            "horizon, or smaller sizes: where points are missing, a window of lags has to be whole."
         )
 
 

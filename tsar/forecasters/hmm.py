@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -23,7 +23,14 @@ from tsar.hmm.mixture import mixture_mean, mixture_quantiles
 from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters
 from tsar.hmm.profile import phases_back, seasonal_profile
-from tsar.hmm.regimes import draw_states, lasting, side_by_side, states_ahead, states_within
+from tsar.hmm.regimes import (
+    draw_states,
+    lasting,
+    regime_table,
+    side_by_side,
+    states_ahead,
+    states_within,
+)
 from tsar.hmm.restarts import GaussianFamily, fit_restarts
 from tsar.hmm.selection import CRITERIA, Criterion, Fitted, select
 from tsar.panel import Columns, Panel
@@ -34,6 +41,8 @@ from tsar.summary import series_table
 from tsar.windows import Windows
 
 MOST_CONTEXT = 1000  # points that regimes are filtered over: they forget sooner
+PRIOR = 1e-5  # scale of the prior of variances, in units of each series' variance
+POINTS = 5  # of a series for each state, at least, where their number is chosen
 NUMBERS = 1 << 22  # float64 of a batch of windows
 
 
@@ -109,7 +118,7 @@ class HMM(Forecaster):
         context_length: int | None = None,
         max_components: int = 6,
         criterion: Criterion = "heldout",
-        min_covar: float = 1e-3,
+        min_covar: float = 1e-8,
         n_init: int = 5,
         n_iter: int = 100,
         tol: float = 1e-2,
@@ -147,7 +156,7 @@ class HMM(Forecaster):
         data = self._data(self.scaling_.apply(panel))
         seed = draw_seed(self.random_state)
         self.seed_ = seed
-        family = GaussianFamily(DiagonalGaussian(0.0, 0.0, 1e-2, 1.0, self.min_covar))
+        family = GaussianFamily(DiagonalGaussian(0.0, 0.0, PRIOR, 1.0, self.min_covar))
         rules = Rules(self.n_iter, self.tol, 1.0, 1.0, frozenset("ste"))
 
         def fitted(part: Grouped, states: int) -> Fitted:
@@ -159,12 +168,23 @@ class HMM(Forecaster):
             ids = panel.labels.ids if self.scope == "local" else pd.Index(["all series"])
             self.selection_ = table.assign(group=ids[table["group"]].astype(str))
         else:
-            models = {candidates[0]: fitted(data, candidates[0])}
-            chosen = torch.full((data.groups,), candidates[0])
+            models, chosen = {}, torch.full((data.groups,), candidates[0])
+        chosen = self._bearable(data, chosen.cpu())
+        for states in chosen.unique().tolist():
+            if states not in models:
+                models[states] = fitted(data, states)
         known = side_by_side(chosen.cpu(), models)
         self.n_components_ = chosen.cpu()
         self.startprob_, self.transmat_ = known.startprob, known.transmat
         self.means_, self.covars_ = known.center[:, :, 0], known.spread[:, :, 0]
+
+    def _bearable(self, data: Grouped, chosen: Int[Tensor, " model"]) -> Int[Tensor, " model"]:
+        """No more states than a series has points, nor than a fifth where they were chosen."""
+        seen = ~data.observations.values[:, 0].isnan()
+        group = data.group.repeat_interleave(data.observations.lengths)
+        points = torch.bincount(group[seen], minlength=data.groups).cpu()
+        most = points // POINTS if self.n_components == "auto" else points
+        return torch.minimum(chosen, most.clamp(min=1))
 
     def _check(self) -> list[int]:
         check_options("HMM", self, CONDITIONS)
@@ -186,8 +206,6 @@ class HMM(Forecaster):
         device = resolve_device(self.device)
         moved = Observations(values[:, None].to(device), standard.offsets.to(device))
         return Grouped(moved, group.to(device))
-
-    # --- forecasts --------------------------------------------------------------------------------
 
     def _reach(self, panel: Panel) -> int:
         return int(self.context_length_)
@@ -225,13 +243,16 @@ class HMM(Forecaster):
         mean = torch.where(new, own.mean, fitted.mean)
         return Scaling(mean, torch.where(new, own.deviation, fitted.deviation))
 
-    def _models(self, rows: Int[Tensor, " window"]) -> Parameters:
-        """A model for each window."""
+    def _models(
+        self, rows: Int[Tensor, " window"]
+    ) -> tuple[Parameters, Bool[Tensor, "window state"]]:
+        """A model for each window, and which states it has."""
         known = Parameters(
             self.startprob_, self.transmat_, self.means_[:, :, None], self.covars_[:, :, None]
         )
         chosen = torch.zeros_like(rows) if self.scope == "global" else rows
-        return take(lasting(known, self.n_components_), chosen)
+        models, inside = lasting(known, self.n_components_)
+        return take(models, chosen), inside[chosen]
 
     def _standard(
         self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
@@ -254,8 +275,8 @@ class HMM(Forecaster):
         levels: tuple[float, ...],
     ) -> tuple[Float[Tensor, "window horizon"], Float[Tensor, "window horizon level"]]:
         scaling, standard, season = self._standard(*batch, horizon)
-        models = self._models(batch[1])
-        weight = states_ahead(models, standard, horizon, resolve_device(self.device))
+        models, inside = self._models(batch[1])
+        weight = states_ahead(models, inside, standard, horizon, resolve_device(self.device))
         mean = models.center[:, None, :, 0] + season[:, :, None]
         deviation = models.spread[:, None, :, 0].sqrt().expand_as(mean)
         point = mixture_mean(weight, mean)[:, :, None]
@@ -272,16 +293,14 @@ class HMM(Forecaster):
         pieces = []
         for values, rows in self._batches(windows):
             scaling, standard, season = self._standard(values, rows, horizon)
-            models = self._models(rows)
-            first = states_ahead(models, standard, 1, resolve_device(self.device))[:, 0]
+            models, inside = self._models(rows)
+            first = states_ahead(models, inside, standard, 1, resolve_device(self.device))[:, 0]
             states = draw_states(first, models.transmat, uniform)
             row = torch.arange(len(values))[:, None, None]
             level, spread = models.center[row, states, 0], models.spread[row, states, 0]
             drawn = level + spread.sqrt() * noise + season[:, None]
             pieces.append(scaling.invert(drawn))
         return torch.cat(pieces)
-
-    # --- regimes ----------------------------------------------------------------------------------
 
     def regimes(self, frame: Any = None) -> pd.DataFrame:
         """Probability of each regime at each point, given all points of the series.
@@ -306,24 +325,9 @@ class HMM(Forecaster):
             values = panel.values[panel.offsets[series] : panel.offsets[series + 1]][None]
             row = rows[[series]]
             _, standard, _ = self._standard(values, row, 1)
-            found = states_within(self._models(row), standard)[0].numpy()
-            tables.append(self._table(panel, series, found))
+            found = states_within(*self._models(row), standard)[0].numpy()
+            tables.append(regime_table(panel, series, found))
         return pd.concat(tables, ignore_index=True)
-
-    def _table(self, panel: Panel, series: int, found: Any) -> pd.DataFrame:
-        names, labels = panel.labels.columns, panel.labels
-        start, stop = (int(border) for border in panel.offsets[series : series + 2])
-        step = np.arange(stop - start) * labels.frequency.step
-        columns = {f"regime-{k}": found[:, k] for k in range(found.shape[1])}
-        return pd.DataFrame(
-            {
-                names.id: [labels.ids[series]] * (stop - start),
-                names.time: labels.frequency.to_times(labels.starts[series] + step),
-                names.target: panel.values[start:stop].numpy(),
-                "regime": found.argmax(axis=1),
-                **columns,
-            }
-        )
 
     def plot_regimes(self, series: Any = None, *, ax: Any = None) -> Any:
         """Plot a series, each stretch in the colour of its most probable regime.
@@ -363,7 +367,7 @@ class HMM(Forecaster):
     def summary(self) -> str:
         """Table of the regimes: level, spread, share of time and steps that each lasts."""
         check_is_fitted(self, "context_")
-        ids = ["all series"] if self.scope == "global" else [str(i) for i in self._ids()]
+        ids = ["all series"] if self.scope == "global" else list(map(str, self.context_.labels.ids))
         share = stationary(self.transmat_)
         cells = []
         for row, name in enumerate(ids):
@@ -381,9 +385,6 @@ class HMM(Forecaster):
                 cells.append([name, str(k), *(f"{number:.4g}" for number in numbers)])
         header = ["series", "regime", "level", "deviation", "% of time", "steps"]
         return series_table("HMM", header, cells)
-
-    def _ids(self) -> Any:
-        return self.context_.labels.ids
 
 
 CONDITIONS: dict[str, Condition] = {

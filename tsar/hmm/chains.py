@@ -33,9 +33,12 @@ def parted(
     return list(zip(*(tensor.split(max(1, size)) for tensor in tensors), strict=True))
 
 
-def semiring_for(transmat: Float[Tensor, "row state state"]) -> Semiring:
-    """Scaled probabilities where every transition is possible enough."""
-    possible = bool(transmat.min() >= LEAST[transmat.dtype][0])  # the host waits here
+def semiring_for(
+    startprob: Float[Tensor, "row state"], transmat: Float[Tensor, "row state state"]
+) -> Semiring:
+    """Scaled probabilities where every start and every transition is possible enough."""
+    lowest = torch.minimum(startprob.min(), transmat.min())
+    possible = bool(lowest >= LEAST[transmat.dtype][0])  # the host waits here
     return Scaled() if possible else SUMS
 
 

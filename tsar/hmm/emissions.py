@@ -81,7 +81,7 @@ class DiagonalGaussian(Emission):
             score = column[:, :, None] - parameters.center[:, None, :, feature]
             score *= inverse[:, None, :, feature]
             score = torch.addcmul(level[..., feature], score, score, value=-0.5)
-            total += score.nan_to_num_(0.0)
+            total += score.masked_fill_(column.isnan()[:, :, None], 0.0)
         return total
 
     def statistics(
@@ -104,7 +104,8 @@ class DiagonalGaussian(Emission):
         mean = (weight * prior + total) / (weight + count).clamp(min=EMPTY)
         scatter = square - 2 * mean * total + mean.square() * count
         scatter = self.covars_prior + weight * (mean - prior).square() + scatter.clamp(min=0)
-        variance = scatter / (max(self.covars_weight - 1, 0) + count).clamp(min=EMPTY)
+        # A state of less than one point would have the prior's variance a multiple of times.
+        variance = scatter / (max(self.covars_weight - 1, 0) + count).clamp(min=1.0)
         empty = count < EMPTY
         return (
             mean.where(~empty, parameters.center),
@@ -208,10 +209,10 @@ class FullGaussian(Emission):
         prior = self.covars_prior * torch.eye(features, dtype=scatter.dtype, device=scatter.device)
         if self.tied:
             points = count.sum(1) + max(self.covars_weight - features, 0)
-            pooled = (prior + scatter.sum(1)) / points.clamp(min=EMPTY)[:, None, None]
+            pooled = (prior + scatter.sum(1)) / points.clamp(min=1.0)[:, None, None]
             return pooled[:, None].expand_as(scatter)
         shape = max(self.covars_weight - features, 0)
-        found = (prior + scatter) / (shape + count).clamp(min=EMPTY)[..., None, None]
+        found = (prior + scatter) / (shape + count).clamp(min=1.0)[..., None, None]
         return found.where(count[..., None, None] >= EMPTY, parameters.spread)
 
     def log_prior(self, parameters: Parameters) -> Float[Tensor, " model"]:

@@ -21,7 +21,7 @@ from tsar.hmm.emissions import Emission
 from tsar.hmm.fitting import Grouped, Rules, point_scores
 from tsar.hmm.inference import expectations, filter_states, sample_states, stationary
 from tsar.hmm.observations import Observations, Reading, Units, read_observations
-from tsar.hmm.parameters import Parameters
+from tsar.hmm.parameters import Parameters, check_chain
 from tsar.hmm.restarts import Family, fit_restarts
 from tsar.hmm.selection import CRITERIA, Criterion, Fitted, select
 from tsar.hmm.viterbi import decode
@@ -137,7 +137,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             chosen, models, self.selection_ = select(
                 family.emission, data, usable, self.criterion, fitted
             )
-            points = len(data.observations.values)
+            points = int((~data.observations.values.isnan().all(-1)).sum())
             self.selection_ = _in_units(self.selection_.drop(columns="group"), units, points)
             states = int(chosen[0])
         self._keep(family.emission, data, models[states], units)
@@ -288,7 +288,8 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         check_is_fitted(self, "startprob_")
         reading = self._read(X, lengths, False)
         emission, parameters = self._known()
-        return emission, take(parameters, torch.tensor([0])), reading
+        check_chain(parameters)
+        return emission, parameters, reading
 
     def _each_point(
         self, X: Any, lengths: Any, ask: Callable[[Parameters, Tensor, Tensor], Tensor]

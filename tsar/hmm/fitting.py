@@ -78,6 +78,8 @@ class Grouped:
             within = torch.arange(len(row), device=row.device) - (size.cumsum(0) - size)[row]
             model = ordered[first[group][row] + within]
             piece = max(1, NUMBERS // (block.values.shape[1] * states))
+            if not len(row):  # all models of these sequences are done
+                continue
             for rows, models in zip(row.split(piece), model.split(piece), strict=True):
                 yield block, rows, models
 

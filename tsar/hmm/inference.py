@@ -117,7 +117,7 @@ def expectations(
     """
     rows, time, _ = log_density.shape
     ends = torch.full((rows,), time, device=log_density.device) if lengths is None else lengths
-    if usable(transmat) and isinstance(semiring_for(transmat), Scaled):
+    if usable(transmat) and isinstance(semiring_for(startprob, transmat), Scaled):
         least = LEAST[log_density.dtype][1]
         found = forward_backward(startprob, transmat, log_density, ends, least)
         return Expectations(*found)
@@ -212,7 +212,7 @@ def _filter(
     transmat: Float[Tensor, "row state state"],
     log_density: Float[Tensor, "row time state"],
 ) -> Filtered:
-    semiring = semiring_for(transmat)
+    semiring = semiring_for(startprob, transmat)
     chains = Chains.of(semiring, log_density)
     first, matrix = semiring.enter(startprob.log()), semiring.enter(transmat.log())
     path = run(semiring, first, matrix, chains.density)
@@ -230,7 +230,7 @@ def _expect(
     log_density: Float[Tensor, "row time state"],
     lengths: Int[Tensor, " row"],
 ) -> Expectations:
-    semiring = semiring_for(transmat)
+    semiring = semiring_for(startprob, transmat)
     chains = Chains.of(semiring, log_density)
     ahead, back = _both_ways(semiring, startprob, transmat, chains.density)
     log_scale = semiring.log_scale(chains.join(ahead.scale)[:, :, 0])

@@ -1,7 +1,10 @@
 """Models of many series side by side, each with as many states as it has, and what comes next."""
 
+import numpy as np
+import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.hmm.em import take
@@ -9,6 +12,7 @@ from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.inference import expectations, filter_states, predict_states, stationary
 from tsar.hmm.parameters import Parameters
 from tsar.hmm.selection import Fitted
+from tsar.panel import Panel
 
 RARE = 1e-100  # probability of a transition to a state that a model does not have
 EMISSION = DiagonalGaussian(0.0, 0.0, 0.0, 1.0, 0.0)
@@ -39,24 +43,28 @@ def side_by_side(chosen: Int[Tensor, " model"], models: dict[int, Fitted]) -> Pa
     return Parameters(start, move, means[:, :, None], variances[:, :, None])
 
 
-def lasting(parameters: Parameters, states: Int[Tensor, " model"]) -> Parameters:
+def lasting(
+    parameters: Parameters, states: Int[Tensor, " model"]
+) -> tuple[Parameters, Bool[Tensor, "model state"]]:
     """Models that begin anywhere in time: in each state as often as it occurs in the long run.
 
-    Every transition is possible enough for the scaled recursion; states that a model does not have
-    are never begun in.
+    Every state and transition is possible enough for the scaled recursion. Also which states each
+    model has: the others must explain no point.
     """
     inside = torch.arange(parameters.startprob.shape[1]) < states[:, None]
     start = stationary(parameters.transmat) * inside
-    return Parameters(
-        start / start.sum(1, keepdim=True),
+    usual = Parameters(
+        (start / start.sum(1, keepdim=True)).clamp(min=RARE),
         parameters.transmat.clamp(min=RARE),
         parameters.center,
         parameters.spread,
     )
+    return usual, inside
 
 
 def states_ahead(
     models: Parameters,
+    inside: Bool[Tensor, "window state"],
     values: Float[Tensor, "window time"],
     horizon: int,
     device: torch.device,
@@ -65,16 +73,37 @@ def states_ahead(
     on = take(models, torch.arange(len(values)))
     moved = Parameters(*(part.to(device) for part in vars(on).values()))
     density = EMISSION.log_density(moved, values[:, :, None].to(device))
+    density = density.masked_fill(~inside.to(device)[:, None], -torch.inf)
     known = filter_states(moved.startprob, moved.transmat, density).probability[:, -1]
     return predict_states(known, moved.transmat, horizon).cpu()
 
 
 def states_within(
-    models: Parameters, values: Float[Tensor, "window time"]
+    models: Parameters,
+    inside: Bool[Tensor, "window state"],
+    values: Float[Tensor, "window time"],
 ) -> Float[Tensor, "window time state"]:
     """Probability of each state at each of the values, given all of them."""
     density = EMISSION.log_density(models, values[:, :, None])
+    density = density.masked_fill(~inside[:, None], -torch.inf)
     return expectations(models.startprob, models.transmat, density).posterior
+
+
+def regime_table(panel: Panel, series: int, found: NDArray[np.float64]) -> pd.DataFrame:
+    """Long frame of one series: values, the most probable state, the probability of each."""
+    names, labels = panel.labels.columns, panel.labels
+    start, stop = (int(border) for border in panel.offsets[series : series + 2])
+    step = np.arange(stop - start) * labels.frequency.step
+    columns = {f"regime-{k}": found[:, k] for k in range(found.shape[1])}
+    return pd.DataFrame(
+        {
+            names.id: [labels.ids[series]] * (stop - start),
+            names.time: labels.frequency.to_times(labels.starts[series] + step),
+            names.target: panel.values[start:stop].numpy(),
+            "regime": found.argmax(axis=1),
+            **columns,
+        }
+    )
 
 
 def draw_states(

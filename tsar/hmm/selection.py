@@ -19,6 +19,7 @@ from tsar.segments import reduce
 
 Criterion = Literal["heldout", "bic", "aic", "icl"]
 CRITERIA: tuple[str, ...] = get_args(Criterion)
+FEWEST = 5  # held-back points that a choice needs
 HELD = 0.2  # share of each sequence that is held back, its newest points
 
 
@@ -113,7 +114,8 @@ def _compare(
     average = means(lost)
     variance = (means(lost.square()) - average.square()).clamp(min=0)
     error = (variance / count).sqrt()
-    near = average <= error
+    # Of a handful of points nothing can be told: the fewest states.
+    near = (average <= error) | (count < FEWEST)
     chosen = near.long().argmax(0)  # the first: candidates ascend
     return mean, error, chosen
 
