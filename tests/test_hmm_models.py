@@ -424,6 +424,7 @@ def test_a_start_that_is_impossible_is_not_forgiven() -> None:
     assert model.decode(seen)[0] <= model.score(seen)
 
 
+@pytest.mark.wrong_types  # shapes that do not fit
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
