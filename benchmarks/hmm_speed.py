@@ -13,7 +13,7 @@ import torch
 from hmmlearn.hmm import GaussianHMM as Peer
 from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread, timed
 
-from tsar.hmm.compiled import kernel
+from tsar.hmm.compiled import kernel, recur
 from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped, Rules, fit, point_scores
@@ -55,7 +55,7 @@ def one(states: int, time: int, args: argparse.Namespace) -> dict[str, Any]:
     )
     data = grouped(points)
     sides = {mode: Side(lambda m=mode: peer(m, points, start)) for mode in MODES}
-    engines = ENGINES if kernel() is not None else ENGINES[1:]
+    engines = ENGINES if kernel(recur) is not None else ENGINES[1:]
     sides |= {engine: Side(lambda e=engine: ours(e, data, start)) for engine in engines}
     for side in sides.values():  # warm, and compiled
         side.call()

@@ -26,7 +26,8 @@ Model = tuple[Tensor, Tensor, Tensor]
 def engine(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways in which the sums over paths are made."""
     if request.param == "tensors":
-        monkeypatch.setattr("tsar.hmm.inference.usable", lambda _: False)
+        for module in ("inference", "viterbi"):
+            monkeypatch.setattr(f"tsar.hmm.{module}.usable", lambda _: False)
 
 
 def chain(

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tsar.hmm.chains import Chains, parted
+from tsar.hmm.compiled import best_path, usable
 from tsar.hmm.recursion import LOOKS, run
 from tsar.hmm.semiring import BEST
 
@@ -38,6 +39,9 @@ def decode(
     """
     rows, time, _ = log_density.shape
     ends = torch.full((rows,), time, device=log_density.device) if lengths is None else lengths
+    if usable(transmat):
+        states = best_path(startprob, transmat, log_density, ends)
+        return Decoded(states, _score(startprob, transmat, log_density, states, ends))
     parts = [_decode(*part) for part in parted(startprob, transmat, log_density, ends)]
     return Decoded(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
 
