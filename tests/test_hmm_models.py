@@ -333,6 +333,11 @@ def test_symbols_that_were_not_seen_are_refused() -> None:
     assert np.isfinite(roomy.score([[0], [7]]))  # possible, if hardly
 
 
+def test_symbols_are_numbered_from_zero() -> None:
+    with pytest.raises(ValueError, match="OrdinalEncoder"):
+        CategoricalHMM().fit([[10**7], [1], [2]])
+
+
 @pytest.mark.parametrize("lengths", [[3, 3], [10, -1], [0, 9], [4.5, 4.5], 9])
 def test_lengths_must_add_up(lengths: Any) -> None:
     with pytest.raises(ValueError, match="lengths must"):

@@ -16,6 +16,7 @@ from tsar.hmm.restarts import CategoricalFamily
 from tsar.hmm.selection import Criterion
 
 Floats = NDArray[np.float64]
+MOST_SYMBOLS = 1000  # that need no saying: each state has a probability for every one
 
 
 class CategoricalHMM(HiddenMarkovModel):
@@ -97,6 +98,12 @@ class CategoricalHMM(HiddenMarkovModel):
             )
         known = self.n_features if reset else np.shape(self.emissionprob_)[1]
         largest = int(values.nan_to_num(0.0).max())
+        if known is None and largest >= max(MOST_SYMBOLS, 10 * len(values)):
+            raise ValueError(
+                f"X must hold symbols numbered from 0, hardly more than there are points; got "
+                f"{largest} with {len(values)} points. Encode them: "
+                "sklearn.preprocessing.OrdinalEncoder. Or say n_features, if there are so many."
+            )
         if known is not None and largest >= known:
             row = int((values[:, 0] == largest).nonzero()[0, 0])
             raise ValueError(
