@@ -146,7 +146,8 @@ class ComplexityAnalysis(BaseEstimator):
             A long frame, a wide one, a Series or an array of shape (time, series).
         y
             What to tell of each point from what is known there: labels (text, booleans or whole
-            numbers), or real numbers (floats); in the order and shape of the frame's targets. None: what the series does next.
+            numbers), or real numbers (floats); in the order and shape of the frame's targets.
+            None: what the series does next.
 
         Returns
         -------
