@@ -5,21 +5,39 @@ import io
 import re
 from pathlib import Path
 
+import numpy as np
+
+import tsar
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
 def test_the_example_runs_and_beats_the_seasonal_naive():
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 1
+    assert len(BLOCKS) == 2
     names: dict = {}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(blocks[0], "README.md", "exec"), names)
+        exec(compile(BLOCKS[0], "README.md", "exec"), names)
     assert len(names["forecast"]) == 26
     table = names["tsar"].evaluate(names["cv"], ["mase"], train=names["co2"])["mase"]
     assert table["ARNet"] < table["SeasonalNaive"]
     assert "coverage-80" in printed.getvalue()
+
+
+def test_the_example_of_hidden_markov_models_runs():
+    noise = np.random.default_rng(0).normal(size=400)
+    series = np.repeat([0.0, 6.0] * 4, 50) + noise
+    names = {"tsar": tsar, "X": series[:, None], "frame": series}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(BLOCKS[1], "README.md", "exec"), names)
+    assert names["model"].n_components_ == 2
+    assert names["analysis"].recommend().order >= 1
+    assert printed.getvalue().startswith("Use ")
 
 
 def test_the_backtest_table_is_what_the_example_prints():
