@@ -25,7 +25,6 @@ from tsar.hmm.restarts import GaussianFamily, fit_restarts
 STEPS = 10  # of expectation-maximization on one series, from the same start
 EMISSION = DiagonalGaussian(0.0, 0.0, 1e-2, 1.0, 1e-3)  # hmmlearn's prior
 MODES, ENGINES = ("scaling", "log"), ("compiled", "tensors")
-ALL = frozenset("ste")
 
 
 def main() -> None:
@@ -97,7 +96,7 @@ def peer(mode: str, points: torch.Tensor, start: Parameters) -> Parameters:
 def ours(engine: str, data: Grouped, start: Parameters) -> Parameters:
     """Fit by tsar."""
     with switched(engine):
-        rules = Rules(STEPS, -np.inf, 1.0, 1.0, ALL)
+        rules = Rules(STEPS, -np.inf, 1.0, 1.0)
         return fit(EMISSION, data, start, torch.tensor([0]), rules).parameters
 
 
@@ -121,7 +120,7 @@ def many(args: argparse.Namespace) -> dict[str, Any]:
     candidates = (2, 3) if args.quick else range(2, 9)
     points, _ = regimes(series, 4, time, args.seed)
     data, family = grouped(points), GaussianFamily(EMISSION)
-    rules = Rules(100, 1e-2, 1.0, 1.0, ALL)
+    rules = Rules(100, 1e-2, 1.0, 1.0)
     fit_restarts(family, grouped(points[:2]), 2, 1, rules, args.seed)  # compiled
     rows = []
     for states in candidates:

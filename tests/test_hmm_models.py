@@ -56,7 +56,7 @@ def steps(
     data = Grouped(
         Observations(torch.from_numpy(seen), borders), torch.zeros(len(borders) - 1).long()
     )
-    rules = Rules(count, -np.inf, 1.0, 1.0, frozenset("ste"))
+    rules = Rules(count, -np.inf, 1.0, 1.0)
     return fit(emission, data, start, torch.tensor([0]), rules).parameters
 
 

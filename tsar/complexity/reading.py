@@ -17,7 +17,7 @@ from tsar.complexity.task import LEAST, cuts
 from tsar.forecasters import AutoTimes, SpaceTime
 from tsar.hmm import GaussianHMM
 from tsar.hmm.linear_gaussian import LinearGaussianHMM
-from tsar.panel import Columns, Panel, is_long
+from tsar.panel import Columns, Panel, is_long, row_order
 from tsar.scaling import Scaling
 
 NAMES = ("random", "lags", "hmm", "linear_gaussian")
@@ -98,22 +98,13 @@ def read_representation(
                 f"representation must have a row for each of the {len(kept)} points of the frame; "
                 f"got shape {tuple(values.shape)}. Give an array of shape (point, feature)."
             )
-        return "given", Given(values[_rows_by_series(frame, columns)][kept])
+        if is_long(frame, columns):
+            values = values[torch.from_numpy(row_order(frame, columns))]
+        return "given", Given(values[kept])
     raise TypeError(
         f"representation must be one of {list(NAMES)}, a fitted AutoTimes or SpaceTime, an array, "
         f"or a tsar.complexity Representation; got {given!r}. Give one of them."
     )
-
-
-def _rows_by_series(frame: Any, columns: Columns) -> Any:
-    """Rows of a long frame in the order of its panel; of another all, as they are."""
-    if not is_long(frame, columns):
-        return slice(None)
-    told = {columns.time: np.asarray(frame[columns.time])}
-    if columns.id in list(getattr(frame, "column_names", frame.columns)):
-        told = {columns.id: np.asarray(frame[columns.id]), **told}
-    order = pd.DataFrame(told).sort_values(list(told), kind="stable").index
-    return torch.from_numpy(np.array(order))
 
 
 def _named(name: str, device: str) -> Representation:

@@ -157,7 +157,7 @@ class HMM(Forecaster):
         seed = draw_seed(self.random_state)
         self.seed_ = seed
         family = GaussianFamily(DiagonalGaussian(0.0, 0.0, PRIOR, 1.0, self.min_covar))
-        rules = Rules(self.n_iter, self.tol, 1.0, 1.0, frozenset("ste"))
+        rules = Rules(self.n_iter, self.tol, 1.0, 1.0)
 
         def fitted(part: Grouped, states: int) -> Fitted:
             return fit_restarts(family, part, states, self.n_init, rules, seed)
@@ -180,9 +180,7 @@ class HMM(Forecaster):
 
     def _bearable(self, data: Grouped, chosen: Int[Tensor, " model"]) -> Int[Tensor, " model"]:
         """No more states than a series has points, nor than a fifth where they were chosen."""
-        seen = ~data.observations.values[:, 0].isnan()
-        group = data.group.repeat_interleave(data.observations.lengths)
-        points = torch.bincount(group[seen], minlength=data.groups).cpu()
+        points = data.points.cpu()
         most = points // POINTS if self.n_components == "auto" else points
         return torch.minimum(chosen, most.clamp(min=1))
 
@@ -251,8 +249,9 @@ class HMM(Forecaster):
             self.startprob_, self.transmat_, self.means_[:, :, None], self.covars_[:, :, None]
         )
         chosen = torch.zeros_like(rows) if self.scope == "global" else rows
-        models, inside = lasting(known, self.n_components_)
-        return take(models, chosen), inside[chosen]
+        used, place = chosen.unique(return_inverse=True)
+        models, inside = lasting(take(known, used), self.n_components_[used])
+        return take(models, place), inside[place]
 
     def _standard(
         self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
@@ -318,7 +317,9 @@ class HMM(Forecaster):
             level) and a column ``regime-0``, ``regime-1``, ... for the probability of each.
         """
         check_is_fitted(self, "context_")
-        panel = self.context_ if frame is None else self._read(frame)
+        return self._regimes(self.context_ if frame is None else self._read(frame))
+
+    def _regimes(self, panel: Panel) -> pd.DataFrame:
         rows = self._rows(panel)
         tables = []
         for series in range(len(panel)):
@@ -343,24 +344,22 @@ class HMM(Forecaster):
         -------
         matplotlib.axes.Axes
         """
-        table = self.regimes()
-        names = self._columns()
-        ids = list(self.context_.labels.ids)
+        check_is_fitted(self, "context_")
+        names, ids = self._columns(), list(self.context_.labels.ids)
         if series is not None and series not in ids:
             raise ValueError(
                 f"series must be one that was fitted; got {series!r}. They are {ids[:10]}."
             )
-        chosen = ids[0] if series is None else series
-        table = table[table[names.id] == chosen]
-        row = 0 if self.scope == "global" else ids.index(chosen)
-        place = ids.index(chosen)
+        place = 0 if series is None else ids.index(series)
+        row = 0 if self.scope == "global" else place
+        table = self._regimes(self.context_.select(np.array([place])))
         level = self.means_[row] * self.scaling_.deviation[place] + self.scaling_.mean[place]
         return plot_regimes(
             table[names.time],
             table[names.target].to_numpy(),
             table["regime"].to_numpy(),
             level[: int(self.n_components_[row])].numpy(),
-            title=f"HMM: {chosen}",
+            title=f"HMM: {ids[place]}",
             ax=ax,
         )
 

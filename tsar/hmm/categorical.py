@@ -3,12 +3,11 @@
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tsar.conditions import NOT_NEGATIVE, POSITIVE, Condition, whole
+from tsar.conditions import POSITIVE, Condition, whole
 from tsar.hmm.emissions import Categorical, Emission
-from tsar.hmm.estimator import HiddenMarkovModel
+from tsar.hmm.estimator import SHARED, HiddenMarkovModel
 from tsar.hmm.fitting import Grouped
 from tsar.hmm.observations import Observations, Reading, Units
 from tsar.hmm.parameters import Parameters
@@ -126,11 +125,7 @@ class CategoricalHMM(HiddenMarkovModel):
         self.emissionprob_ = parameters.center[0].cpu().numpy()
 
     def _known(self) -> tuple[Emission, Parameters]:
-        arrays = self.startprob_, self.transmat_, self.emissionprob_
-        device = self._device()
-        start, move, shown = (
-            torch.from_numpy(np.array(a, dtype=np.float64))[None].to(device) for a in arrays
-        )
+        start, move, shown = self._model(self.startprob_, self.transmat_, self.emissionprob_)
         return self._emission(), Parameters(start, move, shown, shown[..., :0])
 
     def _draw(self, states: NDArray[np.int64], seed: int) -> Floats:
@@ -140,14 +135,10 @@ class CategoricalHMM(HiddenMarkovModel):
 
 
 CONDITIONS: dict[str, Condition] = {
+    **SHARED,
     "n_features": (
         lambda value: value is None or whole(1)[0](value),
         "a whole number of at least 1, or None",
     ),
-    "startprob_prior": POSITIVE,
-    "transmat_prior": POSITIVE,
     "emissionprob_prior": POSITIVE,
-    "n_init": whole(1),
-    "n_iter": whole(1),
-    "tol": NOT_NEGATIVE,
 }

@@ -14,19 +14,34 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.conditions import Condition, check_options, check_whole
+from tsar.conditions import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Condition,
+    check_options,
+    check_whole,
+    whole,
+)
 from tsar.devices import resolve_device
 from tsar.hmm.em import take
 from tsar.hmm.emissions import Emission
 from tsar.hmm.fitting import Grouped, Rules, point_scores
 from tsar.hmm.inference import expectations, filter_states, sample_states, stationary
 from tsar.hmm.observations import Observations, Reading, Units, read_observations
-from tsar.hmm.parameters import Parameters, check_chain
+from tsar.hmm.parameters import Parameters, check_chain, ordered
 from tsar.hmm.restarts import Family, fit_restarts
 from tsar.hmm.selection import CRITERIA, Criterion, Fitted, select
 from tsar.hmm.viterbi import decode
 from tsar.randomness import draw_seed
 
+# Conditions of the parameters that all estimators have.
+SHARED: dict[str, Condition] = {
+    "startprob_prior": POSITIVE,
+    "transmat_prior": POSITIVE,
+    "n_init": whole(1),
+    "n_iter": whole(1),
+    "tol": NOT_NEGATIVE,
+}
 Model = TypeVar("Model", bound="HiddenMarkovModel")
 Floats = NDArray[np.float64]
 
@@ -122,9 +137,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _learn(self, data: Grouped, candidates: Sequence[int], units: Units | None) -> None:
         family = self._family(data)
         seed = draw_seed(self.random_state)
-        rules = Rules(
-            self.n_iter, self.tol, self.startprob_prior, self.transmat_prior, frozenset("ste")
-        )
+        rules = Rules(self.n_iter, self.tol, self.startprob_prior, self.transmat_prior)
 
         def fitted(part: Grouped, states: int) -> Fitted:
             return fit_restarts(family, part, states, self.n_init, rules, seed)
@@ -137,25 +150,18 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             chosen, models, self.selection_ = select(
                 family.emission, data, usable, self.criterion, fitted
             )
-            points = int((~data.observations.values.isnan().all(-1)).sum())
+            points = int(data.observations.seen.sum())
             self.selection_ = _in_units(self.selection_.drop(columns="group"), units, points)
             states = int(chosen[0])
         self._keep(family.emission, data, models[states], units)
 
     def _keep(self, emission: Emission, data: Grouped, fitted: Fitted, units: Units | None) -> None:
         maximum, chosen = fitted.maximum, int(fitted.best[0])
-        parameters = fitted.parameters
-        order = emission.order(parameters)[0]
-        parameters = Parameters(
-            parameters.startprob[:, order],
-            parameters.transmat[:, order][:, :, order],
-            parameters.center[:, order],
-            parameters.spread[:, order],
-        )
+        parameters = ordered(fitted.parameters, emission.order(fitted.parameters))
         likelihood = float(point_scores(emission, data, parameters).sum())
         shift = 0.0 if units is None else units.log_density
         self._adopt(parameters, units)
-        self.n_components_ = len(order)
+        self.n_components_ = parameters.startprob.shape[1]
         self.startprob_ = parameters.startprob[0].cpu().numpy()
         self.transmat_ = parameters.transmat[0].cpu().numpy()
         self.log_likelihood_ = likelihood + shift
@@ -192,7 +198,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def bic(self, X: Any, *, lengths: Any = None) -> float:
         """Bayesian information criterion, lower is better; irregular for too many states."""
         reading = self._ready(X, lengths)[2]
-        points = int((~reading.observations.values.isnan().all(-1)).sum())
+        points = int(reading.observations.seen.sum())
         return float(np.log(points)) * self.n_parameters - 2 * self.score(X, lengths=lengths)
 
     def aic(self, X: Any, *, lengths: Any = None) -> float:
@@ -313,6 +319,11 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _device(self) -> torch.device:
         return resolve_device(self.device)
+
+    def _model(self, *arrays: Any) -> list[Tensor]:
+        """Arrays as float64 tensors of a batch of one model."""
+        device = self._device()
+        return [torch.from_numpy(np.array(a, dtype=np.float64))[None].to(device) for a in arrays]
 
     def _observations(self, X: Any, lengths: Any, reset: bool, whole: bool) -> Reading:
         return read_observations(self, X, lengths, reset=reset, device=self._device(), whole=whole)

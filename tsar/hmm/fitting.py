@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -26,15 +27,12 @@ class Rules:
         Steps at most, and the gain of the objective below which a model is done.
     startprob_prior, transmat_prior
         Parameters of Dirichlet priors; 1 for none.
-    updates
-        What is fitted: ``"s"`` start probabilities, ``"t"`` transitions, ``"e"`` emissions.
     """
 
     n_iter: int
     tol: float
     startprob_prior: float
     transmat_prior: float
-    updates: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,16 @@ class Grouped:
     def groups(self) -> int:
         """How many there are; the host waits here."""
         return int(self.group.max()) + 1
+
+    @cached_property
+    def of_points(self) -> Int[Tensor, " time"]:
+        """Group of each point."""
+        return self.group.repeat_interleave(self.observations.lengths)
+
+    @property
+    def points(self) -> Int[Tensor, " group"]:
+        """Observed points of each group."""
+        return torch.bincount(self.of_points[self.observations.seen], minlength=self.groups)
 
     def by_group(self) -> "Grouped":
         """The same with the sequences of a group behind each other."""
@@ -151,15 +159,9 @@ def _expect(
 def _maximize(
     emission: Emission, parameters: Parameters, expected: _Expected, rules: Rules
 ) -> Parameters:
-    startprob, transmat = parameters.startprob, parameters.transmat
-    center, spread = parameters.center, parameters.spread
-    if "s" in rules.updates:
-        startprob = normalized(expected.start, rules.startprob_prior, startprob)
-    if "t" in rules.updates:
-        transmat = normalized(expected.transitions, rules.transmat_prior, transmat)
-    if "e" in rules.updates:
-        center, spread = emission.maximize(expected.statistics, parameters)
-    return Parameters(startprob, transmat, center, spread)
+    start = normalized(expected.start, rules.startprob_prior, parameters.startprob)
+    move = normalized(expected.transitions, rules.transmat_prior, parameters.transmat)
+    return Parameters(start, move, *emission.maximize(expected.statistics, parameters))
 
 
 def _log_prior(emission: Emission, parameters: Parameters, rules: Rules) -> Float[Tensor, " model"]:

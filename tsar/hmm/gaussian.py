@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tsar.conditions import NOT_NEGATIVE, POSITIVE, Condition, is_finite, one_of, whole
+from tsar.conditions import NOT_NEGATIVE, POSITIVE, Condition, is_finite, one_of
 from tsar.hmm.emissions import DiagonalGaussian, Emission, FullGaussian
-from tsar.hmm.estimator import HiddenMarkovModel
+from tsar.hmm.estimator import SHARED, HiddenMarkovModel
 from tsar.hmm.fitting import Grouped
 from tsar.hmm.observations import Observations, Reading, Units
 from tsar.hmm.parameters import Parameters
@@ -158,10 +158,8 @@ class GaussianHMM(HiddenMarkovModel):
         means, covars = np.asarray(self.means_), np.asarray(self.covars_)
         if self.covariance_type == "tied":
             covars = np.broadcast_to(covars, (len(means), *covars.shape))
-        arrays = self.startprob_, self.transmat_, means, covars
-        device = self._device()
-        moved = [torch.from_numpy(np.array(a, dtype=np.float64))[None].to(device) for a in arrays]
-        return self._emission(0.0), Parameters(*moved)
+        known = self._model(self.startprob_, self.transmat_, means, covars)
+        return self._emission(0.0), Parameters(*known)
 
     def _draw(self, states: NDArray[np.int64], seed: int) -> Floats:
         generator = np.random.default_rng(seed)
@@ -175,15 +173,11 @@ class GaussianHMM(HiddenMarkovModel):
 
 
 CONDITIONS: dict[str, Condition] = {
+    **SHARED,
     "covariance_type": one_of(("diag", "full", "tied")),
     "min_covar": POSITIVE,
-    "startprob_prior": POSITIVE,
-    "transmat_prior": POSITIVE,
     "means_prior": (is_finite, "finite"),
     "means_weight": NOT_NEGATIVE,
     "covars_prior": NOT_NEGATIVE,
     "covars_weight": NOT_NEGATIVE,
-    "n_init": whole(1),
-    "n_iter": whole(1),
-    "tol": NOT_NEGATIVE,
 }

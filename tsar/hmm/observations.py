@@ -6,15 +6,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from tsar.panel import Columns, Panel, is_long
+from tsar.panel import Columns, Panel, is_long, row_order
 from tsar.segments import reduce
 
 NUMBERS = 1 << 22  # float64 of a block's widest tensor: 32 MB
@@ -84,8 +83,7 @@ class Observations:
 
     def observed(self) -> "Observations":
         """Sequences with a point that is not missing; the host waits here."""
-        seen = (~self.values.isnan().all(-1)).double()
-        count = reduce(seen, self.offsets, "sum")
+        count = reduce(self.seen.double(), self.offsets, "sum")
         return self if bool((count > 0).all()) else self.select(count.nonzero()[:, 0])
 
     def until(self, points: Int[Tensor, " sequence"]) -> "Observations":
@@ -96,6 +94,11 @@ class Observations:
         return Observations(
             self.values[torch.arange(len(shift), device=shift.device) + shift], offsets
         )
+
+    @cached_property
+    def seen(self) -> Bool[Tensor, " time"]:
+        """Whether a point has a feature that is not missing."""
+        return ~self.values.isnan().all(-1)
 
     def blocks(self, width: int = 1) -> Iterator[Block]:
         """Blocks of sequences within a factor of two in length, of bounded memory.
@@ -230,14 +233,8 @@ def _read(estimator: BaseEstimator, X: Any, lengths: Any, reset: bool) -> Readin
     validate_data(
         estimator, features.numpy(), reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"
     )
-    return Reading(Observations(features, panel.offsets), _order(X) if long else None)
-
-
-def _order(frame: Any) -> NDArray[np.intp]:
-    """Rows of a long frame in the order of its panel."""
-    names = Columns()
-    keys = pd.DataFrame({name: np.asarray(frame[name]) for name in (names.id, names.time)})
-    return np.asarray(keys.sort_values([names.id, names.time], kind="stable").index)
+    order = row_order(X, Columns()) if long else None
+    return Reading(Observations(features, panel.offsets), order)
 
 
 def _offsets(lengths: Any, total: int) -> Int[Tensor, " border"]:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -33,6 +34,17 @@ class Parameters:
         """Free parameters of a chain."""
         states = self.startprob.shape[1]
         return states * states - 1
+
+
+def ordered(parameters: Parameters, order: Int[Tensor, "model state"]) -> Parameters:
+    """Models with their states in another order."""
+    row = torch.arange(len(order), device=order.device)[:, None]
+    return Parameters(
+        parameters.startprob[row, order],
+        parameters.transmat[row[:, :, None], order[:, :, None], order[:, None]],
+        parameters.center[row, order],
+        parameters.spread[row, order],
+    )
 
 
 def check_chain(parameters: Parameters) -> None:

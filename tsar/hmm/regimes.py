@@ -10,7 +10,7 @@ from torch import Tensor
 from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.inference import expectations, filter_states, predict_states, stationary
-from tsar.hmm.parameters import Parameters
+from tsar.hmm.parameters import Parameters, ordered
 from tsar.hmm.selection import Fitted
 from tsar.panel import Panel
 
@@ -33,13 +33,11 @@ def side_by_side(chosen: Int[Tensor, " model"], models: dict[int, Fitted]) -> Pa
         if not len(rows):  # a candidate that was not chosen
             continue
         mine = take(fitted.parameters, rows.to(fitted.owner.device))
-        order = EMISSION.order(mine)
-        row = torch.arange(len(rows), device=order.device)[:, None]
-        start[rows, :states] = mine.startprob[row, order].cpu()
-        moved = mine.transmat[row[:, :, None], order[:, :, None], order[:, None]]
-        move[rows, :states, :states] = moved.cpu()
-        means[rows, :states] = mine.center[row, order, 0].cpu()
-        variances[rows, :states] = mine.spread[row, order, 0].cpu()
+        mine = ordered(mine, EMISSION.order(mine))
+        start[rows, :states] = mine.startprob.cpu()
+        move[rows, :states, :states] = mine.transmat.cpu()
+        means[rows, :states] = mine.center[:, :, 0].cpu()
+        variances[rows, :states] = mine.spread[:, :, 0].cpu()
     return Parameters(start, move, means[:, :, None], variances[:, :, None])
 
 
@@ -70,8 +68,7 @@ def states_ahead(
     device: torch.device,
 ) -> Float[Tensor, "window horizon state"]:
     """Probability of each state at each step behind the values, a model a window."""
-    on = take(models, torch.arange(len(values)))
-    moved = Parameters(*(part.to(device) for part in vars(on).values()))
+    moved = Parameters(*(part.to(device) for part in vars(models).values()))
     density = EMISSION.log_density(moved, values[:, :, None].to(device))
     density = density.masked_fill(~inside.to(device)[:, None], -torch.inf)
     known = filter_states(moved.startprob, moved.transmat, density).probability[:, -1]

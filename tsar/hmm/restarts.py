@@ -82,8 +82,9 @@ class CategoricalFamily(Family):
         """Shares of symbols, shaken."""
         values = data.observations.values
         uniform = torch.rand(restarts, states, self.symbols, generator=generator)
-        group = data.group.repeat_interleave(data.observations.lengths)
-        return categorical_start(values, group, data.groups, self.symbols, uniform.to(values))
+        return categorical_start(
+            values, data.of_points, data.groups, self.symbols, uniform.to(values)
+        )
 
 
 def fit_restarts(

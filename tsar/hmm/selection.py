@@ -15,7 +15,6 @@ from tsar.hmm.emissions import Emission
 from tsar.hmm.fitting import Grouped, best, point_scores
 from tsar.hmm.parameters import Parameters
 from tsar.hmm.viterbi import decode
-from tsar.segments import reduce
 
 Criterion = Literal["heldout", "bic", "aic", "icl"]
 CRITERIA: tuple[str, ...] = get_args(Criterion)
@@ -91,9 +90,8 @@ def _held_out(
         spreads.append(_spread(fitted))
     step = torch.arange(len(scores[0]), device=lengths.device)
     step = step - data.observations.offsets[:-1].repeat_interleave(lengths)
-    seen = ~data.observations.values.isnan().all(-1)
-    counted = seen & (step >= first.repeat_interleave(lengths))
-    group = data.group.repeat_interleave(lengths)[counted]
+    counted = data.observations.seen & (step >= first.repeat_interleave(lengths))
+    group = data.of_points[counted]
     held = torch.stack(scores)[:, counted]
     mean, error, chosen = _compare(held, group, data.groups)
     return _table(candidates, {"log_density": mean, "standard_error": error}, spreads, chosen)
@@ -126,18 +124,14 @@ def _penalized(
     models: dict[int, Fitted],
     criterion: Criterion,
 ) -> pd.DataFrame:
-    groups = data.groups
-    seen = (~data.observations.values.isnan().all(-1)).double()
-    count = reduce(seen, data.observations.offsets, "sum")
-    points = count.new_zeros(groups).index_add_(0, data.group, count).clamp(min=1)
+    points = data.points.double().clamp(min=1)
     values, likelihoods = [], []
     for fitted in models.values():
         scores = point_scores(emission, data, fitted.parameters)
         if criterion == "icl":
             likelihood = _complete(emission, data, fitted.parameters)
         else:
-            group = data.group.repeat_interleave(data.observations.lengths)
-            likelihood = scores.new_zeros(groups).index_add_(0, group, scores)
+            likelihood = torch.zeros_like(points).index_add_(0, data.of_points, scores)
         weight = 2.0 if criterion == "aic" else points.log()
         free = fitted.parameters.free + emission.free(fitted.parameters)
         values.append(weight * free - 2 * likelihood)

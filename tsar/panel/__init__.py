@@ -5,7 +5,7 @@ from tsar.panel.frequency import Frequency
 from tsar.panel.future import make_future, read_future
 from tsar.panel.joining import beside_each_other, join
 from tsar.panel.panel import Labels, Panel
-from tsar.panel.reading import is_long
+from tsar.panel.reading import is_long, row_order
 
 __all__ = [
     "Columns",
@@ -17,4 +17,5 @@ __all__ = [
     "join",
     "make_future",
     "read_future",
+    "row_order",
 ]

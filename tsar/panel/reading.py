@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tsar.panel.columns import Columns
 from tsar.panel.layout import Layout, holds_dates, to_pandas
@@ -94,13 +95,11 @@ def _check_columns(frame: pd.DataFrame) -> None:
 
 
 def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool) -> Rows:
-    has_id = columns.id in frame.columns
     # A frame without the usual id column is one series; a name that was chosen must be there.
     chosen = () if columns.id == Columns.id else (columns.id,)
     _check_present(frame, (*chosen, columns.target, *columns.covariates, *columns.static))
-    ids, codes = _factorize(frame[columns.id]) if has_id else _one_series(columns, len(frame))
-    times = parse_times(pd.Index(frame[columns.time]), columns.time)
-    order = _order(codes, times)
+    ids, codes, times, order = _places(frame, columns)
+    has_id = columns.id in frame.columns
     if order is not None:
         frame, codes, times = frame.iloc[order], codes[order], times[order]
     _check_distinct(ids, codes, times, columns)
@@ -111,6 +110,29 @@ def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool)
     layout = Layout("long", backend, has_id, categories=categories, dates=dates)
     target = read_numbers(frame[columns.target], columns.target, where)
     return Rows(ids, codes, times, target, covariates, static, layout)
+
+
+def row_order(frame: Any, columns: Columns) -> NDArray[np.intp]:
+    """Rows of a long frame in the order that a panel has them: by series, then by time.
+
+    Raises
+    ------
+    ValueError
+        A row names no series, or no time.
+    """
+    twin, _ = to_pandas(frame)
+    order = _places(twin, columns)[3]
+    return np.arange(len(twin)) if order is None else order
+
+
+def _places(
+    frame: pd.DataFrame, columns: Columns
+) -> tuple[pd.Index, Codes, pd.Index, Codes | None]:
+    """Series, which of them each row is of, its time, and the order that the rows should have."""
+    has_id = columns.id in frame.columns
+    ids, codes = _factorize(frame[columns.id]) if has_id else _one_series(columns, len(frame))
+    times = parse_times(pd.Index(frame[columns.time]), columns.time)
+    return ids, codes, times, _order(codes, times)
 
 
 def _locator(times: pd.Index, ids: pd.Index, codes: Codes) -> Callable[[int], str]:
