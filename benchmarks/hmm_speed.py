@@ -13,7 +13,7 @@ import torch
 from hmmlearn.hmm import GaussianHMM as Peer
 from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread, timed
 
-from tsar.hmm.compiled import kernel, recur
+from tsar.hmm.compiled import installed
 from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped, Rules, fit, point_scores
@@ -36,25 +36,28 @@ def main() -> None:
     args = options.parse_args()
     set_threads(args.threads)
     shapes = ((3, 500),) if args.quick else ((4, 50_000), (16, 20_000), (64, 5_000))
-    single = [one(states, time, args) for states, time in shapes]
+    single = [one(k, time, kind, args) for kind in ("all", "circle") for k, time in shapes]
     show([_single_row(result) for result in single])
     batch = many(args)
     show([_batch_row(row) for row in (*batch["by_states"], batch["all"])])
     report("hmm_speed", args, {"single": single, "batch": batch})
 
 
-def one(states: int, time: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Time a step on one series, each side from the same start for as many steps."""
-    points, means = regimes(1, states, time, args.seed)
+def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Time a step on one series, each side from the same start for as many steps.
+
+    Of all transitions, or of those around a circle, where a state stays or goes on to the next.
+    """
+    points, means = regimes(1, states, time, args.seed, kind)
     start = Parameters(
         torch.full((1, states), 1 / states, dtype=torch.float64),
-        (0.5 / states + 0.5 * torch.eye(states, dtype=torch.float64))[None],
+        transitions(states, 0.5, kind)[None],
         means[:, :, None] + 0.1,
         torch.ones(1, states, 1, dtype=torch.float64),
     )
     data = grouped(points)
     sides = {mode: Side(lambda m=mode: peer(m, points, start)) for mode in MODES}
-    engines = ENGINES if kernel(recur) is not None else ENGINES[1:]
+    engines = ENGINES if installed() else ENGINES[1:]
     sides |= {engine: Side(lambda e=engine: ours(e, data, start)) for engine in engines}
     for side in sides.values():  # warm, and compiled
         side.call()
@@ -63,6 +66,7 @@ def one(states: int, time: int, args: argparse.Namespace) -> dict[str, Any]:
     return {
         "states": states,
         "points": time,
+        "transitions": kind,
         "milliseconds_a_step": {
             name: spread([1e3 * seconds / STEPS for seconds in times])
             for name, times in taken.items()
@@ -161,11 +165,19 @@ def loop(points: torch.Tensor, states: int, restarts: int) -> np.ndarray:
     return scores
 
 
-def regimes(series: int, states: int, time: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def transitions(states: int, move: float, kind: str) -> torch.Tensor:
+    """Transitions that happen with a probability, to any state or to the next in a circle."""
+    stay = torch.eye(states, dtype=torch.float64)
+    reached = torch.full_like(stay, 1 / states) if kind == "all" else stay.roll(1, 1)
+    return move * reached + (1 - move) * stay
+
+
+def regimes(
+    series: int, states: int, time: int, seed: int, kind: str = "all"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Standardized series that switch between levels, and the levels."""
     generator = torch.Generator().manual_seed(seed)
-    move = torch.full((series, states, states), 0.2 / states, dtype=torch.float64)
-    move += 0.8 * torch.eye(states, dtype=torch.float64)
+    move = transitions(states, 0.2, kind).expand(series, -1, -1)
     first = torch.full((series, states), 1 / states, dtype=torch.float64)
     path = sample_states(first, move, time, generator)
     level = 3 * torch.randn(series, states, generator=generator, dtype=torch.float64)
@@ -183,7 +195,7 @@ def grouped(points: torch.Tensor) -> Grouped:
 
 
 def _single_row(result: dict[str, Any]) -> dict[str, Any]:
-    cells = {"states": result["states"], "points": result["points"]}
+    cells = {key: result[key] for key in ("states", "points", "transitions")}
     for name, taken in result["milliseconds_a_step"].items():
         cells[f"{name} ms"] = f"{taken['median']:.1f}"
     for engine, ratios in result["times_faster"].items():

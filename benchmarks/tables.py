@@ -372,6 +372,7 @@ def hmm_single(record: Record) -> list[Row]:
             {
                 "states": r["states"],
                 "points": f"{r['points']:,}",
+                "transitions": r["transitions"],
                 "hmmlearn, scaling": f"{number(taken['scaling'])} ms",
                 "hmmlearn, its default": f"{number(taken['log'])} ms",
                 "tsar, compiled": f"{number(taken['compiled'])} ms",

@@ -154,6 +154,58 @@ def test_long_chains_are_as_hmmlearn_says(
     assert (decoded.states[0].numpy() != path).mean() < 1e-3  # where two are as good
 
 
+def left_right(states: int) -> Tensor:
+    """Each state goes on to the next or stays."""
+    stay = 0.999 * torch.eye(states, dtype=torch.float64)
+    move = stay + 0.001 * torch.roll(torch.eye(states, dtype=torch.float64), 1, 1)
+    move[-1] = torch.eye(states)[-1]
+    return move[None]
+
+
+@pytest.mark.parametrize("spread", [0.1, 30.0])
+@pytest.mark.parametrize("kind", ["left-right", "circle", "no way back"])
+def test_long_chains_with_impossible_transitions_are_as_hmmlearn_says(
+    kind: str, spread: float
+) -> None:
+    """Probabilities fall far below the least number, and come back."""
+    start, move, seen = chain(1, 1200, 5, stay=0.9, spread=spread, seed=5)
+    if kind == "left-right":
+        move = left_right(5)
+    elif kind == "circle":
+        move = torch.roll(torch.eye(5, dtype=torch.float64), 1, 1)[None]
+    else:
+        move[:, 2:, :2] = 0.0
+        move = move / move.sum(-1, keepdim=True)
+    model = start, move, seen
+    likelihood, posterior, best, path = reference(model)
+    found = expectations(*model)
+    assert float(found.log_likelihood) == pytest.approx(likelihood, rel=1e-11)
+    np.testing.assert_allclose(found.posterior[0], posterior, atol=1e-9)
+    filtered = filter_states(*model)
+    assert float(filtered.log_likelihood) == pytest.approx(likelihood, rel=1e-11)
+    np.testing.assert_allclose(filtered.probability[0, -1], posterior[-1], atol=1e-9)
+    assert float(found.transitions.sum()) == pytest.approx(1199)
+    assert bool((found.transitions[move == 0] == 0).all())
+    # Leaving each state as often as it is visited before the last point.
+    visits = torch.from_numpy(posterior[:-1].sum(0))
+    torch.testing.assert_close(found.transitions[0].sum(1), visits, atol=1e-8, rtol=1e-8)
+    decoded = decode(*model)
+    assert float(decoded.log_probability) == pytest.approx(best, rel=1e-11)
+    assert (decoded.states[0].numpy() != path).mean() < 1e-3
+
+
+def test_a_state_comes_back_from_below_the_least_number() -> None:
+    """The points speak for state 0 by e^4000, but only state 1 can show the last one."""
+    move = torch.eye(2, dtype=torch.float64)[None]
+    seen = torch.tensor([[0.0, -100.0]], dtype=torch.float64).repeat(41, 1)
+    seen[-1] = torch.tensor([-torch.inf, 0.0])
+    half = torch.full((1, 2), 0.5, dtype=torch.float64)
+    found = expectations(half, move, seen[None])
+    assert float(found.log_likelihood) == pytest.approx(-4000 + np.log(0.5))
+    np.testing.assert_array_equal(found.posterior[0, :, 1], 1.0)
+    np.testing.assert_array_equal(found.transitions[0], [[0.0, 0.0], [0.0, 40.0]])
+
+
 def test_a_chain_that_never_forgets_is_run_from_every_state() -> None:
     """Two states that nothing ever leaves, in turns more likely by far more than underflows."""
     lean = torch.cat([torch.full((3000,), 1.0), torch.full((3000,), -1.01)]).double()

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tsar.hmm import CategoricalHMM, GaussianHMM
+from tsar.hmm.em import maximize
 from tsar.hmm.emissions import Categorical, DiagonalGaussian, Emission, FullGaussian
 from tsar.hmm.fitting import Grouped, Rules, fit
 from tsar.hmm.observations import Observations
@@ -350,7 +351,7 @@ def test_lengths_are_given_by_name() -> None:
 
 
 def test_more_states_than_points_are_refused() -> None:
-    with pytest.raises(ValueError, match="n_components must be at most the number of complete"):
+    with pytest.raises(ValueError, match="n_components must be at most the number of observed"):
         GaussianHMM(10).fit(points(9))
 
 
@@ -378,6 +379,51 @@ def test_a_covariance_does_not_collapse() -> None:
         assert least >= 1e-3 * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("kind", ["diag", "full", "tied"])
+def test_features_that_are_never_seen_together_are_taken(kind: Any) -> None:
+    """Two sensors that take turns, each at three levels."""
+    rng = np.random.default_rng(4)
+    state = np.repeat([0, 1, 2] * 10, 20)
+    seen = np.stack([5.0 * state, -3.0 * state], 1) + rng.normal(size=(600, 2))
+    seen[::2, 0] = np.nan
+    seen[1::2, 1] = np.nan
+    model = GaussianHMM(3, kind, random_state=0, n_init=3).fit(seen)
+    np.testing.assert_allclose(model.means_, [[0, 0], [5, -3], [10, -6]], atol=0.3)
+    assert (model.predict(seen) == state).mean() > 0.99
+    with pytest.raises(ValueError, match="n_components must be at most the number of observed"):
+        GaussianHMM(3).fit(seen[:2])
+
+
+def test_units_may_be_very_large_or_small() -> None:
+    seen = points(200)
+    model = GaussianHMM(2, random_state=0, n_init=2).fit(seen)
+    for unit in (1e-130, 1e130):
+        other = GaussianHMM(2, random_state=0, n_init=2).fit(seen * unit)
+        np.testing.assert_allclose(other.means_ / unit, model.means_, rtol=1e-6)
+        np.testing.assert_array_equal(other.predict(seen * unit), model.predict(seen))
+    for unit in (1e-200, 1e200):
+        with pytest.raises(ValueError, match="variances are finite numbers above 0"):
+            GaussianHMM(2).fit(seen * unit)
+
+
+def test_one_candidate_is_a_selection_too() -> None:
+    model = GaussianHMM("auto", max_components=1, random_state=0).fit(points(60))
+    assert model.selection_["chosen"].tolist() == [True]
+
+
+def test_a_fit_that_breaks_down_has_not_converged() -> None:
+    shapes = ((3, 1), (3, 1, 1), (3, 1, 1), (3, 1, 1))
+    start = Parameters(*(torch.ones(shape) for shape in shapes))
+    gains = iter([[1.0, 1.0, 1.0], [2.0, torch.nan, 0.5], [2.0]])
+
+    def step(parameters: Parameters, active: Any) -> tuple[Parameters, torch.Tensor]:
+        return parameters, torch.tensor(next(gains))[: len(active)]
+
+    found = maximize(start, step, n_iter=5, tol=0.1)
+    assert found.converged.tolist() == [True, False, False]
+    assert found.iterations.tolist() == [3, 2, 2]
+
+
 def test_one_series_of_nothing_is_skipped() -> None:
     seen = points(60)
     alone = GaussianHMM(2, random_state=0, n_init=2).fit(seen)
@@ -394,8 +440,9 @@ def test_one_series_of_nothing_is_skipped() -> None:
     [
         ({"covariance_type": "round"}, "covariance_type must be one of"),
         ({"n_components": 0}, "n_components must be a whole number of at least 1"),
-        ({"n_components": "many"}, "n_components must be a whole number"),
-        ({"n_components": "auto", "criterion": "r2"}, "criterion must be one of"),
+        ({"n_components": "many"}, "n_components must be a whole number of at least 1, or 'auto'"),
+        ({"criterion": "r2"}, "criterion must be one of"),
+        ({"n_components": "auto", "max_components": 0}, "max_components must be a whole number"),
         ({"n_init": 0}, "n_init must be"),
         ({"min_covar": 0.0}, "min_covar must be"),
     ],

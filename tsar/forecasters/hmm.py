@@ -32,7 +32,7 @@ from tsar.hmm.regimes import (
     states_within,
 )
 from tsar.hmm.restarts import GaussianFamily, fit_restarts
-from tsar.hmm.selection import CRITERIA, Criterion, Fitted, select
+from tsar.hmm.selection import CRITERIA, Criterion, Fitted, candidate_states, select
 from tsar.panel import Columns, Panel
 from tsar.plotting import plot_regimes
 from tsar.randomness import draw_seed
@@ -162,7 +162,7 @@ class HMM(Forecaster):
         def fitted(part: Grouped, states: int) -> Fitted:
             return fit_restarts(family, part, states, self.n_init, rules, seed)
 
-        if len(candidates) > 1:
+        if self.n_components == "auto":
             emission = family.emission
             chosen, models, table = select(emission, data, candidates, self.criterion, fitted)
             ids = panel.labels.ids if self.scope == "local" else pd.Index(["all series"])
@@ -189,9 +189,7 @@ class HMM(Forecaster):
         for name in ("season_length", "context_length"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name))
-        if self.n_components != "auto":
-            return [check_whole("n_components", self.n_components)]
-        return list(range(1, self.max_components + 1))
+        return candidate_states(self.n_components, self.max_components)
 
     def _data(self, standard: Panel) -> Grouped:
         """Series without their season, each a group or all of one."""

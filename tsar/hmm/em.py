@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+ROUNDING = 1e-9  # of the objective
 P = TypeVar("P")  # a dataclass of tensors (model, ...)
 
 
@@ -22,7 +23,8 @@ class Maximum(Generic[P]):
     objective
         Penalized log likelihood of the parameters before that step.
     iterations, converged
-        Steps taken; whether the gain fell below the tolerance.
+        Steps taken; whether the gain fell below the tolerance, and the objective did not fall by
+        more than rounding nor stopped to be a number.
     history
         Objective at each step, NaN after the last.
     """
@@ -61,6 +63,7 @@ def maximize(
     history = torch.full((models, n_iter), torch.nan, dtype=torch.float64, device=device)
     last = torch.full((models,), -torch.inf, dtype=torch.float64, device=device)
     iterations = torch.zeros(models, dtype=torch.int64, device=device)
+    converged = torch.zeros(models, dtype=torch.bool, device=device)
     for iteration in range(n_iter):
         better, objective = step(take(parameters, active), active)
         parameters = put(parameters, active, better)
@@ -68,11 +71,10 @@ def maximize(
         gain = objective.double() - last[active]
         last[active] = objective.double()
         iterations[active] += 1
+        converged[active] = (gain < tol) & (gain >= -ROUNDING * last[active].abs())
         active = active[gain >= tol]  # the host waits here, once a step
         if not len(active):
             break
-    converged = torch.ones(models, dtype=torch.bool, device=device)
-    converged[active] = False
     return Maximum(parameters, last, iterations, converged, history[:, : int(iterations.max())])
 
 

@@ -20,6 +20,7 @@ from tsar.conditions import (
     Condition,
     check_options,
     check_whole,
+    one_of,
     whole,
 )
 from tsar.devices import resolve_device
@@ -30,12 +31,14 @@ from tsar.hmm.inference import expectations, filter_states, sample_states, stati
 from tsar.hmm.observations import Observations, Reading, Units, read_observations
 from tsar.hmm.parameters import Parameters, check_chain, ordered
 from tsar.hmm.restarts import Family, fit_restarts
-from tsar.hmm.selection import CRITERIA, Criterion, Fitted, select
+from tsar.hmm.selection import CRITERIA, Criterion, Fitted, candidate_states, select
 from tsar.hmm.viterbi import decode
 from tsar.randomness import draw_seed
 
 # Conditions of the parameters that all estimators have.
 SHARED: dict[str, Condition] = {
+    "criterion": one_of(CRITERIA),
+    "max_components": whole(1),
     "startprob_prior": POSITIVE,
     "transmat_prior": POSITIVE,
     "n_init": whole(1),
@@ -115,7 +118,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             A parameter or the points are not as they must be; there are fewer points than states.
         """
         check_options(type(self).__name__, self, self._conditions())
-        candidates = self._candidates()
+        candidates = candidate_states(self.n_components, self.max_components)
         reading = self._read(X, lengths, True)
         _check_labels(y, len(reading.observations.values))
         _check_points(reading.observations, min(candidates))
@@ -125,15 +128,6 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._learn(data, candidates, units)
         return self
 
-    def _candidates(self) -> Sequence[int]:
-        if self.n_components != "auto":
-            return [check_whole("n_components", self.n_components)]
-        if self.criterion not in CRITERIA:
-            raise ValueError(
-                f"criterion must be one of {list(CRITERIA)}; got {self.criterion!r}. Choose one."
-            )
-        return range(1, check_whole("max_components", self.max_components) + 1)
-
     def _learn(self, data: Grouped, candidates: Sequence[int], units: Units | None) -> None:
         family = self._family(data)
         seed = draw_seed(self.random_state)
@@ -142,15 +136,15 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         def fitted(part: Grouped, states: int) -> Fitted:
             return fit_restarts(family, part, states, self.n_init, rules, seed)
 
-        if len(candidates) == 1:
+        if self.n_components != "auto":
             models = {candidates[0]: fitted(data, candidates[0])}
             states = candidates[0]
         else:
-            usable = [k for k in candidates if k <= _whole_points(data.observations)]
+            points = int(data.observations.seen.sum())
+            usable = [k for k in candidates if k <= points]
             chosen, models, self.selection_ = select(
                 family.emission, data, usable, self.criterion, fitted
             )
-            points = int(data.observations.seen.sum())
             self.selection_ = _in_units(self.selection_.drop(columns="group"), units, points)
             states = int(chosen[0])
         self._keep(family.emission, data, models[states], units)
@@ -334,10 +328,6 @@ def _one_group(observations: Observations) -> Grouped:
     return Grouped(observations, torch.zeros(len(observations), dtype=torch.int64, device=device))
 
 
-def _whole_points(observations: Observations) -> int:
-    return int((~observations.values.isnan().any(-1)).sum())
-
-
 def _check_labels(y: Any, points: int) -> None:
     if y is not None and np.asarray(y).shape[:1] != (points,):
         raise ValueError(
@@ -347,11 +337,11 @@ def _check_labels(y: Any, points: int) -> None:
 
 
 def _check_points(observations: Observations, states: int) -> None:
-    whole = _whole_points(observations)
-    if whole < states:
+    known = int(observations.seen.sum())
+    if known < states:
         raise ValueError(
-            f"n_components must be at most the number of complete points; got {states} with "
-            f"{whole} of n_samples={len(observations.values)}. Lower it, or give more points."
+            f"n_components must be at most the number of observed points; got {states} with "
+            f"{known} of n_samples={len(observations.values)}. Lower it, or give more points."
         )
 
 

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.hmm.chains import LEAST, Chains, parted, semiring_for
-from tsar.hmm.compiled import forward_backward, usable
+from tsar.hmm.chains import Chains, parted, semiring_for
+from tsar.hmm.compiled import filtered, forward_backward, usable
 from tsar.hmm.recursion import Path, run
 from tsar.hmm.semiring import Scaled, Semiring
 
@@ -88,6 +88,10 @@ def filter_states(
     >>> filter_states(start, move, seen).probability[0, :, 0]
     tensor([0.8182, 0.9326, 0.4072])
     """
+    if usable(transmat):
+        known, points = filtered(startprob, transmat, log_density)
+        predicted = torch.cat([startprob[:, None], known[:, :-1] @ transmat], 1)
+        return Filtered(known, predicted, points)
     parts = [_filter(*part) for part in parted(startprob, transmat, log_density)]
     return Filtered(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
 
@@ -117,10 +121,8 @@ def expectations(
     """
     rows, time, _ = log_density.shape
     ends = torch.full((rows,), time, device=log_density.device) if lengths is None else lengths
-    if usable(transmat) and isinstance(semiring_for(startprob, transmat), Scaled):
-        least = LEAST[log_density.dtype][1]
-        found = forward_backward(startprob, transmat, log_density, ends, least)
-        return Expectations(*found)
+    if usable(transmat):
+        return Expectations(*forward_backward(startprob, transmat, log_density, ends))
     parts = [_expect(*part) for part in parted(startprob, transmat, log_density, ends)]
     return Expectations(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from tsar.panel import Columns, Panel, is_long, row_order
 from tsar.segments import reduce
 
+LEAST_UNIT = 1e-140  # standard deviation whose square is still far from 0
 NUMBERS = 1 << 22  # float64 of a block's widest tensor: 32 MB
 
 
@@ -138,13 +139,21 @@ class Units:
 
         `log_density` is what to add to the log density of all values in these units.
         """
-        seen = (~values.isnan()).sum(0)
-        center = values.nan_to_num(0.0).sum(0) / seen.clamp(min=1)
-        squares = (values - center).nan_to_num(0.0).square()
-        scale = (squares.sum(0) / seen.clamp(min=1)).sqrt()
+        seen = (~values.isnan()).sum(0).clamp(min=1)
+        present = values.nan_to_num(0.0)
+        peak = present.abs().amax(0)
+        peak = torch.where(peak > 0, peak, 1.0)  # whose squares neither over- nor underflow
+        center = (present / peak).sum(0) / seen
+        squares = (values / peak - center).nan_to_num(0.0).square()
+        scale = (squares.sum(0) / seen).sqrt()
         # What rounding leaves of a constant feature is no scale.
         rounding = 8 * torch.finfo(scale.dtype).eps * center.abs()
-        scale = torch.where(scale > rounding, scale, 1.0)
+        center, scale = center * peak, torch.where(scale > rounding, scale * peak, 1.0)
+        if not bool((scale > LEAST_UNIT).logical_and(scale < 1 / LEAST_UNIT).all()):
+            raise ValueError(
+                f"X must hold features whose variances are finite numbers above 0; got standard "
+                f"deviations {scale.tolist()}. Give them in other units."
+            )
         return cls(center, scale, -float((seen * scale.log()).sum()))
 
     def apply(self, observations: Observations) -> Observations:

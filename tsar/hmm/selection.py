@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tsar.conditions import check_whole
 from tsar.hmm.em import Maximum, take
 from tsar.hmm.emissions import Emission
 from tsar.hmm.fitting import Grouped, best, point_scores
@@ -42,6 +43,24 @@ class Fitted:
 
 
 Fit = Callable[[Grouped, int], Fitted]
+
+
+def candidate_states(n_components: int | str, max_components: int) -> list[int]:
+    """Numbers of states to try: one, or all up to the most.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `n_components` is neither a number of states nor ``"auto"``.
+    """
+    if n_components == "auto":
+        return list(range(1, max_components + 1))
+    if isinstance(n_components, str):
+        raise ValueError(
+            f"n_components must be a whole number of at least 1, or 'auto'; got {n_components!r}. "
+            "Change it."
+        )
+    return [check_whole("n_components", n_components)]
 
 
 def select(

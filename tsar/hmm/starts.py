@@ -33,8 +33,8 @@ def cluster(
 ) -> Float[Tensor, "group restart state feature"]:
     """Means of k-means, for each group and restart: k-means++ seeds, then Lloyd's rounds.
 
-    Source: Arthur & Vassilvitskii 2007, "k-means++". Rows that hold a NaN are left out; every
-    group has at least one without.
+    Source: Arthur & Vassilvitskii 2007, "k-means++". Distances are those in the features that a
+    point has (NaN: missing), a mean is that of the points that have the feature.
 
     Parameters
     ----------
@@ -42,64 +42,66 @@ def cluster(
         Numbers in [0, 1) that the seeds are drawn by: the same for every group, so that none
         depends on the others.
     """
-    groups, count, _ = points.shape
-    whole = ~points.isnan().any(-1)
-    present = points.nan_to_num(0.0)[:, None]  # group, restart, point, feature
-    nearest = whole.to(points)[:, None].expand(groups, len(uniform), count)
+    groups, count, features = points.shape
+    seen = (~points.isnan()).to(points)
+    here = (seen.sum(-1) > 0).to(points)[:, None]  # group, restart, point
+    share = seen * (features / seen.sum(-1, keepdim=True).clamp(min=1))
+    share = share[:, None]  # of each feature in a distance: group, restart, point, feature
+    filled = points.where(seen > 0, points.nanmean(1, keepdim=True)).nan_to_num(0.0)[:, None]
+    nearest = here.expand(groups, len(uniform), count)
     seeds: list[Tensor] = []
     for drawn in uniform.unbind(1):
-        seeds.append(_pick(present, nearest, whole, drawn))
-        distance = (present - seeds[-1][:, :, None]).square().sum(-1) * whole[:, None]
+        seeds.append(_pick(filled, nearest, here, drawn))
+        distance = ((filled - seeds[-1][:, :, None]).square() * share).sum(-1) * here
         nearest = distance if len(seeds) == 1 else torch.minimum(nearest, distance)
     means = torch.stack(seeds, 2)
-    weight = whole.to(points)[:, None, :, None]
     for _ in range(ROUNDS):
-        means = _lloyd(present, weight, means)
+        means = _lloyd(filled, share, seen[:, None], means)
     return means
 
 
 def _pick(
-    present: Float[Tensor, "group 1 point feature"],
+    filled: Float[Tensor, "group 1 point feature"],
     weight: Float[Tensor, "group restart point"],
-    whole: Tensor,
+    here: Float[Tensor, "group 1 point"],
     drawn: Float[Tensor, " restart"],
 ) -> Float[Tensor, "group restart feature"]:
     """A point of each group and restart, drawn by weight; evenly where all weigh nothing."""
-    even = whole.to(weight)[:, None].expand_as(weight)
-    weight = torch.where(weight.sum(-1, keepdim=True) > 0, weight, even)
+    weight = torch.where(weight.sum(-1, keepdim=True) > 0, weight, here)
     edges = weight.cumsum(-1)
     wanted = (drawn[None, :, None] * edges[..., -1:]).clamp(max=edges.amax() * (1 - 1e-12))
     index = torch.searchsorted(edges, wanted, right=True).clamp(max=weight.shape[-1] - 1)
-    index = index[..., None].expand(-1, -1, 1, present.shape[-1])
-    return present.expand(-1, weight.shape[1], -1, -1).gather(2, index)[:, :, 0]
+    index = index[..., None].expand(-1, -1, 1, filled.shape[-1])
+    return filled.expand(-1, weight.shape[1], -1, -1).gather(2, index)[:, :, 0]
 
 
 def _lloyd(
-    present: Float[Tensor, "group 1 point feature"],
-    weight: Float[Tensor, "group 1 point 1"],
+    filled: Float[Tensor, "group 1 point feature"],
+    share: Float[Tensor, "group 1 point feature"],
+    seen: Float[Tensor, "group 1 point feature"],
     means: Float[Tensor, "group restart state feature"],
 ) -> Float[Tensor, "group restart state feature"]:
     # |x - m|^2 without |x|^2, which is the same for every mean.
-    distance = means.square().sum(-1)[:, :, None] - 2 * present @ means.transpose(2, 3)
-    nearest = distance.argmin(-1)
-    member = torch.nn.functional.one_hot(nearest, means.shape[2]).to(present) * weight
-    count = member.sum(2)[..., None]
-    total = member.transpose(2, 3) @ present
+    across = (filled * share) @ means.transpose(2, 3)
+    distance = share @ means.square().transpose(2, 3) - 2 * across
+    member = torch.nn.functional.one_hot(distance.argmin(-1), means.shape[2]).to(filled)
+    count = member.transpose(2, 3) @ seen
+    total = member.transpose(2, 3) @ (filled * seen)
     return torch.where(count > 0, total / count.clamp(min=1), means)
 
 
 def sample_points(
     values: Float[Tensor, "time feature"], offsets: Int[Tensor, " border"]
 ) -> Float[Tensor, "group point feature"]:
-    """Points of each group, spread evenly over those without a missing feature."""
-    whole = torch.cat([offsets.new_zeros(1), (~values.isnan().any(-1)).cumsum(0)])
-    first, count = whole[offsets[:-1]], whole[offsets].diff()
+    """Points of each group, spread evenly over those with a feature that is not missing."""
+    known = torch.cat([offsets.new_zeros(1), (~values.isnan().all(-1)).cumsum(0)])
+    first, count = known[offsets[:-1]], known[offsets].diff()
     most = min(SAMPLE, int(count.max()))
     step = torch.arange(most, device=offsets.device)
     index = torch.where(
         count[:, None] > most, step * (count[:, None] - 1) // max(most - 1, 1), step
     )
-    rows = whole.diff().nonzero()[:, 0][(first[:, None] + index).clamp(max=int(whole[-1]) - 1)]
+    rows = known.diff().nonzero()[:, 0][(first[:, None] + index).clamp(max=int(known[-1]) - 1)]
     return values[rows].masked_fill((index >= count[:, None])[:, :, None], torch.nan)
 
 
@@ -113,8 +115,9 @@ def gaussian_start(
     points = sample_points(values, offsets)
     means = cluster(points, uniform)
     centred = (points - points.nanmean(1, keepdim=True)).nan_to_num(0.0)
-    count = (~points.isnan().any(-1)).sum(1).clamp(min=1)[:, None, None]
-    covariance = centred.mT @ centred / count
+    # Products of missing features count as zero, variances as those of the points that have them.
+    centred = centred / (~points.isnan()).sum(1, keepdim=True).clamp(min=1).sqrt()
+    covariance = centred.mT @ centred
     spread = covariance if full else covariance.diagonal(dim1=1, dim2=2)
     shape = (*means.shape[:3], *spread.shape[1:])
     return means, spread[:, None, None].expand(shape)
