@@ -10,6 +10,7 @@ import pytest
 
 from tsar.intervals import Levels
 from tsar.panel import Columns, Panel
+from tsar.randomness import draw_seed
 from tsar.training import Training
 
 FRAME = pd.DataFrame(
@@ -408,3 +409,9 @@ def test_levels_are_checked(
 ) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         Levels.of(**arguments)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_is_one_of_numpy(seed: int) -> None:
+    with pytest.raises(ValueError, match=r"^random_state must be a seed from 0 to 2\*\*32 - 1"):
+        draw_seed(seed)

@@ -14,9 +14,14 @@ def draw_seed(random_state: object, *, resumable: bool = False) -> int:
     Raises
     ------
     ValueError
-        A run that must be resumable has no seed of its own.
+        The seed is not one of numpy; a run that must be resumable has no seed of its own.
     """
     if isinstance(random_state, Integral):
+        if not 0 <= int(random_state) < 1 << 32:
+            raise ValueError(
+                f"random_state must be a seed from 0 to 2**32 - 1; got {random_state!r}. "
+                "Give another number."
+            )
         return int(random_state)
     if resumable:
         raise ValueError(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -32,10 +31,10 @@ from tsar.complexity.representations import Lags, Representation
 from tsar.complexity.risk import Curves, HeadKind, Measure, risk_curves
 from tsar.complexity.series import series_table
 from tsar.complexity.sizes import SizedFeatures, check_memory, check_sizes, default_sizes
+from tsar.complexity.states import states_of_series
 from tsar.complexity.task import MOST_ASKED, Split, following, split_rows
 from tsar.conditions import SHARE, Condition, check_options, check_whole, one_of, whole
 from tsar.devices import resolve_device
-from tsar.hmm import GaussianHMM
 from tsar.panel import Columns, Panel
 from tsar.randomness import draw_seed
 
@@ -328,7 +327,7 @@ class ComplexityAnalysis(BaseEstimator):
             shares = (float(self.validation), float(self.test))
             table = table.join(series_table(source.panel, shares, most))
         if self.kind_ == "hmm":
-            states = _states(source.training, seed)
+            states = states_of_series(source.training, seed)
             table["states"] = (
                 pd.Series(states, index=ids[: len(states)]).astype("Int64").reindex(table.index)
             )
@@ -372,17 +371,6 @@ def _sizes_of_series(
     return found
 
 
-def _states(panel: Panel, seed: int) -> list[int]:
-    """States that the held-out score chooses for each of the first series."""
-    counts = []
-    for row in range(min(len(panel), MOST_CHOSEN)):
-        values = panel.select(np.array([row])).values[:, None].numpy()
-        model = GaussianHMM("auto", random_state=seed).fit(values)
-        counts.append(int(model.n_components_))
-    return counts
-
-
-MOST_CHOSEN = 30  # series whose number of states is chosen: seconds each
 UNITS = {"lags": "lags", "hmm": "states", "linear_gaussian": "states"}
 CONDITIONS: dict[str, Condition] = {
     "head": one_of(("ridgeless", "ridge", "logistic")),

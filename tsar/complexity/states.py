@@ -4,14 +4,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from tsar.complexity.representations import Frozen, Representation, Told
+from tsar.hmm.emissions import DiagonalGaussian
+from tsar.hmm.fitting import Grouped, Rules
+from tsar.hmm.observations import Observations
+from tsar.hmm.restarts import GaussianFamily, fit_restarts
+from tsar.hmm.selection import Fitted, select
 from tsar.panel import Panel
 
 MOST_STATES = 12
+MOST_SERIES = 100  # whose number of states is chosen: a third of a second each
+CANDIDATES = range(1, 9)
+STARTS, RULES = 5, Rules(100, 1e-2, 1.0, 1.0)
+FAMILY = GaussianFamily(DiagonalGaussian(0.0, 0.0, 1e-5, 1.0, 1e-8))
 
 
 @dataclass(frozen=True)
@@ -65,3 +75,21 @@ class _States(Frozen):
 def _table(panel: Panel) -> tuple[Any, Any]:
     """Points as a column, and the lengths of the series."""
     return panel.values[:, None].cpu().numpy(), panel.lengths.cpu().numpy()
+
+
+def states_of_series(panel: Panel, seed: int) -> list[int]:
+    """States that the held-out score chooses for each of the first series, all in one batch.
+
+    Parameters
+    ----------
+    panel
+        Standardized series.
+    """
+    first = panel.select(np.arange(min(len(panel), MOST_SERIES)))
+    observations = Observations(first.values[:, None], first.offsets)
+    data = Grouped(observations, torch.arange(len(first)))
+
+    def fitted(part: Grouped, states: int) -> Fitted:
+        return fit_restarts(FAMILY, part, states, STARTS, RULES, seed)
+
+    return select(FAMILY.emission, data, CANDIDATES, "heldout", fitted)[0].tolist()

@@ -318,15 +318,18 @@ class HMM(Forecaster):
         return self._regimes(self.context_ if frame is None else self._read(frame))
 
     def _regimes(self, panel: Panel) -> pd.DataFrame:
-        rows = self._rows(panel)
-        tables = []
-        for series in range(len(panel)):
-            values = panel.values[panel.offsets[series] : panel.offsets[series + 1]][None]
-            row = rows[[series]]
+        rows, states = self._rows(panel), self.means_.shape[1]
+        found = torch.zeros(len(panel.values), states, dtype=torch.float64)
+        for block in Observations(panel.values[:, None], panel.offsets).blocks(4 * states):
+            time = block.values.shape[1]
+            step = torch.arange(time) - (time - block.lengths)[:, None]  # all end together
+            inside, step = step >= 0, step.clamp(min=0)
+            values = block.values[:, :, 0].gather(1, step).masked_fill(~inside, torch.nan)
+            row = rows[block.sequences]
             _, standard, _ = self._standard(values, row, 1)
-            found = states_within(*self._models(row), standard)[0].numpy()
-            tables.append(regime_table(panel, series, found))
-        return pd.concat(tables, ignore_index=True)
+            posterior = states_within(*self._models(row), standard)
+            found[block.rows.gather(1, step)[inside]] = posterior[inside]
+        return regime_table(panel, found.numpy())
 
     def plot_regimes(self, series: Any = None, *, ax: Any = None) -> Any:
         """Plot a series, each stretch in the colour of its most probable regime.

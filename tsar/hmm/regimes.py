@@ -86,17 +86,16 @@ def states_within(
     return expectations(models.startprob, models.transmat, density).posterior
 
 
-def regime_table(panel: Panel, series: int, found: NDArray[np.float64]) -> pd.DataFrame:
-    """Long frame of one series: values, the most probable state, the probability of each."""
+def regime_table(panel: Panel, found: NDArray[np.float64]) -> pd.DataFrame:
+    """Long frame: values, the most probable state of each, the probability of each state."""
     names, labels = panel.labels.columns, panel.labels
-    start, stop = (int(border) for border in panel.offsets[series : series + 2])
-    step = np.arange(stop - start) * labels.frequency.step
+    rows = torch.arange(len(panel.values))
     columns = {f"regime-{k}": found[:, k] for k in range(found.shape[1])}
     return pd.DataFrame(
         {
-            names.id: [labels.ids[series]] * (stop - start),
-            names.time: labels.frequency.to_times(labels.starts[series] + step),
-            names.target: panel.values[start:stop].numpy(),
+            names.id: labels.ids[panel.series.numpy()],
+            names.time: labels.frequency.to_times(panel.ordinals_at(panel.series, rows).numpy()),
+            names.target: panel.values.numpy(),
             "regime": found.argmax(axis=1),
             **columns,
         }
