@@ -23,7 +23,8 @@ from tsar.batch import Batch, Context
 from tsar.nn.recurrence import OpenLoop
 from tsar.nn.spacetime import SpaceTimeModule
 
-CONTEXT, HORIZON, BATCH = 336, 720, 50  # of the released code's README
+SIZES = (336, 720, 50)  # context, horizon, batch of the released code's README
+TINY = (24, 12, 5)
 WINDOWS = 7585  # training windows of ETTh1 at these
 LENGTHS = (256, 1024, 4096, 16_384, 65_536)
 STATES = (16, 64, 256, 1024)
@@ -53,12 +54,18 @@ def main() -> None:
 # --- a training step at the released code's README configuration ---
 
 
-def module(width: int, state_size: int, depth: int, *, auxiliary: bool = True) -> SpaceTimeModule:
+def module(
+    sizes: tuple[int, int, int],
+    width: int,
+    state_size: int,
+    depth: int,
+    *,
+    auxiliary: bool = True,
+) -> SpaceTimeModule:
     """Return our network: of as many channels and layers as the released one."""
     weight = 0.1 if auxiliary else 0.0
     return SpaceTimeModule(
-        CONTEXT,
-        HORIZON,
+        *sizes[:2],
         state_size=state_size,
         width=width,
         depth=depth,
@@ -76,11 +83,14 @@ def module(width: int, state_size: int, depth: int, *, auxiliary: bool = True) -
     )
 
 
-def trainer(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
+def trainer(
+    sizes: tuple[int, int, int], model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[[], None]:
     """Return one step of training on a batch of noise."""
+    past, horizon, batch = sizes
     generator = torch.Generator().manual_seed(0)
-    context = torch.randn(BATCH, CONTEXT, generator=generator)
-    target = torch.randn(BATCH, HORIZON, generator=generator)
+    context = torch.randn(batch, past, generator=generator)
+    target = torch.randn(batch, horizon, generator=generator)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     model.train()
 
@@ -103,16 +113,16 @@ def ours(model: SpaceTimeModule) -> Callable[[Tensor, Tensor], Tensor]:
 
 def sides(quick: bool) -> dict[str, Callable[[], Callable[[], None]]]:
     """Return what makes a step of each side, by its name."""
-    width, state = (16, 16) if quick else (128, 64)
+    sizes, width, state = (TINY, 16, 16) if quick else (SIZES, 128, 64)
 
     def released() -> Callable[[], None]:
-        model = Released(HORIZON, width, state)
-        return trainer(model, lambda x, y: model.loss(x, y, auxiliary=False))
+        model = Released(sizes[1], width, state)
+        return trainer(sizes, model, lambda x, y: model.loss(x, y, auxiliary=False))
 
     def made(auxiliary: bool) -> Callable[[], Callable[[], None]]:
         def make() -> Callable[[], None]:
-            model = module(width, state, 1, auxiliary=auxiliary)
-            return trainer(model, ours(model))
+            model = module(sizes, width, state, 1, auxiliary=auxiliary)
+            return trainer(sizes, model, ours(model))
 
         return make
 
@@ -168,17 +178,13 @@ def growth(name: str, quick: bool) -> int:
 
 def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time a step of each; an epoch is as many steps as the windows of ETTh1 make."""
-    rows = []
-    for size, shape in ((50_000, (120, 64, 1)), (150_000, (144, 64, 3))):
-        models: dict[str, nn.Module] = {"SpaceTime": module(*shape)}
-        if args.quick:
-            models = {"SpaceTime": module(16, 16, 1)}
-        models |= {
-            kind: sized(kind.lower(), 2000 if args.quick else size, CONTEXT, HORIZON)
-            for kind in ("LSTM", "Transformer")
-        }
+    rows, sizes = [], TINY if args.quick else SIZES
+    shapes = ((50_000, (120, 64, 1)), (150_000, (144, 64, 3)))
+    for size, shape in ((2000, (16, 16, 1)),) if args.quick else shapes:
+        models: dict[str, nn.Module] = {"SpaceTime": module(sizes, *shape)}
+        models |= {kind: sized(kind.lower(), size, *sizes[:2]) for kind in ("LSTM", "Transformer")}
         models["LSTM, given the truth"] = models["LSTM"]
-        steps = {name: trainer(model, error(name, model)) for name, model in models.items()}
+        steps = {name: trainer(sizes, model, error(name, model)) for name, model in models.items()}
         for run in steps.values():
             run()
         taken, _ = interleaved({name: Side(run) for name, run in steps.items()}, args.rounds)
@@ -187,7 +193,7 @@ def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
                 {
                     "model": name,
                     "parameters": count(models[name]),
-                    "seconds an epoch": spread([t * -(-WINDOWS // BATCH) for t in times]),
+                    "seconds an epoch": spread([t * -(-WINDOWS // sizes[2]) for t in times]),
                     "less time": spread([1 - 1 / r for r in _ratios(times, taken["SpaceTime"])]),
                 }
             )
@@ -219,7 +225,8 @@ def scaling(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     """Time a companion layer forth and back: 8 series of 16 channels."""
     lengths, states = ((64, 128), (8, 16)) if args.quick else (LENGTHS, STATES)
     by_length = [{"length": n, "seconds": layer(n, 64, args.rounds)} for n in lengths]
-    by_state = [{"state": d, "seconds": layer(4096, d, args.rounds)} for d in states]
+    long = 128 if args.quick else 4096
+    by_state = [{"state": d, "seconds": layer(long, d, args.rounds)} for d in states]
     show(by_length)
     show(by_state)
     return {"by length": by_length, "by state": by_state}
@@ -242,7 +249,7 @@ def stream(args: argparse.Namespace) -> dict[str, Any]:
     """Time a streamed point of one series after warming up, and that of the whole context."""
     wave = np.sin(np.arange(600) * 0.3)
     model = SpaceTime(
-        CONTEXT, normalization="none", training=Training(epochs=0), random_state=0, device="cpu"
+        SIZES[0], normalization="none", training=Training(epochs=0), random_state=0, device="cpu"
     ).fit(wave)
     read, point = model.stream(), np.array([0.5], dtype=np.float32)
     for _ in range(500):
