@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -451,7 +452,7 @@ def test_advice_says_what_a_person_needs() -> None:
 def test_noise_needs_no_features() -> None:
     advice = analysis().fit(np.random.default_rng(1).normal(size=800)).recommend()
     assert (advice.size, advice.head, advice.order) == (0, "mean", None)
-    assert str(advice).startswith("Use no features")
+    assert str(advice).startswith("Use no lags")
     assert "sweet spot at size zero" in str(advice)
 
 
@@ -518,6 +519,18 @@ def test_sizes_beyond_memory_are_refused_in_bytes() -> None:
     with pytest.raises(ValueError, match=r"1,000,000,000 features of .* rows, which take [\d,]+ b"):
         analysis("random", sizes=(10, 10**9)).fit(SECOND)
     check_memory(100, 100)
+
+
+def test_a_container_has_the_memory_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [tmp_path / name for name in ("memory.max", "not there", "limit_in_bytes")]
+    monkeypatch.setattr("tsar.complexity.sizes.LIMITS", limits)
+    limits[0].write_text("max\n")
+    check_memory(1000, 100)
+    limits[2].write_text("4000000\n")
+    with pytest.raises(ValueError, match="which take 3,200,000 bytes where 2,000,000 may be used"):
+        check_memory(1000, 100)
 
 
 def test_series_that_say_nothing_are_refused_where_all_are() -> None:

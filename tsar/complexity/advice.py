@@ -13,6 +13,7 @@ from torch import Tensor
 from tsar.complexity.risk import Curves
 
 ZONE = (0.5, 2.0)  # features a row between which a head without a penalty is not to be trusted
+UNITS = {"lags": "lags", "hmm": "states", "linear_gaussian": "states"}
 FEW, MANY = 5, 5  # rows a feature, and features a row, that are out of the peak's reach
 
 
@@ -43,6 +44,8 @@ class Advice:
         Directions before the largest gap in the spectrum of the features.
     largest
         The most features that were measured.
+    unit
+        What a feature is: "features", "lags" or "states".
     order
         For ``ARNet(order)``, whose lags these are, and ``SpaceTime(state_size=...)``: of windows of
         lags only.
@@ -72,6 +75,7 @@ class Advice:
     largest: int
     order: int | None
     width: int | None
+    unit: str
 
     @property
     def state_size(self) -> int | None:
@@ -88,13 +92,15 @@ class Advice:
 
     def _verdict(self) -> str:
         if self.size == 0:
-            return "Use no features, but the mean: no size beats it by more than chance may give."
+            return (
+                f"Use no {self.unit}, but the mean: no size beats it by more than chance may give."
+            )
         kinds = {
             "ridgeless": "least squares without a penalty",
             "ridge": f"a ridge penalty of {self.penalty:.3g}",
             "logistic": "a logistic head",
         }
-        return f"Use {_count(self.size)} with {kinds[self.head]}."
+        return f"Use {self._count(self.size)} with {kinds[self.head]}."
 
     def _reasons(self) -> list[str]:
         low, high = self.zone
@@ -108,8 +114,8 @@ class Advice:
         peak = "" if self.peak is None else f" (test risk up to {self.peak:.4g} here)"
         if self.head != "logistic" and self.largest >= low:
             lines.append(
-                f"Avoid {low:,} to {high:,} features without ridge: around p = n = {self.rows:,} "
-                f"the variance has its peak{peak}."
+                f"Avoid {low:,} to {high:,} {self.unit} without ridge: around "
+                f"p = n = {self.rows:,} the variance has its peak{peak}."
             )
         if self.ridge_test is not None and self.head == "ridgeless":
             lines.append(self._tuned())
@@ -133,7 +139,7 @@ class Advice:
     def _tuned(self) -> str:
         """What a penalty would do."""
         tuned = (
-            f"{_count(self.ridge_size)} with a penalty of {self.ridge_penalty:.3g} have a "
+            f"{self._count(self.ridge_size)} with a penalty of {self.ridge_penalty:.3g} have a "
             f"validation risk of {self.ridge_validation:.4g} (test: {self.ridge_test:.4g})."
         )
         if self.ridge_validation is not None and self.ridge_validation < self.validation:
@@ -141,9 +147,12 @@ class Advice:
         if self.largest < self.rows:
             return f"With a tuned ridge, {tuned}"
         return (
-            f"If features are cheap, take at most n/{FEW} = {self.rows // FEW:,}, at least "
+            f"If {self.unit} are cheap, take at most n/{FEW} = {self.rows // FEW:,}, at least "
             f"{MANY}n = {MANY * self.rows:,}, or tune a ridge, which has no peak: {tuned}"
         )
+
+    def _count(self, size: int | None) -> str:
+        return f"1 {self.unit[:-1]}" if size == 1 else f"{size:,} {self.unit}"
 
     def _standing(self) -> str:
         if self.size == self.best_size:
@@ -173,7 +182,7 @@ def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind:
     latent_dimension
         See `latent_dimension`.
     kind
-        ``"lags"`` or ``"random"``, for what sizes stand for; or another.
+        The representation, for what sizes stand for.
     """
     table = curves.table
     pool = torch.from_numpy(trusted(table, head).nonzero()[0])
@@ -199,6 +208,7 @@ def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind:
         largest=int(table["size"].max()),
         order=size if kind == "lags" and size else None,
         width=size if kind == "random" and size else None,
+        unit=UNITS.get(kind, "features"),
         **_ridge(table),
     )
 
@@ -249,10 +259,6 @@ def latent_dimension(features: Float[Tensor, "row feature"]) -> int:
     values = values[values > 1e-10 * values[:1]]
     half = values[: max(len(values) // 2, 2)]
     return int((half[:-1] / half[1:]).argmax()) + 1 if len(half) > 1 else len(half)
-
-
-def _count(size: int | None) -> str:
-    return "1 feature" if size == 1 else f"{size:,} features"
 
 
 def _worth(table: pd.DataFrame, row: int, rows: int) -> float:

@@ -209,7 +209,7 @@ class ComplexityAnalysis(BaseEstimator):
             null=self.advice_.null,
             chosen=self.advice_.size,
             title=f"Risk of {self.advice_.rows:,} training rows by size",
-            unit=UNITS.get(self.kind_, "features"),
+            unit=self.advice_.unit,
         )
 
     def _check(self) -> None:
@@ -371,7 +371,6 @@ def _sizes_of_series(
     return found
 
 
-UNITS = {"lags": "lags", "hmm": "states", "linear_gaussian": "states"}
 CONDITIONS: dict[str, Condition] = {
     "head": one_of(("ridgeless", "ridge", "logistic")),
     "task": one_of(("next_step", "next_segment")),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ CLOSE = 0.1  # sizes that differ by less than that share of them tell the same
 MOST_A_ROW = 5  # features a row, at most, where no sizes are given
 COPIES = 4  # of all features that are held at once: made, centred, decomposed
 SHARE_OF_MEMORY = 0.5  # that the features may take
+# Where Linux says how many bytes a container may take, by version 2 and 1 of control groups.
+LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 def default_sizes(rows: int, limit: int | None) -> list[int]:
@@ -94,10 +100,17 @@ def check_memory(rows: int, size: int) -> None:
     >>> check_memory(1000, 1000)
     """
     needed = COPIES * 8 * rows * size
-    there = int(SHARE_OF_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    there = int(SHARE_OF_MEMORY * _memory())
     if needed > there:
         raise ValueError(
             f"sizes must fit in memory; got {size:,} features of {rows:,} rows, which take "
             f"{needed:,} bytes where {there:,} may be used. Leave the largest sizes out, or lower "
             "n_train."
         )
+
+
+def _memory() -> int:
+    """Bytes of this machine, or of the container (control group) that this process runs in."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [path.read_text().strip() for path in LIMITS if path.is_file()]
+    return min([whole, *(int(limit) for limit in limits if limit.isdigit())])
