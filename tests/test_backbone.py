@@ -473,7 +473,7 @@ def test_without_a_block_each_token_is_alone() -> None:
         ({"init": "zeros"}, "backbone.init must be one of"),
         ({"lora": 0}, "backbone.lora must be a whole number"),
         ({"precision": "float16"}, "backbone.precision must be one of"),
-        ({"name": None, "lora": 4}, "backbone.lora must be None with name=None"),
+        ({"name": None, "lora": 4}, "backbone.lora must be None with backbone=None"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], message: str) -> None:

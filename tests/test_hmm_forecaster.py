@@ -137,6 +137,8 @@ def test_paths_are_drawn_from_the_mixtures() -> None:
     torch.testing.assert_close(paths.mean(0), model.forecast(context)[0], atol=0.05, rtol=0)
     again = model.forecast(context, n_samples=20_000)[0]
     assert torch.equal(paths, again)
+    with pytest.raises(ValueError, match="quantile_levels must be None with n_samples"):
+        model.forecast(context, n_samples=5, quantile_levels=[0.5])
 
 
 def test_missing_points_say_nothing() -> None:

@@ -260,6 +260,8 @@ class Forecaster(BaseEstimator, ABC):
         check_is_fitted(self, "context_")
         horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
         wanted = Levels.of(quantile_levels)
+        if wanted.levels and n_samples is not None:
+            raise ValueError("quantile_levels must be None with n_samples; got both. Ask for one.")
         if self.joint:
             raise ValueError(
                 "joint must be False for forecast, whose contexts are each by itself; got True. "

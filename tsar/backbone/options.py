@@ -48,11 +48,11 @@ class BackboneOptions:
         if self.name is not None and self.layers == 0:
             raise ValueError(
                 "backbone.layers must be at least 1 of a language model; got 0. Name a number, or "
-                "set name=None."
+                "set backbone=None."
             )
         if self.name is None and self.lora is not None:
             raise ValueError(
-                f"backbone.lora must be None with name=None; got {self.lora!r}. A body from "
+                f"backbone.lora must be None with backbone=None; got {self.lora!r}. A body from "
                 "scratch is trained as a whole and needs no adapters: set it to None."
             )
 
@@ -76,7 +76,7 @@ CONDITIONS: dict[str, Condition] = {
         lambda name: name is None or (isinstance(name, str) and name != ""),
         "'smollm2', a folder, a name on the Hugging Face hub, or None",
     ),
-    "layers": (_blocks, "a whole number of at least 1, or None; 0 with name=None only"),
+    "layers": (_blocks, "a whole number of at least 1, or None; 0 with backbone=None only"),
     "width": (
         lambda width: whole(2)[0](width) and width % (2 * max(width // 32, 1)) == 0,
         "a multiple of 64, or an even number below 64",

@@ -48,7 +48,7 @@ def embed_texts(
     """
     if options.name is None:
         raise ValueError(
-            "timestamps='text' needs a language model; got one from scratch (name=None), which "
+            "timestamps='text' needs a language model; got one from scratch (backbone=None), which "
             "reads no texts. Name a backbone, such as 'smollm2', or choose other timestamps."
         )
     distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
