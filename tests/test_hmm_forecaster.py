@@ -260,3 +260,13 @@ def test_regimes_are_named_drawn_and_listed() -> None:
         "steps",
     ]
     assert lines[2].split()[:2] == ["shop", "0"]
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-6, 1.0, -1e6])
+def test_a_constant_series_has_no_width_in_any_unit(level: float) -> None:
+    model = HMM(horizon=2, random_state=0).fit(np.full(60, level))
+    np.testing.assert_allclose(
+        model.predict(level=80), np.full((2, 3), level), rtol=1e-12, atol=1e-70
+    )
+    moved = model.update(np.append(np.full(60, level), level + 5.0))
+    assert np.isfinite(moved.predict(level=80)).all()

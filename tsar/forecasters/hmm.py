@@ -30,6 +30,7 @@ from tsar.hmm.regimes import (
     side_by_side,
     states_ahead,
     states_within,
+    still,
 )
 from tsar.hmm.restarts import GaussianFamily, fit_restarts
 from tsar.hmm.selection import CRITERIA, Criterion, Fitted, candidate_states, select
@@ -153,9 +154,9 @@ class HMM(Forecaster):
         longest = max(int(panel.lengths.max()), 1)
         self.context_length_ = self.context_length or min(longest, MOST_CONTEXT)
         self.scaling_ = Scaling.of(panel)
-        data = self._data(self.scaling_.apply(panel))
-        seed = draw_seed(self.random_state)
-        self.seed_ = seed
+        standard = self.scaling_.apply(panel)
+        data = self._data(standard)
+        self.seed_ = seed = draw_seed(self.random_state)
         family = GaussianFamily(DiagonalGaussian(0.0, 0.0, PRIOR, 1.0, self.min_covar))
         rules = Rules(self.n_iter, self.tol, 1.0, 1.0)
 
@@ -176,7 +177,8 @@ class HMM(Forecaster):
         known = side_by_side(chosen.cpu(), models)
         self.n_components_ = chosen.cpu()
         self.startprob_, self.transmat_ = known.startprob, known.transmat
-        self.means_, self.covars_ = known.center[:, :, 0], known.spread[:, :, 0]
+        self.means_ = known.center[:, :, 0]
+        self.covars_ = still(known.spread[:, :, 0], standard.values, data.of_points.cpu())
 
     def _bearable(self, data: Grouped, chosen: Int[Tensor, " model"]) -> Int[Tensor, " model"]:
         """No more states than a series has points, nor than a fifth where they were chosen."""

@@ -14,6 +14,7 @@ from tsar.hmm.parameters import Parameters, ordered
 from tsar.hmm.selection import Fitted
 from tsar.panel import Panel
 
+STILL = 1e-150  # variance of what is constant
 RARE = 1e-100  # probability of a transition to a state that a model does not have
 EMISSION = DiagonalGaussian(0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -39,6 +40,24 @@ def side_by_side(chosen: Int[Tensor, " model"], models: dict[int, Fitted]) -> Pa
         means[rows, :states] = mine.center[:, :, 0].cpu()
         variances[rows, :states] = mine.spread[:, :, 0].cpu()
     return Parameters(start, move, means[:, :, None], variances[:, :, None])
+
+
+def still(
+    variances: Float[Tensor, "model state"],
+    standard: Float[Tensor, " time"],
+    model: Int[Tensor, " time"],
+) -> Float[Tensor, "model state"]:
+    """Variances, next to nothing in any unit where all points of a model are the same.
+
+    The least variance of a fit is one in units of the series' deviation, which is 1 then.
+
+    Parameters
+    ----------
+    standard, model
+        Standardized points, and the model of each.
+    """
+    moves = variances.new_zeros(len(variances)).index_add_(0, model, standard.nan_to_num(0.0).abs())
+    return torch.where((moves > 0)[:, None], variances, STILL)
 
 
 def lasting(
