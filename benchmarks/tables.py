@@ -466,9 +466,13 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "spacetime_speed:epoch": spacetime_epoch,
     "autotimes_speed:step": autotimes_step,
     "autotimes_speed:evaluation": autotimes_evaluation,
-    **{f"autotimes_ltsf_{name}": autotimes_ltsf for name in ("ETTh1", "ETTm1", "weather")},
+    **{
+        f"autotimes_ltsf_{name}": autotimes_ltsf
+        for name in ("ETTh1", "ETTh1_blocks", "ETTm1", "weather")
+    },
     **{f"llm_controls_{name}": llm_controls for name in ("ETTh1", "ETTm1", "weather")},
     "autotimes_training_ETTh1": autotimes_training,
+    "autotimes_training_ETTh1_seeds": autotimes_training,
     "hmm_speed:single": hmm_single,
     "hmm_speed:batch": hmm_batch,
     "complexity_simulation:curve": complexity_simulation,
