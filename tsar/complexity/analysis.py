@@ -102,7 +102,7 @@ class ComplexityAnalysis(BaseEstimator):
     >>> series = np.convolve(noise, [1.0, 0.9, 0.8, 0.7])
     >>> analysis = ComplexityAnalysis("lags", n_train=200, random_state=0).fit(series)
     >>> print(str(analysis.recommend()).splitlines()[0])
-    Use 7 features with least squares without a penalty.
+    Use 7 lags with least squares without a penalty.
     """
 
     def __init__(
