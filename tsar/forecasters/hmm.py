@@ -100,6 +100,7 @@ class HMM(Forecaster):
 
     Examples
     --------
+    >>> import numpy as np
     >>> noise = np.random.default_rng(0).normal(size=300)
     >>> series = np.repeat([0.0, 10.0] * 3, 50) + noise
     >>> model = HMM(2, horizon=2, random_state=0).fit(series)

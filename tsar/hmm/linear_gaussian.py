@@ -102,6 +102,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     Examples
     --------
+    >>> import numpy as np
     >>> time = np.arange(200)
     >>> noise = np.random.default_rng(0).normal(size=(200, 2))
     >>> wave = np.stack([np.sin(0.3 * time), np.cos(0.3 * time)], axis=1) + 0.1 * noise
