@@ -70,6 +70,7 @@ class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import SpaceTimeClassifier
     >>> time = np.arange(50)
     >>> slow = np.sin(0.2 * time + np.arange(20)[:, None])
     >>> fast = np.sin(0.5 * time + np.arange(20)[:, None])

@@ -67,6 +67,7 @@ def cross_validation(
     --------
     >>> import numpy as np
     >>> from tsar.forecasters import Naive
+    >>> from tsar import cross_validation
     >>> cross_validation(Naive(), np.arange(6.0), horizon=2, n_windows=2)
       unique_id  ds  cutoff    y  Naive
     0         0   2       1  2.0    1.0

@@ -38,6 +38,7 @@ def load(folder: str | os.PathLike[str], *, classes: Iterable[type[BaseEstimator
     --------
     >>> from tempfile import TemporaryDirectory
     >>> from tsar.forecasters import Naive
+    >>> from tsar import load
     >>> with TemporaryDirectory() as folder:
     ...     Naive(horizon=2).fit([1.0, 3.0]).save(folder)
     ...     load(folder).predict()

@@ -58,6 +58,7 @@ def evaluate(
     >>> import numpy as np
     >>> from tsar.evaluation import cross_validation
     >>> from tsar.forecasters import Naive
+    >>> from tsar import evaluate
     >>> cv = cross_validation(Naive(), np.arange(6.0), horizon=2, n_windows=2)
     >>> evaluate(cv, ["mae", "mase"], train=np.arange(6.0))
            mae  mase

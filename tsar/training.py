@@ -62,6 +62,15 @@ class Training:
         ``"float32"``, or ``"bfloat16"`` for autocast.
     checkpoint
         File that is written after every epoch, and continued from if the run was cut off.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tsar import NLinear, Training
+    >>> series = np.sin(0.1 * np.arange(300))
+    >>> model = NLinear(24, horizon=6, training=Training(epochs=3, learning_rate=5e-3))
+    >>> model.fit(series).history_.index.tolist()  # 0: before the first epoch
+    [0, 1, 2, 3]
     """
 
     epochs: int = 10

@@ -99,6 +99,7 @@ class ComplexityAnalysis(BaseEstimator):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import ComplexityAnalysis
     >>> noise = np.random.default_rng(0).normal(size=600)
     >>> series = np.convolve(noise, [1.0, 0.9, 0.8, 0.7])
     >>> analysis = ComplexityAnalysis("lags", n_train=200, random_state=0).fit(series)

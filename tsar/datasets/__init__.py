@@ -22,6 +22,7 @@ def names() -> list[str]:
 
     Examples
     --------
+    >>> from tsar.datasets import names
     >>> names()[-5:]
     ['sunspots', 'nile', 'co2', 'elnino', 'macrodata']
     """
@@ -48,6 +49,7 @@ def describe(name: str | None = None) -> pd.DataFrame | Dataset:
 
     Examples
     --------
+    >>> from tsar.datasets import describe
     >>> describe("elnino").freq, describe("elnino").season_length
     ('MS', 12)
     >>> describe().loc[["ETTh1", "co2"], ["rows", "series", "freq"]]
@@ -103,6 +105,7 @@ def load(name: str, *, raw: bool = False) -> pd.DataFrame:
 
     Examples
     --------
+    >>> from tsar.datasets import load
     >>> load("elnino").head(2)
       unique_id         ds      y
     0    elnino 1950-01-01  23.11

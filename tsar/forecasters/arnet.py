@@ -115,10 +115,8 @@ class ARNet(Forecaster):
         Constants in the units of the series; of standardized series with ``scope="global"``.
     past_coef_, future_coef_
         Coefficients of the covariates: (..., covariate, lag) and (..., covariate).
-    lags_
-        Lags whose coefficient is not zero, a list for each group (of any step, when direct).
-    order_
-        The order.
+    lags_, order_
+        A list for each group of the lags in use (by any step, when direct), and the order.
     coef_se_, intercept_se_, past_coef_se_, future_coef_se_
         Standard errors of the coefficients; in closed form only, as are those below.
     sigma_, aic_, bic_, n_windows_
@@ -137,6 +135,7 @@ class ARNet(Forecaster):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import ARNet
     >>> noise, y = np.random.default_rng(0).normal(size=2000), np.zeros(2000)
     >>> for t in range(10, 2000):
     ...     y[t] = 0.2 * y[t - 1] + 0.3 * y[t - 3] - 0.5 * y[t - 10] + noise[t]

@@ -115,6 +115,7 @@ class AutoTimes(NeuralForecaster):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import AutoTimes
     >>> wave = np.sin(np.arange(300) * 2 * np.pi / 12)
     >>> model = AutoTimes(48, segment_length=12, backbone=None, layers=1, width=32, random_state=0)
     >>> model.fit(wave).predict(horizon=30).shape

@@ -81,6 +81,7 @@ class Classical(Forecaster):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import Classical
     >>> wave = 10 + np.sin(np.arange(48) * 2 * np.pi / 12)
     >>> Classical(season_length=12, horizon=3).fit(wave).predict().round(2)
     array([10. , 10.5 , 10.87])

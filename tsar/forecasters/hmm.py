@@ -18,7 +18,6 @@ from tsar.forecaster import Forecaster
 from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped, Rules
-from tsar.hmm.inference import stationary
 from tsar.hmm.mixture import mixture_mean, mixture_quantiles
 from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters
@@ -26,6 +25,7 @@ from tsar.hmm.profile import phases_back, seasonal_profile
 from tsar.hmm.regimes import (
     draw_states,
     lasting,
+    regime_numbers,
     regime_table,
     side_by_side,
     states_ahead,
@@ -101,6 +101,7 @@ class HMM(Forecaster):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import HMM
     >>> noise = np.random.default_rng(0).normal(size=300)
     >>> series = np.repeat([0.0, 10.0] * 3, 50) + noise
     >>> model = HMM(2, horizon=2, random_state=0).fit(series)
@@ -371,21 +372,17 @@ class HMM(Forecaster):
         """Table of the regimes: level, spread, share of time and steps that each lasts."""
         check_is_fitted(self, "context_")
         ids = ["all series"] if self.scope == "global" else list(map(str, self.context_.labels.ids))
-        share = stationary(self.transmat_)
-        cells = []
-        for row, name in enumerate(ids):
-            scale = (0.0, 1.0)
-            if self.scope == "local":
-                scale = float(self.scaling_.mean[row]), float(self.scaling_.deviation[row])
-            for k in range(int(self.n_components_[row])):
-                stay = float(self.transmat_[row, k, k])
-                numbers = (
-                    float(self.means_[row, k]) * scale[1] + scale[0],
-                    float(self.covars_[row, k]) ** 0.5 * scale[1],
-                    100 * float(share[row, k]),
-                    1 / max(1 - stay, 1e-12),
-                )
-                cells.append([name, str(k), *(f"{number:.4g}" for number in numbers)])
+        level, scale = torch.zeros(len(ids)), torch.ones(len(ids))
+        if self.scope == "local":
+            level, scale = self.scaling_.mean, self.scaling_.deviation
+        states = self.n_components_.tolist()
+        means = self.means_ * scale[:, None] + level[:, None]
+        numbers = regime_numbers(self.transmat_, means, self.covars_.sqrt() * scale[:, None])
+        cells = [
+            [name, str(k), *(f"{number:.4g}" for number in numbers[row, k].tolist())]
+            for row, name in enumerate(ids)
+            for k in range(states[row])
+        ]
         header = ["series", "regime", "level", "deviation", "% of time", "steps"]
         return series_table("HMM", header, cells)
 

@@ -54,6 +54,7 @@ class NLinear(NeuralForecaster):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import NLinear
     >>> wave = np.sin(np.arange(200) * 2 * np.pi / 20)
     >>> model = NLinear(40, horizon=20, random_state=0).fit(wave)
     >>> model.predict(horizon=30).shape
@@ -127,6 +128,7 @@ class DLinear(NeuralForecaster):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import DLinear
     >>> wave = np.sin(np.arange(200) * 2 * np.pi / 20)
     >>> DLinear(40, horizon=20, random_state=0).fit(wave).predict().shape
     (20,)

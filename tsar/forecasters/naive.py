@@ -71,6 +71,7 @@ class Naive(RepeatingForecaster):
 
     Examples
     --------
+    >>> from tsar import Naive
     >>> Naive(horizon=2).fit([1.0, 2.0, 4.0]).predict()
     array([4., 4.])
     """
@@ -105,6 +106,7 @@ class SeasonalNaive(RepeatingForecaster):
 
     Examples
     --------
+    >>> from tsar import SeasonalNaive
     >>> SeasonalNaive(2, horizon=3).fit([1.0, 2.0, 3.0, 4.0]).predict()
     array([3., 4., 3.])
     """

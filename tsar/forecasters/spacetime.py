@@ -97,6 +97,7 @@ class SpaceTime(NeuralForecaster):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar import SpaceTime
     >>> wave = np.sin(np.arange(300) * 2 * np.pi / 20)
     >>> model = SpaceTime(60, horizon=20, state_size=20, width=8, random_state=0).fit(wave)
     >>> model.predict(horizon=100).shape

@@ -49,6 +49,7 @@ class CategoricalHMM(HiddenMarkovModel):
     known:
 
     >>> import numpy as np
+    >>> from tsar.hmm import CategoricalHMM
     >>> model = CategoricalHMM(2)
     >>> model.startprob_, model.transmat_ = np.array([0.6, 0.4]), np.array([[0.7, 0.3], [0.4, 0.6]])
     >>> model.emissionprob_ = np.array([[0.1, 0.4, 0.5], [0.6, 0.3, 0.1]])

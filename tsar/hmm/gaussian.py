@@ -79,6 +79,7 @@ class GaussianHMM(HiddenMarkovModel):
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar.hmm import GaussianHMM
     >>> quiet, wild = np.random.default_rng(0).normal(size=(2, 200))
     >>> series = np.concatenate([quiet, 8 + 3 * wild])
     >>> model = GaussianHMM(2, random_state=0).fit(series[:, None])

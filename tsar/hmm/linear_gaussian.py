@@ -103,6 +103,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     Examples
     --------
     >>> import numpy as np
+    >>> from tsar.hmm import LinearGaussianHMM
     >>> time = np.arange(200)
     >>> noise = np.random.default_rng(0).normal(size=(200, 2))
     >>> wave = np.stack([np.sin(0.3 * time), np.cos(0.3 * time)], axis=1) + 0.1 * noise

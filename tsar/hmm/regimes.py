@@ -121,6 +121,17 @@ def regime_table(panel: Panel, found: NDArray[np.float64]) -> pd.DataFrame:
     )
 
 
+def regime_numbers(
+    transmat: Float[Tensor, "model state state"],
+    means: Float[Tensor, "model state"],
+    deviations: Float[Tensor, "model state"],
+) -> Float[Tensor, "model state 4"]:
+    """Level, spread, percent of the time in the long run, and mean steps of a stay."""
+    share = 100 * stationary(transmat)
+    steps = 1 / (1 - transmat.diagonal(dim1=1, dim2=2)).clamp(min=1e-12)
+    return torch.stack([means, deviations, share, steps], 2)
+
+
 def draw_states(
     first: Float[Tensor, "window state"],
     transmat: Float[Tensor, "window state state"],

@@ -48,6 +48,8 @@ def coverage(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import coverage
     >>> coverage(torch.tensor([1.0, 2.0, 9.0]), torch.zeros(3), torch.full((3,), 2.0))
     tensor(0.6667)
     """
@@ -71,6 +73,8 @@ def interval_width(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import interval_width
     >>> interval_width(torch.tensor([1.0, 2.0]), torch.zeros(2), torch.tensor([1.0, 2.0]))
     tensor(1.5000)
     """
@@ -109,6 +113,8 @@ def winkler(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import winkler
     >>> winkler(torch.tensor([1.0, 3.0]), torch.zeros(2), torch.full((2,), 2.0), level=80)
     tensor(7.)
     """

@@ -39,6 +39,8 @@ class Metric:
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import Metric
     >>> target = torch.tensor([[1.0, 2.0], [3.0, float("nan")]])
     >>> metric = Metric("mae", lambda target, forecast: (target - forecast).abs())
     >>> metric(target, forecast=torch.zeros(2, 2))

@@ -50,6 +50,8 @@ def mae(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> F
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import mae
     >>> mae(torch.tensor([1.0, 2.0, float("nan")]), torch.tensor([2.0, 4.0, 9.0]))
     tensor(1.5000)
     """
@@ -68,6 +70,8 @@ def mse(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> F
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import mse
     >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0]))
     tensor(2.5000)
     """
@@ -86,6 +90,8 @@ def rmse(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> 
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import rmse
     >>> rmse(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0]))
     tensor(1.5811)
     """
@@ -107,6 +113,8 @@ def mape(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> 
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import mape
     >>> mape(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0]))
     tensor(1.)
     """
@@ -135,6 +143,8 @@ def smape(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) ->
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import smape
     >>> smape(torch.tensor([1.0, 2.0, 0.0]), torch.tensor([3.0, 2.0, 5.0]))
     tensor(1.)
     """

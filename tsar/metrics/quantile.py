@@ -59,6 +59,8 @@ def quantile_loss(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import quantile_loss
     >>> quantiles = torch.tensor([[1.0, 2.0, 3.0]])
     >>> quantile_loss(torch.tensor([4.0]), quantiles, torch.tensor([0.1, 0.5, 0.9]))
     tensor(0.7333)
@@ -89,6 +91,8 @@ def scaled_quantile_loss(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import scaled_quantile_loss
     >>> quantiles, levels = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([0.1, 0.5, 0.9])
     >>> scaled_quantile_loss(torch.tensor([4.0]), quantiles, levels, torch.tensor([2.0]))
     tensor(0.7333)
@@ -124,6 +128,8 @@ def wql(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import wql
     >>> quantiles = torch.tensor([[1.0, 2.0, 3.0]])
     >>> wql(torch.tensor([4.0]), quantiles, torch.tensor([0.1, 0.5, 0.9]))
     tensor(0.3667)

@@ -55,6 +55,8 @@ def mase(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import mase, seasonal_scale
     >>> scale = seasonal_scale(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), season_length=1)
     >>> mase(torch.tensor([[9.0, 11.0]]), torch.tensor([[7.0, 7.0]]), scale[:, None])
     tensor(1.5000)
@@ -89,6 +91,8 @@ def rmsse(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import rmsse, seasonal_squared_scale
     >>> scale = seasonal_squared_scale(torch.tensor([[1.0, 3.0, 5.0]]), season_length=1)
     >>> rmsse(torch.tensor([[9.0, 11.0]]), torch.tensor([[7.0, 7.0]]), scale[:, None])
     tensor(1.5811)
@@ -122,6 +126,8 @@ def seasonal_scale(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import seasonal_scale
     >>> seasonal_scale(torch.tensor([[1.0, 5.0, 2.0, 9.0], [3.0, 4.0, 3.0, 4.0]]), season_length=2)
     tensor([2.5000,    nan])
     >>> seasonal_scale(torch.tensor([1.0, 2.0, 7.0, 8.0, 6.0]), 1, torch.tensor([0, 2, 5]))
@@ -144,6 +150,8 @@ def seasonal_squared_scale(
 
     Examples
     --------
+    >>> import torch
+    >>> from tsar.metrics import seasonal_squared_scale
     >>> seasonal_squared_scale(torch.tensor([[1.0, 2.0, 4.0]]), season_length=1)
     tensor([2.5000])
     """

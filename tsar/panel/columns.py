@@ -30,6 +30,7 @@ class Columns:
 
     Examples
     --------
+    >>> from tsar import Columns
     >>> Columns(id="shop", time="day", target="sales", future=("price",)).covariates
     ('price',)
     """

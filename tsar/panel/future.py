@@ -37,6 +37,7 @@ def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> 
     Examples
     --------
     >>> import pandas as pd
+    >>> from tsar import Columns, make_future
     >>> sales = pd.DataFrame({"ds": [1, 2], "y": [3.0, 4.0], "price": [9.0, 9.0]})
     >>> make_future(sales, 2, columns=Columns(future=("price",)))
        ds  price
