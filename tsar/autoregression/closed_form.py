@@ -9,11 +9,11 @@ from torch import Tensor
 
 from tsar.autoregression.gram import Moments, Regression, lagged_moments
 from tsar.autoregression.penalty import penalize
+from tsar.autoregression.precision import Precision, lag_precision, precision
 from tsar.autoregression.refine import refine, residuals
 from tsar.autoregression.runs import Runs
 from tsar.autoregression.select import select_lags
 from tsar.autoregression.solve import (
-    Factorization,
     LeastSquares,
     factorize,
     least_squares,
@@ -189,13 +189,10 @@ def _fit_shared(
     regression = _regression(moments, terms, 0, terms.horizon - 1)
     rough = least_squares(regression.gram, regression.cross, ridge=ridge)
     solution = refine(rough, regression, channels, runs)
-    inverse = solution.factorization.inverse()
-    rank = _rank(solution.factorization, inverse, regression.gram)
+    known = lag_precision(moments, regression, solution, regression.regressor_mean - zero)
     active = torch.ones_like(solution.coef, dtype=torch.bool)
     power = _power(regression, solution.coef, channels, runs)
-    spread = inverse.diagonal(dim1=1, dim2=2)
-    level = _level(inverse, regression.regressor_mean - zero)
-    return _assemble(regression, solution.coef, active, power, spread, level, rank)
+    return _assemble(regression, solution.coef, active, power, known)
 
 
 def _fit_step(
@@ -214,14 +211,12 @@ def _fit_step(
         kept = regression.restrict(active)
         rough = LeastSquares(coef, factorize(kept.gram, ridge=ridge))
         coef = refine(rough, kept, channels, runs).coef
-    inverse = factorization.inverse()
-    rank = _rank(factorization, inverse, block)
-    spread = torch.zeros_like(regression.cross[:, :, 0])
-    spread = spread.scatter(1, rows, inverse.diagonal(dim1=1, dim2=2))
-    power = _power(regression, coef, channels, runs)
     means = (regression.regressor_mean - zero) * active
-    level = _level(inverse, means.gather(1, rows))
-    return _assemble(regression, coef, active[:, :, None], power, spread, level, rank)
+    known = precision(factorization, block, means.gather(1, rows))
+    spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, known.diagonal)
+    power = _power(regression, coef, channels, runs)
+    known = replace(known, diagonal=spread)
+    return _assemble(regression, coef, active[:, :, None], power, known)
 
 
 def _choose(
@@ -249,23 +244,6 @@ def _active_block(
     return rows, submatrix(gram, rows) * kept[:, :, None] * kept[:, None]
 
 
-def _rank(
-    factorization: Factorization,
-    inverse: Float[Tensor, "group term term"],
-    gram: Float[Tensor, "group term term"],
-) -> Float[Tensor, " group"]:
-    """Parameters in effect: the independent terms, but for what the ridge takes from them.
-
-    With H the matrix from targets to fits, these are the trace of 2 H - H H (Hastie, Tibshirani &
-    Friedman, The Elements of Statistical Learning, 2009, section 7.6).
-    """
-    if not factorization.ridge:
-        return factorization.rank.double()
-    scale = gram.diagonal(dim1=1, dim2=2).sqrt()
-    taken = factorization.ridge * inverse * scale[:, :, None] * scale[:, None]
-    return factorization.rank - taken.square().sum(dim=(1, 2))
-
-
 def _power(
     regression: Regression,
     coef: Float[Tensor, "group term step"],
@@ -281,30 +259,23 @@ def _power(
     return power
 
 
-def _level(
-    inverse: Float[Tensor, "group term term"], mean: Float[Tensor, "group term"]
-) -> Float[Tensor, " group"]:
-    """What the distance of the regressors' means from zero adds to the variance of the constant."""
-    return torch.einsum("gi,gij,gj->g", mean, inverse, mean).clamp(min=0)
-
-
 def _assemble(
     regression: Regression,
     coef: Float[Tensor, "group term step"],
     active: Bool[Tensor, "group term step"],
     power: Float[Tensor, "group step"],
-    spread: Float[Tensor, "group term"],
-    level: Float[Tensor, " group"],
-    rank: Float[Tensor, " group"],
+    known: Precision,
 ) -> ClosedForm:
-    freedom = (regression.count - rank - 1)[:, None].expand_as(power)
+    freedom = (regression.count - known.rank - 1)[:, None].expand_as(power)
     variance = power / freedom.clamp(min=LEAST)
     return ClosedForm(
         coef=coef.transpose(1, 2),
-        error=(spread.clamp(min=0)[:, :, None] * variance[:, None]).sqrt().transpose(1, 2),
+        error=(known.diagonal.clamp(min=0)[:, :, None] * variance[:, None]).sqrt().transpose(1, 2),
         active=active.transpose(1, 2),
         intercept=regression.intercept(coef),
-        intercept_error=(variance * (1 / regression.count.clamp(min=1) + level)[:, None]).sqrt(),
+        intercept_error=(
+            variance * (1 / regression.count.clamp(min=1) + known.level)[:, None]
+        ).sqrt(),
         power=power,
         freedom=freedom,
         count=regression.count,

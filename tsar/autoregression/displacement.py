@@ -9,6 +9,8 @@ from torch import Tensor
 
 from tsar.autoregression.runs import CHUNK, Runs, power_class
 
+TILE = 64  # lags whose mirrored products fit a first-level cache
+
 
 @dataclass(frozen=True)
 class Displacement:
@@ -44,19 +46,32 @@ class Displacement:
         The steps along a diagonal are products of the points: one cumulative sum adds them up.
         """
         groups, width, _, lags = first.shape
-        flat = self.points.flatten(2)
-        steps = (flat * self.factor[:, :, None]).mT @ flat
+        points = self.points.transpose(1, 2)
         # With a row to spare, one step down the skewed view is one down and one right.
         buffer = first.new_empty(groups, width, width, lags + 1, lags)
         square = buffer[..., :-1, :]
-        square.copy_(steps.view(groups, width, lags, width, lags).transpose(2, 3))
+        weighted = (points * self.factor[:, None, :, None]).mT
+        for left in range(width):
+            for right in range(width):  # each straight into its place: a copy takes milliseconds
+                torch.bmm(weighted[:, left], points[:, right], out=square[:, left, right])
         square[..., 0, :] = first
         strides = (*buffer.stride()[:-2], lags + 1, 1)
         buffer.as_strided((groups, width, width, lags, lags), strides).cumsum_(-2)
-        # Below its diagonal a square holds what wrapped around; the mirrored pair knows better.
-        upper = torch.ones(lags, lags, dtype=torch.bool, device=first.device).triu()
-        full = torch.where(upper, square, square.transpose(1, 2).mT)
-        return full.transpose(2, 3).reshape(groups, width * lags, width * lags)
+        _mirror(square)
+        return square.transpose(2, 3).reshape(groups, width * lags, width * lags)
+
+
+def _mirror(square: Float[Tensor, "group left right lag lag"]) -> None:
+    """Below its diagonal a square holds what wrapped around; the mirrored pair knows better."""
+    other, lags = square.transpose(1, 2).mT, square.shape[-1]
+    upper = torch.ones(TILE, TILE, dtype=torch.bool, device=square.device).triu()
+    for begin in range(0, lags, TILE):  # in place: what is above the diagonal stays as it was
+        end = min(begin + TILE, lags)
+        here, below = slice(begin, end), slice(end, lags)
+        size = end - begin
+        tile = torch.where(upper[:size, :size], square[..., here, here], other[..., here, here])
+        square[..., here, here] = tile
+        square[..., below, here] = other[..., below, here]
 
 
 def displacements(

@@ -6,10 +6,22 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from tsar.autoregression.displacement import displacements
+from tsar.autoregression.displacement import Displacement, displacements
 from tsar.autoregression.runs import CHUNK, Blocks, Runs, blocks
 
 SAMPLE = 64  # points of a run that tell its level
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a Gram matrix of one channel gains from a lag to the next, a few outer products.
+
+    ``gram[1:, 1:] - gram[:-1, :-1]`` is the sum over edges of ``factor * outer(points, points)``,
+    less the first row and column of `points`, which belong to no step.
+    """
+
+    points: Float[Tensor, "group edge lag"]
+    factor: Float[Tensor, "group edge"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,8 @@ class Moments:
         Summed weight of the times: their number if there are no weights.
     max_lag : int
         Largest lag.
+    steps : Steps, optional
+        Of one channel where every lag varies and the groups have about as many runs, else None.
 
     Examples
     --------
@@ -45,6 +59,7 @@ class Moments:
     mean: Float[Tensor, "group term"]
     count: Float[Tensor, " group"]
     max_lag: int
+    steps: Steps | None = None
 
     def terms(self, channel: int, first_lag: int, last_lag: int) -> Int[Tensor, " lag"]:
         """Return the indices of a channel's terms from one lag to another, both included."""
@@ -179,11 +194,30 @@ def lagged_moments(channels: Float[Tensor, "channel total"], runs: Runs, max_lag
         product = _centre(product, total, count[chosen], mean[chosen], max_lag + 1)
         mean[chosen] += total / count[chosen, None]
         if len(chosen) == runs.n_groups:  # all groups, in order: nothing to copy
-            return Moments(product, mean, count, max_lag)
+            steps = _steps(displacement, total, count, product) if len(channels) == 1 else None
+            return Moments(product, mean, count, max_lag, steps)
         gram = gram if len(gram) else rows.new_zeros(runs.n_groups, terms, terms)
         gram[chosen] = product
     gram = gram if len(gram) else rows.new_zeros(runs.n_groups, terms, terms)
     return Moments(gram, mean, count, max_lag)
+
+
+def _steps(
+    displacement: Displacement,
+    total: Float[Tensor, "group lag"],
+    count: Float[Tensor, " group"],
+    product: Float[Tensor, "group lag lag"],
+) -> Steps | None:
+    """Steps of centred products: those of the products, and those of the sums."""
+    if bool((product.diagonal(dim1=1, dim2=2) == 0).any()):  # the host waits here
+        return None
+    before = torch.nn.functional.pad(total[:, :-1], (1, 0))
+    points = torch.stack([total, before], dim=1)
+    share = (1 / count)[:, None] * count.new_tensor([-1.0, 1.0])
+    return Steps(
+        torch.cat([displacement.points[:, :, 0], points], dim=1),
+        torch.cat([displacement.factor, share], dim=1),
+    )
 
 
 def group_means(
@@ -254,4 +288,6 @@ def _centre(
     eps = torch.finfo(torch.float64).eps
     floor = 32 * eps * raw + count[:, None] * (8 * eps * shift).square()
     keep = product.diagonal(dim1=1, dim2=2) > floor
+    if bool(keep.all()):  # the host waits here; to multiply by ones takes a millisecond
+        return product
     return product.mul_(keep[:, :, None]).mul_(keep[:, None])

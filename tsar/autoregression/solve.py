@@ -55,9 +55,9 @@ class Factorization:
         """Solve for right sides; of many solutions, the one of least norm in standardized terms."""
         scaled = cross * self.scale[:, :, None]
         if self.all_regular:
-            return torch.cholesky_solve(scaled, self.factor) * self.scale[:, :, None]
+            return _substitute(self.factor, scaled) * self.scale[:, :, None]
         safe = torch.where(self.regular[:, None, None], self.factor, _unit(self.factor))
-        solution = torch.cholesky_solve(scaled, safe)
+        solution = _substitute(safe, scaled)
         singular = (~self.regular).nonzero()[:, 0]
         solution[singular] = self.factor[singular] @ scaled[singular]
         return solution * self.scale[:, :, None]
@@ -153,19 +153,37 @@ def factorize(gram: Float[Tensor, "group term term"], *, ridge: float = 0.0) -> 
     diagonal = gram.diagonal(dim1=1, dim2=2).double()
     varies = diagonal > 0
     scale = torch.where(varies, diagonal, 1.0).rsqrt() * varies
-    correlation = (gram * scale[:, :, None]).mul_(scale[:, None])
-    correlation.diagonal(dim1=1, dim2=2).fill_(1.0 + ridge)
-    factor, failure = torch.linalg.cholesky_ex(correlation)
+    factor = _correlation(gram, scale, ridge).mT  # by columns, as LAPACK has it: nothing to copy
+    failure = torch.empty(len(gram), dtype=torch.int32, device=gram.device)
+    torch.linalg.cholesky_ex(factor, out=(factor, failure))
     pivots = factor.diagonal(dim1=1, dim2=2).square()
     tolerance = pivots.amin(1) if gram.shape[1] else pivots.new_ones(len(gram))
     regular = (failure == 0) & (tolerance > _singular_below(gram.shape[1]))
     rank = varies.sum(1)
     singular = (~regular).nonzero()[:, 0]
     if len(singular):
-        factor[singular], lost = _pseudo_inverse(correlation[singular])
+        correlation = _correlation(gram[singular], scale[singular], ridge)
+        factor[singular], lost = _pseudo_inverse(correlation)
         rank = rank.index_add(0, singular, -lost)
     tolerance = torch.where(regular, tolerance, 0.0)
     return Factorization(factor, scale, regular, rank, tolerance, ridge)
+
+
+def _substitute(
+    factor: Float[Tensor, "group term term"], right: Float[Tensor, "group term target"]
+) -> Float[Tensor, "group term target"]:
+    """Solve by a lower Cholesky factor; `torch.cholesky_solve` copies the factor first."""
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
+
+
+def _correlation(
+    gram: Float[Tensor, "group term term"], scale: Float[Tensor, "group term"], ridge: float
+) -> Float[Tensor, "group term term"]:
+    """Gram matrices with a unit diagonal, plus the ridge."""
+    correlation = (gram * scale[:, :, None]).mul_(scale[:, None])
+    correlation.diagonal(dim1=1, dim2=2).fill_(1.0 + ridge)
+    return correlation
 
 
 def refit(
