@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from tsar.autoregression import ClosedForm, horizon_map, psi_weights
+from tsar.autoregression import ClosedForm, horizon_map
 from tsar.nn.autoregression import AutoregressionModule
 from tsar.panel import Panel
 from tsar.scaling import Scaling
@@ -77,8 +77,9 @@ def group_scale(scope: str, series: Scaling) -> Scaling:
 def used_lags(lags: Float[Tensor, "group step lag"]) -> list[list[int]]:
     """Lags of each group whose coefficient is not zero in some step."""
     used = (lags != 0).any(dim=1)
-    found = (used.nonzero()[:, 1] + 1).split(used.sum(dim=1).tolist())
-    return [group.tolist() for group in found]
+    found = (used.nonzero()[:, 1] + 1).tolist()
+    ends = used.sum(dim=1).cumsum(0).tolist()
+    return [found[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 def flat_channels(panel: Panel, past: Scaling, future: Scaling) -> Float[Tensor, "channel time"]:
@@ -111,8 +112,9 @@ def load_closed_form(
     )
     lags, constant, used = map_.lags, map_.constant, active.lags
     if module.horizon > steps:
-        psi = psi_weights(lags[:, 0], module.horizon)
-        lags, constant = horizon_map(lags[:, 0], module.horizon), constant * psi.cumsum(dim=1)
+        lags = horizon_map(lags[:, 0], module.horizon)
+        psi = torch.nn.functional.pad(lags[:, :-1, 0], (1, 0), value=1.0)  # see `psi_weights`
+        constant = constant * psi.cumsum(dim=1)
         used = torch.ones_like(lags, dtype=torch.bool)
     spread = torch.zeros(1, dtype=torch.float64, device=constant.device)
     if outputs > 1:

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.autoregression import psi_weights
@@ -15,13 +13,21 @@ from tsar.intervals import gaussian_quantiles
 def recursive_quantiles(
     point: Float[Tensor, "batch horizon"],
     sigma: Float[Tensor, "group 1"],
-    coef: NDArray[np.float64],
+    folded: Float[Tensor, "group step lag"],
     group: Int[Tensor, " batch"],
     levels: Sequence[float],
 ) -> Float[Tensor, "batch horizon level"]:
-    """Normal quantiles; the variance at step h is sigma^2 (psi_0^2 + ... + psi_{h-1}^2)."""
+    """Normal quantiles; the variance at step h is sigma^2 (psi_0^2 + ... + psi_{h-1}^2).
+
+    `folded` holds the recursion's map to some steps, newest lag first: its first row is the
+    equation, its first column the responses to a shock (see `psi_weights`) as far as it goes.
+    """
     present, member = group.unique(return_inverse=True)
-    psi = psi_weights(torch.from_numpy(coef)[present], point.shape[1])
+    horizon, known = point.shape[1], folded[present]
+    if horizon <= folded.shape[1] + 1:
+        psi = torch.nn.functional.pad(known[:, : horizon - 1, 0], (1, 0), value=1.0)
+    else:
+        psi = psi_weights(known[:, 0], horizon)
     growth = psi.square().cumsum(1).sqrt()[member]
     return gaussian_quantiles(point, sigma[group] * growth, levels)
 

@@ -161,21 +161,24 @@ def _factorize(ids: pd.Series) -> tuple[pd.Index, Codes]:
         )
     if isinstance(ids.dtype, pd.CategoricalDtype):
         ids = ids.astype(ids.cat.categories.dtype)
+    # Rows of a series mostly stand together: the first of each stretch tells the others.
+    changes = np.asarray(ids.array[1:] != ids.array[:-1], dtype=bool)
+    first = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    heads = ids.iloc[first]
     try:
-        codes, uniques = pd.factorize(ids, sort=True)
+        codes, uniques = pd.factorize(heads, sort=True)
     except TypeError:  # names of several types have no order of their own
-        codes, uniques = pd.factorize(ids)
+        codes, uniques = pd.factorize(heads)
         keys = [(type(name).__name__, str(name)) for name in uniques]
         order = sorted(range(len(keys)), key=keys.__getitem__)
         codes, uniques = np.argsort(order)[codes], uniques[order]
-    return pd.Index(uniques), codes
+    return pd.Index(uniques), np.repeat(codes, np.diff(first, append=len(ids)))
 
 
 def _order(codes: Codes, times: pd.Index) -> Codes | None:
     """Order by series and time, or None where the rows stand in it already."""
-    step = np.diff(codes)
     later = np.asarray(times[1:] >= times[:-1])
-    if np.all((step > 0) | ((step == 0) & later)):
+    if np.all((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)):
         return None
     ranks = times.asi8 if hasattr(times, "asi8") else np.asarray(times)
     return np.lexsort((ranks, codes))

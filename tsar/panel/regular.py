@@ -59,7 +59,7 @@ def regularize(rows: Rows, columns: Columns) -> RegularRows:
 
 def _stretches(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First row and number of rows of each series."""
-    borders = np.flatnonzero(np.diff(rows.codes, prepend=-1))
+    borders = np.concatenate([[0], np.flatnonzero(rows.codes[1:] != rows.codes[:-1]) + 1])
     return borders, np.diff(borders, append=len(rows.codes))
 
 
@@ -147,6 +147,8 @@ def _check_steps(
     """Whether rows are missing; an error where they may not be, or where times are irregular."""
     steps = np.diff(ordinals)
     within = rows.codes[1:] == rows.codes[:-1]
+    if np.all((steps == frequency.step) | ~within):
+        return False
     odd = within & (steps % frequency.step != 0)
     if odd.any():
         row = int(np.flatnonzero(odd)[0])
