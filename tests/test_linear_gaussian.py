@@ -104,11 +104,11 @@ def test_the_likelihood_never_falls_and_passes_the_truth(
     model = small(states, n_init=3, n_iter=60).fit(values, lengths=[100] * 5)
     assert model.history_.shape == (3, model.history_.shape[1])
     gains = np.diff(model.history_, axis=1)
-    assert np.nanmin(gains) > -1e-7 * abs(model.score_)
-    assert model.score_ == pytest.approx(model.score(values, lengths=[100] * 5), rel=1e-9)
-    assert model.score_ == model.scores_.max()
-    assert model.score_ >= np.nanmax(model.history_)
-    assert model.score_ > true.score(values, lengths=[100] * 5) - 0.5
+    assert np.nanmin(gains) > -1e-7 * abs(model.log_likelihood_)
+    assert model.log_likelihood_ == pytest.approx(model.score(values, lengths=[100] * 5), rel=1e-9)
+    assert model.log_likelihood_ == model.log_likelihoods_.max()
+    assert model.log_likelihood_ >= np.nanmax(model.history_)
+    assert model.log_likelihood_ > true.score(values, lengths=[100] * 5) - 0.5
 
 
 def test_it_forecasts_nearly_as_well_as_the_truth() -> None:
@@ -162,8 +162,8 @@ def test_statsmodels_finds_no_likelier_local_level() -> None:
         np.log(model.transition_covariance_[0, 0] * scale**2),
         np.log(model.observation_covariance_[0, 0]),
     ]
-    assert peer.loglike(mine) == pytest.approx(model.score_, rel=1e-9)
-    assert fitted.llf == pytest.approx(model.score_, abs=0.02)
+    assert peer.loglike(mine) == pytest.approx(model.log_likelihood_, rel=1e-9)
+    assert fitted.llf == pytest.approx(model.log_likelihood_, abs=0.02)
 
 
 def test_the_states_are_written_in_one_way() -> None:
@@ -197,7 +197,7 @@ def test_a_seed_decides_all_and_the_order_of_sequences_nothing() -> None:
     again = small().fit(values, lengths=lengths)
     np.testing.assert_array_equal(again.transition_matrix_, first.transition_matrix_)
     turned = small().fit(np.concatenate(parts[::-1]), lengths=lengths[::-1])
-    assert turned.score_ == pytest.approx(first.score_, rel=1e-9)
+    assert turned.log_likelihood_ == pytest.approx(first.log_likelihood_, rel=1e-9)
     np.testing.assert_allclose(
         turned.transition_matrix_, first.transition_matrix_, rtol=1e-5, atol=1e-7
     )
@@ -207,8 +207,8 @@ def test_a_seed_decides_all_and_the_order_of_sequences_nothing() -> None:
 def test_the_units_do_not_matter(scale: float, level: float) -> None:
     values = simulated(truth(2, 2), 200)
     plain, moved = small().fit(values), small().fit(values * scale + level)
-    expected = plain.score_ - values.size * np.log(scale)
-    assert moved.score_ == pytest.approx(expected, rel=1e-6)
+    expected = plain.log_likelihood_ - values.size * np.log(scale)
+    assert moved.log_likelihood_ == pytest.approx(expected, rel=1e-6)
     np.testing.assert_allclose(
         moved.transform(values * scale + level), plain.transform(values), atol=1e-4
     )
@@ -260,8 +260,10 @@ def test_a_long_frame_in_any_order_is_its_panel() -> None:
     shuffled = frame.sample(frac=1, random_state=0)
     model = small(1).fit(shuffled)
     panel = Panel.from_frame(frame)
-    assert model.score_ == pytest.approx(small(1).fit(panel).score_)
-    assert model.score_ == pytest.approx(small(1).fit(values, lengths=[40] * 3).score_)
+    assert model.log_likelihood_ == pytest.approx(small(1).fit(panel).log_likelihood_)
+    assert model.log_likelihood_ == pytest.approx(
+        small(1).fit(values, lengths=[40] * 3).log_likelihood_
+    )
     states = pd.Series(model.transform(shuffled)[:, 0], index=shuffled.index).sort_index()
     np.testing.assert_allclose(states, model.transform(panel)[:, 0])
     with pytest.raises(ValueError, match="lengths must be None"):
@@ -287,7 +289,7 @@ def test_a_sequence_without_observations_adds_nothing() -> None:
     empty = np.full((20, 2), np.nan)
     lengths, both = [60, 20], np.concatenate([values, empty])
     model, plain = small().fit(both, lengths=lengths), small().fit(values)
-    assert model.score_ == pytest.approx(plain.score_)
+    assert model.log_likelihood_ == pytest.approx(plain.log_likelihood_)
     np.testing.assert_allclose(model.transition_matrix_, plain.transition_matrix_)
     assert model.score(both, lengths=lengths) == pytest.approx(model.score(values))
     assert np.isfinite(model.transform(both, lengths=lengths)).all()
@@ -312,10 +314,12 @@ def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
     model = small().fit(values)
     for name in NAMES.values():
         assert np.isfinite(getattr(model, name)).all()
-    assert np.isfinite(model.score_)
+    assert np.isfinite(model.log_likelihood_)
     assert (np.diag(model.observation_covariance_) > 0).all()
     assert (np.linalg.eigvalsh(model.transition_covariance_) > 0).all()
-    assert np.nanmin(np.diff(model.history_, axis=1), initial=0) > -1e-6 * abs(model.score_)
+    assert np.nanmin(np.diff(model.history_, axis=1), initial=0) > -1e-6 * abs(
+        model.log_likelihood_
+    )
     assert np.isfinite(model.transform(values)).all()
     assert np.isfinite(model.forecast(values, 3).covariance).all()
 

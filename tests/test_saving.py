@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 
 import tsar.saving.folder
 from tsar.forecasters import Naive, NLinear, SeasonalNaive
+from tsar.hmm import CategoricalHMM, GaussianHMM, LinearGaussianHMM
 from tsar.intervals import Calibration
 from tsar.panel import Columns, Panel
 from tsar.registry import load
@@ -283,6 +284,30 @@ def test_a_class_of_your_own_is_loaded_when_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must hold a model of one of .*; got 'Mine'"):
         load(tmp_path / "model")
     assert isinstance(load(tmp_path / "model", classes=[Mine]), Mine)
+
+
+GENERATOR = np.random.default_rng(0)
+VALUES = pd.DataFrame({"a": GENERATOR.normal(size=120), "b": GENERATOR.normal(size=120)})
+SYMBOLS = GENERATOR.integers(0, 3, size=(120, 1))
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (GaussianHMM("auto", covariance_type="full", n_init=2, random_state=0), VALUES),
+        (GaussianHMM(2, covariance_type="tied", n_init=1, random_state=0), VALUES.to_numpy()),
+        (CategoricalHMM(2, n_init=1, random_state=0), SYMBOLS),
+        (LinearGaussianHMM(1, n_iter=5, random_state=0, device="cpu"), VALUES),
+    ],
+)
+def test_a_hidden_markov_model_comes_back(model: Any, data: Any, tmp_path: Path) -> None:
+    model.fit(data).save(tmp_path / "model")
+    found = load(tmp_path / "model")
+    assert vars(found).keys() == vars(model).keys()
+    assert type(found) is type(model)
+    np.testing.assert_array_equal(found.transform(data), model.transform(data))
+    assert found.score(data) == model.score(data)
+    assert found.get_feature_names_out().tolist() == model.get_feature_names_out().tolist()
 
 
 def test_the_files_hold_text_and_tensors_alone(network: NLinear, tmp_path: Path) -> None:

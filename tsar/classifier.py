@@ -1,13 +1,12 @@
 """SpaceTimeClassifier: which class a whole sequence is of."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -17,7 +16,7 @@ from tsar.devices import resolve_device
 from tsar.neural import check_training, history_frame
 from tsar.nn.classification import SpaceTimeNetwork
 from tsar.randomness import draw_seed, seeded
-from tsar.saving import save
+from tsar.saving import Savable
 from tsar.scaling import Scaling
 from tsar.sequences import Sequences
 from tsar.training import Training, train
@@ -26,7 +25,7 @@ from tsar.training import Training, train
 TRAINING = Training(epochs=100, learning_rate=4e-3, batch_size=32, patience=25)
 
 
-class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
+class SpaceTimeClassifier(ClassifierMixin, Savable):
     """Companion state-space layers that read a whole sequence and say its class.
 
     Time and memory grow with the length of the sequences, hardly with `state_size`: sequences of
@@ -227,13 +226,6 @@ class SpaceTimeClassifier(ClassifierMixin, BaseEstimator):
         """Most probable class of each sequence."""
         chosen = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[chosen])
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the classifier to a folder, whole or not at all; `tsar.load` reads it again.
-
-        See `tsar.SpaceTime.save`.
-        """
-        save(self, folder)
 
 
 def _channels(values: NDArray[np.float64]) -> torch.Tensor:

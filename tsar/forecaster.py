@@ -1,6 +1,5 @@
 """Forecaster: frames in, frames out; tensors in, tensors out."""
 
-import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -8,7 +7,6 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -28,7 +26,7 @@ from tsar.forecast import Forecast, Sampler, named_columns
 from tsar.intervals import Levels
 from tsar.panel import Columns, Panel, join, read_future
 from tsar.prompts import with_prompts
-from tsar.saving import save
+from tsar.saving import Savable
 from tsar.scaling import naive_error
 from tsar.windows import Windows
 
@@ -36,7 +34,7 @@ from tsar.windows import Windows
 Fitted = TypeVar("Fitted", bound="Forecaster")
 
 
-class Forecaster(BaseEstimator, ABC):
+class Forecaster(Savable, ABC):
     """Frames in, frames out: `fit`, `predict`; tensors in, tensors out: `forecast`.
 
     A forecaster names its parameters in `__init__`, among them `horizon` and `columns`, and brings
@@ -339,26 +337,6 @@ class Forecaster(BaseEstimator, ABC):
             part = self._forecast(windows, levels)
             point[rows], quantiles[rows] = part.point[:, gap:], part.quantiles[:, gap:]
         return Forecast(point, quantiles)
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the forecaster to a folder, whole or not at all; `tsar.load` reads it again.
-
-        Parameters
-        ----------
-        folder
-            A new folder, an empty one, or that of a forecaster to replace, which stays whole until
-            the new one stands.
-
-        Raises
-        ------
-        TypeError
-            A parameter or a fitted attribute is not of a type that can be stored.
-        ValueError
-            The folder holds something else.
-        OSError
-            The folder can't be written.
-        """
-        save(self, folder)
 
     def score(self, frame: Any, y: Any = None) -> float:
         """Negative mean absolute scaled error of forecasting `frame` from what was fitted.

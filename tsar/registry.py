@@ -8,7 +8,10 @@ from sklearn.base import BaseEstimator
 
 from tsar.classifier import SpaceTimeClassifier
 from tsar.forecasters import FORECASTERS
+from tsar.hmm import CategoricalHMM, GaussianHMM, LinearGaussianHMM
 from tsar.saving import restore
+
+OTHERS = (SpaceTimeClassifier, CategoricalHMM, GaussianHMM, LinearGaussianHMM)
 
 
 def load(folder: str | os.PathLike[str], *, classes: Iterable[type[BaseEstimator]] = ()) -> Any:
@@ -23,7 +26,7 @@ def load(folder: str | os.PathLike[str], *, classes: Iterable[type[BaseEstimator
 
     Returns
     -------
-    Forecaster or SpaceTimeClassifier
+    Forecaster, SpaceTimeClassifier or model of `tsar.hmm`
         Fitted, if it was when it was saved. A network is on the CPU until it forecasts; where
         `device` is one that this machine lacks, use `set_params(device="auto")`.
 
@@ -44,4 +47,4 @@ def load(folder: str | os.PathLike[str], *, classes: Iterable[type[BaseEstimator
     ...     load(folder).predict()
     array([3., 3.])
     """
-    return restore(folder, (*FORECASTERS, SpaceTimeClassifier, *classes))
+    return restore(folder, (*FORECASTERS, *OTHERS, *classes))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tsar.datasets.files import open_file
 from tsar.datasets.registry import Dataset
@@ -94,7 +95,9 @@ def _long(ids: Sequence[str], lengths: np.ndarray, values: np.ndarray) -> pd.Dat
 
 
 def _single(
-    dataset: Dataset, times: pd.DatetimeIndex | pd.Series, values: Sequence[float] | pd.Series
+    dataset: Dataset,
+    times: pd.DatetimeIndex | pd.Series,
+    values: NDArray[np.float64] | list[float] | pd.Series,
 ) -> pd.DataFrame:
     return pd.DataFrame({"unique_id": dataset.name, "ds": times, "y": np.asarray(values, float)})
 

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -34,6 +34,7 @@ from tsar.hmm.restarts import Family, fit_restarts
 from tsar.hmm.selection import CRITERIA, Criterion, Fitted, candidate_states, select
 from tsar.hmm.viterbi import decode
 from tsar.randomness import draw_seed
+from tsar.saving import Savable
 
 # Conditions of the parameters that all estimators have.
 SHARED: dict[str, Condition] = {
@@ -49,7 +50,7 @@ Model = TypeVar("Model", bound="HiddenMarkovModel")
 Floats = NDArray[np.float64]
 
 
-class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
     """Chains of hidden states, fitted from several starts at once.
 
     An estimator names its parameters and brings what its points are distributed like; all else is

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from tsar.hmm.linear_gaussian_em import canonical, expect, fit, likelihood, widt
 from tsar.hmm.linear_gaussian_start import starts
 from tsar.hmm.observations import Observations, Reading, read_observations
 from tsar.randomness import draw_seed
+from tsar.saving import Savable
 
 # Fitted attribute of each parameter of the model.
 NAMES = {
@@ -42,7 +43,7 @@ class Gaussian(NamedTuple):
     covariance: NDArray[np.float64]
 
 
-class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable):
     """A linear-Gaussian state-space model, fitted by expectation-maximization.
 
     The state is a vector that moves linearly, and the features are seen through noise::
@@ -81,9 +82,9 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Shapes (state,), (state, state). Any invertible mixing of the states is the same model;
         this one is written so that over the training data the states are uncorrelated, of mean
         square 1, with uncorrelated innovations, the slowest state first.
-    score_
+    log_likelihood_
         Log likelihood of the training data.
-    scores_
+    log_likelihoods_
         That of every start.
     converged_, n_iter_
         Whether the best start gained less than `tol` in the end; its steps.
@@ -195,15 +196,18 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         best: int,
         shift: float,
     ) -> None:
-        self.scores_ = scores.cpu().numpy() - shift
-        self.score_ = float(self.scores_[best])
+        self.log_likelihoods_ = scores.cpu().numpy() - shift
+        self.log_likelihood_ = float(self.log_likelihoods_[best])
         self.history_ = found.history.cpu().numpy() - shift
         self.n_iter_ = int(found.iterations[best])
         self.converged_ = bool(found.converged[best])
         states, features = self.n_components, self.n_features_in_
         # A and the mixings are as many: states ** 2.
         self.n_parameters_ = states * (states + 1) + states + features * (states + 2)
-        self._n_features_out = states
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.transition_matrix_)
 
     def _read(self, X: Any, lengths: Any, *, reset: bool) -> Observations:
         return self._reading(X, lengths, reset=reset).observations

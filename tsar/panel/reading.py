@@ -102,7 +102,7 @@ def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool)
     has_id = columns.id in frame.columns
     if order is not None:
         frame, codes, times = frame.iloc[order], codes[order], times[order]
-    _check_distinct(ids, codes, times, columns)
+        _check_distinct(ids, codes, times, columns)
     where = _locator(times, ids, codes)
     covariates = {name: read_numbers(frame[name], name, where) for name in columns.covariates}
     static = {name: constant_values(frame[name], name, ids, codes) for name in columns.static}
@@ -176,8 +176,8 @@ def _factorize(ids: pd.Series) -> tuple[pd.Index, Codes]:
 
 
 def _order(codes: Codes, times: pd.Index) -> Codes | None:
-    """Order by series and time, or None where the rows stand in it already."""
-    later = np.asarray(times[1:] >= times[:-1])
+    """Order by series and time, or None where the rows stand in it already, none of them twice."""
+    later = np.asarray(times[1:] > times[:-1])
     if np.all((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)):
         return None
     ranks = times.asi8 if hasattr(times, "asi8") else np.asarray(times)

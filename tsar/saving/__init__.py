@@ -21,7 +21,7 @@ from tsar.randomness import seeded
 from tsar.saving.encoding import Tensors, decode, encode
 from tsar.saving.folder import CONFIG, FORMAT, damaged, read_folder, write_folder
 
-__all__ = ["restore", "save"]
+__all__ = ["Savable", "restore", "save"]
 
 NETWORK = "module_"  # the attribute that `_build()` makes anew
 
@@ -60,6 +60,30 @@ def save(model: BaseEstimator, folder: str | os.PathLike[str]) -> None:
         "network": None if network is None else _store_state(network, tensors),
     }
     write_folder(Path(folder).resolve(), config, tensors)
+
+
+class Savable(BaseEstimator):
+    """An estimator that can be written to a folder."""
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model to a folder, whole or not at all; `tsar.load` reads it again.
+
+        Parameters
+        ----------
+        folder
+            A new folder, an empty one, or that of a model to replace, which stays whole until the
+            new one stands.
+
+        Raises
+        ------
+        TypeError
+            A parameter or a fitted attribute is not of a type that can be stored.
+        ValueError
+            The folder holds something else.
+        OSError
+            The folder can't be written.
+        """
+        save(self, folder)
 
 
 def restore(folder: str | os.PathLike[str], classes: Iterable[type[Any]]) -> Any:
