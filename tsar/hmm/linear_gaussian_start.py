@@ -82,7 +82,9 @@ def _realization(
     hankel = blocks.transpose(1, 2).flatten(2).flatten(0, 1)
     left, power, _ = torch.linalg.svd(hankel)
     basis = left[:, :states] * power[:states].clamp(min=0.01 * float(power[0]) + 1e-9).sqrt()
-    transition = torch.linalg.lstsq(basis[:-features], basis[features:]).solution
+    # Not lstsq: its default driver starts from pivots that torch leaves unset, so that one seed
+    # would not always give the same numbers.
+    transition = torch.linalg.pinv(basis[:-features]) @ basis[features:]
     return transition, basis[:features]
 
 
