@@ -19,11 +19,11 @@ def recursive_quantiles(
 ) -> Float[Tensor, "batch horizon level"]:
     """Normal quantiles; the variance at step h is sigma^2 (psi_0^2 + ... + psi_{h-1}^2).
 
-    `folded` holds the recursion's map to some steps, newest lag first: its first row is the
-    equation, its first column the responses to a shock (see `psi_weights`) as far as it goes.
+    `folded` holds the recursion's map to some steps, newest lag last: its first row is the
+    equation, its last column the responses to a shock (see `psi_weights`) as far as it goes.
     """
     present, member = group.unique(return_inverse=True)
-    horizon, known = point.shape[1], folded[present]
+    horizon, known = point.shape[1], folded[present].flip(2)
     if horizon <= folded.shape[1] + 1:
         psi = torch.nn.functional.pad(known[:, : horizon - 1, 0], (1, 0), value=1.0)
     else:

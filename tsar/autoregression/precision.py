@@ -30,13 +30,17 @@ def precision(
     gram: Float[Tensor, "group term term"],
     mean: Float[Tensor, "group term"],
 ) -> Precision:
-    """By the inverse: of any Gram matrix, O(k^3) for k terms.
+    """By the inverse, or by a root of it: of any Gram matrix, O(k^3) for k terms.
 
     With a ridge and H the matrix from targets to fits, the rank is the trace of 2 H - H H (Hastie,
     Tibshirani & Friedman, The Elements of Statistical Learning, 2009, section 7.6).
     """
-    inverse = factorization.inverse()
     rank = factorization.rank.double()
+    if not factorization.ridge and factorization.all_regular:
+        root = factorization.inverse_root()
+        level = (root @ mean[:, :, None]).square().sum(dim=(1, 2))
+        return Precision(root.square_().sum(dim=1), level, rank)
+    inverse = factorization.inverse()
     if factorization.ridge:
         scale = gram.diagonal(dim1=1, dim2=2).sqrt()
         taken = factorization.ridge * inverse * scale[:, :, None] * scale[:, None]

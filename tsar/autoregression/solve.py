@@ -62,6 +62,12 @@ class Factorization:
         solution[singular] = self.factor[singular] @ scaled[singular]
         return solution * self.scale[:, :, None]
 
+    def inverse_root(self) -> Float[Tensor, "group term term"]:
+        """Return R with inverse = R' R, of systems that are all regular."""
+        eye = torch.eye(self.factor.shape[1]).to(self.factor).expand_as(self.factor)
+        root = torch.linalg.solve_triangular(self.factor, eye, upper=False)
+        return root.mul_(self.scale[:, None])
+
     def inverse(self) -> Float[Tensor, "group term term"]:
         """Return the inverse or pseudo-inverse: times the residual variance, the covariance."""
         if self.all_regular:

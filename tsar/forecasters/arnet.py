@@ -390,8 +390,8 @@ class ARNet(Forecaster):
         group = series if self.scope == "local" else torch.zeros_like(series)
         if self.strategy == "direct":
             return direct_quantiles(point, self.sigma_scaled_[group], levels, lead)
-        folded = self.module_.lags.detach().cpu().flip(2)
-        return recursive_quantiles(point, self.sigma_scaled_, folded, group, levels)
+        lags = self.module_.lags.detach().cpu()
+        return recursive_quantiles(point, self.sigma_scaled_, lags, group, levels)
 
     def _check(self, panel: Panel) -> None:
         check_whole("batch_size", self.batch_size)
