@@ -43,8 +43,9 @@ def waves(count: int = 40, length: int = 60, seed: int = 0) -> tuple[Any, Any]:
 @parametrize_with_checks(
     [small(dropout=0.0, training=Training(epochs=12, batch_size=16, learning_rate=2e-2))],
     expected_failed_checks=lambda _: {
-        "check_methods_subset_invariance": "to 1e-7, which float32 is not"
+        "check_methods_subset_invariance": "to 1e-7, which float32 holds on some processors only"
     },
+    xfail_strict=False,
 )
 def test_scikit_learn_takes_it_for_a_classifier(estimator: Any, check: Any) -> None:
     check(estimator)
