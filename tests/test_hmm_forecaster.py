@@ -262,6 +262,32 @@ def test_regimes_are_named_drawn_and_listed() -> None:
     assert lines[2].split()[:2] == ["shop", "0"]
 
 
+def test_shares_of_time_are_those_of_the_series_alone() -> None:
+    rng = np.random.default_rng(0)
+    two = np.repeat([0.0, 5.0] * 6, 50) + rng.normal(size=600)
+    three = np.repeat([0.0, 8.0, 16.0] * 4, 50) + rng.normal(size=600)
+    options: dict[str, Any] = {"season_length": 1, "n_init": 2, "random_state": 0}
+    both = HMM(**options).fit(pd.DataFrame({"two": two, "three": three}))
+    assert both.n_components_.tolist() == [2, 3]
+    alone = HMM(**options).fit(pd.DataFrame({"two": two}))
+    shown = [line.split() for line in both.summary().splitlines()]
+    assert [cells for cells in shown if cells[0] == "two"] == [
+        line.split() for line in alone.summary().splitlines()[2:]
+    ]
+    for name in ("two", "three"):
+        assert sum(float(cells[4]) for cells in shown if cells[0] == name) == pytest.approx(100)
+
+
+def test_a_regime_that_is_never_left_and_a_constant_are_told_plainly() -> None:
+    steps = np.repeat([0.0, 8.0, 16.0] * 4, 25) + 0.3 * np.random.default_rng(0).normal(size=300)
+    noise = np.random.default_rng(1).normal(size=300)
+    frame = pd.DataFrame({"flat": np.full(300, 3.0), "noise": noise, "steps": steps})
+    lines = HMM(season_length=1, n_init=2, random_state=0).fit(frame).summary().splitlines()
+    shown = {cells[0]: cells for cells in map(str.split, lines)}
+    assert shown["flat"] == ["flat", "0", "3", "0", "100", "inf"]
+    assert shown["noise"][1] == "0" and shown["noise"][-2:] == ["100", "inf"]
+
+
 @pytest.mark.parametrize("level", [0.0, 1e-6, 1.0, -1e6])
 def test_a_constant_series_has_no_width_in_any_unit(level: float) -> None:
     model = HMM(horizon=2, random_state=0).fit(np.full(60, level))

@@ -375,13 +375,13 @@ class HMM(Forecaster):
         level, scale = torch.zeros(len(ids)), torch.ones(len(ids))
         if self.scope == "local":
             level, scale = self.scaling_.mean, self.scaling_.deviation
-        states = self.n_components_.tolist()
-        means = self.means_ * scale[:, None] + level[:, None]
-        numbers = regime_numbers(self.transmat_, means, self.covars_.sqrt() * scale[:, None])
+        numbers = regime_numbers(self.transmat_, self.n_components_, self.means_, self.covars_)
+        numbers[:, :, 0] = numbers[:, :, 0] * scale[:, None] + level[:, None]
+        numbers[:, :, 1] *= scale[:, None]
         cells = [
             [name, str(k), *(f"{number:.4g}" for number in numbers[row, k].tolist())]
             for row, name in enumerate(ids)
-            for k in range(states[row])
+            for k in range(int(self.n_components_[row]))
         ]
         header = ["series", "regime", "level", "deviation", "% of time", "steps"]
         return series_table("HMM", header, cells)

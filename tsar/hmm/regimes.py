@@ -15,6 +15,7 @@ from tsar.hmm.selection import Fitted
 from tsar.panel import Panel
 
 STILL = 1e-150  # variance of what is constant
+ROUNDING = 1e-12  # of the probability of leaving a state
 RARE = 1e-100  # probability of a transition to a state that a model does not have
 EMISSION = DiagonalGaussian(0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -68,15 +69,26 @@ def lasting(
     Every state and transition is possible enough for the scaled recursion. Also which states each
     model has: the others must explain no point.
     """
-    inside = torch.arange(parameters.startprob.shape[1]) < states[:, None]
-    start = stationary(parameters.transmat) * inside
+    share, inside = long_run(parameters.transmat, states)
     usual = Parameters(
-        (start / start.sum(1, keepdim=True)).clamp(min=RARE),
+        share.clamp(min=RARE),
         parameters.transmat.clamp(min=RARE),
         parameters.center,
         parameters.spread,
     )
     return usual, inside
+
+
+def long_run(
+    transmat: Float[Tensor, "model state state"], states: Int[Tensor, " model"]
+) -> tuple[Float[Tensor, "model state"], Bool[Tensor, "model state"]]:
+    """Share of the time in each state in the long run, and which states a model has.
+
+    Those behind the last of a model only lead to themselves: a chain could as well stay there.
+    """
+    inside = torch.arange(transmat.shape[1]) < states[:, None]
+    share = stationary(transmat) * inside
+    return share / share.sum(1, keepdim=True), inside
 
 
 def states_ahead(
@@ -123,13 +135,18 @@ def regime_table(panel: Panel, found: NDArray[np.float64]) -> pd.DataFrame:
 
 def regime_numbers(
     transmat: Float[Tensor, "model state state"],
+    states: Int[Tensor, " model"],
     means: Float[Tensor, "model state"],
-    deviations: Float[Tensor, "model state"],
+    variances: Float[Tensor, "model state"],
 ) -> Float[Tensor, "model state 4"]:
-    """Level, spread, percent of the time in the long run, and mean steps of a stay."""
-    share = 100 * stationary(transmat)
-    steps = 1 / (1 - transmat.diagonal(dim1=1, dim2=2)).clamp(min=1e-12)
-    return torch.stack([means, deviations, share, steps], 2)
+    """Level, spread, percent of the time in the long run, and mean steps of a stay.
+
+    A regime that is never left lasts for infinitely many steps; what is constant has no spread.
+    """
+    leaving = 1 - transmat.diagonal(dim1=1, dim2=2)
+    steps = torch.where(leaving > ROUNDING, 1 / leaving, torch.inf)
+    deviations = torch.where(variances > STILL, variances, 0.0).sqrt()
+    return torch.stack([means, deviations, 100 * long_run(transmat, states)[0], steps], 2)
 
 
 def draw_states(
