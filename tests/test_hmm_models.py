@@ -283,6 +283,25 @@ def test_the_number_of_states_is_found(criterion: Any) -> None:
     if criterion in ("bic", "aic"):
         chosen = table.loc[table["chosen"], criterion].item()
         assert chosen == pytest.approx(getattr(model, criterion)(seen), rel=1e-9)
+    if criterion != "heldout":
+        told = table.loc[table["chosen"], "log_likelihood"].item()
+        assert told == pytest.approx(model.log_likelihood_)
+
+
+@pytest.mark.parametrize("gone", [slice(1200, None), slice(None, 1200)])
+def test_a_choice_holds_back_observed_points(gone: slice) -> None:
+    seen = points(1500, features=1, seed=5)
+    seen[gone] = np.nan
+    model = GaussianHMM("auto", max_components=3, n_init=4, random_state=0).fit(seen)
+    assert model.n_components_ == 3
+    assert (model.selection_["log_density"] != 0).all()
+
+
+def test_of_one_point_nothing_can_be_held_back() -> None:
+    with pytest.warns(UserWarning, match="must have two observed points of each series, to hold one"):
+        model = GaussianHMM("auto", max_components=3, random_state=0).fit([[np.nan], [2.0]])
+    assert model.n_components_ == 1
+    assert model.selection_["log_density"].isna().all()
 
 
 # --- frames, pipelines, scikit-learn ----------------------------------------------------------

@@ -1,5 +1,6 @@
 """How many states: by what a model says of points that it was not fitted to, or by a penalty."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -7,20 +8,21 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tsar.conditions import check_whole
 from tsar.hmm.em import Maximum, take
 from tsar.hmm.emissions import Emission
 from tsar.hmm.fitting import Grouped, best, point_scores
+from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters
 from tsar.hmm.viterbi import decode
 
 Criterion = Literal["heldout", "bic", "aic", "icl"]
 CRITERIA: tuple[str, ...] = get_args(Criterion)
 FEWEST = 5  # held-back points that a choice needs
-HELD = 0.2  # share of each sequence that is held back, its newest points
+HELD = 0.2  # share of the observed points of each sequence that is held back, the newest
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ def select(
     Parameters
     ----------
     criterion
-        ``"heldout"``: one-step log density of the newest fifth of each sequence, by models of the
-        rest; the fewest states within one standard error of the best. ``"bic"``, ``"aic"``;
+        ``"heldout"``: one-step log density of the newest fifth of the observed points of each
+        sequence, by models of what is before; the fewest states within one standard error of the
+        best, and of all where a group holds back less than five points. ``"bic"``, ``"aic"``;
         ``"icl"``: BIC with the likelihood of points and most probable states together (Biernacki,
         Celeux & Govaert 2000).
     fit
@@ -99,28 +102,55 @@ def select(
 def _held_out(
     emission: Emission, data: Grouped, candidates: Sequence[int], fit: Fit
 ) -> pd.DataFrame:
-    lengths = data.observations.lengths
-    first = (lengths * (1 - HELD)).long().clamp(min=1)
+    first, counted = _newest(data.observations)
     early = replace(data, observations=data.observations.until(first))
+    group = data.of_points[counted]
+    _warn_of_none(torch.bincount(group, minlength=data.groups))
     scores, spreads = [], []
     for states in candidates:
         fitted = fit(early, states)
-        scores.append(point_scores(emission, data, fitted.parameters))
+        scores.append(point_scores(emission, data, fitted.parameters)[counted])
         spreads.append(_spread(fitted))
-    step = torch.arange(len(scores[0]), device=lengths.device)
-    step = step - data.observations.offsets[:-1].repeat_interleave(lengths)
-    counted = data.observations.seen & (step >= first.repeat_interleave(lengths))
-    group = data.of_points[counted]
-    held = torch.stack(scores)[:, counted]
-    mean, error, chosen = _compare(held, group, data.groups)
+    mean, error, chosen = _compare(torch.stack(scores), group, data.groups)
     return _table(candidates, {"log_density": mean, "standard_error": error}, spreads, chosen)
+
+
+def _newest(
+    observations: Observations,
+) -> tuple[Int[Tensor, " sequence"], Bool[Tensor, " time"]]:
+    """Points of each sequence before those that are held back, and whether a point is one of these.
+
+    A fifth of the observed points: missing ones would leave nothing to compare, or to fit.
+    """
+    lengths, offsets = observations.lengths, observations.offsets
+    known = torch.nn.functional.pad(observations.seen.cumsum(0), (1, 0))
+    before, count = known[offsets[:-1]], known[offsets].diff()
+    kept = (count * (1 - HELD)).long().clamp(min=1)
+    late = known[1:] > (before + kept).repeat_interleave(lengths)
+    newer = torch.nn.functional.pad(late.cumsum(0), (1, 0))[offsets].diff()
+    return lengths - newer, late & observations.seen
+
+
+def _warn_of_none(held: Int[Tensor, " group"]) -> None:
+    none = (held == 0).nonzero()[:, 0].tolist()
+    if none:
+        warnings.warn(
+            "n_components='auto' must have two observed points of each series, to hold one back; "
+            f"got one in {len(none)} of {len(held)} series (number {none[0]}, counted from 0), "
+            "which get the fewest states. Give more points, or a number of states.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _compare(
     held: Float[Tensor, "candidate point"], group: Int[Tensor, " point"], groups: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean log density, standard error of what is lost on the best, and which is chosen."""
-    count = torch.bincount(group, minlength=groups).clamp(min=1)
+    """Mean log density, standard error of what is lost on the best, and which is chosen.
+
+    NaN of a group of which no point is held back.
+    """
+    count = torch.bincount(group, minlength=groups)
 
     def means(values: Tensor) -> Tensor:
         return values.new_zeros(len(values), groups).index_add_(1, group, values) / count
@@ -147,13 +177,13 @@ def _penalized(
     values, likelihoods = [], []
     for fitted in models.values():
         scores = point_scores(emission, data, fitted.parameters)
+        likelihood = torch.zeros_like(points).index_add_(0, data.of_points, scores)
+        told = likelihood
         if criterion == "icl":
-            likelihood = _complete(emission, data, fitted.parameters)
-        else:
-            likelihood = torch.zeros_like(points).index_add_(0, data.of_points, scores)
+            told = _complete(emission, data, fitted.parameters)
         weight = 2.0 if criterion == "aic" else points.log()
         free = fitted.parameters.free + emission.free(fitted.parameters)
-        values.append(weight * free - 2 * likelihood)
+        values.append(weight * free - 2 * told)
         likelihoods.append(likelihood)
     value = torch.stack(values)
     columns = {criterion: value, "log_likelihood": torch.stack(likelihoods)}
