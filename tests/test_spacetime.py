@@ -177,8 +177,9 @@ def test_pieces_change_no_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_open_loop_ends_where_the_closed_one_begins() -> None:
     module = make().eval()
     inputs = noise(3, 16, 25)
-    opened = module.decoder.read(inputs)
-    closed = module.decoder.run(module.decoder.state(inputs), 1)
+    decoder = module.decoder.prepared(25)
+    opened = decoder.read(inputs)
+    closed = decoder.run(decoder.state(inputs), 1)
     torch.testing.assert_close(opened.outputs[..., -1:], closed, atol=1e-5, rtol=1e-5)
 
 
@@ -186,9 +187,10 @@ def test_the_guess_of_the_next_input_is_what_the_closed_loop_goes_on_with() -> N
     """With the guess as its input, the open loop says what the closed one says a step later."""
     module = make().eval()
     inputs = noise(3, 16, 25)
-    guess = module.decoder.read(inputs).guesses[..., -1:]
-    longer = module.decoder.read(torch.cat([inputs, guess], dim=-1)).outputs[..., -1]
-    closed = module.decoder.run(module.decoder.state(inputs), 2)[..., 1]
+    decoder = module.decoder.prepared(26)
+    guess = decoder.read(inputs).guesses[..., -1:]
+    longer = decoder.read(torch.cat([inputs, guess], dim=-1)).outputs[..., -1]
+    closed = decoder.run(decoder.state(inputs), 2)[..., 1]
     torch.testing.assert_close(longer, closed, atol=1e-4, rtol=1e-4)
 
 
@@ -222,7 +224,8 @@ def test_the_target_of_the_guess_is_not_moved() -> None:
     module = make(depth=1, one_step_weight=0.0)
     inputs = noise(2, 16, 30).requires_grad_()
     units = instance(noise(2, 30), "mean")
-    _, guess = module._open_losses(batch_of(module, 2).context, units, inputs)
+    opened = module.decoder.prepared(30).read(inputs)
+    _, guess = module._open_losses(batch_of(module, 2).context, units, inputs, opened)
     guess.backward()
     assert inputs.grad is not None
     assert inputs.grad[..., -1].abs().max() < 1e-7  # it is a target only

@@ -1,9 +1,12 @@
 """SpaceTimeNetwork: companion layers that read whole sequences and name their class."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tsar.nn.channels import mix
 from tsar.nn.module import Learner
 from tsar.nn.recurrence import OpenLoop
 from tsar.nn.views import VIEWS, views
@@ -72,5 +75,5 @@ class _Layer(nn.Module):
         self, hidden: Float[Tensor, "batch channel time"]
     ) -> Float[Tensor, "batch channel time"]:
         filtered = self.filter(self.norm(hidden)[:, None])[:, 0]
-        mixed: Tensor = self.mix(self.dropout(nn.functional.gelu(filtered)))
-        return hidden + mixed
+        mixed = mix(self.mix.weight[:, :, 0], nn.functional.gelu(filtered), self.dropout)
+        return hidden + mixed + cast(Tensor, self.mix.bias)[:, None]

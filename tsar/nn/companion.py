@@ -122,8 +122,20 @@ def final_state(
     >>> final_state(torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[0.5, 0.0]]), 2)
     tensor([[[0.5000, 0.2500]]])
     """
-    time = signal.shape[-1]
-    response = impulse_response(coef, time).to(signal)
+    return newest_values(signal, impulse_response(coef, signal.shape[-1]), size)
+
+
+def newest_values(
+    signal: Float[Tensor, "batch channel time"], response: Float[Tensor, "channel time"], size: int
+) -> Float[Tensor, "batch channel size"]:
+    """Last values of a signal that is filtered by a response, oldest first, zeros before it.
+
+    Examples
+    --------
+    >>> newest_values(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[1.0, 0.5]]), 3)
+    tensor([[[0.0000, 1.0000, 0.5000]]])
+    """
+    time, response = signal.shape[-1], response.to(signal)
     last = min(size, time)
     if size <= DENSE:
         # Row i of each matrix holds what each input, the newest first, leaves in the state.
@@ -200,7 +212,7 @@ def earlier_inputs(
     """Inputs whose answers, after zeros, are the values of a state: ``D(z) state(z)``."""
     known = torch.nn.functional.pad(-coef[..., :-1], (1, 0))
     known[..., 0] = 1
-    return convolve(state, known)
+    return newest_values(state, known, state.shape[-1])
 
 
 def _answer_dense(

@@ -1,5 +1,6 @@
 """Layers of companion state spaces: a recurrence for each channel, open or closed."""
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsar.convolution import convolve
-from tsar.nn.companion import closed_loop, final_state, impulse_response, kernel, run_on
+from tsar.nn.companion import closed_loop, impulse_response, kernel, newest_values, run_on
 from tsar.nn.stability import bounded, free, integrate, step_up, unit_norm
 
 Stability = Literal["reflection", "l1"]
@@ -116,29 +117,60 @@ class Decoder(nn.Module):
         self.loop.set_reflections(reflection)
         self.taps.copy_(self.loop.coefficients())
 
+    def prepared(self, time: int) -> "Prepared":
+        """Compute once what all that follows needs; signals have at most `time` points."""
+        reader = self.reader.coefficients()
+        return Prepared(
+            response=impulse_response(reader, time),
+            reader=reader,
+            loop=self.loop.coefficients(),
+            taps=self.taps.double(),
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A decoder whose parameters have been turned into coefficients, in float64.
+
+    Attributes
+    ----------
+    response
+        Answer of the recurrence that reads to a single 1.
+    reader, loop
+        Coefficients of the recurrences that read and run on, lag 1 first.
+    taps
+        Weights of the newest values of the state in the output.
+    """
+
+    response: Float[Tensor, "channel time"]
+    reader: Float[Tensor, "channel lag"]
+    loop: Float[Tensor, "channel order"]
+    taps: Float[Tensor, "channel tap"]
+
     def state(
         self, signal: Float[Tensor, "batch channel time"]
     ) -> Float[Tensor, "batch channel order"]:
         """State after a signal, oldest value first, zero before it."""
-        return final_state(signal, self.reader.coefficients(), self.loop.order)
+        response = self.response[:, : signal.shape[-1]]
+        return newest_values(signal, response, self.loop.shape[1])
 
     def read(self, signal: Float[Tensor, "batch channel time"]) -> Opened:
         """Outputs and guesses at every time, as if the next input were not known."""
-        read, loop = self.reader.coefficients(), self.loop.coefficients()
-        exact = impulse_response(read, signal.shape[-1])
+        response = self.response[:, : signal.shape[-1]]
         # K: how the state is fed back into the input.
-        feedback = loop - nn.functional.pad(read, (0, loop.shape[1] - read.shape[1]))
-        kernels = torch.stack([convolve(exact, part) for part in (self.taps.double(), feedback)])
+        missing = self.loop.shape[1] - self.reader.shape[1]
+        feedback = self.loop - nn.functional.pad(self.reader, (0, missing))
+        kernels = torch.stack([convolve(response, part) for part in (self.taps, feedback)])
         return Opened(*convolve(signal[None], kernels[:, None].to(signal)))
 
     def run(
         self, state: Float[Tensor, "batch channel order"], steps: int
     ) -> Float[Tensor, "batch channel steps"]:
         """Outputs of the next steps, the first of which the state alone decides."""
-        return closed_loop(self.loop.coefficients(), self.taps.double(), state, steps)
+        return closed_loop(self.loop, self.taps, state, steps)
 
     def run_on(
         self, state: Float[Tensor, "batch channel order"], steps: int
     ) -> Float[Tensor, "batch channel order"]:
         """State some steps later."""
-        return run_on(self.loop.coefficients(), state, steps)
+        return run_on(self.loop, state, steps)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from tsar.batch import Batch, Context
 from tsar.nn.burg import burg
+from tsar.nn.channels import mix
 from tsar.nn.module import ForecastModule, fill_target, masked_mean
 from tsar.nn.normalization import Instance, Normalization, carry_forward, instance
-from tsar.nn.recurrence import Decoder, OpenLoop, Stability
+from tsar.nn.recurrence import Decoder, Opened, OpenLoop, Stability
 from tsar.nn.views import VIEWS, views
 
 Initial = Literal["burg", "random"]
@@ -109,20 +110,22 @@ class SpaceTimeModule(ForecastModule):
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast any number of points, `PIECE` at a time, by the closed loop."""
         units, signal = self._read(context)
-        state = self.decoder.state(self._encode(signal, context))
+        decoder = self.decoder.prepared(signal.shape[1])
+        state = decoder.state(self._encode(signal, context))
         pieces = []
         for first in range(0, horizon, PIECE):
             steps = min(PIECE, horizon - first)
             known = self._ahead(context, first, steps)
-            pieces.append(self.head(self.decoder.run(state, steps), known))
+            pieces.append(self.head(decoder.run(state, steps), known))
             if first + steps < horizon:
-                state = self.decoder.run_on(state, steps)
+                state = decoder.run_on(state, steps)
         return units.invert(torch.cat(pieces, dim=1))
 
     def hidden(self, context: Context) -> tuple[Float[Tensor, "batch state"], Instance]:
         """Read a context: the decoder's state, which all forecasts come from, and the units."""
         units, signal = self._read(context)
-        return self.decoder.state(self._encode(signal, context)).flatten(1), units
+        decoder = self.decoder.prepared(signal.shape[1])
+        return decoder.state(self._encode(signal, context)).flatten(1), units
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Loss of the closed loop over the targets, and those of the open loop over the context."""
@@ -130,21 +133,26 @@ class SpaceTimeModule(ForecastModule):
         units, signal = self._read(context)
         inputs = self._encode(signal, context)
         steps = batch.target.shape[1]
-        hidden = self.decoder.run(self.decoder.state(inputs), steps)
+        decoder = self.decoder.prepared(signal.shape[1])
+        hidden = decoder.run(decoder.state(inputs), steps)
         forecast = units.invert(self.head(hidden, self._ahead(context, 0, steps)))
         total = self._error(forecast, *fill_target(batch))
         if not self.training or not any(self.weights) or signal.shape[1] < 2:
             return total  # what is validated is the forecast
         # A point of the series stands in many windows: a few of them teach the open loop.
         few = slice(0, -(-len(signal) // SHARE))
-        one_step, guess = self._open_losses(context[few], units, inputs[few])
+        opened = decoder.read(inputs[few])
+        one_step, guess = self._open_losses(context[few], units, inputs[few], opened)
         return total + self.weights[0] * one_step + self.weights[1] * guess
 
     def _open_losses(
-        self, context: Context, units: Instance, inputs: Float[Tensor, "batch channel time"]
+        self,
+        context: Context,
+        units: Instance,
+        inputs: Float[Tensor, "batch channel time"],
+        opened: Opened,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Losses of the next point of the context and of the next input, forecast at each time."""
-        opened = self.decoder.read(inputs)
         time = inputs.shape[2]
         # The first outputs know too little: as many as the state holds, at most half of all.
         skip = min(self.decoder.loop.order - 1, (time - 1) // 2)
@@ -236,8 +244,8 @@ class Layer(nn.Module):
     ) -> Float[Tensor, "batch group view time"]:
         """Filter and mix channels that stand in groups of views."""
         filtered = self.filter(hidden)
-        flat = filtered.flatten(1, 2)
-        mixed = self.mix(self.dropout(nn.functional.gelu(flat)))
+        bent = nn.functional.gelu(filtered.flatten(1, 2))
+        mixed = mix(self.mix.weight[:, :, 0], bent, self.dropout)
         return hidden + filtered + mixed.unflatten(1, filtered.shape[1:3])
 
 
@@ -275,9 +283,7 @@ class Head(nn.Module):
         known: Float[Tensor, "batch step future"],
     ) -> Float[Tensor, "batch step output"]:
         """Forecast each step from its channels."""
-        bent = self.dropout(nn.functional.gelu(hidden))
-        weight = self.linear.weight
-        outputs = torch.einsum("bcs,oc->bso", hidden, weight)
-        outputs = outputs + torch.einsum("bcs,oc->bso", bent, self.bent.weight)
-        outputs = outputs if self.apart is None else outputs + self.apart
+        linear = self.linear.weight @ hidden
+        outputs = linear + mix(self.bent.weight, nn.functional.gelu(hidden), self.dropout)
+        outputs = outputs.mT if self.apart is None else outputs.mT + self.apart
         return outputs if self.known is None else outputs + self.known(known)

@@ -95,7 +95,8 @@ class Stream:
         state = torch.from_numpy(self._decoder.newest()).float()
         with torch.inference_mode():
             none = state.new_empty(len(state), horizon, 0)
-            told = self._module.head(self._module.decoder.run(state, horizon), none).double()
+            decoder = self._module.decoder.prepared(1)
+            told = self._module.head(decoder.run(state, horizon), none).double()
             return torch.from_numpy(self._invert(told.movedim(0, -1).numpy())).movedim(-1, 0)
 
     def _invert(self, values: Floats) -> Floats:
