@@ -1,6 +1,7 @@
 """The training loop: against plain loops and torch's schedules; cut off, and taken up again."""
 
 import copy
+import dataclasses
 import math
 import signal
 import subprocess
@@ -94,10 +95,15 @@ def test_learning_rates_are_those_of_torch(name: str, steps: int) -> None:
 # --- the loop ---
 
 
-@pytest.mark.parametrize("clip", (0.0, 0.05))
-def test_training_is_the_plain_loop(clip: float) -> None:
+@pytest.mark.parametrize(("clip", "decay"), ((0.0, 0.0), (0.05, 0.0), (0.05, 0.8)))
+def test_training_is_the_plain_loop(clip: float, decay: float) -> None:
     options = Training(
-        epochs=4, learning_rate=0.05, batch_size=20, weight_decay=0.1, gradient_clip=clip
+        epochs=4,
+        learning_rate=0.05,
+        batch_size=20,
+        weight_decay=0.1,
+        gradient_clip=clip,
+        ema_decay=decay,
     )
     panel = panel_of(missing=0.1)
     windows, none = windows_of(panel, held=0)
@@ -107,6 +113,7 @@ def test_training_is_the_plain_loop(clip: float) -> None:
     steps = 4 * math.ceil(len(windows) / 20)
     one_cycle = torch.optim.lr_scheduler.OneCycleLR
     scheduler = one_cycle(optimizer, 0.05, steps, cycle_momentum=False)
+    average, taken = [p.detach().clone() for p in plain.parameters()], 0
     losses = []
     for epoch in range(1, 5):
         torch.manual_seed(5 + epoch)
@@ -120,10 +127,14 @@ def test_training_is_the_plain_loop(clip: float) -> None:
             optimizer.step()
             if scheduler.last_epoch + 1 < steps:
                 scheduler.step()
+            kept = min(decay, (1 + taken) / (10 + taken))
+            for mean, now in zip(average, plain.parameters(), strict=True):
+                mean.mul_(kept).add_((1 - kept) * now.detach())
+            taken += 1
             total += loss.item() * len(rows)
         losses.append(total / len(windows))
-    for left, right in zip(module.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)
+    for left, right in zip(module.parameters(), average, strict=True):
+        torch.testing.assert_close(left.detach(), right, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose([row["train_loss"] for row in history[1:]], losses, rtol=1e-5)
 
 
@@ -174,6 +185,32 @@ def test_training_never_ends_worse_than_it_began() -> None:
     history = run(good, options, panel)
     assert len(history) == 1 + 3
     assert all(torch.equal(before[name], value) for name, value in good.state_dict().items())
+
+
+def test_the_average_of_the_weights_is_what_is_judged() -> None:
+    panel, module = panel_of(), module_of()
+    options = Training(epochs=3, learning_rate=0.02, batch_size=16, ema_decay=0.9)
+    history = run(module, options, panel)
+    judged = validation_loss(module, windows_of(panel)[1], options)
+    assert judged == pytest.approx(min(row["validation_loss"] for row in history), rel=1e-6)
+    assert not same_weights(module, trained(panel, 0.0))
+
+
+def test_the_average_of_weights_that_jump_is_better_than_the_last() -> None:
+    def loss(decay: float) -> float:
+        options = Training(epochs=8, learning_rate=0.2, batch_size=4, schedule="constant")
+        panel, module = panel_of(), module_of()
+        run(module, dataclasses.replace(options, ema_decay=decay), panel, held=0)
+        return validation_loss(module, windows_of(panel, held=0)[0], options)
+
+    assert loss(0.98) < 0.8 * loss(0.0)
+
+
+def trained(panel: Panel, decay: float) -> Linear:
+    module = module_of()
+    options = Training(epochs=3, learning_rate=0.02, batch_size=16, ema_decay=decay)
+    run(module, options, panel)
+    return module
 
 
 def test_training_stops_when_nothing_gets_better() -> None:
@@ -402,11 +439,12 @@ OPTIONS: dict[str, Any] = {"epochs": 6, "learning_rate": 0.02, "batch_size": 16}
 STEPS = 8  # in an epoch
 
 
-def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    whole = module_of(dropout=0.3)
-    history = run(whole, Training(**OPTIONS))
+@pytest.mark.parametrize("decay", (0.0, 0.9))
+def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(decay: float, tmp_path: Path) -> None:
+    whole, averaged = module_of(dropout=0.3), OPTIONS | {"ema_decay": decay}
+    history = run(whole, Training(**averaged))
     assert whole.calls["losses"] == 6 * STEPS
-    options = Training(**OPTIONS, checkpoint=tmp_path / "new folder" / "run.safetensors")
+    options = Training(**averaged, checkpoint=tmp_path / "new folder" / "run.safetensors")
     stopped = module_of(dropout=0.3)
     stopped.calls["stop_at"] = 2 * STEPS + 3  # in the third epoch
     with pytest.raises(InterruptedError):
