@@ -401,19 +401,6 @@ def test_forecasts_are_those_of_statsmodels(name: str) -> None:
     np.testing.assert_allclose(ARNet(5, horizon=12, sparsity=None).fit(y).predict(), known, 1e-9)
 
 
-def test_a_gap_in_the_last_context_takes_the_forecast_from_before_it() -> None:
-    y = 30 + simulate([0.5, -0.4, 0.3], 200)[:, 0]
-    y[[-2, -3]] = NAN
-    model = ARNet(6, horizon=3, sparsity=None).fit(y)
-    coef, constant, mean = model.coef_[0], model.intercept_[0], np.nanmean(y)
-    filled = list(y[-6:])
-    for place in (3, 4):
-        before = [mean] * 6 + filled[:place]  # the context holds six points
-        guess = recursion(coef, constant, np.array(before), 1)[0]
-        filled[place] = np.clip(guess, np.nanmin(y[-6:]), np.nanmax(y[-6:]))
-    np.testing.assert_allclose(model.predict(), recursion(coef, constant, np.array(filled), 3))
-
-
 def test_a_context_shorter_than_the_order_is_completed_from_the_mean() -> None:
     y = 30 + simulate([0.5, -0.4, 0.3], 200)[:, 0]
     model = ARNet(3, sparsity=None).fit(y)

@@ -160,6 +160,14 @@ def test_one_product_for_all_groups_equals_one_for_each_row(groups: list[int]) -
         assert_close(found[row], weight[group] @ inputs[row] + constant[group])
 
 
+def bounded(guess: float, observed: list[float]) -> float:
+    """A guess no further outside of what was observed than that is wide."""
+    if not observed:
+        return 0.0
+    room = max(observed) - min(observed)
+    return min(max(guess, min(observed) - room), max(observed) + room)
+
+
 def fill_slowly(module: AutoregressionModule, context: Context, row: int) -> list[float]:
     """Walk through a context; a gap takes the one-step forecast from the points before it."""
     known = [float(v) for v in context.values[row]]
@@ -182,7 +190,7 @@ def fill_slowly(module: AutoregressionModule, context: Context, row: int) -> lis
             context.origin[row : row + 1],
         )
         guess = slowly(module, moved, 0, 0, module.point)
-        known[place] = min(max(guess, min(observed)), max(observed)) if observed else 0.0
+        known[place] = bounded(guess, observed)
     return known
 
 
@@ -210,6 +218,38 @@ def test_a_long_gap_of_an_explosive_map_stays_within_what_was_seen() -> None:
     context.values[0] = torch.tensor([1.0, NAN, NAN, NAN])
     # All that was seen is a 1, so that the gaps are ones too.
     assert_close(module.forecast(context, 1)[0, 0, 0], module.constant[0, 0] + 5.0 * 4)
+
+
+@pytest.mark.parametrize(("past", "future"), [(0, 0), (1, 2)])
+def test_older_points_tell_what_stood_in_a_gap(past: int, future: int) -> None:
+    module = build(2, past=past, future=future)
+    noise = torch.randn(2, 3 * ORDER + 3, 4, generator=generator(8)).double()
+    known = noise[:, :-3, 0]
+    known[0, ORDER + 2], known[1, [ORDER + 1, 2 * ORDER + 2]] = NAN, NAN
+    rows = torch.arange(2)
+    long = Context(
+        known, noise[:, :-3, 1 : past + 1], noise[:, :, 2 : future + 2], known[:, :0],
+        known[:, :0].long(), rows, rows,
+    )  # fmt: skip
+    filled = known.clone()
+    for row, place in known.isnan().nonzero().tolist():
+        near = slice(place - ORDER, place)
+        before = replace(
+            long,
+            values=filled[:, near],
+            past=long.past[:, near],
+            future=long.future[:, near.start :],
+        )
+        guess = slowly(module, before, row, 0, module.point)
+        filled[row, place] = bounded(guess, [v for v in known[row].tolist() if v == v])
+    near = slice(2 * ORDER, 3 * ORDER)
+    whole = replace(
+        long, values=filled[:, near], past=long.past[:, near], future=long.future[:, near.start :]
+    )
+    assert_close(module.forecast(long, 3), module.forecast(whole, 3))
+    ready = module.prepare(long)
+    assert_close(ready.values, whole.values)
+    assert_close(module.forecast(ready, 3), module.forecast(whole, 3))
 
 
 def loss_slowly(kind: str, error: float, level: float, delta: float) -> float:

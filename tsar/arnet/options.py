@@ -14,6 +14,10 @@ from tsar.conditions import check_whole
 # Parameters that `check_options` looks at.
 CHECKED = ("strategy", "scope", "loss", "hidden", "sparsity", "ridge", "quantile_levels")
 
+# Contexts that are seen where points are missing: what a wrong guess at their start leaves is
+# handed on from gap to gap three times at least, each time by a few coefficients alone.
+BRIDGE = 4
+
 
 class Penalties(TypedDict):
     """What keeps coefficients small, or away."""

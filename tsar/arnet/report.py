@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsar.panel import Columns
+from tsar.plotting import plot_coefficients
 from tsar.summary import coefficient_table, series_table
 
 Floats = NDArray[Any]
@@ -57,6 +58,14 @@ def details(model: Fitted, names: Sequence[Any], row: int, columns: Columns) -> 
     return coefficient_table(
         _title(model), [("series", str(names[row])), *cells], terms, coef, error
     )
+
+
+def draw_coefficients(model: Any, names: Sequence[Any], series: Any, ax: Any) -> Any:
+    """Picture of the coefficients of one group, of the first step."""
+    row = group_row(names, series)
+    coef = np.atleast_2d(model.coef_[row])[0]
+    error = None if model.holds_back else np.atleast_2d(model.coef_se_[row])[0]
+    return plot_coefficients(coef, error, title=f"ARNet: {names[row]}", ax=ax)
 
 
 def _title(model: Fitted) -> str:

@@ -19,6 +19,7 @@ from tsar.arnet.equations import (
     used_lags,
 )
 from tsar.arnet.options import (
+    BRIDGE,
     CHECKED,
     Penalties,
     check_options,
@@ -28,7 +29,7 @@ from tsar.arnet.options import (
     plain_sparsity,
 )
 from tsar.arnet.quantiles import direct_quantiles, recursive_quantiles
-from tsar.arnet.report import details, group_row, lines
+from tsar.arnet.report import details, draw_coefficients, group_row, lines
 from tsar.autoregression import (
     ClosedForm,
     Terms,
@@ -54,7 +55,6 @@ from tsar.neural import (
 )
 from tsar.nn.autoregression import AutoregressionModule, Loss
 from tsar.panel import Columns, Panel
-from tsar.plotting import plot_coefficients
 from tsar.randomness import draw_seed, seeded
 from tsar.scaling import Scaling, standardize
 from tsar.training import Training, train
@@ -312,6 +312,7 @@ class ARNet(Forecaster):
         return is_stable(self._recursion()).numpy()
 
     def _recursion(self) -> Float[Tensor, "group lag"]:
+        check_is_fitted(self, "context_")
         if self.strategy == "direct":
             raise AttributeError("a direct ARNet has no recursion, so no roots; use 'recursive'.")
         return torch.from_numpy(self.coef_)
@@ -345,17 +346,13 @@ class ARNet(Forecaster):
         matplotlib.axes.Axes
         """
         check_is_fitted(self, "context_")
-        names = self._group_names()
-        row = group_row(names, series)
-        coef = np.atleast_2d(self.coef_[row])[0]
-        error = None if self.holds_back else np.atleast_2d(self.coef_se_[row])[0]
-        return plot_coefficients(coef, error, title=f"ARNet: {names[row]}", ax=ax)
+        return draw_coefficients(self, self._group_names(), series, ax)
 
     def _group_names(self) -> list[Any]:
         return ["all series"] if self.scope == "global" else list(self.context_.labels.ids)
 
     def _reach(self, panel: Panel) -> int:
-        return self.order_
+        return self.order_ if panel.gapless else BRIDGE * self.order_
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         known = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
@@ -388,10 +385,11 @@ class ARNet(Forecaster):
             return self.calibration_.quantiles(point, levels, lead)
         series = context.series.cpu()
         group = series if self.scope == "local" else torch.zeros_like(series)
+        facts = (point, self.sigma_scaled_, self.module_.lags.detach().cpu(), group, levels)
+        values = context.values.cpu()
         if self.strategy == "direct":
-            return direct_quantiles(point, self.sigma_scaled_[group], levels, lead)
-        lags = self.module_.lags.detach().cpu()
-        return recursive_quantiles(point, self.sigma_scaled_, lags, group, levels)
+            return direct_quantiles(*facts, values, lead)
+        return recursive_quantiles(*facts, values)
 
     def _check(self, panel: Panel) -> None:
         check_whole("batch_size", self.batch_size)

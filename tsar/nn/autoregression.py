@@ -100,15 +100,20 @@ class AutoregressionModule(ForecastModule):
         )
 
     def prepare(self, context: Context) -> Context:
-        """The context with its gaps filled, so that no later step fills them otherwise."""
-        filled = self._fill(context, self._group(context))
-        older = context.values[:, : -self.context_length]
-        return replace(context, values=torch.cat([older, filled], dim=1))
+        """The newest points with their gaps filled, so that no later step fills them otherwise."""
+        older = max(context.values.shape[1] - self.context_length, 0)
+        return replace(
+            context,
+            values=self._fill(context, self._group(context))[:, older:],
+            past=context.past[:, older:],
+            future=context.future[:, older:],
+            gapless=True,
+        )
 
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast up to `self.horizon` points; gaps of the context by the map's own forecasts."""
         group = self._group(context)
-        values = self._fill(context, group)
+        values = self._fill(context, group)[:, -self.context_length :]
         return self._outputs(context, values, group)[:, :horizon]
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
@@ -139,7 +144,7 @@ class AutoregressionModule(ForecastModule):
         values: Float[Tensor, "batch context"],
         group: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch step output"]:
-        past = self._past(context).transpose(1, 2).flatten(1)
+        past = self._past(context.past[:, -self.context_length :]).transpose(1, 2).flatten(1)
         known = self._ahead(context)
         weights = self.weights()
         inputs, weight = values, weights.lags
@@ -154,13 +159,14 @@ class AutoregressionModule(ForecastModule):
             output = output + self.network(inputs, known)
         return output
 
-    def _past(self, context: Context) -> Float[Tensor, "batch context past"]:
-        past = context.past[:, -self.context_length :]
+    def _past(
+        self, past: Float[Tensor, "batch context past"]
+    ) -> Float[Tensor, "batch context past"]:
         return ((past - self.past_mean) / self.past_scale).nan_to_num(0.0)
 
     def _future(
-        self, known: Float[Tensor, "batch span future"]
-    ) -> Float[Tensor, "batch span future"]:
+        self, known: Float[Tensor, "batch *span future"]
+    ) -> Float[Tensor, "batch *span future"]:
         return ((known - self.future_mean) / self.future_scale).nan_to_num(0.0)
 
     def _ahead(self, context: Context) -> Float[Tensor, "batch horizon future"]:
@@ -172,39 +178,50 @@ class AutoregressionModule(ForecastModule):
     def _fill(
         self, context: Context, group: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch context"]:
-        """Contexts whose missing points are the one-step forecasts from the points before them."""
-        values = context.values[:, -self.context_length :]
+        """Contexts whose missing points are the one-step forecasts from the points before them.
+
+        What stands before a series counts as its mean.
+        """
+        values = context.values
         if context.gapless:
             return values
-        gaps = values.isnan()
+        gaps = bridged_points(values, self.context_length)
         places = gaps.any(dim=0).nonzero()[:, 0].tolist()  # the host waits here
         if not places:
-            return values
+            return values.nan_to_num(0.0)
         low = values.nan_to_num(torch.inf).amin(dim=1)
         high = values.nan_to_num(-torch.inf).amax(dim=1)
+        room = high - low
         lags = self.weights().lags[group, self.point]
         steady = self._without_lags(context, group, places)
         filled = values.nan_to_num(0.0)
         for k, place in enumerate(places):
-            before = filled[:, :place] * lags[:, self.context_length - place :]
-            guess = steady[:, k] + before.sum(dim=1)
-            # An explosive map must not run away in a long gap.
-            guess = guess.clamp(low, high).nan_to_num(0.0, 0.0, 0.0)
+            first = max(place - self.context_length, 0)
+            before = filled[:, first:place] * lags[:, self.context_length - place + first :]
+            guess = steady[k] + before.sum(dim=1)
+            # An explosive map must not run away in a long gap, nor a trend be cut off in a short.
+            guess = guess.clamp(low - room, high + room).nan_to_num(0.0, 0.0, 0.0)
             filled[:, place] = torch.where(gaps[:, place], guess, filled[:, place])
         return filled
 
     def _without_lags(
         self, context: Context, group: Int[Tensor, " batch"], places: list[int]
-    ) -> Float[Tensor, "batch place"]:
+    ) -> list[Float[Tensor, " batch"]]:
         """What the constant and the covariates give to one-step forecasts within the context."""
         length, weights = self.context_length, self.weights()
-        past = self._past(context).transpose(1, 2)
+        constant = self.constant[group, self.point]
+        if not context.past.shape[2] + context.future.shape[2]:
+            return [constant] * len(places)
+        past = self._past(context.past).transpose(1, 2)
         weight = weights.past[group, self.point].unflatten(1, (-1, length))
-        effects = [(past[..., :k] * weight[..., length - k :]).sum(dim=(1, 2)) for k in places]
-        end = context.values.shape[1]
-        known = self._future(context.future[:, end - length : end][:, places])
-        ahead = (known * weights.future[group, 0, self.point][:, None]).sum(dim=2)
-        return self.constant[group, self.point][:, None] + ahead + torch.stack(effects, dim=1)
+        ahead = weights.future[group, 0, self.point]
+        found = []
+        for place in places:
+            seen = past[..., max(place - length, 0) : place]
+            behind = (seen * weight[..., length - seen.shape[2] :]).sum(dim=(1, 2))
+            known = self._future(context.future[:, place])
+            found.append(constant + behind + (known * ahead).sum(dim=1))
+        return found
 
 
 class _Network(nn.Module):
@@ -234,6 +251,19 @@ class _Network(nn.Module):
         inner = self.trunk(torch.cat([repeated, known], dim=2))
         weight = self.last.weight.unflatten(0, self.shape)
         return torch.einsum("bhw,how->bho", inner, weight) + self.last.bias.unflatten(0, self.shape)
+
+
+def bridged_points(
+    values: Float[Tensor, "batch context"], newest: int
+) -> Bool[Tensor, "batch context"]:
+    """Missing points, but for those before a series and the `newest` points.
+
+    However long the context of which a short series is a part, its forecast is one and the same.
+    """
+    missing = values.isnan()
+    begun = (~missing).cumsum(dim=1) > 0
+    begun[:, values.shape[1] - newest :] = True
+    return missing & begun
 
 
 def grouped_linear(
