@@ -1,7 +1,7 @@
 """ComplexityAnalysis: what it measures, that nothing leaks, what it advises, what it refuses."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 import tsar
 from tsar import ComplexityAnalysis, Training
 from tsar.batch import Context
-from tsar.complexity import Frozen, HiddenStates, Lags, RandomFeatures, Representation, Told
+from tsar.complexity import Advice, Frozen, HiddenStates, Lags, RandomFeatures, Representation, Told
 from tsar.complexity.reading import read_source
 from tsar.complexity.risk import Measure, risk_curves
 from tsar.complexity.series import series_table
@@ -275,7 +275,7 @@ def simulated(rows: int, size: int) -> tuple[Any, Split, Tensor]:
     total = rows + 3000
     seen, after = draw_pairs(model, total, 1, serial=True, generator=generator)
     whole = Rows(torch.arange(total), torch.zeros(total, dtype=torch.long), after[0])
-    parts = torch.arange(total).split([rows, 1000, 2000])
+    parts = torch.arange(total).split([rows, 1000, 2000, 0])
     return model, Split(*(whole.take(part) for part in parts)), seen[0]
 
 
@@ -296,6 +296,59 @@ def test_what_is_estimated_is_near_what_is_known() -> None:
         assert row["excess"] == pytest.approx(exact, rel=0.5)
         assert row["theory_excess"] == pytest.approx(exact, rel=0.5)
         assert row["test"] == pytest.approx(noise + exact, rel=0.15)
+
+
+def unrelated(spare: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """400 features of a response of variance 1, of 100 training rows: both heads, by size."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(100 + 600 + 1000 + spare, 400, generator=generator).double()
+    weights = torch.randn(400, 1, generator=generator).double() / 20
+    noise = 0.1 * torch.randn(len(features), 1, generator=generator).double()
+    rows = torch.arange(len(features))
+    whole = Rows(rows, rows * 0, features @ weights + noise)
+    split = Split(*(whole.take(part) for part in rows.split([100, 600, 1000, spare])))
+    sized = [(size, features[:, :size]) for size in (40, 150, 400)]
+    table = risk_curves(sized, split, Measure("ridgeless", 1, 50, False, 0)).table
+    plain, tuned = (table[table["head"] == head] for head in ("ridgeless", "ridge"))
+    return plain.set_index("size"), tuned.set_index("size")
+
+
+@pytest.mark.parametrize("spare", (900, 3000))
+def test_the_bias_of_heads_that_interpolate_is_what_the_rows_do_not_show(spare: int) -> None:
+    plain, tuned = unrelated(spare)
+    for size in (40, 150, 400):
+        row = plain.loc[size]
+        bias = size / 400 * max(1 - 100 / size, 0)
+        assert row["bias"] == pytest.approx(bias, rel=0.25, abs=1e-9)
+        assert row["theory_bias"] == pytest.approx(bias, rel=0.5, abs=1e-9)
+        assert row["excess"] + row["irreducible"] == pytest.approx(row["test"], rel=0.2)
+    assert plain["irreducible"].to_numpy() == pytest.approx([0.91, 0.635, 0.01], rel=0.5)
+    assert (tuned["bias"] > 0.01).all()
+
+
+def test_what_no_rows_determine_is_not_told() -> None:
+    found = analysis("random", n_train=None, sizes=(50, 150, 300)).fit(SECOND[:300])
+    unknown = ["bias", "variance", "excess", "irreducible", "theory_bias", "theory_excess"]
+    assert 150 < found.summary_[["rows", "validation_rows"]].sum() < 300
+    curves = found.curves_[found.curves_["head"] == "ridgeless"].set_index("size")
+    assert curves.loc[300, unknown].isna().all()
+    assert curves.loc[[50, 150], unknown].notna().all(axis=None)
+    assert curves[["test", "validation", "effective_rows"]].notna().all(axis=None)
+    assert "told up to 150 features" in str(found.recommend())
+    found.plot().canvas.draw()
+
+
+def test_the_theory_knows_that_the_mean_is_estimated() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(4000, 1, generator=generator).double()
+    rows = torch.arange(4000)
+    whole = Rows(rows, rows * 0, torch.randn(4000, 1, generator=generator).double())
+    split = Split(*(whole.take(part) for part in rows.split([50, 1000, 1000, 1950])))
+    table = risk_curves([(1, features)], split, Measure("ridgeless", 1, 400, False, 0)).table
+    row = table[table["head"] == "ridgeless"].iloc[0]
+    noise = row["irreducible"]
+    assert row["theory_variance"] == pytest.approx(noise * (1 / 50 + 1 / (49 - 1 - 1)), rel=1e-6)
+    assert row["theory_excess"] == pytest.approx(row["variance"], rel=0.25)
 
 
 def test_segments_are_averaged_and_real_responses_taken_as_they_are() -> None:
@@ -437,7 +490,8 @@ def test_advice_says_what_a_person_needs() -> None:
     assert "Avoid 40 to 160 features without ridge: around p = n = 80" in text
     better = advice.ridge_validation < advice.validation
     cheap = "at most n/5 = 16, at least 5n = 400, or tune a ridge"
-    assert ("Better still, tune a ridge (head='ridge')" if better else cheap) in text
+    other = "With a tuned ridge" if 16 < advice.size < 400 else cheap
+    assert ("Better still, tune a ridge (head='ridge')" if better else other) in text
     assert f"worth {advice.effective_rows:,.0f} independent ones" in text
     assert "The sweet spot at size zero is a statement about excess risk" in text
     assert f"{advice.null:.4g} at size zero and {advice.test:.4g} here" in text
@@ -451,9 +505,54 @@ def test_advice_says_what_a_person_needs() -> None:
 
 def test_noise_needs_no_features() -> None:
     advice = analysis().fit(np.random.default_rng(1).normal(size=800)).recommend()
-    assert (advice.size, advice.head, advice.order) == (0, "mean", None)
-    assert str(advice).startswith("Use no lags")
+    assert (advice.size, advice.head, advice.asked) == (0, "mean", "ridgeless")
+    assert str(advice).startswith(
+        "Use no lags, but the mean: no size without a penalty beats it by more than chance may give"
+    )
     assert "sweet spot at size zero" in str(advice)
+    assert "better than the mean" not in str(advice)
+    # The least there is: without an order ARNet would take its default.
+    assert (advice.order, advice.state_size) == (1, 1)
+    assert tsar.ARNet(advice.order).fit(SECOND).order_ == 1
+    width = analysis("random").fit(np.random.default_rng(1).normal(size=800)).recommend().width
+    assert tsar.AutoTimes(hidden=width).hidden == 0
+    ridge = analysis(head="ridge").fit(np.random.default_rng(1).normal(size=800)).recommend()
+    assert str(ridge).startswith("Use no lags, but the mean: no size beats it by more than chance")
+
+
+def test_sizes_in_the_zone_alone_leave_the_mean_and_the_ridge() -> None:
+    advice = analysis("random", sizes=(60, 100, 150), n_train=100).fit(SECOND).recommend()
+    assert (advice.size, advice.sizes) == (0, 0)
+    assert str(advice).startswith(
+        "Use no features, but the mean: every size that was measured lies between 50 and 200,"
+    )
+    assert "Better still, tune a ridge (head='ridge')" in str(advice)
+    assert advice.ridge_test < 0.8 * advice.null
+    assert "least risk on the validation rows" not in str(advice)
+
+
+def test_a_ridge_that_is_much_better_is_told_beside_the_mean() -> None:
+    """Many weak features, which only a penalty can use."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(900, 90))
+    y = features @ generator.normal(size=90) / 6 + 2 * generator.normal(size=900)
+    advice = analysis(features, sizes=(40,), n_train=80).fit(y, y).recommend()
+    assert advice.size == 0 and advice.ridge_validation < advice.validation
+    assert "Better still, tune a ridge (head='ridge')" in str(advice)
+
+
+def advice(**change: Any) -> Advice:
+    known = analysis("lags", sizes=(1, 2, 4)).fit(SECOND).recommend()
+    return replace(known, **change)
+
+
+def test_advice_does_not_contradict_itself() -> None:
+    same = advice(validation=0.47991, ridge_validation=0.47989, rows=200, largest=1000, size=46)
+    assert "Better still" not in str(same)
+    assert "at most n/5" not in str(same)
+    assert "With a tuned ridge" in str(same)
+    assert "at most n/5 = 40" in str(replace(same, size=30))
+    assert "Better still" in str(replace(same, ridge_validation=0.47))
 
 
 # --- pictures ---------------------------------------------------------------------------------

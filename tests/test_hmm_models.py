@@ -298,7 +298,9 @@ def test_a_choice_holds_back_observed_points(gone: slice) -> None:
 
 
 def test_of_one_point_nothing_can_be_held_back() -> None:
-    with pytest.warns(UserWarning, match="must have two observed points of each series, to hold one"):
+    with pytest.warns(
+        UserWarning, match="must have two observed points of each series, to hold one"
+    ):
         model = GaussianHMM("auto", max_components=3, random_state=0).fit([[np.nan], [2.0]])
     assert model.n_components_ == 1
     assert model.selection_["log_density"].isna().all()

@@ -25,6 +25,10 @@ class Advice:
     ----------
     size, head, penalty
         To use; 0 features stand for the mean.
+    asked
+        The head that a size was asked for.
+    sizes
+        How many were compared with the mean: without a penalty, those out of the zone to avoid.
     rows, effective_rows
         Training rows that this holds for, and what they are worth with their dependence.
     validation, test, test_error
@@ -42,20 +46,22 @@ class Advice:
         The tuned ridge head of least validation risk; None with a logistic head.
     latent_dimension
         Directions before the largest gap in the spectrum of the features.
-    largest
-        The most features that were measured.
+    largest, decomposed
+        The most features that were measured, and the most whose bias and variance were told.
     unit
         What a feature is: "features", "lags" or "states".
     order
         For ``ARNet(order)``, whose lags these are, and ``SpaceTime(state_size=...)``: of windows of
-        lags only.
+        lags only. 1 where the mean is advised, the nearest to it that there is.
     width
         For ``AutoTimes(hidden=...)`` or ``ARNet(hidden=[...])``: of random features only, whose
-        size is the width of a hidden layer.
+        size is the width of a hidden layer; 0 for none.
     """
 
     size: int
     head: str
+    asked: str
+    sizes: int
     penalty: float
     rows: int
     effective_rows: float
@@ -73,6 +79,7 @@ class Advice:
     ridge_test: float | None
     latent_dimension: int
     largest: int
+    decomposed: int
     order: int | None
     width: int | None
     unit: str
@@ -92,9 +99,7 @@ class Advice:
 
     def _verdict(self) -> str:
         if self.size == 0:
-            return (
-                f"Use no {self.unit}, but the mean: no size beats it by more than chance may give."
-            )
+            return f"Use no {self.unit}, but the mean: {self._why_none()}."
         kinds = {
             "ridgeless": "least squares without a penalty",
             "ridge": f"a ridge penalty of {self.penalty:.3g}",
@@ -102,23 +107,42 @@ class Advice:
         }
         return f"Use {self._count(self.size)} with {kinds[self.head]}."
 
+    def _why_none(self) -> str:
+        if not self.sizes:
+            low, high = self.zone
+            return (
+                f"every size that was measured lies between {low:,} and {high:,}, where a head "
+                "without a penalty is not to be trusted"
+            )
+        bare = " without a penalty" if self.asked == "ridgeless" else ""
+        return f"no size{bare} beats it by more than chance may give"
+
     def _reasons(self) -> list[str]:
         low, high = self.zone
+        better = f", in {self.beats_mean:.0%} better than the mean" if self.size else ""
         lines = [
             f"Total risk {self.test:.4g} (standard error {self.test_error:.2g}) on the test rows, "
             f"{self.validation:.4g} on those it was chosen by; "
             f"the mean alone has {self.null:.4g}.",
-            f"{self._standing()} In {self.wins:.0%} of bootstrap samples of them it is the best of "
-            f"all, in {self.beats_mean:.0%} better than the mean.",
         ]
+        if self.sizes:
+            lines.append(
+                f"{self._standing()} In {self.wins:.0%} of bootstrap samples of them it is the "
+                f"best of all{better}."
+            )
         peak = "" if self.peak is None else f" (test risk up to {self.peak:.4g} here)"
-        if self.head != "logistic" and self.largest >= low:
+        if self.asked != "logistic" and self.largest >= low:
             lines.append(
                 f"Avoid {low:,} to {high:,} {self.unit} without ridge: around "
                 f"p = n = {self.rows:,} the variance has its peak{peak}."
             )
-        if self.ridge_test is not None and self.head == "ridgeless":
+        if self.ridge_test is not None and self.asked == "ridgeless":
             lines.append(self._tuned())
+        if self.asked != "logistic" and self.decomposed < self.largest:
+            lines.append(
+                f"Bias and variance are told up to {self._count(self.decomposed)}: the best head "
+                "of more is not determined by the rows outside the test stretch."
+            )
         if self.latent_dimension > 1 and self.order is None:
             lines.append(
                 f"The largest gap in the spectrum of the features is behind "
@@ -142,13 +166,15 @@ class Advice:
             f"{self._count(self.ridge_size)} with a penalty of {self.ridge_penalty:.3g} have a "
             f"validation risk of {self.ridge_validation:.4g} (test: {self.ridge_test:.4g})."
         )
-        if self.ridge_validation is not None and self.ridge_validation < self.validation:
+        # By the digits that are shown: risks that look the same are no reason to change.
+        if float(f"{self.ridge_validation:.4g}") < float(f"{self.validation:.4g}"):
             return f"Better still, tune a ridge (head='ridge'), which has no peak: {tuned}"
-        if self.largest < self.rows:
+        few, many = self.rows // FEW, MANY * self.rows
+        if self.largest < self.rows or few < self.size < many:
             return f"With a tuned ridge, {tuned}"
         return (
-            f"If {self.unit} are cheap, take at most n/{FEW} = {self.rows // FEW:,}, at least "
-            f"{MANY}n = {MANY * self.rows:,}, or tune a ridge, which has no peak: {tuned}"
+            f"If {self.unit} are cheap, take at most n/{FEW} = {few:,}, at least "
+            f"{MANY}n = {many:,}, or tune a ridge, which has no peak: {tuned}"
         )
 
     def _count(self, size: int | None) -> str:
@@ -193,6 +219,8 @@ def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind:
     return Advice(
         size=size,
         head=str(row["head"]),
+        asked=head,
+        sizes=len(pool) - 1,
         penalty=float(row["penalty"]),
         rows=rows,
         effective_rows=_worth(table, int(pool[best]), rows),
@@ -206,8 +234,9 @@ def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind:
         peak=_peak(table),
         latent_dimension=latent_dimension,
         largest=int(table["size"].max()),
-        order=size if kind == "lags" and size else None,
-        width=size if kind == "random" and size else None,
+        decomposed=int(table["size"].where(table["excess"].notna(), 0).max()),
+        order=max(size, 1) if kind == "lags" else None,
+        width=size if kind == "random" else None,
         unit=UNITS.get(kind, "features"),
         **_ridge(table),
     )

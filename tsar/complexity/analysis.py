@@ -81,13 +81,16 @@ class ComplexityAnalysis(BaseEstimator):
     Attributes
     ----------
     curves_
-        A row for each size and head: see `tsar.complexity.risk.risk_curves` (frame).
+        A row for each size and head: see `tsar.complexity.risk.risk_curves` (frame). Bias,
+        variance, excess and irreducible risk are NaN of sizes whose best head is not determined:
+        of no more rows outside the test stretch than features.
     summary_
         Facts: rows, their effective number, risks of the mean, latent dimension (Series).
     per_series_
         A row for each series: ``size`` (recommended for it alone), ``order`` (of an
         autoregression), ``risk, null, predictability, entropy_rate`` one step ahead, with ``"hmm"``
-        also ``states`` (of the first thirty); ``left_out`` says why a series was not used (frame).
+        also ``states`` (of the first hundred series); ``left_out`` says why a series was not used
+        (frame).
     classes_
         Of labels, sorted.
 
@@ -184,9 +187,9 @@ class ComplexityAnalysis(BaseEstimator):
         -------
         Advice
             Also a record. After ``representation="lags"`` it has an `order`, for
-            ``ARNet(advice.order)``, and a `state_size`, for `SpaceTime`; after ``"random"`` a
-            `width`, for the `hidden` layer of `AutoTimes` or `ARNet`. What was not measured is
-            None.
+            ``ARNet(advice.order)``, and a `state_size`, for `SpaceTime`, 1 where the mean is
+            advised; after ``"random"`` a `width`, for the `hidden` layer of `AutoTimes` or `ARNet`.
+            What was not measured is None.
         """
         check_is_fitted(self, "curves_")
         return self.advice_
@@ -266,7 +269,7 @@ class ComplexityAnalysis(BaseEstimator):
         told = SizedFeatures(panel, frozen, split, sizes, classes is None)
         measure = Measure(self.head, self.horizon, self.n_bootstrap, classes is not None, seed)
         bar = tqdm(told.sized(device), total=len(sizes), disable=self.verbose <= 0)
-        moved = Split(*(part.to(device) for part in told.split.parts))
+        moved = Split(*(part.to(device) for part in told.split.every))
         curves = risk_curves(bar, moved, measure)
         largest = told.features(max(sizes))[: len(split.train) + len(split.validation)]
         self.latent_dimension_ = latent_dimension(largest)
@@ -279,7 +282,8 @@ class ComplexityAnalysis(BaseEstimator):
         given = self.sizes
         sizes = default_sizes(rows, limit) if given is None else check_sizes(given, limit)
         asked = min(len(source.panel.values) - points, 2 * MOST_ASKED)
-        check_memory(rows + asked, max(sizes))
+        spare = min(points - rows, MOST_ASKED)
+        check_memory(rows + asked + spare, max(sizes))
         return sizes
 
     def _check_classes(self, split: Split, classes: list[Any]) -> Split:
@@ -300,7 +304,9 @@ class ComplexityAnalysis(BaseEstimator):
                 f"{[classes[int(k)] for k in seen.nonzero()[:, 0]]}. Give more rows (n_train=None)."
             )
         self.classes_ = [name for name, known in zip(classes, seen, strict=True) if known]
-        return Split(*(replace(part, response=part.response[:, seen]) for part in split.parts))
+        spare = split.spare.take(split.spare.response[:, seen].any(dim=1))
+        parts = (*split.parts, spare)
+        return Split(*(replace(part, response=part.response[:, seen]) for part in parts))
 
     def _keep(
         self,

@@ -7,7 +7,7 @@ and blocks of ``I - H``, H the hat matrix (Cook 1977; Golub, Heath & Wahba 1979)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -205,6 +205,61 @@ class Decomposition:
             return torch.linalg.solve(inside, residual)
         inside = torch.eye(columns.shape[2]).to(rows) - columns.mT @ columns
         return residual + columns @ torch.linalg.solve(inside, columns.mT @ residual)
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products of features and responses around their means: all that ridge heads need to know.
+
+    For rows that are many: a penalty then takes a factor, and no decomposition of the rows.
+    """
+
+    features: Float[Tensor, "row feature"]
+    response: Float[Tensor, "row output"]
+    square: Float[Tensor, "feature feature"]
+
+    @classmethod
+    def of(
+        cls, features: Float[Tensor, "row feature"], response: Float[Tensor, "row output"]
+    ) -> "Products":
+        """Products of rows."""
+        around = features - features.mean(dim=0)
+        return cls(features, response, around.T @ around)
+
+    def head(self, penalty: Float[Tensor, ""], first: int = 0) -> "Head":
+        """The head of a penalty above 0, and the leave-one-out errors of the first rows.
+
+        Examples
+        --------
+        >>> features = torch.tensor([[0.0], [1.0], [2.0], [5.0]], dtype=torch.float64)
+        >>> head = Products.of(features, 3 * features + 1).head(torch.tensor(1e-9))
+        >>> head.say(features[:2])
+        tensor([[1.0000],
+                [4.0000]], dtype=torch.float64)
+        """
+        centre, mean = self.features.mean(dim=0), self.response.mean(dim=0)
+        square = self.square.clone()
+        square.diagonal().add_(penalty)
+        factor = torch.linalg.cholesky(square)
+        cross = (self.features - centre).T @ (self.response - mean)
+        coefficients = torch.cholesky_solve(cross, factor)
+        around = self.features[:first] - centre
+        seen = torch.linalg.solve_triangular(factor, around.T, upper=False)
+        kept = 1 - 1 / len(self.features) - seen.square().sum(dim=0)
+        residual = self.response[:first] - mean - around @ coefficients
+        return Head(coefficients, mean - centre @ coefficients, residual / kept[:, None])
+
+
+class Head(NamedTuple):
+    """A linear head, and the errors of some of its rows, had each been left out."""
+
+    coefficients: Float[Tensor, "feature output"]
+    intercept: Float[Tensor, " output"]
+    left_out: Float[Tensor, "first output"]
+
+    def say(self, features: Float[Tensor, "seen feature"]) -> Float[Tensor, "seen output"]:
+        """What it says of new rows."""
+        return features @ self.coefficients + self.intercept
 
 
 def fit_logistic(features: NDArray[Any], labels: NDArray[Any], strength: float) -> Pipeline:

@@ -11,13 +11,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tsar.complexity.blocks import block_length, draw_blocks, effective_rows, standard_error
-from tsar.complexity.heads import Decomposition, fit_logistic
+from tsar.complexity.heads import Decomposition, Head, Products, fit_logistic
 from tsar.complexity.task import Rows, Split
 from tsar.complexity.theory import Spectrum, ridge_risk
 
 HeadKind = Literal["ridgeless", "ridge", "logistic"]
 FOLDS = 5
 MOST_PROBED = 1000  # rows that bias and variance are measured at
+DECADES = 12  # penalties that the truth is chosen from
 SPECTRUM_ROWS, MOST_SPREAD = (2, 4), 1000  # of n for the spectrum; the second up to so many rows
 
 
@@ -70,6 +71,12 @@ class _Parts(NamedTuple):
     train: Float[Tensor, "train feature"]
     validation: Float[Tensor, "validation feature"]
     test: Float[Tensor, "test feature"]
+    spare: Float[Tensor, "spare feature"]
+
+    @property
+    def measured(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Those that risks are measured on."""
+        return self[:3]
 
 
 Record = dict[str, Any]
@@ -87,7 +94,7 @@ def risk_curves(
     Parameters
     ----------
     sized
-        Sizes, and the features of all rows: of training, then validation, then test.
+        Sizes, and the features of all rows: of training, validation, test, then the spare ones.
     split
         The rows and their responses.
     measure
@@ -104,19 +111,27 @@ def risk_curves(
 
     Notes
     -----
-    Bias and variance are those of the residual bootstrap in moving blocks, at fixed features: the
-    ridge head that blocked cross-validation chooses stands for the truth, and its leave-one-out
-    errors are drawn in blocks for noise. Rows are not resampled: fewer distinct ones would move the
-    peak. The theory takes the spectrum of the features of rows of all stretches, and the same head
-    and errors; with about as many features as there are of these rows, their spectrum is too wide,
-    and the theory too high.
+    Bias and variance are those of the residual bootstrap in moving blocks, at fixed features. A
+    ridge head of all rows but those of the test stands for the truth: it must know of directions
+    that the training rows do not show. Its penalty is the best on the validation rows of a head of
+    the others. The leave-one-out errors that it makes at the training rows are drawn in blocks for
+    noise, and their mean square is ``irreducible``. Training rows are not resampled: fewer distinct
+    ones would move the peak.
+
+    Where there are no more of these rows than features they do not determine the truth, and bias,
+    variance, excess, what is irreducible and the theory are NaN. With hardly more, some of the
+    truth is shrunk away, and the bias too low.
+
+    The theory takes the spectrum of the features of rows of all stretches, and the same head and
+    errors; with about as many features as there are of these rows, their spectrum is too wide, and
+    the theory too high. The mean that every head knows too costs the noise of a row of n.
 
     Examples
     --------
     >>> rows = torch.arange(40)
     >>> features = torch.randn(40, 3, dtype=torch.float64)
     >>> whole = Rows(rows, rows * 0, features[:, :1] + 1)
-    >>> split = Split(*(whole.take(part) for part in rows.split([20, 10, 10])))
+    >>> split = Split(*(whole.take(part) for part in rows.split([20, 10, 10, 0])))
     >>> curves = risk_curves([(3, features)], split, Measure("ridge", 1, 20, False, 0))
     >>> curves.table[["size", "head", "ratio"]].values.tolist()
     [[0, 'mean', 0.0], [3, 'ridgeless', 0.15], [3, 'ridge', 0.15]]
@@ -128,7 +143,7 @@ def risk_curves(
         for part in split.parts
     ]
     found = [_mean_head(split, measure, drawn)]
-    lengths = [len(part) for part in split.parts]
+    lengths = [len(part) for part in split.every]
     for size, features in sized:
         parts = _Parts(*features.split(lengths))
         if measure.head == "logistic":
@@ -178,22 +193,21 @@ def _least_squares(
     chosen = torch.cat([penalty.new_zeros(1), penalty[None]])
     told = [
         head.fitted(response, chosen),
-        *(head.predict(part, response, chosen) for part in parts[1:]),
+        *(head.predict(part, response, chosen) for part in parts.measured[1:]),
     ]
     losses = [
         _losses(part.response - said, measure.labels)
         for part, said in zip(split.parts, told, strict=True)
     ]
-    more = _decomposed(head, parts, response, chosen, errors, drawn[0], measure.labels)
-    shared = {
-        "irreducible": float(_losses(errors, measure.labels).mean()),
-        "effective_rows": effective_rows(errors, split.train.runs),
-    }
+    truth = _truth(parts, split, head.penalties(DECADES))
+    more = {} if truth is None else _decomposed(head, parts, truth, chosen, drawn[0], measure)
+    worth = effective_rows(errors, split.train.runs)
     found = []
     for k, name in enumerate(("ridgeless", "ridge")):
         seen = [loss[k] for loss in losses]
         record = _record(size, name, float(chosen[k]), len(response), seen, drawn)
-        record |= shared | {column: float(values[k]) for column, values in more.items()}
+        record |= {"effective_rows": worth}
+        record |= {column: float(values[k]) for column, values in more.items()}
         if measure.labels:
             record["error_rate"] = _error_rate(told[2][k], split.test)
         found.append((record, seen[1]))
@@ -214,68 +228,78 @@ def _tune(
     return grid[best], head.leave_one_out(response, grid[best, None])[0]
 
 
+def _truth(parts: _Parts, split: Split, penalties: Float[Tensor, " penalty"]) -> Head | None:
+    """The best head, as well as all rows but those of the test tell it; None where they do not."""
+    early = torch.cat([parts.train, parts.spare])
+    known = torch.cat([split.train.response, split.spare.response])
+    late, asked = parts.validation, split.validation.response
+    if len(early) + len(late) - 1 <= early.shape[1]:  # a row goes to the mean
+        return None
+    products = Products.of(early, known)
+    errors = [(asked - products.head(one).say(late)).square().mean() for one in penalties]
+    chosen = penalties[int(torch.stack(errors).argmin())]
+    both = torch.cat([early, late]), torch.cat([known, asked])
+    return Products.of(*both).head(chosen, len(parts.train))
+
+
 def _decomposed(
     head: Decomposition,
     parts: _Parts,
-    response: Float[Tensor, "row output"],
+    truth: Head,
     chosen: Float[Tensor, "2"],
-    errors: Float[Tensor, "row output"],
     drawn: Int[Tensor, "draw row"],
-    labels: bool,
+    measure: Measure,
 ) -> dict[str, Float[Tensor, " head"]]:
-    """Bias and variance of each head where the last penalty's stands for the truth."""
-    step = -(-len(parts.test) // MOST_PROBED)
-    scores = head.scores(parts.test[::step])
-    truth = head.fitted(response, chosen[1:])[0]
-    missed = head.say(scores, truth, chosen) - head.say(scores, response, chosen[1:])
-    noise = (errors - errors.mean(dim=0))[drawn]  # (draw, row, output)
+    """Bias and variance of each head, measured and expected."""
+    labels, rows = measure.labels, len(parts.train)
+    seen = parts.test[:: -(-len(parts.test) // MOST_PROBED)]
+    scores = head.scores(seen)
+    missed = head.say(scores, truth.say(parts.train), chosen) - truth.say(seen)
+    noise = (truth.left_out - truth.left_out.mean(dim=0))[drawn]  # (draw, row, output)
     columns = noise.movedim(0, 1).flatten(1)
     heard = head.say(scores, columns, chosen).unflatten(2, (len(drawn), -1))
     bias = _losses(missed, labels).mean(dim=1)
     variance = _losses(heard, labels).mean(dim=(1, 2))
-    spectrum = _spectrum(head, parts, response, chosen[1:], errors, labels)
-    theory = ridge_risk(spectrum, len(response) - 1, chosen)  # a row goes to the mean
+    spectrum = _spectrum(parts, truth, labels)
+    theory = ridge_risk(spectrum, rows - 1, chosen)  # a row goes to the mean, which varies as well
+    expected = theory.variance + spectrum.noise / rows
     return {
         "bias": bias,
         "variance": variance,
         "excess": bias + variance,
+        "irreducible": _losses(truth.left_out, labels).mean().expand_as(bias),
         "theory_bias": theory.bias,
-        "theory_variance": theory.variance,
-        "theory_excess": theory.excess,
+        "theory_variance": expected,
+        "theory_excess": theory.bias + expected,
     }
 
 
-def _spectrum(
-    head: Decomposition,
-    parts: _Parts,
-    response: Float[Tensor, "row output"],
-    penalty: Float[Tensor, "1"],
-    errors: Float[Tensor, "row output"],
-    labels: bool,
-) -> Spectrum:
-    """Spectrum of the features of rows of all stretches; no response but of training counts."""
-    whole = torch.cat(parts)
-    least, enough = (times * len(response) for times in SPECTRUM_ROWS)
+def _spectrum(parts: _Parts, truth: Head, labels: bool) -> Spectrum:
+    """Spectrum of the features of rows of all stretches; of the test, no response counts."""
+    whole = torch.cat(parts.measured)
+    least, enough = (times * len(parts.train) for times in SPECTRUM_ROWS)
     most = max(least, min(enough, MOST_SPREAD))
     if len(whole) > most:
         whole = whole[torch.arange(most) * (len(whole) - 1) // (most - 1)]
     centred = (whole - whole.mean(dim=0)) / (len(whole) - 1) ** 0.5
-    coefficients = head.coefficients(response, penalty)[0]
-    share = 1 if labels else response.shape[1]
-    noise = errors.square().mean(dim=0).sum() / share
+    share = 1 if labels else truth.coefficients.shape[1]
+    noise = truth.left_out.square().mean(dim=0).sum() / share
     # Not from products of features: directions that hardly vary carry the peak.
     left, values, _ = torch.linalg.svd(centred, full_matrices=False)
     kept = values > torch.finfo(values.dtype).eps * max(centred.shape) * values.max()
     left, values = left[:, kept], values[kept]
-    along = (left.T @ (centred @ coefficients) / values[:, None]).square().sum(dim=1)
-    return Spectrum(values.square(), along / share, noise)
+    along = left.T @ (centred @ truth.coefficients) / values[:, None]
+    return Spectrum(values.square(), along.square().sum(dim=1) / share, noise)
 
 
 def _logistic_head(size: int, parts: _Parts, split: Split, drawn: list[Tensor]) -> Found:
     """A logistic head; its bias and variance have no closed form, and are left out."""
     codes = split.train.response.argmax(dim=1)
     head = fit_logistic(parts.train.cpu().numpy(), codes.cpu().numpy(), 1.0)
-    told = [torch.as_tensor(head.predict_log_proba(part.cpu().numpy())).to(part) for part in parts]
+    told = [
+        torch.as_tensor(head.predict_log_proba(part.cpu().numpy())).to(part)
+        for part in parts.measured
+    ]
     losses = [_log_losses(*pair) for pair in zip(told, split.parts, strict=True)]
     record = _record(size, "logistic", 1.0, len(codes), losses, drawn)
     record["error_rate"] = _error_rate(told[2], split.test)

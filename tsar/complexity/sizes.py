@@ -70,14 +70,14 @@ class SizedFeatures:
         self, panel: Panel, frozen: Frozen, split: Split, sizes: Sequence[int], units: bool
     ) -> None:
         self.panel, self.frozen, self.sizes = panel, frozen, sizes
-        self.places = torch.cat([part.places for part in split.parts])
+        self.places = torch.cat([part.places for part in split.every])
         largest = frozen.tell(panel, self.places, max(sizes))
         self.largest = largest.features
         self.split = split
         if units and largest.units is not None:
-            lengths = [len(part) for part in split.parts]
+            lengths = [len(part) for part in split.every]
             level, scale = (part.split(lengths) for part in largest.units)
-            parts = zip(split.parts, level, scale, strict=True)
+            parts = zip(split.every, level, scale, strict=True)
             self.split = Split(*(standardized(*part) for part in parts))
 
     def features(self, size: int) -> Float[Tensor, "row feature"]:

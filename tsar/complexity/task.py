@@ -41,25 +41,37 @@ class Rows:
         """Rows on a device."""
         return Rows(self.places.to(device), self.runs.to(device), self.response.to(device))
 
-    def thinned(self, most: int | None) -> "Rows":
-        """At most `most` rows, spread evenly; None for all."""
+    def parted(self, most: int | None) -> tuple["Rows", "Rows"]:
+        """At most `most` rows, spread evenly (None for all), and the others."""
+        others = torch.ones(len(self), dtype=torch.bool)
         if most is None or len(self) <= most:
-            return self
-        return self.take(torch.arange(most) * (len(self) - 1) // (most - 1))
+            return self, self.take(~others)
+        chosen = torch.arange(most) * (len(self) - 1) // (most - 1)
+        return self.take(chosen), self.take(others.index_fill(0, chosen, False))
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to train on, to choose by, and to report, one after the other in time."""
+    """Rows to train on, to choose by, and to report, one after the other in time.
+
+    `spare` are rows of the training stretch that no head is fitted to: they only help to tell what
+    the best head is.
+    """
 
     train: Rows
     validation: Rows
     test: Rows
+    spare: Rows
 
     @property
     def parts(self) -> tuple[Rows, Rows, Rows]:
-        """All three, oldest first."""
+        """Those that risks are measured on, oldest first."""
         return self.train, self.validation, self.test
+
+    @property
+    def every(self) -> tuple[Rows, Rows, Rows, Rows]:
+        """All rows, the spare ones last: what features are made for."""
+        return *self.parts, self.spare
 
 
 def following(panel: Panel, horizon: int, *, segment: bool) -> Float[Tensor, "time output"]:
@@ -133,8 +145,8 @@ def split_rows(
     for stretch in stretches:
         places = (usable & stretch).nonzero()[:, 0]
         found.append(Rows(places, series[places], response[places]))
-    train, validation, test = found
-    split = Split(train.thinned(n_train), validation.thinned(MOST_ASKED), test.thinned(MOST_ASKED))
+    train, spare = found[0].parted(n_train)
+    split = Split(train, *(part.parted(MOST_ASKED)[0] for part in (*found[1:], spare)))
     _check(split, horizon)
     return split
 
