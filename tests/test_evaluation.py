@@ -407,5 +407,5 @@ def test_a_backtest_needs_the_future_covariates_that_a_forecast_would() -> None:
     frame = pd.DataFrame({"ds": range(40), "y": np.arange(40.0), "f": np.arange(40.0)})
     frame.loc[36:, "f"] = np.nan
     model = ARNet(3, columns=Columns(future=("f",)))
-    with pytest.raises(ValueError, match=r"must have the future covariates \('f',\) at every time"):
+    with pytest.raises(ValueError, match="must have the future covariate 'f' at every time"):
         cross_validation(model, frame, horizon=5)

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from tsar.conditions import check_whole
+from tsar.following import check_covariates
 from tsar.forecast import Forecast, named_columns
 from tsar.forecaster import Forecaster
 from tsar.intervals import MARKS, Levels
@@ -171,7 +172,10 @@ def _backtest(
     levels: tuple[float, ...],
 ) -> Forecast:
     """Forecasts of all windows, series by series."""
-    _check_future(panel, horizon, int(back[0]))
+    series = torch.arange(len(panel)).repeat_interleave(len(back))
+    points = (panel.lengths[:, None] - torch.as_tensor(back.copy())).reshape(-1)
+    none = torch.zeros_like(points)  # before a long fit what is known without it
+    check_covariates(panel, series, points, back=0, lead=none, horizon=horizon)
     every = refit if refit else len(back)
     pieces = []
     for first in range(0, len(back), every):
@@ -184,19 +188,6 @@ def _backtest(
         part = fitted.forecast_panel(panel, horizon, levels, series=series, points=points)
         pieces.append((part.point, part.quantiles))
     return Forecast(*(_join(len(panel), [piece[k] for piece in pieces]) for k in (0, 1)))
-
-
-def _check_future(panel: Panel, horizon: int, back: int) -> None:
-    """Whether covariates known ahead are known at every time that is forecast."""
-    tail = panel.tail(back)
-    missing = tail.future.isnan().any(dim=1)
-    if bool(missing.any()):
-        row = int(missing.nonzero()[0, 0])
-        series = panel.labels.ids[int(tail.series[row])]
-        raise ValueError(
-            f"frame must have the future covariates {panel.labels.columns.future} at every time to "
-            f"forecast; got none for series {series!r} within its last {back} points. Fill them in."
-        )
 
 
 def _join(series: int, pieces: list[Tensor]) -> Tensor:

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsar.panel import Columns, Labels, Panel, beside_each_other
+from tsar.panel import Columns, Labels, Panel, beside_each_other, check_zone
+from tsar.panel.values import show
 
 
 def usable_columns(columns: Columns | None, uses: frozenset[str], name: str) -> Columns:
@@ -52,11 +53,15 @@ def read_like(
         known = replace(columns, freq=frequency.step if whole else frequency.name)
     try:
         panel = Panel.from_frame(frame, known)
-    except ValueError:
-        other = Panel.from_frame(frame, columns) if zero_shot else None
-        if other is None or bool(other.labels.ids.isin(fitted.ids).any()):
+    except ValueError as error:
+        other = _read_freely(frame, columns)
+        if other is None:
             raise
-        return other
+        if zero_shot and not bool(other.labels.ids.isin(fitted.ids).any()):
+            return other
+        _check_kind(other.labels, fitted, error)
+        raise
+    check_zone(panel.labels.frequency.timezone, frequency, "frame")
     if panel.labels.frequency.name != frequency.name and not zero_shot:
         raise ValueError(
             f"frame must have the frequency {frequency.name!r} that was fitted; got "
@@ -68,6 +73,79 @@ def read_like(
             "your data to (time, series)."
         )
     return panel
+
+
+def _read_freely(frame: Any, columns: Columns) -> Panel | None:
+    """Panel of a frame at any frequency; None if that can't be told either."""
+    try:
+        return Panel.from_frame(frame, columns)
+    except ValueError:
+        return None
+
+
+def _check_kind(given: Labels, fitted: Labels, cause: ValueError) -> None:
+    """Refuse whole numbers where dates were fitted, and the reverse, in the words of the caller."""
+    kinds = [
+        "whole numbers" if of.frequency.kind == "integer" else "dates" for of in (given, fitted)
+    ]
+    if kinds[0] != kinds[1]:
+        array = given.layout.style in ("array", "vector")
+        came = "an array, which has none" if array else kinds[0]
+        raise ValueError(
+            f"frame must have times that are {kinds[1]} (frequency {fitted.frequency.name!r}), as "
+            f"in fit; got {came}. Give a frame with them."
+        ) from cause
+
+
+def check_covariates(
+    panel: Panel,
+    series: Int[Tensor, " window"],
+    points: Int[Tensor, " window"],
+    *,
+    back: int,
+    lead: Int[Tensor, " window"],
+    horizon: int,
+) -> None:
+    """Check that covariates have values where forecasts from given points of series need them.
+
+    Past ones are needed in the `back` points before, as far as the series goes; future ones from
+    `lead` points before, to the end of the horizon.
+
+    Raises
+    ------
+    ValueError
+        One has none: which, of what series, when.
+    """
+    columns, start = panel.labels.columns, panel.offsets[:-1][series]
+    for kind, names, values, first, last, when in (
+        ("past", columns.past, panel.past, points - back, points, "that a forecast reads"),
+        (
+            "future",
+            columns.future,
+            panel.future,
+            points - lead,
+            points + horizon,
+            "that is forecast",
+        ),
+    ):
+        absent = values.isnan()
+        if not bool(absent.any()):
+            continue
+        begin, end = start + first.clamp(min=0), start + last
+        known = torch.cat([end.new_zeros(1), absent.sum(dim=1).cumsum(0)])
+        missed = known[end] - known[begin]
+        if not bool(missed.any()):
+            continue
+        window = int(missed.nonzero()[0, 0])
+        row, feature = absent[begin[window] : end[window]].nonzero()[0].tolist()
+        at = begin[window : window + 1] + row
+        ordinal = panel.ordinals_at(series[window : window + 1], at).cpu().numpy()
+        time = panel.labels.frequency.to_times(ordinal)[0]
+        raise ValueError(
+            f"frame must have the {kind} covariate {names[feature]!r} at every time {when}; got "
+            f"none for series {show(panel.labels.ids[int(series[window])])} at {time} "
+            f"({int(missed[window])} missing in all). Fill it in, or leave the covariate out."
+        )
 
 
 def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
@@ -170,3 +248,11 @@ def place(
     step = torch.arange(len(values)) - panel.offsets[:-1][panel.series] + lead[panel.series]
     room[panel.series, step] = values
     return room
+
+
+def held(
+    values: Float[Tensor, "series horizon feature"], ends: Int[Tensor, " series"]
+) -> Float[Tensor, "series horizon feature"]:
+    """Values that stay as they are from each series' end on."""
+    steps = torch.arange(values.shape[1]).minimum(ends[:, None] - 1)
+    return values.gather(1, steps[:, :, None].expand_as(values))

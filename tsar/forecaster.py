@@ -13,9 +13,11 @@ from torch import Tensor
 
 from tsar.conditions import check_whole
 from tsar.following import (
+    check_covariates,
     check_follows,
     context_ids,
     fitted_rows,
+    held,
     place,
     read_like,
     steps_behind,
@@ -323,9 +325,13 @@ class Forecaster(Savable, ABC):
         check_is_fitted(self, "context_")
         if series is None or points is None:
             series, points = torch.arange(len(panel)), panel.lengths - horizon
+        gaps = panel.gaps_before(series, points)
+        # What stands further back than without gaps only helps to bridge them: the mean will do.
+        needs = self._reach(panel.tail(0)) if panel.labels.columns.covariates else 0
+        lead = gaps.clamp(min=0)
+        check_covariates(panel, series, points, back=needs, lead=lead, horizon=horizon)
         panel = self._seen(panel)
         reach = reach or self._reach(panel.without_last(horizon))
-        gaps = panel.gaps_before(series, points)
         if bool((gaps == 0).all()) or panel.past.shape[1]:
             return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
         point = panel.values.new_full((len(points), horizon), torch.nan)
@@ -351,7 +357,7 @@ class Forecaster(Savable, ABC):
         lead = steps_behind(actual, self.context_, rows)
         horizon = int((lead + actual.lengths).max())
         tail = self.context_.select(rows)
-        future = place(actual, lead, horizon, actual.future)
+        future = held(place(actual, lead, horizon, actual.future), lead + actual.lengths)
         point = self.forecast_panel(tail.extend(future), horizon).point
         target = place(actual, lead, horizon, actual.values[:, None])[:, :, 0]
         errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tsar.conditions import check_whole
 from tsar.panel.columns import Columns
+from tsar.panel.inference import check_zone, zone_of
 from tsar.panel.layout import to_pandas, write_long
 from tsar.panel.panel import Panel
 from tsar.panel.values import Floats, parse_times, read_numbers, show
@@ -110,6 +111,7 @@ def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> NDArray[np.intp]
     times = panel.future_times(horizon)
     if layout.style != "long":
         given = parse_times(frame.index, "the index of future")
+        _check_zone(panel, given)
         _check_distinct(given, "time")
         return np.tile(given.get_indexer(times[:horizon]), (len(panel), 1))
     names = [columns.id, columns.time] if layout.has_id else [columns.time]
@@ -120,6 +122,7 @@ def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> NDArray[np.intp]
             "Start from tsar.make_future(frame, horizon)."
         )
     given = parse_times(pd.Index(frame[columns.time]), columns.time)
+    _check_zone(panel, given)
     codes = np.zeros(len(frame), dtype=np.intp)
     if layout.has_id:
         codes = panel.labels.ids.get_indexer(pd.Index(frame[columns.id]))
@@ -128,6 +131,11 @@ def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> NDArray[np.intp]
     _check_distinct(keys, f"({', '.join(names)})", panel.labels.ids)
     wanted = pd.MultiIndex.from_arrays([np.arange(len(panel)).repeat(horizon), times])
     return np.append(known, -1)[keys.get_indexer(wanted)].reshape(len(panel), horizon)
+
+
+def _check_zone(panel: Panel, times: pd.Index) -> None:
+    if isinstance(times, pd.DatetimeIndex):
+        check_zone(zone_of(times), panel.labels.frequency, "future")
 
 
 def _check_distinct(keys: pd.Index, names: str, ids: pd.Index | None = None) -> None:

@@ -52,6 +52,27 @@ def zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
     return str(times.tz) if same else times.tz
 
 
+def check_zone(zone: str | tzinfo | None, fitted: Frequency, name: str) -> None:
+    """Check that times have a zone where those that were fitted have one, and none where not.
+
+    Raises
+    ------
+    ValueError
+        It is otherwise: nobody knows which moments are meant.
+    """
+    if fitted.kind in ("integer", "period") or (zone is None) == (fitted.timezone is None):
+        return
+    if zone is None:
+        raise ValueError(
+            f"{name} must have times with the zone {str(fitted.timezone)!r}, as in fit; got times "
+            "without one. Use tz_localize."
+        )
+    raise ValueError(
+        f"{name} must have times without a zone, as in fit; got the zone {str(zone)!r}. "
+        "Use tz_convert, then tz_localize(None)."
+    )
+
+
 def _common_step(steps: Ordinals) -> int:
     """Most frequent step if all others are multiples of it, else 0."""
     values, counts = np.unique(steps, return_counts=True)
