@@ -171,6 +171,21 @@ def test_constant_and_short_series_are_forecast() -> None:
     assert np.isfinite(HMM(3, horizon=2, random_state=0).fit([1.0, 2.0]).predict(level=80)).all()
 
 
+def test_one_wild_value_leaves_the_regimes() -> None:
+    series = np.repeat([0.0, 5.0] * 3, 50) + np.random.default_rng(0).normal(size=300)
+    wild = series.copy()
+    wild[10] = 1e6
+    options: dict[str, Any] = {"season_length": 1, "horizon": 2, "random_state": 0}
+    model = HMM(**options).fit(np.stack([wild, series], axis=1))
+    assert model.n_components_.tolist() == [3, 2]
+    level = model.means_ * model.scaling_.deviation[:, None] + model.scaling_.mean[:, None]
+    np.testing.assert_allclose(level[0], [0.0, 4.9, 1e6], atol=0.1)
+    bounds = model.predict(level=80)[..., 1:]
+    np.testing.assert_allclose(bounds[:, 0], bounds[:, 1], atol=0.3)
+    alone = HMM(**options).fit(series)
+    np.testing.assert_array_equal(alone.means_[0], model.means_[1, :2])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -522,6 +522,21 @@ def test_a_regime_may_be_narrow() -> None:
     np.testing.assert_allclose(np.sqrt(model.covars_), 0.1, atol=0.05)
 
 
+@pytest.mark.parametrize("kind", ["diag", "full", "tied"])
+@pytest.mark.parametrize("wild", [1e6, -1e12])
+def test_one_wild_value_leaves_the_regimes(kind: Any, wild: float) -> None:
+    """It takes a state for itself; the others are what they are without it."""
+    seen = np.repeat([0.0, 5.0] * 3, 50)[:, None] + np.random.default_rng(0).normal(size=(300, 1))
+    seen[10] = wild
+    model = GaussianHMM(3, kind, random_state=0).fit(seen)
+    np.testing.assert_allclose(sorted(model.means_[:, 0]), sorted([0.0, 4.9, wild]), atol=0.1)
+    own = abs(model.means_[:, 0]) < 10
+    if kind != "tied":
+        np.testing.assert_allclose(np.sqrt(model.covars_.ravel()[own]), 1, atol=0.1)
+    assert model.log_likelihood_ == pytest.approx(model.score(seen))
+    assert GaussianHMM("auto", random_state=0, max_components=4).fit(seen).n_components_ == 3
+
+
 def test_the_table_of_a_choice_is_in_the_units_of_the_points() -> None:
     seen = np.repeat([0.0, 6.0] * 3, 50)[:, None] + points(300, features=1)
     seen[::2] = np.nan

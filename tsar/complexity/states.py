@@ -13,6 +13,7 @@ from tsar.complexity.representations import Frozen, Representation, Told
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped, Rules
 from tsar.hmm.observations import Observations
+from tsar.hmm.regimes import tamed
 from tsar.hmm.restarts import GaussianFamily, fit_restarts
 from tsar.hmm.selection import Fitted, select
 from tsar.panel import Panel
@@ -87,7 +88,7 @@ def states_of_series(panel: Panel, seed: int) -> list[int]:
     """
     first = panel.select(np.arange(min(len(panel), MOST_SERIES)))
     observations = Observations(first.values[:, None], first.offsets)
-    data = Grouped(observations, torch.arange(len(first)))
+    data, _ = tamed(Grouped(observations, torch.arange(len(first))))
 
     def fitted(part: Grouped, states: int) -> Fitted:
         return fit_restarts(FAMILY, part, states, STARTS, RULES, seed)

@@ -31,6 +31,7 @@ from tsar.hmm.regimes import (
     states_ahead,
     states_within,
     still,
+    tamed,
 )
 from tsar.hmm.restarts import GaussianFamily, fit_restarts
 from tsar.hmm.selection import CRITERIA, Criterion, Fitted, candidate_states, select
@@ -71,7 +72,8 @@ class HMM(Forecaster):
     max_components, criterion
         See `tsar.hmm.GaussianHMM`.
     min_covar
-        Least variance of a regime, in units of each series' variance.
+        Least variance of a regime, in units of each series' variance (of its middle half, where
+        wild values widen it).
     n_init, n_iter, tol
         Starts, steps, and the gain at which they end; all starts of all series are one batch.
     columns
@@ -157,7 +159,7 @@ class HMM(Forecaster):
         self.context_length_ = self.context_length or min(longest, MOST_CONTEXT)
         self.scaling_ = Scaling.of(panel)
         standard = self.scaling_.apply(panel)
-        data = self._data(standard)
+        data, spans = tamed(self._data(standard))
         self.seed_ = seed = draw_seed(self.random_state)
         family = GaussianFamily(DiagonalGaussian(0.0, 0.0, PRIOR, 1.0, self.min_covar))
         rules = Rules(self.n_iter, self.tol, 1.0, 1.0)
@@ -176,7 +178,7 @@ class HMM(Forecaster):
         for states in chosen.unique().tolist():
             if states not in models:
                 models[states] = fitted(data, states)
-        known = side_by_side(chosen.cpu(), models)
+        known = side_by_side(chosen.cpu(), models, spans)
         self.n_components_ = chosen.cpu()
         self.startprob_, self.transmat_ = known.startprob, known.transmat
         self.means_ = known.center[:, :, 0]

@@ -35,7 +35,9 @@ class GaussianHMM(HiddenMarkovModel):
         standard error of the best; ``"bic"``, ``"icl"``, ``"aic"``: penalties, of which the last
         tends to take too many.
     min_covar
-        Least variance, in units of each feature's variance over all points.
+        Least variance, in units of each feature's variance over all points; where a few wild values
+        make a deviation wider than twice the middle half of the points, that is the unit, here and
+        below. A wild value may still take a state for itself.
     startprob_prior, transmat_prior
         Parameters of Dirichlet priors of the start and the transitions; 1 for none.
     means_prior, means_weight

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from tsar.hmm.middle import WIDE, is_wild, middles
 from tsar.panel import Columns, Panel, is_long, row_order
 from tsar.segments import reduce
 
@@ -137,7 +138,9 @@ class Units:
     def of(cls, values: Float[Tensor, "time feature"]) -> "Units":
         """Mean and standard deviation; 1 where a feature is constant.
 
-        `log_density` is what to add to the log density of all values in these units.
+        Median and width of the middle half where wild values widen the deviation: in units of
+        theirs, all else would be one narrow heap. `log_density` is what to add to the log density
+        of all values in these units.
         """
         seen = (~values.isnan()).sum(0).clamp(min=1)
         present = values.nan_to_num(0.0)
@@ -149,6 +152,10 @@ class Units:
         # What rounding leaves of a constant feature is no scale.
         rounding = 8 * torch.finfo(scale.dtype).eps * center.abs()
         center, scale = center * peak, torch.where(scale > rounding, scale * peak, 1.0)
+        features = torch.arange(len(scale), device=scale.device).expand_as(values)
+        median, half = middles(values.flatten(), features.flatten(), len(scale))
+        wild = is_wild(scale, half)
+        center, scale = torch.where(wild, median, center), torch.where(wild, WIDE * half, scale)
         if not bool((scale > LEAST_UNIT).logical_and(scale < 1 / LEAST_UNIT).all()):
             raise ValueError(
                 f"X must hold features whose variances are finite numbers above 0; got standard "

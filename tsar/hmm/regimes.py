@@ -1,5 +1,8 @@
 """Models of many series side by side, each with as many states as it has, and what comes next."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
@@ -9,7 +12,10 @@ from torch import Tensor
 
 from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
+from tsar.hmm.fitting import Grouped
 from tsar.hmm.inference import expectations, filter_states, predict_states, stationary
+from tsar.hmm.middle import WIDE, is_wild, middles
+from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters, ordered
 from tsar.hmm.selection import Fitted
 from tsar.panel import Panel
@@ -20,11 +26,38 @@ RARE = 1e-100  # probability of a transition to a state that a model does not ha
 EMISSION = DiagonalGaussian(0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-def side_by_side(chosen: Int[Tensor, " model"], models: dict[int, Fitted]) -> Parameters:
+class Spans(NamedTuple):
+    """What was taken from the points of each model, and what they were divided by."""
+
+    center: Float[Tensor, " model"]
+    scale: Float[Tensor, " model"]
+
+
+def tamed(data: Grouped) -> tuple[Grouped, Spans]:
+    """Standardized series, in units of their middle half where wild values are most of the others.
+
+    The prior and the floor of a fit are shares of the unit, and would cover all other regimes.
+    """
+    values, group, groups = data.observations.values[:, 0], data.of_points, data.groups
+    median, half = middles(values, group, groups)
+
+    def means(numbers: Float[Tensor, " time"]) -> Float[Tensor, " group"]:
+        total = numbers.new_zeros(groups).index_add_(0, group, numbers.nan_to_num(0.0))
+        return total / data.points.clamp(min=1)
+
+    wild = is_wild(means((values - means(values)[group]).square()).sqrt(), half)
+    spans = Spans(torch.where(wild, median, 0.0), torch.where(wild, WIDE * half, 1.0))
+    standard = ((values - spans.center[group]) / spans.scale[group])[:, None]
+    return replace(data, observations=Observations(standard, data.observations.offsets)), spans
+
+
+def side_by_side(
+    chosen: Int[Tensor, " model"], models: dict[int, Fitted], spans: Spans
+) -> Parameters:
     """Models of the chosen numbers of states, in tensors (CPU) that hold the largest of them.
 
     States are in the order of their means. Those behind the last of a model have probability zero
-    and only lead to themselves.
+    and only lead to themselves. Means and variances are those before `tamed`.
     """
     count, most = len(chosen), int(chosen.max())
     start = torch.zeros(count, most, dtype=torch.float64)
@@ -40,6 +73,8 @@ def side_by_side(chosen: Int[Tensor, " model"], models: dict[int, Fitted]) -> Pa
         move[rows, :states, :states] = mine.transmat.cpu()
         means[rows, :states] = mine.center[:, :, 0].cpu()
         variances[rows, :states] = mine.spread[:, :, 0].cpu()
+    center, scale = (part.cpu()[:, None] for part in spans)
+    means, variances = means * scale + center, variances * scale.square()
     return Parameters(start, move, means[:, :, None], variances[:, :, None])
 
 

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tsar.hmm.middle import NORMAL, is_wild, middles
+
 SAMPLE = 256  # points of a group that the means are found on
 ROUNDS = 5  # of Lloyd's algorithm
 
@@ -111,16 +113,31 @@ def gaussian_start(
     uniform: Float[Tensor, "restart state"],
     full: bool,
 ) -> tuple[Float[Tensor, "group restart state feature"], Float[Tensor, "group restart state ..."]]:
-    """Means of k-means, and the spread of all points of a group in every state."""
+    """Means of k-means, and the spread of all points of a group in every state.
+
+    Wild values must not spread it: the other points would be as likely in any state as in another.
+    """
     points = sample_points(values, offsets)
     means = cluster(points, uniform)
     centred = (points - points.nanmean(1, keepdim=True)).nan_to_num(0.0)
     # Products of missing features count as zero, variances as those of the points that have them.
     centred = centred / (~points.isnan()).sum(1, keepdim=True).clamp(min=1).sqrt()
+    centred = centred * _tamed(points, centred.square().sum(1).sqrt())[:, None]
     covariance = centred.mT @ centred
     spread = covariance if full else covariance.diagonal(dim1=1, dim2=2)
     shape = (*means.shape[:3], *spread.shape[1:])
     return means, spread[:, None, None].expand(shape)
+
+
+def _tamed(
+    points: Float[Tensor, "group point feature"], deviation: Float[Tensor, "group feature"]
+) -> Float[Tensor, "group feature"]:
+    """What to multiply deviations by: to those of a middle half where they are wild, else 1."""
+    column = torch.arange(deviation.numel(), device=points.device).view(deviation.shape)
+    columns = column[:, None].expand_as(points)
+    _, half = middles(points.flatten(), columns.flatten(), deviation.numel())
+    half = half.view(deviation.shape)
+    return torch.where(is_wild(deviation, half), half / NORMAL / deviation, 1.0)
 
 
 def categorical_start(
