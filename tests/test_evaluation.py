@@ -409,3 +409,32 @@ def test_a_backtest_needs_the_future_covariates_that_a_forecast_would() -> None:
     model = ARNet(3, columns=Columns(future=("f",)))
     with pytest.raises(ValueError, match="must have the future covariate 'f' at every time"):
         cross_validation(model, frame, horizon=5)
+
+
+def test_columns_that_the_result_would_overwrite_are_refused() -> None:
+    frame = long_frame()[["unique_id", "ds", "y"]]
+    for old, role in (("unique_id", "id"), ("ds", "time"), ("y", "target")):
+        columns = Columns(**{role: "cutoff"})
+        with pytest.raises(ValueError, match="must leave the name 'cutoff' to the result"):
+            cross_validation(
+                Naive(columns=columns), frame.rename(columns={old: "cutoff"}), horizon=1
+            )
+        columns = Columns(**{role: "Naive-lo-80"})
+        named = frame.rename(columns={old: "Naive-lo-80"})
+        with pytest.raises(ValueError, match="got 'Naive', which gives 'Naive-lo-80'"):
+            cross_validation(Naive(columns=columns), named, horizon=1, level=80)
+        if role != "target":
+            made = Naive(columns=columns).fit(named)
+            with pytest.raises(ValueError, match="got 'Naive-lo-80' for an id or time column"):
+                made.predict(level=80)
+            assert len(made.predict()) == 3
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    found, told = (
+        cross_validation(
+            ARNet(3), walk(40), horizon=kind(3), n_windows=kind(2), step_size=kind(2), refit=kind(1)
+        )
+        for kind in (np.int64, int)
+    )
+    pd.testing.assert_frame_equal(found, told)

@@ -276,11 +276,18 @@ def test_predict_changes_nothing(model: Forecaster) -> None:
 
 @every()
 def test_a_grid_search_over_splits_in_time_works_on_a_wide_frame(model: Forecaster) -> None:
-    search = GridSearchCV(model, {"horizon": [1, 2]}, cv=TimeSeriesSplit(2, test_size=4))
+    search = GridSearchCV(model, {"horizon": np.arange(1, 3)}, cv=TimeSeriesSplit(2, test_size=4))
     search.fit(layout("wide"))
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert (search.cv_results_["mean_test_score"] < 0).all()
     assert search.predict(None).shape == (search.best_params_["horizon"], 3)
+
+
+@every()
+def test_a_horizon_may_be_a_whole_number_of_numpy(model: Forecaster) -> None:
+    made = clone(model).set_params(horizon=np.int64(3)).fit(values())
+    same(made.predict(level=50), fitted(model).predict(level=50))
+    same(made.predict(horizon=np.int64(2)), fitted(model).predict(horizon=2))
 
 
 @every()

@@ -77,14 +77,13 @@ def cross_validation(
     3         0   5       3  5.0    3.0
     """
     named = name_models(models)
-    check_whole("horizon", horizon)
-    check_whole("n_windows", n_windows)
+    horizon, n_windows = check_whole("horizon", horizon), check_whole("n_windows", n_windows)
     step = horizon if step_size is None else check_whole("step_size", step_size)
     every = int(refit) if isinstance(refit, bool) else check_whole("refit", refit, least=0)
     back = horizon + step * np.arange(n_windows)[::-1]
     wanted = Levels.of(quantile_levels, level)
     panels = _read_panels(named, frame)
-    _check_names(named, next(iter(panels)))
+    _check_names(named, next(iter(panels)), wanted)
     columns: dict[str, np.ndarray] = {}
     for name, model in named.items():
         panel = panels[model.columns or Columns()]
@@ -122,12 +121,19 @@ def _numbered(models: Forecaster | Sequence[Forecaster]) -> dict[str, Forecaster
     return named
 
 
-def _check_names(models: Mapping[str, Forecaster], columns: Columns) -> None:
-    taken = {columns.id, columns.time, columns.target, "cutoff"}
+def _check_names(models: Mapping[str, Forecaster], columns: Columns, wanted: Levels) -> None:
+    own = {columns.id, columns.time, columns.target}
+    if "cutoff" in own:
+        raise ValueError(
+            f"columns must leave the name 'cutoff' to the result; got {columns}. Rename the column."
+        )
     for name in models:
-        if name in taken:
+        made = [name, *(name + suffix for suffix, _ in wanted.columns)]
+        taken = [column for column in made if column in {*own, "cutoff"}]
+        if taken:
             raise ValueError(
-                f"models must not be named like a column of the result; got {name!r}. Rename it."
+                f"models must not be named like a column of the result; got {name!r}, which gives "
+                f"{taken[0]!r}. Rename the model, or the column."
             )
 
 

@@ -202,7 +202,7 @@ class Forecaster(Savable, ABC):
             An argument is not as it must be.
         """
         check_is_fitted(self, "context_")
-        horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
+        horizon = check_whole("horizon", self.horizon if horizon is None else horizon)
         wanted = Levels.of(quantile_levels, level)
         tail = self.context_ if frame is None else self._read(frame, any_frequency=True)
         if prompts is not None:
@@ -258,7 +258,7 @@ class Forecaster(Savable, ABC):
             `n_samples` (batch, path, horizon).
         """
         check_is_fitted(self, "context_")
-        horizon = self.horizon if horizon is None else check_whole("horizon", horizon)
+        horizon = check_whole("horizon", self.horizon if horizon is None else horizon)
         wanted = Levels.of(quantile_levels)
         if wanted.levels and n_samples is not None:
             raise ValueError("quantile_levels must be None with n_samples; got both. Ask for one.")

@@ -216,7 +216,7 @@ class ARNet(Forecaster):
 
     @property
     def _steps(self) -> int:
-        return self.horizon if self.strategy == "direct" else 1
+        return int(self.horizon) if self.strategy == "direct" else 1
 
     def _solve(self, scaled: Panel) -> ClosedForm:
         scales = (group_scale(self.scope, self.scaling_), self.past_scaling_, self.future_scaling_)
@@ -233,9 +233,9 @@ class ARNet(Forecaster):
     def _build(self) -> AutoregressionModule:
         """Make the module, from parameters and fitted attributes alone."""
         past, future = len(self.past_scaling_.mean), len(self.future_scaling_.mean)
-        room = self.groups_ * self.order_ * min(self.horizon, BLOCK)
+        most = min(int(self.horizon), BLOCK)
         folded = self.strategy == "recursive" and not (self.holds_back or future or past)
-        steps = min(self.horizon, BLOCK) if folded and room <= ROOM else self._steps
+        steps = most if folded and self.groups_ * self.order_ * most <= ROOM else self._steps
         module = AutoregressionModule(
             self.groups_,
             self.order_,

@@ -119,6 +119,12 @@ def write_long(
     names = names.astype("category") if layout.categories else names
     head = {labels[0]: names} if layout.has_id else {}
     body = {name: values.reshape(-1) for name, values in columns.items()}
+    taken = [name for name in (*head, labels[1]) if name in body]
+    if taken:
+        raise ValueError(
+            f"columns must leave the names {list(body)} to the result; got {taken[0]!r} for an id "
+            "or time column. Rename that column."
+        )
     frame = pd.DataFrame({**head, labels[1]: times, **body})
     return _from_pandas(frame, layout.backend, labels[1] if layout.dates else None)
 
