@@ -13,13 +13,13 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from tsar.hmm import CategoricalHMM, GaussianHMM
+from tsar.hmm import CategoricalHMM, GaussianHMM, LinearGaussianHMM
 from tsar.hmm.em import maximize
 from tsar.hmm.emissions import Categorical, DiagonalGaussian, Emission, FullGaussian
 from tsar.hmm.fitting import Grouped, Rules, fit
 from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters
-from tsar.panel import Panel
+from tsar.panel import Columns, Panel
 
 Floats = np.ndarray[Any, Any]
 MEANS = np.array([[0.0, 0.0], [3.0, -2.0], [-3.0, 1.0]])
@@ -366,9 +366,39 @@ def test_lengths_must_add_up(lengths: Any) -> None:
         GaussianHMM().fit(points(9), lengths=lengths)
 
 
-def test_lengths_are_given_by_name() -> None:
+@pytest.mark.parametrize("given", [[4, 5], np.zeros(3)])
+@pytest.mark.parametrize("kind", [GaussianHMM, LinearGaussianHMM])
+def test_lengths_are_given_by_name(kind: Any, given: Any) -> None:
+    seen = points(9)
     with pytest.raises(ValueError, match=r"by name: fit\(X, lengths"):
-        GaussianHMM().fit(points(9), [4, 5])
+        kind().fit(seen, given)
+    with pytest.raises(ValueError, match=r"by name: fit\(X, lengths"):
+        kind().fit_transform(seen, given)
+    model = kind(1, n_init=1).fit(seen, np.zeros(9), lengths=[4, 5])
+    with pytest.raises(ValueError, match=r"by name: fit\(X, lengths"):
+        model.score(seen, given)
+    assert model.score(seen, np.zeros(9), lengths=[4, 5]) == model.score(seen, lengths=[4, 5])
+
+
+@pytest.mark.parametrize("kind", [GaussianHMM, CategoricalHMM, LinearGaussianHMM])
+def test_frames_that_need_columns_say_how_to_pass_them(kind: Any) -> None:
+    way = r"tsar.panel.Panel.from_frame\(frame, Columns\(...\)\) as X"
+    frame = pd.DataFrame({"store": "a", "day": pd.date_range("2024", periods=20), "sales": 1.0})
+    frame["sales"] = np.arange(20.0) % 3
+    for part in (frame, frame[["day", "sales"]]):
+        with pytest.raises(ValueError, match=f"columns unique_id, ds, y; got what .*{way}"):
+            kind().fit(part)
+    usual = frame.rename(columns={"store": "unique_id", "day": "ds", "sales": "y"}).drop(index=4)
+    with pytest.raises(ValueError, match=rf"1 missing row\(s\).* To pass Columns, give {way}"):
+        kind().fit(usual)
+    columns = Columns(id="store", time="day", target="sales", fill_gaps=True)
+    panel = Panel.from_frame(frame.drop(index=4), columns)
+    assert np.isfinite(kind(1, n_init=1).fit(panel).score(panel))
+
+
+def test_text_must_be_encoded() -> None:
+    with pytest.raises(ValueError, match=r"could not convert string.*OrdinalEncoder"):
+        CategoricalHMM().fit([["sun"], ["rain"]])
 
 
 def test_more_states_than_points_are_refused() -> None:

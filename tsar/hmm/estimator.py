@@ -28,7 +28,7 @@ from tsar.hmm.em import take
 from tsar.hmm.emissions import Emission
 from tsar.hmm.fitting import Grouped, Rules, point_scores
 from tsar.hmm.inference import expectations, filter_states, sample_states, stationary
-from tsar.hmm.observations import Observations, Reading, Units, read_observations
+from tsar.hmm.observations import Observations, Reading, Units, check_labels, read_observations
 from tsar.hmm.parameters import Parameters, check_chain, ordered
 from tsar.hmm.restarts import Family, fit_restarts
 from tsar.hmm.selection import CRITERIA, Criterion, Fitted, candidate_states, select
@@ -121,7 +121,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         check_options(type(self).__name__, self, self._conditions())
         candidates = candidate_states(self.n_components, self.max_components)
         reading = self._read(X, lengths, True)
-        _check_labels(y, len(reading.observations.values))
+        check_labels(y, len(reading.observations.values))
         _check_points(reading.observations, min(candidates))
         observations, units = reading.observations, self._units(reading.observations)
         standard = observations if units is None else units.apply(observations)
@@ -187,6 +187,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
             `fit` was not called; the points are not as they must be.
         """
         emission, parameters, reading = self._ready(X, lengths)
+        check_labels(y, len(reading.observations.values))
         data = _one_group(reading.observations)
         return float(point_scores(emission, data, parameters).sum())
 
@@ -233,7 +234,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         """Most probable states, as hmmlearn's `predict`: `decode` without the density.
 
         It looks ahead: later points change earlier states. For a state by what is known at the
-        time take the largest of `filter_proba`.
+        time take the largest of `filter_proba`; of the first rows see there, too.
         """
         return self.decode(X, lengths=lengths)[1]
 
@@ -246,7 +247,14 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         return self._each_point(X, lengths, smooth)
 
     def filter_proba(self, X: Any, *, lengths: Any = None) -> Floats:
-        """Probability of each state given the points up to its own: causal, nothing leaks back."""
+        """Probability of each state given the points up to its own: causal, nothing leaks back.
+
+        Every sequence begins with ``startprob_``, as in hmmlearn: where the training sequences did.
+        Of rows that go on from there, as the test rows of a Pipeline do, the first ones are told
+        from that start and not from what came before; it is forgotten within a few stays. Give the
+        rows before them, too, and leave out what they are told, or set ``startprob_`` to
+        `get_stationary_distribution`.
+        """
 
         def causal(mine: Parameters, density: Tensor, ends: Tensor) -> Tensor:
             return filter_states(mine.startprob, mine.transmat, density).probability
@@ -254,7 +262,10 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         return self._each_point(X, lengths, causal)
 
     def transform(self, X: Any, *, lengths: Any = None) -> Floats:
-        """Causal features, `filter_proba`: a column for each state, which add up to one."""
+        """Causal features, `filter_proba`: a column for each state, which add up to one.
+
+        The first rows of new data do not know of those before; see there.
+        """
         return self.filter_proba(X, lengths=lengths)
 
     def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> Any:
@@ -327,14 +338,6 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
 def _one_group(observations: Observations) -> Grouped:
     device = observations.offsets.device
     return Grouped(observations, torch.zeros(len(observations), dtype=torch.int64, device=device))
-
-
-def _check_labels(y: Any, points: int) -> None:
-    if y is not None and np.asarray(y).shape[:1] != (points,):
-        raise ValueError(
-            f"y must be None or hold a value for each of the {points} points; got shape "
-            f"{np.asarray(y).shape}. Give the lengths of sequences by name: fit(X, lengths=...)."
-        )
 
 
 def _check_points(observations: Observations, states: int) -> None:

@@ -20,7 +20,7 @@ from tsar.hmm.kalman import Filtered, LinearGaussian, filter_states, smooth_stat
 from tsar.hmm.kalman_future import draw, forecast_states
 from tsar.hmm.linear_gaussian_em import canonical, expect, fit, likelihood, width
 from tsar.hmm.linear_gaussian_start import starts
-from tsar.hmm.observations import Observations, Reading, read_observations
+from tsar.hmm.observations import Observations, Reading, check_labels, read_observations
 from tsar.randomness import draw_seed
 from tsar.saving import Savable
 
@@ -132,17 +132,17 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, lengths: Any = None) -> "LinearGaussianHMM":
+    def fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> "LinearGaussianHMM":
         """Learn from sequences.
 
         Parameters
         ----------
         X
             Array or frame of shape (point, feature), NaN where missing; a long frame with an id, a
-            time and a target (a sequence for each series); or a `Panel`. A sequence without any
-            observation is skipped.
+            time and a target (a sequence for each series); or a `Panel`. A sequence of an array in
+            which nothing was observed is skipped; a series of a frame must have an observation.
         y
-            Ignored.
+            Ignored; there for scikit-learn's pipelines.
         lengths
             Points of each sequence of an array, in order; None for one sequence.
 
@@ -157,6 +157,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         """
         check_options("LinearGaussianHMM", self, CONDITIONS)
         read = self._read(X, lengths, reset=True)
+        check_labels(y, len(read.values))
         seen = int((~read.values.isnan()).sum())
         if self.n_components > seen:
             raise ValueError(
@@ -223,28 +224,31 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         arrays = {name: getattr(self, kept)[None] for name, kept in NAMES.items()}
         return LinearGaussian(**{k: torch.from_numpy(v).to(device) for k, v in arrays.items()})
 
-    def score(self, X: Any, y: Any = None, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, *, lengths: Any = None) -> float:
         """Log likelihood of all observations together, as hmmlearn's score; not a mean.
 
         Parameters are as for `fit`. A sequence without any observation adds 0.
         """
-        read = self._reading(X, lengths)
-        return float(likelihood(read.observations, self._model()))
+        observations = self._read(X, lengths, reset=False)
+        check_labels(y, len(observations.values))
+        return float(likelihood(observations, self._model()))
 
-    def aic(self, X: Any, lengths: Any = None) -> float:
+    def aic(self, X: Any, *, lengths: Any = None) -> float:
         """Akaike's criterion of some observations, the lower the better."""
         return 2 * self.n_parameters_ - 2 * self.score(X, lengths=lengths)
 
-    def bic(self, X: Any, lengths: Any = None) -> float:
+    def bic(self, X: Any, *, lengths: Any = None) -> float:
         """Schwarz's criterion, the lower the better; a point counts if a feature is observed."""
         observations = self._read(X, lengths, reset=False)
         points = int((~observations.values.isnan()).any(1).sum())
         return log(points) * self.n_parameters_ - 2 * self.score(X, lengths=lengths)
 
-    def transform(self, X: Any, lengths: Any = None) -> NDArray[np.float64]:
+    def transform(self, X: Any, *, lengths: Any = None) -> NDArray[np.float64]:
         """Mean of the state at each point, given the observations up to it: (point, state).
 
         Nothing of what comes later is used, so the states may serve as features of a forecast.
+        Every sequence begins with ``initial_mean_``: the first rows of new data do not know of
+        those before, see `GaussianHMM.filter_proba`.
 
         Parameters
         ----------
@@ -258,12 +262,12 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         """
         return self._states(X, lengths, lambda filtered, _: filtered.means)
 
-    def fit_transform(self, X: Any, y: Any = None, lengths: Any = None) -> NDArray[np.float64]:
+    def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> NDArray[np.float64]:
         """Fit, then give the states of the same observations: see `fit` and `transform`."""
-        found: NDArray[np.float64] = self.fit(X, lengths=lengths).transform(X, lengths=lengths)
+        found: NDArray[np.float64] = self.fit(X, y, lengths=lengths).transform(X, lengths=lengths)
         return found
 
-    def smooth(self, X: Any, lengths: Any = None) -> NDArray[np.float64]:
+    def smooth(self, X: Any, *, lengths: Any = None) -> NDArray[np.float64]:
         """Mean of the state at each point, given all observations of the sequence: (point, state).
 
         It looks ahead: as a feature of a forecast it would tell what it can't know. Parameters are
@@ -285,7 +289,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
             states[rows] = found
         return reading.restore(states)
 
-    def forecast(self, X: Any, horizon: int = 1, lengths: Any = None) -> Gaussian:
+    def forecast(self, X: Any, horizon: int = 1, *, lengths: Any = None) -> Gaussian:
         """Mean and covariance of the next observations of each sequence.
 
         Parameters

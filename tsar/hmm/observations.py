@@ -19,6 +19,8 @@ from tsar.segments import reduce
 
 LEAST_UNIT = 1e-140  # standard deviation whose square is still far from 0
 NUMBERS = 1 << 22  # float64 of a block's widest tensor: 32 MB
+ENCODE = "Encode them: sklearn.preprocessing.OrdinalEncoder, or KBinsDiscretizer(encode='ordinal')."
+NAMED = "tsar.panel.Panel.from_frame(frame, Columns(...)) as X"
 
 
 @dataclass(frozen=True)
@@ -213,15 +215,12 @@ def read_observations(
     ValueError
         The lengths do not add up, there is infinity or text, or other features than in fit.
     """
-    reading = _read(estimator, X, lengths, reset)
+    reading = _read(estimator, X, lengths, reset, whole)
     values = reading.observations.values
     if whole and bool(
         ((values < 0) | (values != values.round())).logical_and(~values.isnan()).any()
     ):
-        raise ValueError(
-            "X must hold symbols, whole numbers from 0; got other values. Encode them: "
-            "sklearn.preprocessing.OrdinalEncoder, or KBinsDiscretizer(encode='ordinal')."
-        )
+        raise ValueError(f"X must hold symbols, whole numbers from 0; got other values. {ENCODE}")
     if bool(values.isnan().all()):
         raise ValueError(
             "X must hold at least one observed point; got NaN alone. Check its source."
@@ -230,12 +229,27 @@ def read_observations(
     return Reading(moved, reading.order)
 
 
-def _read(estimator: BaseEstimator, X: Any, lengths: Any, reset: bool) -> Reading:
+def check_labels(y: Any, points: int) -> None:
+    """Refuse lengths in the place of labels, where hmmlearn takes them.
+
+    Raises
+    ------
+    ValueError
+        There is not a label for each point.
+    """
+    if y is not None and np.asarray(y).shape[:1] != (points,):
+        raise ValueError(
+            f"y must be None or hold a value for each of the {points} points; got shape "
+            f"{np.asarray(y).shape}. Give the lengths of sequences by name: fit(X, lengths=...)."
+        )
+
+
+def _read(
+    estimator: BaseEstimator, X: Any, lengths: Any, reset: bool, whole: bool = False
+) -> Reading:
     long = not isinstance(X, Panel) and is_long(X, Columns())
     if not long and not isinstance(X, Panel):
-        values = validate_data(
-            estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"
-        )
+        values = _numbers(estimator, X, reset, whole)
         return Reading(
             Observations(torch.from_numpy(np.array(values)), _offsets(lengths, len(values)))
         )
@@ -244,13 +258,37 @@ def _read(estimator: BaseEstimator, X: Any, lengths: Any, reset: bool) -> Readin
             f"lengths must be None with a long frame or a panel, which say it; got {lengths!r}. "
             "Leave it out."
         )
-    panel = X if isinstance(X, Panel) else Panel.from_frame(X)
+    panel = X if isinstance(X, Panel) else _panel(X)
     features = panel.values[:, None]
-    validate_data(
-        estimator, features.numpy(), reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"
-    )
+    _numbers(estimator, features.numpy(), reset, whole)
     order = row_order(X, Columns()) if long else None
     return Reading(Observations(features, panel.offsets), order)
+
+
+def _numbers(estimator: BaseEstimator, X: Any, reset: bool, whole: bool) -> Any:
+    try:
+        return validate_data(
+            estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"
+        )
+    except (ValueError, TypeError) as error:
+        cause = str(error).partition(". ")[0]
+        if "could not" not in cause:  # be converted, or promoted
+            raise
+        symbols = f"{ENCODE} " if whole else ""
+        raise ValueError(
+            "X must hold numbers alone, or be a long frame with the columns "
+            f"{', '.join([Columns.id, Columns.time, Columns.target])}; got what {cause}. {symbols}"
+            f"Of a long frame with other names give {NAMED}."
+        ) from error
+
+
+def _panel(frame: Any) -> Panel:
+    try:
+        return Panel.from_frame(frame)
+    except ValueError as error:
+        if "Columns(" not in str(error):
+            raise
+        raise ValueError(f"{error} To pass Columns, give {NAMED}.") from error
 
 
 def _offsets(lengths: Any, total: int) -> Int[Tensor, " border"]:
