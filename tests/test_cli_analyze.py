@@ -94,6 +94,12 @@ def test_mistakes_are_one_line(run: Run, path: Path, tmp_path: Path) -> None:
     said = run("analyze", path, "--plot", tmp_path / "curves.txt", code=2)
     assert said.err.startswith("error: file names must end in .png")
     said = run("analyze", path, "--size", 0, code=2)
-    assert "sizes must be whole numbers of at least 1" in said.err
+    assert said.err.startswith("error: --size must be whole numbers of at least 1")
+    said = run("analyze", path, "-r", "lags", "--size", 10_000, code=2)
+    assert said.err.startswith("error: --size must be at most ")
+    said = run("analyze", path, "--rows", 3, code=2)
+    assert said.err.startswith("error: --rows must be a whole number of at least 10; got 3")
+    said = run("analyze", path, "--horizon", 0, code=2)
+    assert said.err.startswith("error: --horizon must be a whole number")
     said = run("analyze", path, "-r", "wings", code=2)
     assert "wings" in said.err and len(said.err.splitlines()) == 1

@@ -669,6 +669,34 @@ def test_labels_must_be_known_from_the_training_rows() -> None:
     assert analysis(sizes=(1,)).fit(SECOND, labels).summary_["test_rows"] == 115
 
 
+def test_labels_that_can_not_be_read_say_so() -> None:
+    with pytest.raises(ValueError, match="got 600 different whole numbers, which are read as labe"):
+        analysis().fit(SECOND, np.arange(600))
+    with pytest.raises(ValueError, match="at most 100 different labels; got 600 different labels"):
+        analysis().fit(SECOND, np.arange(600).astype(str))
+    mixed = np.where(SECOND > 0, 1, 0).astype(object)
+    mixed[3] = "up"
+    with pytest.raises(ValueError, match="labels of one kind, to be sorted; got int and str"):
+        analysis().fit(SECOND, mixed)
+    with pytest.raises(ValueError, match="floats of y are read as real numbers: give labels as in"):
+        analysis(head="logistic").fit(SECOND, (SECOND > 0).astype(float))
+
+
+def test_labels_of_a_polars_frame() -> None:
+    polars = pytest.importorskip("polars")
+    frame, labels = long({"a": SECOND}).iloc[::-1], SECOND[::-1] > 0
+    found = analysis(sizes=(1, 2)).fit(polars.from_pandas(frame), polars.Series(labels))
+    expected = analysis(sizes=(1, 2)).fit(frame, labels)
+    pd.testing.assert_frame_equal(found.curves_, expected.curves_)
+
+
+def test_a_frame_that_may_not_be_written_is_a_representation() -> None:
+    features = np.stack([SECOND, SECOND**2], axis=1)
+    features.flags.writeable = False
+    found = analysis(pd.DataFrame(features, copy=False), sizes=(1, 2)).fit(SECOND)
+    assert found.curves_["test"].notna().all()
+
+
 def test_networks_with_covariates_are_refused() -> None:
     model = tsar.SpaceTime(24, joint=True)
     with pytest.raises(ValueError, match="without covariates and with joint=False; got"):

@@ -1,5 +1,6 @@
 """tsar analyze."""
 
+import re
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -65,7 +66,10 @@ def analyze(
         random_state=seed,
     )
     with at_work("measuring sizes"):
-        analysis.fit(to_long(source))
+        try:
+            analysis.fit(to_long(source))
+        except ValueError as error:
+            raise ValueError(_in_options(str(error))) from error
     advice, curves = analysis.recommend(), analysis.curves_
     series = analysis.per_series_.reset_index()
     if outputs.output is not None:
@@ -93,6 +97,12 @@ def analyze(
     if facts:
         print_line("")
         print_facts(facts)
+
+
+def _in_options(text: str) -> str:
+    """A message of the library with the options of this command in place of its parameters."""
+    text = re.sub(r"^sizes\b", "--size", re.sub(r"\bn_train\b", "--rows", text))
+    return re.sub(r"\bComplexityAnalysis\.(\w+)", r"--\1", text)
 
 
 def _digits(value: Any) -> str:

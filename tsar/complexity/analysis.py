@@ -170,9 +170,10 @@ class ComplexityAnalysis(BaseEstimator):
         source = read_source(whole_panel, shares)
         codes, classes = (None, None) if y is None else read_labels(frame, y, columns)
         if self.head == "logistic" and classes is None:
+            given = "Give fit labels as y" if y is None else FLOATS
             raise ValueError(
-                f"head must be 'ridgeless' or 'ridge' without labels; got {self.head!r}. Give fit "
-                "labels as y, or choose another head."
+                f"head must be 'ridgeless' or 'ridge' without labels; got {self.head!r}. {given}, "
+                "or choose another head."
             )
         response = self._response(source, codes, classes)
         seed = draw_seed(self.random_state)
@@ -379,6 +380,7 @@ def _sizes_of_series(
     return found
 
 
+FLOATS = "The floats of y are read as real numbers: give labels as integers or text"
 CONDITIONS: dict[str, Condition] = {
     "head": one_of(("ridgeless", "ridge", "logistic")),
     "task": one_of(("next_step", "next_segment")),

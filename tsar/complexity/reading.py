@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -18,9 +19,11 @@ from tsar.forecasters import AutoTimes, SpaceTime
 from tsar.hmm import GaussianHMM
 from tsar.hmm.linear_gaussian import LinearGaussianHMM
 from tsar.panel import Columns, Panel, is_long, row_order
+from tsar.panel.layout import to_pandas
 from tsar.scaling import Scaling
 
 NAMES = ("random", "lags", "hmm", "linear_gaussian")
+MOST_CLASSES = 100  # each is a column of the response of every point
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def read_representation(
         check_is_fitted(given, "module_")
         return type(given).__name__, HiddenStates(given)
     if isinstance(given, np.ndarray | pd.DataFrame | Tensor):
-        values = torch.as_tensor(np.asarray(given, dtype=np.float64))
+        values = torch.from_numpy(np.array(given, dtype=np.float64))
         if values.ndim != 2 or len(values) != len(kept):
             raise ValueError(
                 f"representation must have a row for each of the {len(kept)} points of the frame; "
@@ -135,6 +138,11 @@ def read_labels(
 
     Real numbers are taken as they are; anything else is a class, and its place in the sorted list
     of classes its code. A missing label is NaN.
+
+    Raises
+    ------
+    ValueError
+        There is not a label for each point; they are of more than one kind, or too many.
     """
     values = np.asarray(y)
     target = len(frame) if is_long(frame, columns) else np.shape(frame)
@@ -145,11 +153,8 @@ def read_labels(
         )
     classes, codes = None, values.astype(np.float64) if values.dtype.kind == "f" else None
     if codes is None:
-        missing = pd.isna(values)
-        classes = sorted(set(values[~missing].tolist()))
-        place = {name: k for k, name in enumerate(classes)}
-        flat = [place.get(name, np.nan) for name in values.ravel().tolist()]
-        codes = np.array(flat, dtype=np.float64)
+        codes, classes = _coded(values.ravel())
+    frame, _ = to_pandas(frame)
     if is_long(frame, columns):
         told = frame.assign(**{columns.target: codes.ravel()})
     elif isinstance(frame, pd.DataFrame):
@@ -159,3 +164,28 @@ def read_labels(
     else:
         told = codes.reshape(np.shape(frame))
     return Panel.from_frame(told, columns).values, classes
+
+
+def _coded(values: NDArray[Any]) -> tuple[NDArray[np.float64], list[Any]]:
+    """A code for each label, and the classes that codes stand for."""
+    missing = pd.isna(values)
+    codes = np.full(len(values), np.nan)
+    places, found = pd.factorize(values[~missing])
+    if len(found) > MOST_CLASSES:
+        kind = "whole numbers, which are read as labels" if values.dtype.kind in "iu" else "labels"
+        raise ValueError(
+            f"y must hold at most {MOST_CLASSES} different labels; got {len(found):,} different "
+            f"{kind}. Give floats for a regression (y.astype(float)), or join labels."
+        )
+    classes = found.tolist()
+    try:
+        order = sorted(range(len(classes)), key=classes.__getitem__)
+    except TypeError:
+        kinds = sorted({type(name).__name__ for name in classes})
+        raise ValueError(
+            f"y must hold labels of one kind, to be sorted; got {' and '.join(kinds)}. Give all as "
+            "text, or all as numbers."
+        ) from None
+    rank = np.argsort(order)
+    codes[~missing] = rank[places]
+    return codes, [classes[k] for k in order]
