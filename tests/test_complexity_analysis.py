@@ -575,9 +575,32 @@ def test_the_picture_shows_the_curves() -> None:
     found.plot().canvas.draw()
 
 
+def test_the_picture_is_that_of_the_head_that_was_asked_for() -> None:
+    found = analysis("random", n_train=60, head="ridge").fit(SECOND)
+    total, excess = found.plot().axes
+    curve = found.curves_[found.curves_["head"] == "ridge"]
+    lines = {line.get_label(): line for line in excess.lines}
+    np.testing.assert_array_equal(lines["excess"].get_ydata(), curve["excess"])
+    assert {"bias", "variance", "theory"} <= set(lines)
+    assert "tuned ridge" in excess.get_ylabel()
+    labels = [line.get_label() for line in total.lines]
+    assert {"test, no penalty", "test, tuned ridge", "train, tuned ridge"} <= set(labels)
+
+
+@pytest.mark.parametrize("head", ("ridgeless", "ridge"))
+def test_no_line_leaves_the_picture_at_the_bottom(head: Any) -> None:
+    for axes in analysis("random", n_train=60, head=head).fit(SECOND).plot().axes:
+        low = axes.get_ylim()[0]
+        for line in axes.lines:
+            if line.get_transform() == axes.transData and len(line.get_xdata()) > 2:
+                assert np.nanmin(line.get_ydata()) >= low, line.get_label()
+
+
 def test_a_logistic_head_has_one_panel() -> None:
     found = analysis(Lags(3), sizes=(1, 3), head="logistic").fit(SECOND, SECOND > 0)
-    assert len(found.plot().axes) == 1
+    (axes,) = found.plot().axes
+    labels = [line.get_label() for line in axes.lines]
+    assert {"test, logistic", "train, logistic"} <= set(labels)
 
 
 # --- bad input --------------------------------------------------------------------------------

@@ -213,6 +213,7 @@ class ComplexityAnalysis(BaseEstimator):
             self.curves_,
             rows=self.advice_.rows,
             null=self.advice_.null,
+            head=self.advice_.asked,
             chosen=self.advice_.size,
             title=f"Risk of {self.advice_.rows:,} training rows by size",
             unit=self.advice_.unit,

@@ -1,7 +1,7 @@
 """The double-descent picture: what a size costs in total, and what of it is bias and variance."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,23 @@ from tsar.plotting import BLUE, DASHES, DOTS, GREY, INK, ORANGE, PALE, new_axes
 
 GREEN, PURPLE = "#00795c", "#7a4fa3"
 SIZE = (8.6, 3.7)  # inches of a panel
+LEAST = 0.01  # of the test risk, below which training risk is that of a head that interpolates
 HEADROOM = 30  # times the null risk, above which a peak is cut off
+
+
+class Line(NamedTuple):
+    """How a head is drawn, and called."""
+
+    label: str
+    color: str
+    marker: str
+
+
+LINES = {
+    "ridgeless": Line("no penalty", BLUE, "o-"),
+    "ridge": Line("tuned ridge", ORANGE, "s-"),
+    "logistic": Line("logistic", BLUE, "o-"),
+}
 
 
 def plot_risk(
@@ -19,6 +35,7 @@ def plot_risk(
     rows: int,
     null: float,
     bayes: float | None = None,
+    head: str | None = None,
     chosen: int | None = None,
     title: str = "",
     unit: str = "features",
@@ -33,6 +50,8 @@ def plot_risk(
         Training rows: where the peak stands.
     null, bayes
         Risk of the mean, and that of the best forecast there is, where it is known.
+    head
+        Whose excess risk, training risk and theory are drawn; None for the first of the table.
     chosen
         The size that is recommended.
     title, unit
@@ -43,13 +62,13 @@ def plot_risk(
     matplotlib.figure.Figure
     """
     heads = [name for name in table["head"].unique() if name != "mean"]
-    main = "ridgeless" if "ridgeless" in heads else heads[-1]
+    main = heads[0] if head is None else head
     curve = table[table["head"] == main]
     split = "excess" in curve and bool(curve["excess"].notna().any())
     axes = np.atleast_1d(new_axes(figsize=SIZE, rows=1 + split))
     _draw_total(axes[0], table, main, {"the mean alone": null, "best possible": bayes})
     if split:
-        _draw_excess(axes[1], curve)
+        _draw_excess(axes[1], curve, LINES[main])
     for ax in axes:
         _dress(ax, curve["size"].to_numpy(), rows, chosen)
     axes[0].set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold", pad=12)
@@ -60,35 +79,38 @@ def plot_risk(
 
 
 def _draw_total(ax: Any, table: pd.DataFrame, main: str, lines: dict[str, float | None]) -> None:
-    curve = table[table["head"] == main]
-    label = {"ridgeless": "test, no penalty", "logistic": "test, logistic"}.get(main, "test, ridge")
+    shown = list(table["test"][table["head"] != "mean"])
+    for name, line in LINES.items():
+        part = table[table["head"] == name]
+        if len(part):
+            style = {"color": line.color, "linewidth": 1.8, "markersize": 4}
+            order = 4 if name == main else 3
+            label = f"test, {line.label}"
+            ax.plot(part["size"], part["test"], line.marker, label=label, zorder=order, **style)
+    curve, line = table[table["head"] == main], LINES[main]
     size = curve["size"]
-    ax.plot(size, curve["test"], "o-", color=BLUE, linewidth=2, markersize=4, label=label, zorder=4)
     if "train" in curve:
         # Where a head interpolates there is nothing to draw on a logarithmic axis.
-        train = curve["train"].where(curve["train"] > 1e-3 * curve["test"])
-        ax.plot(size, train, color=BLUE, linewidth=1.2, linestyle=DOTS, label="train, no penalty")
-    ridge = table[table["head"] == "ridge"]
-    if main == "ridgeless" and len(ridge):
-        ax.plot(
-            ridge["size"], ridge["test"], "s-", color=ORANGE, markersize=3.5, linewidth=1.6,
-            label="test, tuned ridge", zorder=3,
-        )  # fmt: skip
+        train = curve["train"].where(curve["train"] > LEAST * curve["test"])
+        label = f"train, {line.label}"
+        ax.plot(size, train, color=line.color, linewidth=1.2, linestyle=DOTS, label=label)
+        shown += [*train]
     if {"theory_excess", "irreducible"} <= set(curve) and curve["irreducible"].notna().any():
         theory = (curve["irreducible"] + curve["theory_excess"]).replace(np.inf, np.nan)
         ax.plot(size, theory, color=INK, linewidth=1.1, linestyle=DASHES, label="theory", zorder=5)
+        shown += [*theory]
     for color, (name, value) in zip((GREY, GREEN), lines.items(), strict=True):
         if value is not None:
             ax.axhline(value, color=color, linewidth=1.4, label=name, zorder=1)
     known = [value for value in lines.values() if value is not None]
-    _limit(ax, [*curve["test"], *ridge["test"], *known], known[0])
+    _limit(ax, [*shown, *known], known[0])
 
 
-def _draw_excess(ax: Any, curve: pd.DataFrame) -> None:
+def _draw_excess(ax: Any, curve: pd.DataFrame, line: Line) -> None:
     size, excess = curve["size"], curve["excess"]
     floor = 1e-3 * float(excess.min())
     # Where one part is nearly all of it, its line runs within that of the sum.
-    ax.plot(size, excess, color=BLUE, alpha=0.3, linewidth=7, label="excess", zorder=2)
+    ax.plot(size, excess, color=line.color, alpha=0.3, linewidth=7, label="excess", zorder=2)
     for name, color, marker in (("variance", PURPLE, "o-"), ("bias", GREEN, "s-")):
         value = curve[name].where(curve[name] > floor)
         if value.notna().any():
@@ -99,7 +121,7 @@ def _draw_excess(ax: Any, curve: pd.DataFrame) -> None:
         ax.plot(size, theory, color=INK, linewidth=1.1, linestyle=DASHES, label="theory", zorder=5)
         near = theory.between(excess.min() / 10, excess.max() * 10)
         shown += [*theory[near]]
-    ax.set_ylabel("excess risk")
+    ax.set_ylabel(f"excess risk, {line.label}")
     _limit(ax, shown, None)
 
 
