@@ -70,7 +70,7 @@ def test_a_table_must_be_in_memory() -> None:
 
 
 def test_a_polars_frame_must_be_long() -> None:
-    refused(pl.DataFrame({"a": [1.0]}), "frame must have the column 'ds' beside []; got columns")
+    refused(pl.DataFrame({"a": [1.0]}), "frame must have the column 'ds', which tells its times")
 
 
 # --- columns ---
@@ -95,6 +95,23 @@ def test_a_long_frame_whose_time_has_another_name_is_not_taken_for_a_wide_one() 
     refused(frame, "frame must have the column 'ds' beside ['unique_id', 'y']; got columns")
     refused(frame[["day", "y"]], "frame must have the column 'ds' beside ['y']; got columns")
     refused(frame[["unique_id", "y"]].set_index(frame["day"]), "frame must have the column 'ds'")
+
+
+@pytest.mark.parametrize("text", (False, True))
+def test_a_column_of_dates_is_named_where_times_are_looked_for(text: bool) -> None:
+    frame = FRAME[["ds", "y"]].set_axis(["date", "sales"], axis=1)
+    frame = frame.astype({"date": str}) if text else frame
+    message = (
+        "frame must have the column 'ds', which tells its times; got columns ['date', 'sales']"
+    )
+    advice = "Say its name in Columns(time='date', target='sales'), or make it the index"
+    refused(frame, f"{message}. {advice}")
+    refused(frame.rename(columns={"sales": "y"}), "frame must have the column 'ds' beside ['y']")
+    with pytest.raises(ValueError, match=r"Columns\(time='date'\), or make it the index"):
+        Panel.from_frame(frame.rename(columns={"sales": "y"}))
+    with pytest.raises(ValueError, match=r"Columns\(time='date', target=\.\.\.\), or make it"):
+        Panel.from_frame(frame.assign(returns=1.0))
+    assert len(Panel.from_frame(frame[["sales"]])) == 1
 
 
 def test_columns_must_have_distinct_names() -> None:
@@ -153,9 +170,11 @@ def test_a_series_has_one_row_for_each_time(shuffled: bool) -> None:
         "2024-02-03 00:00:00 (2 duplicate row(s) in all)",
     )
     wide = pd.concat([WIDE, WIDE.iloc[[1]]])
-    message = "frame must have one row for each (unique_id, ds); got several for series 'y' at 2024"
+    message = "frame must have one row for each time of its index; got several at 2024-01-02"
     refused(wide, message)
     refused(wide["y"], message)
+    message = "frame must have one row for each 'ds'; got several at 2024-01-02 00:00:00 (1 dupl"
+    refused(wide["y"].reset_index(), message)
 
 
 def test_missing_rows_are_named_and_counted() -> None:
@@ -276,11 +295,42 @@ def test_times_must_be_whole_microseconds() -> None:
     refused(pd.Series(1.0, index=index), "times must lie on the frequency '2us'; got 1970")
 
 
+def test_days_written_as_numbers_are_told_from_gaps() -> None:
+    days = pd.date_range("2024-01-25", periods=15).strftime("%Y%m%d").astype(int)
+    frame = pd.DataFrame({"ds": days, "y": 1.0})
+    with pytest.raises(ValueError, match=r"days: pandas.to_datetime\(times, format='%Y%m%d'\)"):
+        Panel.from_frame(frame)
+    months = pd.date_range("2024-01-01", periods=30, freq="MS").strftime("%Y%m%d").astype(int)
+    with pytest.raises(ValueError, match=r"days: pandas.to_datetime\(times, format='%Y%m%d'\)"):
+        Panel.from_frame(pd.DataFrame({"ds": months, "y": 1.0}))
+    with pytest.raises(ValueError, match=r"fill_gaps=True"):
+        Panel.from_frame(pd.DataFrame({"ds": [20240101, 20240102, 20240104], "y": 1.0}) - [99, 0])
+
+
+def test_a_series_of_another_frequency_has_no_gaps() -> None:
+    weeks = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=4, freq="7D"), "y": 1.0})
+    refused(
+        pd.concat([FRAME, weeks.assign(unique_id="w")]),
+        "frame must have series of one frequency, 'D'; got series 'w' in steps of 7 times that",
+    )
+    refused(weeks, "frame must have series of one frequency, 'D'; got", freq="D")
+    assert len(Panel.from_frame(weeks, Columns(freq="D", fill_gaps=True)).values) == 22
+
+
+def test_the_reason_of_a_date_that_can_not_be_read_is_a_whole_sentence() -> None:
+    with pytest.raises(ValueError, match=r"not ISO8601 format\)\. Use pandas"):
+        Panel.from_frame(pd.DataFrame({"ds": ["1/13/2024", "1/14/2024"], "y": 1.0}))
+
+
 # --- values ---
 
 
 def test_text_is_no_number() -> None:
-    refused(changed(7, "y", "much"), "'y' must hold numbers; got 'much'")
+    message = "'y' must hold numbers; got 'much' for series 'b', first at 2024-02-03 00:00:00. Conv"
+    refused(changed(7, "y", "much"), message)
+    text = changed(7, "y", "much")
+    refused(text.assign(y=text["y"].map(str)), message)
+    refused(WIDE.assign(x=list("12x45")), "'x' must hold numbers; got 'x', first at 2024-01-03")
     refused(changed(7, "x", "much"), "'x' must hold numbers; got 'much'", past=("x",))
     refused(WIDE.assign(x="much"), "'x' must hold numbers; got 'much'")
 
@@ -386,12 +436,17 @@ def test_training_options_are_checked(option: str, value: Any, condition: str) -
 @pytest.mark.parametrize(
     ("arguments", "message", "error"),
     (
-        ({"level": 0}, "level must be percentages between 0 and 100; got 0", ValueError),
-        ({"level": 100}, "level must be percentages between 0 and 100; got 100", ValueError),
-        ({"level": [80, -5]}, "level must be percentages between 0 and 100; got -5", ValueError),
+        ({"level": 0}, "level must be percentages from 1 to below 100; got 0", ValueError),
+        (
+            {"level": 0.8},
+            "level must be percentages from 1 to below 100; got 0.8. Give 80, not 0.8.",
+            ValueError,
+        ),
+        ({"level": 100}, "level must be percentages from 1 to below 100; got 100", ValueError),
+        ({"level": [80, -5]}, "level must be percentages from 1 to below 100; got -5", ValueError),
         (
             {"level": float("nan")},
-            "level must be percentages between 0 and 100; got nan",
+            "level must be percentages from 1 to below 100; got nan",
             ValueError,
         ),
         ({"quantile_levels": 0.0}, "quantile_levels must be between 0 and 1; got 0", ValueError),

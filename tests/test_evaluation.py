@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from tsar import Columns, Training, cross_validation, evaluate
@@ -438,3 +439,8 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
         for kind in (np.int64, int)
     )
     pd.testing.assert_frame_equal(found, told)
+
+
+def test_the_forecasts_of_a_backtest_may_be_a_polars_frame() -> None:
+    table = cross_validation(Naive(), long_frame(), horizon=2)
+    pd.testing.assert_frame_equal(evaluate(pl.from_pandas(table)), evaluate(table))

@@ -340,3 +340,47 @@ def test_series_may_begin_and_end_at_their_own_times() -> None:
     late = pd.DataFrame({"unique_id": "b", "ds": DAYS[2:], "y": 2.0})
     out = forecasts(Panel.from_frame(pd.concat([late, early])), 1)
     assert out["ds"].tolist() == [DAYS[3], pd.Timestamp("2024-04-04")]
+
+
+# --- types of ids and times -------------------------------------------------------------------
+
+
+def test_the_order_of_categories_comes_out() -> None:
+    order = pd.CategoricalDtype(["b", "a"], ordered=True)
+    frame = pd.DataFrame({"unique_id": list("aabb"), "ds": [0, 1, 0, 1], "y": 1.0})
+    panel = Panel.from_frame(frame.astype({"unique_id": order}))
+    found = panel.to_frame({"m": np.ones((2, 1))})
+    assert found["unique_id"].dtype == order
+    assert list(found["unique_id"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["int32", "Int32", "uint8", "int64"])
+def test_the_type_of_whole_times_comes_out(kind: str) -> None:
+    frame = pd.DataFrame({"ds": [4, 6, 8], "y": 1.0}).astype({"ds": kind})
+    found = Panel.from_frame(frame).to_frame({"m": np.ones((1, 2))})
+    assert found["ds"].dtype == kind
+    assert list(found["ds"]) == [10, 12]
+
+
+@pytest.mark.parametrize(
+    ("freq", "zone"),
+    [("h", "Europe/Berlin"), ("D", "Europe/Berlin"), ("MS", None), ("W-WED", None)],
+)
+def test_a_wide_forecast_knows_its_frequency(freq: str, zone: str | None) -> None:
+    index = pd.date_range("2024-03-01", periods=30, freq=freq, tz=zone)
+    for frame in (pd.Series(1.0, index), pd.DataFrame({"a": 1.0, "b": 2.0}, index)):
+        panel = Panel.from_frame(frame)
+        found = panel.to_frame({"m": np.ones((len(panel), 3))})
+        assert found.index.freq == index.freq
+        assert list(found.index) == list(index.shift(3)[-3:])
+
+
+def test_times_beyond_the_last_nanosecond_go_on_in_microseconds() -> None:
+    for freq, zone, steps in (("YS", None, 300), ("D", "Europe/Berlin", 100_000)):
+        index = pd.date_range("2000", periods=9, freq=freq, tz=zone).as_unit("ns")
+        panel = Panel.from_frame(pd.Series(1.0, index))
+        found = panel.to_frame({"m": np.ones((1, steps))})
+        coarse = pd.date_range("2000", periods=9 + steps, freq=freq, tz=zone, unit="us")
+        assert list(found.index) == list(coarse[9:])
+        near = panel.to_frame({"m": np.ones((1, 2))})
+        assert near.index.dtype == index.dtype

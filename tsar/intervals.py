@@ -149,7 +149,7 @@ class Levels:
         """
         named: list[tuple[str, float]] = []
         for value in _numbers("level", level):
-            _check(0 < value < 100, "level", "percentages between 0 and 100", value)
+            _check(1 <= value < 100, "level", "percentages from 1 to below 100", value)
             named += [(f"-lo-{value:g}", 0.5 - value / 200), (f"-hi-{value:g}", 0.5 + value / 200)]
         for value in _numbers("quantile_levels", quantile_levels):
             _check(0 < value < 1, "quantile_levels", "between 0 and 1", value)
@@ -172,5 +172,7 @@ def _numbers(name: str, values: object) -> list[float]:
 
 def _check(holds: bool, name: str, condition: str, value: float) -> None:
     if not holds:
+        share = name == "level" and 0 < value < 1
         hint = "Use level for percentages, quantile_levels for shares."
+        hint = f"Give {100 * value:g}, not {value:g}." if share else hint
         raise ValueError(f"{name} must be {condition}; got {value:g}. {hint}")

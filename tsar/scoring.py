@@ -11,10 +11,11 @@ from torch import Tensor
 from tsar.intervals import MARKS
 from tsar.metrics import METRICS, Metric, seasonal_scale, seasonal_squared_scale
 from tsar.panel import Columns, Panel
+from tsar.panel.layout import to_pandas
 
 
 def evaluate(
-    forecasts: pd.DataFrame,
+    forecasts: Any,
     metrics: str | Sequence[str] = ("mae", "rmse", "smape"),
     *,
     by: str | Sequence[str] = (),
@@ -27,7 +28,7 @@ def evaluate(
     Parameters
     ----------
     forecasts
-        From `cross_validation`, or a frame of that form.
+        From `cross_validation`, or a frame of that form, of polars or pyarrow too.
     metrics
         Names in `tsar.metrics.METRICS`, whose docstrings state the definitions. Those of
         intervals give a column for each level, ``coverage-80``; those of quantiles use every
@@ -66,6 +67,7 @@ def evaluate(
     Naive  1.5   1.5
     """
     columns = columns or Columns()
+    forecasts, _ = to_pandas(forecasts)
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     keys = [by] if isinstance(by, str) else list(by)
     models = _check_request(forecasts, metrics, keys, columns)

@@ -4,6 +4,7 @@ Ticks count absolute microseconds, so that an hour is an hour across a daylight-
 days, business days and months count by the clock on the wall, so that a day may have 23 hours.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Literal
@@ -82,7 +83,9 @@ class Frequency:
             return pd.Index(ordinals)
         if self.kind == "period":
             return pd.PeriodIndex.from_ordinals(ordinals, freq=self.anchor)
-        local = self._local(ordinals).as_unit(self.unit)
+        local = self._local(ordinals)
+        with suppress(pd.errors.OutOfBoundsDatetime):  # nanoseconds end in 2262, microseconds go on
+            local = local.as_unit(self.unit)
         if self.timezone is None:
             return local
         if self.kind == "tick":

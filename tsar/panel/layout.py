@@ -1,6 +1,7 @@
 """The shape in which a frame came in, so that what goes out mirrors it."""
 
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,8 +18,9 @@ class Layout:
 
     `backend` is the dataframe library; `has_id` whether a long frame had an id column;
     `time_name` and `series_name` are the names of a wide frame's index and of its columns, or of
-    a Series; `categories` whether the ids were of a categorical type, `dates` whether the times
-    were dates without a clock, as polars and pyarrow have them.
+    a Series; `categories` whether the ids were of a categorical type, `order` its categories where
+    they have one; `dates` whether the times were dates without a clock, as polars and pyarrow have
+    them; `numbers` the type of whole-number times that were of another than int64.
     """
 
     style: Style
@@ -28,6 +30,8 @@ class Layout:
     series_name: Hashable = None
     categories: bool = False
     dates: bool = False
+    order: tuple[Any, ...] = ()
+    numbers: str = ""
 
 
 def to_pandas(frame: Any) -> tuple[Any, str]:
@@ -90,21 +94,30 @@ def write(
     ids: pd.Index,
     times: pd.Index,
     columns: dict[str, NDArray[np.generic]],
+    freq: str,
 ) -> Any:
     """Frame of (series, horizon) arrays in the layout that came in.
 
     `labels` are the names of the id and time columns; `times` holds the times of every series end
-    to end. In a wide layout with several columns, the columns are (series, column) pairs.
+    to end, `freq` the alias of their frequency. In a wide layout with several columns, the columns
+    are (series, column) pairs.
     """
     if layout.style == "long":
         return write_long(layout, labels, ids, times, columns)
     points = np.stack(list(columns.values()), axis=-1)  # (series, horizon, column)
     if layout.style in ("array", "vector"):
         return _array(layout, points)
-    index = times[: points.shape[1]].rename(layout.time_name)
+    index = _with_frequency(times[: points.shape[1]].rename(layout.time_name), freq)
     if layout.style == "series":
         return _series(layout, index, points[0], list(columns))
     return _wide(layout, ids, index, points, list(columns))
+
+
+def _with_frequency(index: pd.Index, freq: str) -> pd.Index:
+    if isinstance(index, pd.DatetimeIndex):
+        with suppress(ValueError):  # times that a clock change moved follow no alias
+            index.freq = freq
+    return index
 
 
 def write_long(
@@ -116,7 +129,9 @@ def write_long(
 ) -> Any:
     """Long frame of (series, horizon) arrays, in the library that came in."""
     names = ids.repeat(len(times) // max(len(ids), 1))
-    names = names.astype("category") if layout.categories else names
+    if layout.categories:
+        ordered = pd.CategoricalDtype(layout.order, ordered=True) if layout.order else "category"
+        names = names.astype(ordered)
     head = {labels[0]: names} if layout.has_id else {}
     body = {name: values.reshape(-1) for name, values in columns.items()}
     taken = [name for name in (*head, labels[1]) if name in body]
@@ -125,6 +140,7 @@ def write_long(
             f"columns must leave the names {list(body)} to the result; got {taken[0]!r} for an id "
             "or time column. Rename that column."
         )
+    times = times.astype(layout.numbers) if layout.numbers else times
     frame = pd.DataFrame({**head, labels[1]: times, **body})
     return _from_pandas(frame, layout.backend, labels[1] if layout.dates else None)
 

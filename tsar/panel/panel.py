@@ -269,6 +269,7 @@ class Panel:
             self.labels.ids,
             self.future_times(horizon),
             columns,
+            self.labels.frequency.name,
         )
 
 

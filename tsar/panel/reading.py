@@ -1,5 +1,6 @@
 """From a frame to plain arrays: series end to end, checked once, here at the border."""
 
+import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,12 +61,43 @@ def read(frame: Any, columns: Columns) -> Rows:
     dated = not pd.api.types.is_integer_dtype(twin.index.dtype)
     names = (columns.id,) if dated else (columns.id, columns.target)
     found = [name for name in names if name in twin.columns]
-    if found or backend != "pandas":
-        raise ValueError(
-            f"frame must have the column {columns.time!r} beside {found}; got columns "
-            f"{list(twin.columns)[:10]}. Rename it, or say its name in Columns(time=...)."
-        )
+    day = None if dated else _dated_column(twin)
+    if found or backend != "pandas" or day is not None:
+        raise _no_times(twin, columns, found, day)
     return _read_wide(twin, columns)
+
+
+def _dated_column(frame: pd.DataFrame) -> Any:
+    """Name of the first column that holds dates, or text that can be read as such."""
+    for name, kind in frame.dtypes.items():
+        if kind.kind == "M":
+            return name
+        if kind.kind in "iufbmc" or not isinstance(frame[name].iloc[0], (str, datetime.date)):
+            continue
+        try:
+            parse_times(pd.Index(frame[name]), str(name))
+        except (ValueError, TypeError):
+            continue
+        return name
+    return None
+
+
+def _no_times(frame: pd.DataFrame, columns: Columns, found: list[str], day: Any) -> ValueError:
+    """Error of a frame that has no column of times, with the one that may be meant."""
+    beside = f" beside {found}" if found else ", which tells its times"
+    advice = "Rename it, or say its name in Columns(time=...)."
+    if day is not None:
+        others = [name for name in frame.columns if name not in (day, columns.id)]
+        target = "" if columns.target in others else f", target={others[0]!r}"
+        several = ", target=..." if target and len(others) != 1 else target
+        advice = (
+            f"Say its name in Columns(time={day!r}{several}), or make it the index of a frame with "
+            f"a column a series: set_index({day!r})."
+        )
+    return ValueError(
+        f"frame must have the column {columns.time!r}{beside}; got columns "
+        f"{list(frame.columns)[:10]}. {advice}"
+    )
 
 
 def is_long(frame: Any, columns: Columns) -> bool:
@@ -102,12 +134,17 @@ def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool)
     has_id = columns.id in frame.columns
     if order is not None:
         frame, codes, times = frame.iloc[order], codes[order], times[order]
-        _check_distinct(ids, codes, times, columns)
+        key = f"({columns.id}, {columns.time})" if has_id else repr(columns.time)
+        _check_distinct(ids if has_id else None, codes, times, key)
     where = _locator(times, ids, codes)
     covariates = {name: read_numbers(frame[name], name, where) for name in columns.covariates}
     static = {name: constant_values(frame[name], name, ids, codes) for name in columns.static}
-    categories = has_id and isinstance(frame[columns.id].dtype, pd.CategoricalDtype)
-    layout = Layout("long", backend, has_id, categories=categories, dates=dates)
+    kind = frame[columns.id].dtype if has_id else None
+    categories = isinstance(kind, pd.CategoricalDtype)
+    ranks = tuple(kind.categories) if isinstance(kind, pd.CategoricalDtype) and kind.ordered else ()
+    whole = frame[columns.time].dtype
+    numbers = str(whole) if whole.kind in "iu" and whole != np.int64 else ""
+    layout = Layout("long", backend, has_id, None, None, categories, dates, ranks, numbers)
     target = read_numbers(frame[columns.target], columns.target, where)
     return Rows(ids, codes, times, target, covariates, static, layout)
 
@@ -184,14 +221,14 @@ def _order(codes: Codes, times: pd.Index) -> Codes | None:
     return np.lexsort((ranks, codes))
 
 
-def _check_distinct(ids: pd.Index, codes: Codes, times: pd.Index, columns: Columns) -> None:
+def _check_distinct(ids: pd.Index | None, codes: Codes, times: pd.Index, key: str) -> None:
     twice = (codes[1:] == codes[:-1]) & np.asarray(times[1:] == times[:-1])
     if twice.any():
         row = int(np.flatnonzero(twice)[0])
+        whose = "" if ids is None else f" for series {show(ids[codes[row]])}"
         raise ValueError(
-            f"frame must have one row for each ({columns.id}, {columns.time}); got several for "
-            f"series {show(ids[codes[row]])} at {times[row]} ({int(twice.sum())} duplicate row(s) "
-            "in all). Aggregate or drop them."
+            f"frame must have one row for each {key}; got several{whose} at {times[row]} "
+            f"({int(twice.sum())} duplicate row(s) in all). Aggregate or drop them."
         )
 
 
@@ -228,7 +265,7 @@ def _read_columns(frame: pd.DataFrame, ids: pd.Index, columns: Columns, layout: 
         order = times.argsort()
         frame, times = frame.iloc[order], times[order]
     codes = np.zeros(len(times), dtype=np.intp)
-    _check_distinct(ids, codes, times, columns)
+    _check_distinct(None, codes, times, "time of its index")
     series = [
         read_numbers(frame[name], str(name), lambda row: f", first at {times[row]}") for name in ids
     ]

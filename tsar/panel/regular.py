@@ -105,8 +105,18 @@ def find_frequency(
     raise ValueError(
         f"freq must be given where it can't be told; got times such as {few}, whose "
         "steps are irregular or too few (1 sample says nothing). Pass Columns(freq=...), for "
-        "example 'h', 'D', 'MS'; or resample the series."
+        f"example 'h', 'D', 'MS'; or resample the series.{_as_days(times)}"
     )
+
+
+def _as_days(times: pd.Index) -> str:
+    """Advice, for an error, where whole numbers look like days: 20240131."""
+    if not pd.api.types.is_integer_dtype(times.dtype) or not np.all(times >= 18_000_101):
+        return ""
+    days = pd.to_datetime(times[:1000].astype(str), format="%Y%m%d", errors="coerce")
+    if days.hasnans:
+        return ""
+    return " Numbers that are days: pandas.to_datetime(times, format='%Y%m%d') makes dates of them."
 
 
 def _period_frequency(times: pd.PeriodIndex, freq: str | int | None) -> Frequency:
@@ -156,19 +166,36 @@ def _check_steps(
             f"times must be regular, in steps of {frequency.name!r}; got {rows.times[row]} then "
             f"{rows.times[row + 1]} for series {rows.name_of(row)}. Resample the series, "
             "pass another Columns(freq=...), or forecast series of different frequencies apart."
+            f"{_as_days(rows.times)}"
         )
     missing = within & (steps > frequency.step)
     if missing.any() and not columns.fill_gaps:
         row = int(np.flatnonzero(missing)[0])
+        _check_one_frequency(rows, steps, row, frequency)
         count = int((steps[missing] // frequency.step - 1).sum())
         first = frequency.to_times(ordinals[row : row + 1] + frequency.step)[0]
+        fill = " Pass Columns(fill_gaps=True) to read them as missing values."
         raise ValueError(
             f"frame must have a row for every time (frequency {frequency.name!r}); got "
             f"{count} missing row(s) in {len(np.unique(rows.codes[:-1][missing]))} series, for "
-            f"series {rows.name_of(row)} first at {first}. "
-            "Pass Columns(fill_gaps=True) to read them as missing values."
+            f"series {rows.name_of(row)} first at {first}."
+            f"{_as_days(rows.times) or fill}"
         )
     return bool(missing.any())
+
+
+def _check_one_frequency(
+    rows: Rows, steps: NDArray[np.int64], row: int, frequency: Frequency
+) -> None:
+    """Refuse a series whose every step is one larger multiple: it lacks no rows."""
+    own = np.flatnonzero(rows.codes == rows.codes[row])
+    inner = steps[own[:-1]]
+    if len(inner) > 1 and np.all(inner == inner[0]):
+        raise ValueError(
+            f"frame must have series of one frequency, {frequency.name!r}; got series "
+            f"{rows.name_of(row)} in steps of {inner[0] // frequency.step} times that. Forecast "
+            "series of different frequencies apart, or pass another Columns(freq=...)."
+        )
 
 
 def _fill(rows: Rows, ordinals: NDArray[np.int64], step: int) -> tuple[Rows, NDArray[np.int64]]:

@@ -54,9 +54,11 @@ def _parse_objects(times: pd.Index, name: str) -> pd.Index:
         # No other format, for nobody knows whether 1/2/2024 is in January.
         return pd.DatetimeIndex(pd.to_datetime(times, format="ISO8601"))
     except (ValueError, TypeError) as error:
+        # What pandas would try next is of no use here.
+        reason = str(error).splitlines()[0].partition(" You might want to try")[0].rstrip(".")
         raise ValueError(
             f"{name} must hold dates, periods or whole numbers, text as in '2024-12-31 23:59'; got "
-            f"{times[0]!r} ({str(error).splitlines()[0]}). Use pandas.to_datetime with its format."
+            f"{times[0]!r} ({reason}). Use pandas.to_datetime with its format."
         ) from error
 
 
@@ -68,7 +70,7 @@ def read_numbers(values: pd.Series, name: str, where: Callable[[int], str]) -> F
     ValueError
         The column holds text, dates, complex numbers or infinities.
     """
-    numbers = _to_numbers(values, name)
+    numbers = _to_numbers(values, name, where)
     infinite = np.isinf(numbers)
     if infinite.any():
         raise ValueError(
@@ -78,7 +80,7 @@ def read_numbers(values: pd.Series, name: str, where: Callable[[int], str]) -> F
     return numbers
 
 
-def _to_numbers(values: pd.Series, name: str) -> Floats:
+def _to_numbers(values: pd.Series, name: str, where: Callable[[int], str]) -> Floats:
     if np.iscomplexobj(values.to_numpy()):
         raise ValueError(
             f"{name!r} must hold real numbers; Complex data not supported. Take the real part."
@@ -88,12 +90,22 @@ def _to_numbers(values: pd.Series, name: str) -> Floats:
             raise TypeError(f"its type is {values.dtype}")
         numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError) as error:
-        found = next((value for value in values if isinstance(value, str)), values.iloc[0])
+        row = _first_other(values)
+        found = values.iloc[row]
+        reason = "" if isinstance(found, str) else f" ({error})"
         raise ValueError(
-            f"{name!r} must hold numbers; got {show(found)} ({error}). "
+            f"{name!r} must hold numbers; got {show(found)}{where(row)}{reason}. "
             "Convert it with pandas.to_numeric, or leave the column out."
         ) from error
     return np.array(numbers)  # a copy: the caller's memory may be read-only, and stays his
+
+
+def _first_other(values: pd.Series) -> int:
+    """Row of the first value that is no number, nor missing."""
+    if values.dtype.kind in "mM":
+        return int(np.argmax(values.notna()))
+    numbers = pd.to_numeric(values, errors="coerce")
+    return int(np.argmax(numbers.isna() & values.notna()))
 
 
 def read_array(array: Any) -> Floats:
