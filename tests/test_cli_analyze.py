@@ -90,6 +90,22 @@ def test_a_wide_file_is_read_as_others_are(run: Run, sales: pd.DataFrame, tmp_pa
     assert str(measured(sales).recommend()) in said.out
 
 
+def test_next_to_nothing_is_not_less_than_nothing(
+    run: Run, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = ComplexityAnalysis.fit
+
+    def fit(self: ComplexityAnalysis, frame: Any) -> ComplexityAnalysis:
+        found = measure(self, frame)
+        found.per_series_["predictability"] = [-2e-5, np.nan, 0.5]
+        return found
+
+    monkeypatch.setattr(ComplexityAnalysis, "fit", fit)
+    said = run("analyze", path, "-r", "lags", "--rows", 100)
+    assert "0.5000" in said.out
+    assert "-0.0000" not in said.out
+
+
 def test_mistakes_are_one_line(run: Run, path: Path, tmp_path: Path) -> None:
     said = run("analyze", path, "--plot", tmp_path / "curves.txt", code=2)
     assert said.err.startswith("error: file names must end in .png")

@@ -416,6 +416,14 @@ def test_orders_are_those_of_refits() -> None:
     assert table["order"].to_dict() == {"short": 3, "long": 2}
 
 
+def test_the_mean_predicts_exactly_nothing() -> None:
+    noise = np.random.default_rng(0).normal(size=(30, 400))
+    table = series_table(Panel.from_tensor(torch.from_numpy(noise)), (0.2, 0.2), 9)
+    alone = table[table["order"] == 0]
+    assert len(alone) > 5
+    assert (alone["predictability"] == 0).all()
+
+
 def test_series_by_series_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     panel = Panel.from_tensor(torch.from_numpy(np.stack([autoregression([0.7], 300)] * 5)))
     panel.values[300:] += torch.randn(1200, dtype=torch.float64)

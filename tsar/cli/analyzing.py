@@ -21,6 +21,7 @@ from tsar.cli.output import (
 
 SHOWN = ("size", "head", "ratio", "penalty", "validation", "test", "test_error", "excess")
 MOST_SERIES = 20
+DECIMALS = 4  # of a predictability, which is 1 at most
 
 
 def analyze(
@@ -88,6 +89,8 @@ def analyze(
     if len(series) > MOST_SERIES:
         title = f"the first {MOST_SERIES} of {len(series)} series"
     left_out = series.pop("left_out").dropna()
+    # Rounded, that it may not be printed as less than nothing: "-0.0000".
+    series["predictability"] = series["predictability"].round(DECIMALS) + 0.0
     print_frame(series, title=title, rows=MOST_SERIES)
     for row, reason in left_out.head(MOST_SERIES).items():
         print_line(f"{series['series'][row]} was left out: {reason}.")

@@ -88,9 +88,9 @@ class ComplexityAnalysis(BaseEstimator):
         Facts: rows, their effective number, risks of the mean, latent dimension (Series).
     per_series_
         A row for each series: ``size`` (recommended for it alone), ``order`` (of an
-        autoregression), ``risk, null, predictability, entropy_rate`` one step ahead, with ``"hmm"``
-        also ``states`` (of the first hundred series); ``left_out`` says why a series was not used
-        (frame).
+        autoregression), ``risk, null, predictability, entropy_rate`` one step ahead (the last in
+        nats a point, of the scaled series), with ``"hmm"`` also ``states`` (of the first hundred
+        series); ``left_out`` says why a series was not used (frame).
     classes_
         Of labels, sorted.
 

@@ -54,8 +54,8 @@ def series_table(panel: Panel, shares: tuple[float, float], most: int) -> pd.Dat
     frame
         By id: ``rows`` (training), ``order``, ``risk`` and ``null`` (squared errors on the test
         stretch of that order, and of the training mean), ``predictability`` (``1 - risk / null``)
-        and ``entropy_rate`` in nats a point (of a Gaussian with the error's variance, in the units
-        of the series). NaN where a series is too short.
+        and ``entropy_rate`` in nats a point (of a Gaussian with the error's variance, in units of
+        the standardized series). NaN where a series is too short.
 
     Examples
     --------
@@ -123,10 +123,8 @@ def _measured(parts: list[_Stretch], most: int) -> Float[Tensor, "series fact"]:
     weight = (left[:, : train.target.shape[1]].mT @ train.target[:, :, None])[:, :, 0]
     losses = _losses_of_orders(validation, triangle, weight)
     order = _smallest(losses, validation.mask, count)
-    told = _losses_of_orders(test, triangle, weight)
-    number = test.mask.sum(dim=1)
-    risk = told.sum(dim=1).gather(1, order[:, None])[:, 0] / number
-    null = told[:, :, 0].sum(dim=1) / number
+    told = _losses_of_orders(test, triangle, weight).sum(dim=1) / test.mask.sum(dim=1)[:, None]
+    risk, null = told.gather(1, order[:, None])[:, 0], told[:, 0]
     rate = 0.5 * (2 * math.pi * math.e * risk).log()
     return torch.stack([count.to(risk), order.to(risk), risk, null, rate], dim=1)
 
