@@ -696,6 +696,22 @@ def test_a_wrong_parameter_is_refused_in_fit(options: dict[str, Any], message: s
         model.fit(SERIES["random"])
 
 
+def test_series_too_short_for_one_lag_are_not_told_to_take_fewer() -> None:
+    short = pd.DataFrame({"unique_id": "b", "ds": [0, 1], "y": [1.0, 2.0]})
+    long = pd.DataFrame({"unique_id": "a", "ds": range(40), "y": noise(40, 1)[:, 0]})
+    advice = r"for series 'b'\. Give more points, drop the series, or set scope='global'\."
+    with pytest.raises(ValueError, match=advice):
+        ARNet().fit(pd.concat([long, short]))
+    with pytest.raises(ValueError, match=r"for all series\. Give more points\."):
+        ARNet(scope="global").fit(short)
+
+
+def test_roots_before_fit_are_refused() -> None:
+    for ask in ("roots_", "is_stable_"):
+        with pytest.raises(NotFittedError):
+            getattr(ARNet(), ask)
+
+
 def test_past_covariates_need_direct_steps() -> None:
     frame, _, _ = covariate_frame()
     model = ARNet(3, horizon=2, columns=Columns(past=("p", "q")))

@@ -436,11 +436,11 @@ MISTAKES = {
     ),
     "the extension of an output": (
         ("forecast", "elnino", "--output", "x.xlsx"),
-        "file names must end in .csv, .csv.gz, .parquet; got 'x.xlsx'.",
+        "--output must end in .csv, .csv.gz, .parquet; got 'x.xlsx'.",
     ),
     "the extension of a picture": (
         ("forecast", "elnino", "--plot", "x.gif"),
-        "file names must end in .png, .svg, .pdf; got 'x.gif'.",
+        "--plot must end in .png, .svg, .pdf; got 'x.gif'.",
     ),
     "a metric": (
         ("backtest", "elnino", "--metric", "mse2"),
@@ -462,6 +462,18 @@ MISTAKES = {
     "a data set to describe": (("datasets", "ninjo"), "there is no data set 'ninjo'. Did you mean"),
     "a model to describe": (("models", "x"), "there is no model 'x'. Known are ARNet,"),
     "a saved model": (("predict", "nowhere"), "folder must be one that a model was saved to"),
+    "a forecaster for a saved model": (
+        ("inspect", "arnet"),
+        "FOLDER must be one that a model was saved to; got 'arnet', a forecaster. `tsar models ",
+    ),
+    "a column for a file": (
+        ("forecast", "elnino", "--future", "costs"),
+        "--future must be a file with future covariates; there is none at 'costs'. Name a column",
+    ),
+    "too many windows": (
+        ("backtest", "elnino", "--model", "naive", "--horizon", "12", "--windows", "900"),
+        "series must have more than 10800 points for these windows; got 732 for series",
+    ),
     "a job file": (("forecast", "--job", "job.toml"), "there is no job file 'job.toml'."),
 }
 
@@ -497,6 +509,7 @@ def test_a_file_needs_a_horizon_and_its_columns(run: Run, wide_file: Path, long_
         ("", "No columns to parse from file"),
         ("ds;y\n2024-01-01;3\n", "its columns must be separated by commas; got semicolons"),
         ("ds,y\nyesterday,3\n", "ds must hold dates, periods or whole numbers"),
+        ("value\n1\n2\n", "got the column 'value' alone. Add the times."),
         ("ds,y\n2024-01-01,much\n", "'y' must hold numbers; got 'much'"),
         ("ds,y\n", "frame must have rows and columns; got shape (0, 2)"),
     ),
@@ -509,6 +522,45 @@ def test_a_file_that_cannot_be_read_is_said(
     said = run("forecast", path, "--horizon", 1, code=2)
     assert message in said.err
     assert said.err.count("\n") == 1
+
+
+def test_a_backtest_names_the_options_that_are_too_large(run: Run) -> None:
+    said = run("backtest", "elnino", "--model", "naive", "--windows", "900", code=2)
+    assert "Lower --horizon, --windows or --step" in said.err
+
+
+def test_offsets_on_both_sides_of_a_clock_change_are_read_as_utc(run: Run, tmp_path: Path) -> None:
+    hours = pd.date_range("2024-03-30 20:00", periods=12, freq="h", tz="Europe/Berlin")
+    lines = [f"{hour.isoformat()},{k}" for k, hour in enumerate(hours)]
+    path = tmp_path / "hours.csv"
+    path.write_text("\n".join(["ds,y", *lines]))
+    found = json.loads(run("forecast", path, "--model", "naive", "--horizon", 2, "--json").out)
+    utc = hours.tz_convert("UTC")[-1]
+    told = [pd.Timestamp(row["ds"]) for row in found["forecast"]]
+    assert told == [utc + pd.Timedelta(f"{k}h") for k in (1, 2)]
+    assert "read as UTC" in " ".join(run("forecast", "--help").out.split())
+    path.write_text("\n".join(["ds,y", *lines, "2024-03-31 09:00,3"]))
+    run("forecast", path, "--model", "naive", "--horizon", 2, code=2)
+
+
+def test_a_series_may_be_named_na(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "regions.csv"
+    rows = [f"{name},{day},{day}" for name in ("EU", "NA", "null") for day in range(5)]
+    path.write_text("\n".join(["unique_id,ds,y", *rows]))
+    found = json.loads(run("forecast", path, "--model", "naive", "--horizon", 1, "--json").out)
+    assert [row["unique_id"] for row in found["forecast"]] == ["EU", "NA", "null"]
+    path.write_text("\n".join(["unique_id,ds,y", *rows, ",5,5"]))
+    said = run("forecast", path, "--model", "naive", "--horizon", 1, code=2)
+    assert "must name a series in every row; got a missing value in row 15" in said.err
+
+
+def test_parameters_that_share_a_line_say_each_its_own(run: Run) -> None:
+    lines = run("models", "arnet").out.splitlines()
+    told = {line.split()[0]: line.split(None, 2)[2].strip() for line in lines if line[:1].isalpha()}
+    assert told["device"] == '"auto", "cpu", ...'
+    assert told["random_state"] == "Seed of the network and of the windows' order."
+    assert told["verbose"] == "Above 0: a bar."
+    assert max(map(len, [x for x in lines if "─" not in x])) < 165
 
 
 def test_a_gap_is_said_with_the_option_that_fills_it(

@@ -108,7 +108,7 @@ def test_next_to_nothing_is_not_less_than_nothing(
 
 def test_mistakes_are_one_line(run: Run, path: Path, tmp_path: Path) -> None:
     said = run("analyze", path, "--plot", tmp_path / "curves.txt", code=2)
-    assert said.err.startswith("error: file names must end in .png")
+    assert said.err.startswith("error: --plot must end in .png")
     said = run("analyze", path, "--size", 0, code=2)
     assert said.err.startswith("error: --size must be whole numbers of at least 1")
     said = run("analyze", path, "-r", "lags", "--size", 10_000, code=2)

@@ -522,3 +522,10 @@ def test_a_golden_model_can_be_saved_again(tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     assert np.array_equal(load(tmp_path / "model").predict(), model.predict())
     assert isinstance(load(GOLDEN / "v1_SeasonalNaive"), SeasonalNaive)
+
+
+def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "model"
+    with pytest.raises(OSError, match=f"folder must be one that can be written; got '{place}'"):
+        Naive().fit([1.0, 2.0]).save(place)

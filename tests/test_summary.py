@@ -73,3 +73,10 @@ def test_long_names_and_many_facts_keep_their_places() -> None:
 def test_a_line_for_each_series() -> None:
     table = series_table("AR", ["series", "lags used"], [["a", "1 of 3"], ["bcd", "12 of 3"]])
     assert table.splitlines() == ["AR", "series lags used", "     a    1 of 3", "   bcd   12 of 3"]
+
+
+def test_long_names_lose_their_middle() -> None:
+    rows = [["north/" + "x" * 90 + "/1", "3"], ["north/" + "x" * 90 + "/2", "4"]]
+    text = series_table("AR", ["series", "lags"], rows)
+    assert max(map(len, text.splitlines())) < 50
+    assert "xxx/1" in text and "xxx/2" in text

@@ -20,7 +20,8 @@ def read_frame(path: str | os.PathLike[str], columns: Columns | None = None) -> 
 
     The file is long if it has one of the id, time and target columns; else it is wide, and its
     first column holds the times (a parquet file may have them as its index instead). In a csv file
-    ids are text, or whole numbers where all of them are written as such without leading zeros.
+    ids are text, or whole numbers where all of them are written as such without leading zeros;
+    times with several offsets (``+01:00``, ``+02:00``) are read as UTC.
 
     Parameters
     ----------
@@ -92,12 +93,18 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, target)
+    except OSError as error:
+        if str(error.filename) != str(temporary):
+            raise
+        raise type(error)(f"{str(path)!r} can't be written: {error.strerror}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def check_output(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> Path:
-    """Check before long work that a file can be written.
+def check_output(
+    path: str | os.PathLike[str], kinds: tuple[str, ...], name: str = "file names"
+) -> Path:
+    """Check before long work that a file can be written; errors call its name `name`.
 
     Raises
     ------
@@ -107,7 +114,7 @@ def check_output(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> Path:
         Its folder is not there or not writable, or it is a folder itself.
     """
     path = Path(path)
-    check_extension(path, kinds)
+    check_extension(path, kinds, name)
     folder = path.resolve().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{str(path)!r} can't be written: no folder {str(folder)!r}.")
@@ -118,12 +125,12 @@ def check_output(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> Path:
     return path
 
 
-def check_extension(path: Path, kinds: tuple[str, ...]) -> str:
+def check_extension(path: Path, kinds: tuple[str, ...], name: str = "file names") -> str:
     """Extension of a path, one of `kinds`, or an error that names them."""
     for kind in kinds:
         if path.name.lower().endswith(kind):
             return kind
-    raise ValueError(f"file names must end in {', '.join(kinds)}; got {str(path)!r}.")
+    raise ValueError(f"{name} must end in {', '.join(kinds)}; got {str(path)!r}.")
 
 
 def _read_csv(path: Path, columns: Columns) -> pd.DataFrame:
@@ -131,7 +138,11 @@ def _read_csv(path: Path, columns: Columns) -> pd.DataFrame:
     if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
         raise ValueError("its columns must be separated by commas; got semicolons")
     if columns.id in frame.columns:
-        frame[columns.id] = _numbered(frame[columns.id])
+        ids = frame[columns.id]
+        if ids.hasnans:  # some may be named NA, which pandas takes for missing
+            plain = {"keep_default_na": False, "na_values": [""], "dtype": str}
+            ids = pd.read_csv(path, usecols=[columns.id], **plain)[columns.id]
+        frame[columns.id] = _numbered(ids)
     return frame
 
 
@@ -153,12 +164,27 @@ def _as_long(frame: pd.DataFrame, columns: Columns, path: Path) -> pd.DataFrame:
 def _as_wide(frame: pd.DataFrame) -> pd.DataFrame:
     # pandas numbers the rows of a file that has no index of its own.
     if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+        if frame.shape[1] == 1:
+            raise ValueError(
+                "a wide file must have its times in the first column, and a series in every other "
+                f"one; got the column {frame.columns[0]!r} alone. Add the times."
+            )
         frame = frame.set_index(frame.columns[0])
     return frame.set_axis(_times(frame.index, str(frame.index.name)), axis=0)
 
 
 def _times(times: pd.Index, name: str) -> pd.Index:
-    return parse_times(times, name).rename(times.name) if len(times) else times
+    if not len(times):
+        return times
+    try:
+        return parse_times(times, name).rename(times.name)
+    except ValueError:
+        # With a clock change inside, a file has two offsets, and only UTC has room for both.
+        if times.dtype.kind != "O" and not pd.api.types.is_string_dtype(times.dtype):
+            raise
+        if not times.str.fullmatch(r".*\d(Z|[+-]\d\d:?\d\d)").all():
+            raise
+        return pd.DatetimeIndex(pd.to_datetime(times, format="ISO8601", utc=True), name=times.name)
 
 
 def _listed(frame: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 Floats = NDArray[np.float64]
 WIDTH = 78
+LONGEST = 40  # characters of an id in a table
 
 
 def fact_table(title: str, facts: Sequence[tuple[str, str]]) -> str:
@@ -82,8 +83,21 @@ def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if fixed else f"{value:.{digits}g}"
 
 
+def shorten(name: object) -> str:
+    """Text of a name, long ones without their middle.
+
+    Examples
+    --------
+    >>> shorten("a" * 30 + "b" * 30)
+    'aaaaaaaaaaaaaaaaaaa...bbbbbbbbbbbbbbbbbb'
+    """
+    text = str(name)
+    rest = LONGEST - 3
+    return text if len(text) <= LONGEST else f"{text[: -(-rest // 2)]}...{text[-(rest // 2) :]}"
+
+
 def series_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A row of cells for each series.
+    """A row of cells for each series, its name first.
 
     Examples
     --------
@@ -92,4 +106,5 @@ def series_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]
     series lags
          a    1
     """
-    return f"{title}\n{pd.DataFrame(rows, columns=list(header)).to_string(index=False)}"
+    cells = [[shorten(name), *rest] for name, *rest in rows]
+    return f"{title}\n{pd.DataFrame(cells, columns=list(header)).to_string(index=False)}"

@@ -102,13 +102,15 @@ def check_windows(
     others = ["scope='global'"] if names else []
     others += [] if penalized else ["sparsity='auto'", "sparsity=None and a ridge"]
     others += ["a smaller Training(validation=...)"] if held else []
+    first = "Lower context_length" if terms.lags > 1 else "Give more points"
+    first += ", drop the series" if names and terms.lags == 1 else ""
     points = need + terms.max_lag
     raise ValueError(
         f"series must have at least {points} points without a gap ({points} samples; one "
         f"gives 1 sample of {terms.max_lag + 1} points, {need} are needed) for "
         f"context_length={terms.lags}; got {int(count[row])} complete windows for "
         f"{f'series {names[row]!r}' if names else 'all series'}. "
-        f"Lower context_length{', or set ' if others else ''}{' or '.join(others)}."
+        f"{first}{', or set ' if others else ''}{' or '.join(others)}."
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tsar.panel import Columns
 from tsar.plotting import plot_coefficients
-from tsar.summary import coefficient_table, series_table
+from tsar.summary import coefficient_table, series_table, shorten
 
 Floats = NDArray[Any]
 
@@ -56,7 +56,7 @@ def details(model: Fitted, names: Sequence[Any], row: int, columns: Columns) -> 
     cells = zip(_header(model), _cells(model)[row], strict=True)
     terms, coef, error = _first_equation(model, row, columns)
     return coefficient_table(
-        _title(model), [("series", str(names[row])), *cells], terms, coef, error
+        _title(model), [("series", shorten(names[row])), *cells], terms, coef, error
     )
 
 

@@ -77,7 +77,10 @@ def _in_options(text: str) -> str:
     def say(found: re.Match[str]) -> str:
         return "--" + long.get(found[1], found[1].replace("_", "-"))
 
-    return re.sub(r"(?:tsar\.)?Columns\((\w+)=[^)]*\)+", say, text)
+    text = re.sub(r"(?:tsar\.)?Columns\((\w+)=[^)]*\)+", say, text)
+    return text.replace(
+        "Lower horizon, n_windows or step_size", "Lower --horizon, --windows or --step"
+    )
 
 
 def _usage(error: Any) -> str:

@@ -175,6 +175,13 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
         if line.startswith(" ") or not line:
             words += line.split()
             continue
-        yield from ((name, " ".join(words)) for name in names)
+        yield from _each(names, " ".join(words))
         names, words = [name.strip() for name in line.split(",")], []
-    yield from ((name, " ".join(words)) for name in names)
+    yield from _each(names, " ".join(words))
+
+
+def _each(names: list[str], text: str) -> Iterator[tuple[str, str]]:
+    """Names with their text, or each with its part of it where ``;`` makes as many parts."""
+    parts = [part.strip() for part in text.split(";")]
+    own = parts if len(parts) == len(names) else [text] * len(names)
+    yield from zip(names, own, strict=True)

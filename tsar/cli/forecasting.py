@@ -10,8 +10,8 @@ from tsar.cli import options
 from tsar.cli.forecasts import Result, present
 from tsar.cli.inputs import Source, check_horizon, from_panel, read_source
 from tsar.cli.job import read_settings
-from tsar.cli.lazy import files, registry
-from tsar.cli.models import Choice, build, choose
+from tsar.cli.lazy import files
+from tsar.cli.models import Choice, build, choose, load_model
 from tsar.cli.output import at_work, print_facts, print_json
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def predict(
     """
     outputs.check()
     request.check()
-    model = _with_frames(registry.load(folder))
+    model = _with_frames(load_model(folder))
     known = model.context_.labels.columns
     source = read_source(input, known) if input else from_panel(model.context_, str(folder))
     points = check_horizon(horizon, replace(source, horizon=model.horizon))

@@ -8,8 +8,8 @@ import typer
 from tsar.cli import options
 from tsar.cli.catalog import Entry, Parameter, read_catalog
 from tsar.cli.forecasting import Folder
-from tsar.cli.lazy import datasets, registry
-from tsar.cli.models import find_entry
+from tsar.cli.lazy import datasets
+from tsar.cli.models import find_entry, load_model
 from tsar.cli.output import print_facts, print_json, print_line, print_table, records
 from tsar.cli.settings import did_you_mean
 
@@ -59,7 +59,7 @@ def list_datasets(
 
 def inspect(folder: Folder, json: options.Json = False) -> None:
     """Say what a saved model is, and what it was fitted to."""
-    model = registry.load(folder)
+    model = load_model(folder)
     summary = model.summary() if hasattr(model, "summary") else None
     facts = {"model": type(model).__name__, "folder": str(folder), **_fitted_facts(model)}
     params = model.get_params(deep=False)
@@ -106,6 +106,7 @@ def _describe_model(entry: Entry, json: bool) -> None:
 
 def _row(parameter: Parameter, prefix: str) -> list[str]:
     text = parameter.text.replace("``", "")
+    text = text[:1].upper() + text[1:] + "." * (not text.endswith("."))
     return [prefix + parameter.name, parameter.default, text]
 
 

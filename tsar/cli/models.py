@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from tsar.cli.catalog import Entry, read_catalog
-from tsar.cli.lazy import forecasters
+from tsar.cli.lazy import forecasters, registry
 from tsar.cli.settings import Setting, convert, did_you_mean
 
 if TYPE_CHECKING:
@@ -57,6 +58,17 @@ def find_entry(name: str) -> Entry:
     if _fold(name) not in folded:
         raise ValueError(f"there is no model {name!r}. {did_you_mean(name, catalog)}")
     return folded[_fold(name)]
+
+
+def load_model(folder: Path) -> "Forecaster":
+    """Load a saved model; a forecaster's name, which is no folder, gets an answer of its own."""
+    if not folder.exists() and _fold(str(folder)) in map(_fold, read_catalog()):
+        raise FileNotFoundError(
+            f"FOLDER must be one that a model was saved to; got {str(folder)!r}, a forecaster. "
+            f"`tsar models {folder}` says what it is; `tsar fit --save FOLDER` saves one."
+        )
+    model: Forecaster = registry.load(folder)
+    return model
 
 
 def build(choice: Choice, horizon: int | None, columns: "Columns | None") -> "Forecaster":

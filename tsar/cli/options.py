@@ -19,7 +19,8 @@ Input = Annotated[
     typer.Argument(
         metavar="INPUT",
         show_default=False,
-        help="A .csv, .csv.gz or .parquet file, or a data set's name (see `tsar datasets`).",
+        help="A .csv, .csv.gz or .parquet file, or a data set's name (see `tsar datasets`). Times "
+        "of a csv file with several offsets (+01:00, +02:00) are read as UTC.",
     ),
 ]
 Model = Annotated[
@@ -114,8 +115,13 @@ class Request:
     ] = None
 
     def check(self) -> None:
-        """Check before long work that the levels are in their ranges."""
+        """Check before long work that the levels are in their ranges, and the file there."""
         intervals.Levels.of(self.quantile, self.level)
+        if self.future is not None and not self.future.is_file():
+            raise FileNotFoundError(
+                f"--future must be a file with future covariates; there is none at "
+                f"{str(self.future)!r}. Name a column of INPUT by --future-covariate."
+            )
 
 
 @dataclass(frozen=True)
@@ -131,9 +137,9 @@ class Outputs:
     def check(self) -> None:
         """Check before long work that the files can be written."""
         if self.output is not None:
-            files.check_output(self.output, files.FRAMES)
+            files.check_output(self.output, files.FRAMES, "--output")
         if self.plot is not None:
-            files.check_output(self.plot, files.PICTURES)
+            files.check_output(self.plot, files.PICTURES, "--plot")
 
 
 def _column(role: str, default: str) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tsar.forecaster import Forecaster
 
 WIDE = 10_000  # columns where nobody watches: lines that a program reads are not wrapped
+FOLD = 100  # but for texts: characters in a line of those
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -46,12 +47,13 @@ def print_table(
     if title:
         console.print(f"[bold]{escape(title)}[/bold]\n")
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    narrow = dict.fromkeys(folded, FOLD)
     for header in headers:
         table.add_column(
             escape(header),
             justify="right" if header in numbers else "left",
             no_wrap=header not in folded,
-            max_width=folded.get(header),
+            max_width=folded.get(header) or (None if console.is_terminal else narrow.get(header)),
         )
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))

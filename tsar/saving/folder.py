@@ -34,9 +34,16 @@ def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor
         It can't be written.
     """
     _check_replaceable(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     described = {**config, "tensors": _describe(tensors)}
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+    except OSError as error:
+        raise type(error)(
+            f"folder must be one that can be written; got {str(folder)!r} ({error.strerror}). Name "
+            "another one."
+        ) from error
+    with beside as scratch:
         fresh, before = Path(scratch, "new"), Path(scratch, "old")
         fresh.mkdir()
         save_file(tensors, fresh / TENSORS, metadata={"format": "pt"})
