@@ -444,3 +444,9 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
 def test_the_forecasts_of_a_backtest_may_be_a_polars_frame() -> None:
     table = cross_validation(Naive(), long_frame(), horizon=2)
     pd.testing.assert_frame_equal(evaluate(pl.from_pandas(table)), evaluate(table))
+
+
+def test_the_scale_is_of_times_with_the_same_zone() -> None:
+    table = cross_validation(Naive(), long_frame("h", "Europe/Berlin"), horizon=2)
+    with pytest.raises(ValueError, match="forecasts must have times without a zone, as in train"):
+        evaluate(table, ["mase"], train=long_frame("h"))

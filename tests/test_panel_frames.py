@@ -354,6 +354,14 @@ def test_the_order_of_categories_comes_out() -> None:
     assert list(found["unique_id"]) == ["a", "b"]
 
 
+def test_ordered_categories_that_are_no_names_come_out_without_order() -> None:
+    parts = pd.cut([1.0, 1.0, 7.0, 7.0], 2)
+    frame = pd.DataFrame({"unique_id": parts, "ds": [0, 1, 0, 1], "y": 1.0})
+    panel = Panel.from_frame(frame)
+    assert panel.labels.layout.order == ()
+    assert list(panel.to_frame({"m": np.ones((2, 1))})["unique_id"]) == list(parts[[0, 2]])
+
+
 @pytest.mark.parametrize("kind", ["int32", "Int32", "uint8", "int64"])
 def test_the_type_of_whole_times_comes_out(kind: str) -> None:
     frame = pd.DataFrame({"ds": [4, 6, 8], "y": 1.0}).astype({"ds": kind})

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tsar.intervals import MARKS
 from tsar.metrics import METRICS, Metric, seasonal_scale, seasonal_squared_scale
-from tsar.panel import Columns, Panel
+from tsar.panel import Columns, Panel, check_zone
+from tsar.panel.inference import zone_of
 from tsar.panel.layout import to_pandas
 
 
@@ -227,8 +228,10 @@ def _scales(
         unknown = forecasts[columns.id].iloc[int(np.flatnonzero(rows < 0)[0])]
         raise ValueError(f"train must hold every series scored; got none of {unknown!r}. Add it.")
     first = forecasts.groupby(rows)["cutoff"].min()
-    frequency = panel.labels.frequency
-    ends = frequency.to_ordinals(pd.Index(first)) - panel.labels.starts[first.index]
+    frequency, cutoffs = panel.labels.frequency, pd.Index(first)
+    if isinstance(cutoffs, pd.DatetimeIndex):
+        check_zone(zone_of(cutoffs), frequency, "forecasts", "train")
+    ends = frequency.to_ordinals(cutoffs) - panel.labels.starts[first.index]
     known = panel.lengths.clone()
     known[torch.tensor(first.index.to_numpy())] = torch.tensor(ends // frequency.step + 1)
     past = panel.slice(torch.zeros_like(known), known)

@@ -52,7 +52,7 @@ def zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
     return str(times.tz) if same else times.tz
 
 
-def check_zone(zone: str | tzinfo | None, fitted: Frequency, name: str) -> None:
+def check_zone(zone: str | tzinfo | None, fitted: Frequency, name: str, where: str = "fit") -> None:
     """Check that times have a zone where those that were fitted have one, and none where not.
 
     Raises
@@ -64,11 +64,11 @@ def check_zone(zone: str | tzinfo | None, fitted: Frequency, name: str) -> None:
         return
     if zone is None:
         raise ValueError(
-            f"{name} must have times with the zone {str(fitted.timezone)!r}, as in fit; got times "
-            "without one. Use tz_localize."
+            f"{name} must have times with the zone {str(fitted.timezone)!r}, as in {where}; got "
+            "times without one. Use tz_localize."
         )
     raise ValueError(
-        f"{name} must have times without a zone, as in fit; got the zone {str(zone)!r}. "
+        f"{name} must have times without a zone, as in {where}; got the zone {str(zone)!r}. "
         "Use tz_convert, then tz_localize(None)."
     )
 

@@ -141,12 +141,18 @@ def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool)
     static = {name: constant_values(frame[name], name, ids, codes) for name in columns.static}
     kind = frame[columns.id].dtype if has_id else None
     categories = isinstance(kind, pd.CategoricalDtype)
-    ranks = tuple(kind.categories) if isinstance(kind, pd.CategoricalDtype) and kind.ordered else ()
+    ranks = _ranks(kind) if isinstance(kind, pd.CategoricalDtype) and kind.ordered else ()
     whole = frame[columns.time].dtype
     numbers = str(whole) if whole.kind in "iu" and whole != np.int64 else ""
     layout = Layout("long", backend, has_id, None, None, categories, dates, ranks, numbers)
     target = read_numbers(frame[columns.target], columns.target, where)
     return Rows(ids, codes, times, target, covariates, static, layout)
+
+
+def _ranks(kind: pd.CategoricalDtype) -> tuple[str | int, ...]:
+    """Ordered categories, of the types that a saved model can hold."""
+    names = tuple(kind.categories)
+    return names if all(isinstance(name, (str, int)) for name in names) else ()
 
 
 def row_order(frame: Any, columns: Columns) -> NDArray[np.intp]:
