@@ -57,11 +57,12 @@ def read_like(
         other = _read_freely(frame, columns)
         if other is None:
             raise
-        if zero_shot and not bool(other.labels.ids.isin(fitted.ids).any()):
+        if zero_shot and _are_others(other, fitted):
             return other
         _check_kind(other.labels, fitted, error)
         raise
-    check_zone(panel.labels.frequency.timezone, frequency, "frame")
+    if not (zero_shot and _are_others(panel, fitted)):
+        check_zone(panel.labels.frequency.timezone, frequency, "frame")
     if panel.labels.frequency.name != frequency.name and not zero_shot:
         raise ValueError(
             f"frame must have the frequency {frequency.name!r} that was fitted; got "
@@ -73,6 +74,11 @@ def read_like(
             "your data to (time, series)."
         )
     return panel
+
+
+def _are_others(panel: Panel, fitted: Labels) -> bool:
+    """Whether no series was fitted."""
+    return not bool(panel.labels.ids.isin(fitted.ids).any())
 
 
 def _read_freely(frame: Any, columns: Columns) -> Panel | None:

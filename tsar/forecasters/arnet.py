@@ -69,7 +69,8 @@ class ARNet(Forecaster):
 
     Linear with squared loss it is least squares in closed form, in float64, for all series at
     once. What is not linear (`hidden`, another `loss`) starts from there and goes through the
-    shared training loop, so that it never ends worse on the validation tail than it started.
+    shared training loop, so that it never ends worse on the validation tail than it started. Gaps
+    of a context are bridged by one-step forecasts, whose errors count in closed-form intervals.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from torch import Tensor
 from tsar.conditions import check_whole
 from tsar.panel.columns import Columns
 from tsar.panel.inference import check_zone, zone_of
-from tsar.panel.layout import to_pandas, write_long
+from tsar.panel.layout import to_pandas, with_frequency, write_long
 from tsar.panel.panel import Panel
 from tsar.panel.values import Floats, parse_times, read_numbers, show
 
@@ -56,6 +56,7 @@ def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> 
         empty = dict.fromkeys(columns.future, np.full(len(times), np.nan))
         return write_long(layout, (columns.id, columns.time), panel.labels.ids, times, empty)
     index = times[:horizon].rename(layout.time_name)
+    index = with_frequency(index, panel.labels.frequency.name)
     return pd.DataFrame(np.nan, index=index, columns=list(columns.future))
 
 

@@ -107,13 +107,14 @@ def write(
     points = np.stack(list(columns.values()), axis=-1)  # (series, horizon, column)
     if layout.style in ("array", "vector"):
         return _array(layout, points)
-    index = _with_frequency(times[: points.shape[1]].rename(layout.time_name), freq)
+    index = with_frequency(times[: points.shape[1]].rename(layout.time_name), freq)
     if layout.style == "series":
         return _series(layout, index, points[0], list(columns))
     return _wide(layout, ids, index, points, list(columns))
 
 
-def _with_frequency(index: pd.Index, freq: str) -> pd.Index:
+def with_frequency(index: pd.Index, freq: str) -> pd.Index:
+    """Times that know the alias of their frequency, where it describes them."""
     if isinstance(index, pd.DatetimeIndex):
         with suppress(ValueError):  # times that a clock change moved follow no alias
             index.freq = freq
