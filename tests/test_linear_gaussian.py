@@ -16,6 +16,8 @@ from statsmodels.tsa.statespace.mlemodel import MLEModel
 
 from tsar.hmm.kalman_future import draw
 from tsar.hmm.linear_gaussian import NAMES, LinearGaussianHMM
+from tsar.hmm.linear_gaussian_selection import point_densities
+from tsar.hmm.observations import Observations
 from tsar.panel import Panel
 
 ROWS_ARE_TIMES = {
@@ -24,7 +26,7 @@ ROWS_ARE_TIMES = {
 }
 
 
-def small(states: int = 2, **options: Any) -> LinearGaussianHMM:
+def small(states: Any = 2, **options: Any) -> LinearGaussianHMM:
     given: dict[str, Any] = {"n_init": 2, "n_iter": 30, "device": "cpu", "random_state": 0}
     return LinearGaussianHMM(states, **(given | options))
 
@@ -189,6 +191,43 @@ def test_more_states_than_the_truth_lose_by_bic() -> None:
     assert model.aic(values) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("criterion", ("heldout", "bic", "aic"))
+def test_the_number_of_states_is_found(criterion: Any) -> None:
+    values = simulated(truth(2, 3), 300, sequences=2, missing=0.1)
+    options: dict[str, Any] = {"criterion": criterion, "max_components": 4}
+    model = small("auto", **options).fit(values, lengths=[300, 300])
+    assert model.n_components_ == 2 or (criterion == "aic" and model.n_components_ > 2)
+    table = model.selection_
+    assert table["n_components"].tolist() == [1, 2, 3, 4]
+    assert table.loc[table["chosen"], "n_components"].tolist() == [model.n_components_]
+    alone = small(model.n_components_).fit(values, lengths=[300, 300])
+    np.testing.assert_array_equal(alone.transition_matrix_, model.transition_matrix_)
+    assert model.transform(values, lengths=[300, 300]).shape == (600, model.n_components_)
+    if criterion != "heldout":
+        row = table[table["chosen"]].iloc[0]
+        assert row["log_likelihood"] == pytest.approx(model.log_likelihood_)
+        ask = getattr(model, criterion)
+        assert row[criterion] == pytest.approx(ask(values, lengths=[300, 300]))
+
+
+def test_densities_of_points_add_up_to_the_likelihood() -> None:
+    model = truth(2, 3)
+    values = simulated(model, 60, sequences=2, missing=0.3)
+    values[70] = np.nan
+    observations = Observations(torch.from_numpy(values), torch.tensor([0, 70, 120]))
+    found = point_densities(observations, model._model())
+    assert float(found.sum()) == pytest.approx(model.score(values, lengths=[70, 50]))
+    assert found[70] == 0  # nothing is seen there
+    early = float(found[:40].sum())
+    assert early == pytest.approx(model.score(values[:40]))
+
+
+def test_the_held_back_points_are_observed_ones() -> None:
+    values = simulated(truth(2, 3), 400)
+    values[300:] = np.nan
+    assert small("auto", max_components=3).fit(values).n_components_ == 2
+
+
 def test_a_seed_decides_all_and_the_order_of_sequences_nothing() -> None:
     values = simulated(truth(2, 2), 50, sequences=4)
     lengths = [30, 50, 20, 100]
@@ -330,6 +369,8 @@ def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
     (
         ({"n_components": 0}, "n_components must be a whole number of at least 1; got 0"),
         ({"n_components": 21}, "at most the number of observed values, 20; got 21"),
+        ({"n_components": "all"}, "whole number of at least 1, or 'auto'; got 'all'"),
+        ({"criterion": "icl"}, "criterion must be one of"),
         ({"n_init": 0}, "n_init must be a whole number"),
         ({"n_iter": 0}, "n_iter must be a whole number"),
         ({"tol": -1.0}, "tol must be finite and at least 0"),

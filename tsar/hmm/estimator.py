@@ -31,7 +31,14 @@ from tsar.hmm.inference import expectations, filter_states, sample_states, stati
 from tsar.hmm.observations import Observations, Reading, Units, check_labels, read_observations
 from tsar.hmm.parameters import Parameters, check_chain, ordered
 from tsar.hmm.restarts import Family, fit_restarts
-from tsar.hmm.selection import CRITERIA, Criterion, Fitted, candidate_states, select
+from tsar.hmm.selection import (
+    CRITERIA,
+    Criterion,
+    Fitted,
+    candidate_states,
+    in_units,
+    select,
+)
 from tsar.hmm.viterbi import decode
 from tsar.randomness import draw_seed
 from tsar.saving import Savable
@@ -143,10 +150,9 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         else:
             points = int(data.observations.seen.sum())
             usable = [k for k in candidates if k <= points]
-            chosen, models, self.selection_ = select(
-                family.emission, data, usable, self.criterion, fitted
-            )
-            self.selection_ = _in_units(self.selection_.drop(columns="group"), units, points)
+            chosen, models, table = select(family.emission, data, usable, self.criterion, fitted)
+            shift = 0.0 if units is None else units.log_density
+            self.selection_ = in_units(table, shift, points)
             states = int(chosen[0])
         self._keep(family.emission, data, models[states], units)
 
@@ -347,12 +353,3 @@ def _check_points(observations: Observations, states: int) -> None:
             f"n_components must be at most the number of observed points; got {states} with "
             f"{known} of n_samples={len(observations.values)}. Lower it, or give more points."
         )
-
-
-def _in_units(table: pd.DataFrame, units: Units | None, points: int) -> pd.DataFrame:
-    """Likelihoods of the points as they came in."""
-    shift = 0.0 if units is None else units.log_density
-    by_column = {"log_likelihood": shift, "log_density": shift / points}
-    penalties = dict.fromkeys(("bic", "aic", "icl"), -2 * shift)
-    moved = {k: table[k] + v for k, v in {**by_column, **penalties}.items() if k in table}
-    return table.assign(**moved)

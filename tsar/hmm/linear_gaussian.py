@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import fields
 from math import log
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,14 +13,29 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.conditions import NOT_NEGATIVE, POSITIVE, Condition, check_options, check_whole, whole
+from tsar.conditions import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Condition,
+    check_options,
+    check_whole,
+    one_of,
+    whole,
+)
 from tsar.devices import resolve_device
-from tsar.hmm.em import Maximum, take
 from tsar.hmm.kalman import Filtered, LinearGaussian, filter_states, smooth_states
 from tsar.hmm.kalman_future import draw, forecast_states
 from tsar.hmm.linear_gaussian_em import canonical, expect, fit, likelihood, width
-from tsar.hmm.linear_gaussian_start import starts
+from tsar.hmm.linear_gaussian_selection import (
+    LINEAR_CRITERIA,
+    LinearCriterion,
+    Restarts,
+    free_parameters,
+    select_states,
+)
+from tsar.hmm.linear_gaussian_start import starts, units
 from tsar.hmm.observations import Observations, Reading, check_labels, read_observations
+from tsar.hmm.selection import candidate_states, in_units
 from tsar.randomness import draw_seed
 from tsar.saving import Savable
 
@@ -58,7 +73,9 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
     Parameters
     ----------
     n_components
-        Numbers that a state consists of.
+        Numbers that a state consists of; ``"auto"``: chosen among 1 to `max_components`.
+    max_components, criterion
+        With ``"auto"``, the most; and ``"heldout"``, ``"bic"`` or ``"aic"``, see `GaussianHMM`.
     n_init
         Starts; the most likely result is kept. The first is a realization of the autocovariances,
         the others are drawn, in turn near it and anywhere.
@@ -90,8 +107,11 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         Whether the best start gained less than `tol` in the end; its steps.
     history_
         Log likelihood before each step, NaN behind the last: (start, step).
-    n_parameters_
-        Free parameters: those above, less the ``n_components ** 2`` of a mixing.
+    n_components_, n_parameters_
+        Numbers of a state; free parameters: those above, less the ``n_components_ ** 2`` of a
+        mixing.
+    selection_
+        What was measured of every number of states with ``"auto"`` (frame).
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -115,8 +135,10 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
 
     def __init__(
         self,
-        n_components: int = 1,
+        n_components: int | Literal["auto"] = 1,
         *,
+        max_components: int = 8,
+        criterion: LinearCriterion = "heldout",
         n_init: int = 4,
         n_iter: int = 100,
         tol: float = 1e-2,
@@ -125,6 +147,8 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         random_state: int | None = None,
     ) -> None:
         self.n_components = n_components
+        self.max_components = max_components
+        self.criterion = criterion
         self.n_init = n_init
         self.n_iter = n_iter
         self.tol = tol
@@ -156,25 +180,37 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
             A parameter, the lengths or the observations are not as they must be.
         """
         check_options("LinearGaussianHMM", self, CONDITIONS)
+        candidates = candidate_states(self.n_components, self.max_components)
         read = self._read(X, lengths, reset=True)
         check_labels(y, len(read.values))
         seen = int((~read.values.isnan()).sum())
-        if self.n_components > seen:
+        if min(candidates) > seen:
             raise ValueError(
                 f"n_components must be at most the number of observed values, {seen}; got "
-                f"{self.n_components}. Take fewer states or more points."
+                f"{min(candidates)}. Take fewer states or more points."
             )
-        level, scale, shift = _units(read.values)
-        data = _observed(Observations((read.values - level) / scale, read.offsets))
-        generator = torch.Generator().manual_seed(draw_seed(self.random_state))
-        begin = starts(data, self.n_components, self.n_init, generator)
-        found = fit(data, begin, n_iter=self.n_iter, tol=self.tol, floor=self.min_covar)
-        scores = likelihood(data, found.parameters)
-        best = scores.nan_to_num(-torch.inf).argmax()[None]
-        model = take(found.parameters, best)
+        level, scale, shift = units(read.values)
+        data = Observations((read.values - level) / scale, read.offsets).observed()
+        restarts = self._search(data, [k for k in candidates if k <= seen], shift)
+        model = restarts.model
         self._keep(canonical(model, expect(data, model)), level, scale)
-        self._report(found, scores, int(best), shift)
+        self._report(restarts, shift)
         return self
+
+    def _search(self, data: Observations, candidates: list[int], shift: float) -> Restarts:
+        seed = draw_seed(self.random_state)
+
+        def fitted(part: Observations, states: int) -> Restarts:
+            generator = torch.Generator().manual_seed(seed)
+            begin = starts(part, states, self.n_init, generator)
+            found = fit(part, begin, n_iter=self.n_iter, tol=self.tol, floor=self.min_covar)
+            return Restarts(found, likelihood(part, found.parameters))
+
+        if self.n_components != "auto":
+            return fitted(data, candidates[0])
+        restarts, table = select_states(data, candidates, self.criterion, fitted)
+        self.selection_ = in_units(table, -shift, int(data.seen.sum()))
+        return restarts
 
     def _keep(
         self,
@@ -190,21 +226,15 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         for name, value in values.items():
             setattr(self, NAMES[name], value.cpu().numpy())
 
-    def _report(
-        self,
-        found: Maximum[LinearGaussian],
-        scores: Float[Tensor, " model"],
-        best: int,
-        shift: float,
-    ) -> None:
-        self.log_likelihoods_ = scores.cpu().numpy() - shift
+    def _report(self, restarts: Restarts, shift: float) -> None:
+        found, best = restarts.found, restarts.best
+        self.log_likelihoods_ = restarts.scores.cpu().numpy() - shift
         self.log_likelihood_ = float(self.log_likelihoods_[best])
         self.history_ = found.history.cpu().numpy() - shift
         self.n_iter_ = int(found.iterations[best])
         self.converged_ = bool(found.converged[best])
-        states, features = self.n_components, self.n_features_in_
-        # A and the mixings are as many: states ** 2.
-        self.n_parameters_ = states * (states + 1) + states + features * (states + 2)
+        self.n_components_ = found.parameters.mean.shape[1]
+        self.n_parameters_ = free_parameters(self.n_components_, self.n_features_in_)
 
     @property
     def _n_features_out(self) -> int:
@@ -346,33 +376,9 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         return tags
 
 
-def _units(
-    values: Float[Tensor, "time feature"],
-) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"], float]:
-    """Mean and deviation of each feature, and what they take from the log likelihood.
-
-    The deviation of a constant is rounding: it counts as 1, as does that of no value.
-    """
-    counts = (~values.isnan()).sum(0)
-    level = values.nanmean(0).nan_to_num(0.0)
-    spread = (values - level).square().nanmean(0).sqrt().nan_to_num(0.0)
-    rounding = 8 * torch.finfo(values.dtype).eps * level.abs()
-    scale = torch.where(spread > rounding, spread, 1.0)
-    return level, scale, float((counts * scale.log()).sum())
-
-
-def _observed(observations: Observations) -> Observations:
-    """The sequences in which anything is observed."""
-    lengths = observations.lengths
-    sequence = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
-    seen = (~observations.values.isnan()).any(1)
-    kept = torch.bincount(sequence[seen], minlength=len(lengths)) > 0
-    offsets = torch.nn.functional.pad(lengths[kept].cumsum(0), (1, 0))
-    return Observations(observations.values[kept[sequence]], offsets)
-
-
 CONDITIONS: dict[str, Condition] = {
-    "n_components": whole(1),
+    "max_components": whole(1),
+    "criterion": one_of(LINEAR_CRITERIA),
     "n_init": whole(1),
     "n_iter": whole(1),
     "tol": NOT_NEGATIVE,

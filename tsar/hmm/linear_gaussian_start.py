@@ -14,6 +14,21 @@ SHARE = 0.7  # of the variance of the observations that the states explain at fi
 RADIUS = 0.98  # of the transition, at most
 
 
+def units(
+    values: Float[Tensor, "time feature"],
+) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"], float]:
+    """Mean and deviation of each feature, and what they take from the log likelihood.
+
+    The deviation of a constant is rounding: it counts as 1, as does that of no value.
+    """
+    counts = (~values.isnan()).sum(0)
+    level = values.nanmean(0).nan_to_num(0.0)
+    spread = (values - level).square().nanmean(0).sqrt().nan_to_num(0.0)
+    rounding = 8 * torch.finfo(values.dtype).eps * level.abs()
+    scale = torch.where(spread > rounding, spread, 1.0)
+    return level, scale, float((counts * scale.log()).sum())
+
+
 def starts(
     observations: Observations, states: int, restarts: int, generator: torch.Generator
 ) -> LinearGaussian:

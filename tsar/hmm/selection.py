@@ -102,20 +102,20 @@ def select(
 def _held_out(
     emission: Emission, data: Grouped, candidates: Sequence[int], fit: Fit
 ) -> pd.DataFrame:
-    first, counted = _newest(data.observations)
+    first, counted = newest(data.observations)
     early = replace(data, observations=data.observations.until(first))
     group = data.of_points[counted]
-    _warn_of_none(torch.bincount(group, minlength=data.groups))
+    warn_of_none(torch.bincount(group, minlength=data.groups))
     scores, spreads = [], []
     for states in candidates:
         fitted = fit(early, states)
         scores.append(point_scores(emission, data, fitted.parameters)[counted])
         spreads.append(_spread(fitted))
-    mean, error, chosen = _compare(torch.stack(scores), group, data.groups)
-    return _table(candidates, {"log_density": mean, "standard_error": error}, spreads, chosen)
+    mean, error, chosen = compare(torch.stack(scores), group, data.groups)
+    return score_table(candidates, {"log_density": mean, "standard_error": error}, spreads, chosen)
 
 
-def _newest(
+def newest(
     observations: Observations,
 ) -> tuple[Int[Tensor, " sequence"], Bool[Tensor, " time"]]:
     """Points of each sequence before those that are held back, and whether a point is one of these.
@@ -131,7 +131,8 @@ def _newest(
     return lengths - newer, late & observations.seen
 
 
-def _warn_of_none(held: Int[Tensor, " group"]) -> None:
+def warn_of_none(held: Int[Tensor, " group"]) -> None:
+    """Say of groups of which no point is held back that they get the fewest states."""
     none = (held == 0).nonzero()[:, 0].tolist()
     if none:
         warnings.warn(
@@ -143,7 +144,7 @@ def _warn_of_none(held: Int[Tensor, " group"]) -> None:
         )
 
 
-def _compare(
+def compare(
     held: Float[Tensor, "candidate point"], group: Int[Tensor, " point"], groups: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean log density, standard error of what is lost on the best, and which is chosen.
@@ -188,7 +189,7 @@ def _penalized(
     value = torch.stack(values)
     columns = {criterion: value, "log_likelihood": torch.stack(likelihoods)}
     spreads = [_spread(fitted) for fitted in models.values()]
-    return _table(list(models), columns, spreads, value.argmin(0))
+    return score_table(list(models), columns, spreads, value.argmin(0))
 
 
 def _complete(emission: Emission, data: Grouped, parameters: Parameters) -> Float[Tensor, " group"]:
@@ -210,7 +211,7 @@ def _spread(fitted: Fitted) -> Float[Tensor, " group"]:
     return objective.amax(1) - objective.amin(1)
 
 
-def _table(
+def score_table(
     candidates: Sequence[int],
     columns: dict[str, Tensor],
     spreads: list[Tensor],
@@ -230,3 +231,11 @@ def _table(
             "chosen": states == np.repeat(picked, len(candidates)),
         }
     )
+
+
+def in_units(table: pd.DataFrame, shift: float, points: int) -> pd.DataFrame:
+    """A table of one group with the likelihoods of the points as they came in."""
+    by_column = {"log_likelihood": shift, "log_density": shift / points}
+    penalties = dict.fromkeys(("bic", "aic", "icl"), -2 * shift)
+    moved = {k: table[k] + v for k, v in {**by_column, **penalties}.items() if k in table}
+    return table.drop(columns="group").assign(**moved)
