@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge, RidgeCV
 from torch import Tensor
 
 from tsar.complexity.blocks import block_length, draw_blocks, effective_rows, standard_error
-from tsar.complexity.heads import Decomposition
+from tsar.complexity.heads import Decomposition, Products
 from tsar.complexity.population import LatentModel, stationary_covariance
 from tsar.complexity.simulation import draw_model
 from tsar.complexity.theory import (
@@ -246,6 +246,23 @@ def test_left_out_errors_are_those_of_fits_without(rows: int, size: int, interce
     kept = torch.cat([torch.arange(8), torch.arange(22, 30)])
     expected = refit(kept, slice(10, 20), PENALTIES[1:])
     torch.testing.assert_close(left_out[:, 10:20], expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("size", (7, 80))
+def test_heads_by_products_are_those_of_scikit_learn(size: int) -> None:
+    features, response = draw(50, size) + 3.0, draw(50, 2, seed=1) - 5.0
+    parts = (Products.of(features[part], response[part]) for part in (slice(30), slice(30, None)))
+    head = next(parts).plus(next(parts)).head(torch.tensor(2.5).double())
+    peer = Ridge(alpha=2.5).fit(features, response)
+    asked = draw(9, size, seed=2)
+    np.testing.assert_allclose(head.coefficients.T, peer.coef_, atol=1e-10)
+    np.testing.assert_allclose(head.say(asked), peer.predict(asked), atol=1e-9)
+    found = head.left_out(features[:5], response[:5])
+    for row in range(5):
+        kept = torch.arange(50) != row
+        less = Ridge(alpha=2.5).fit(features[kept], response[kept])
+        error = response[row].numpy() - less.predict(features[row : row + 1])[0]
+        np.testing.assert_allclose(found[row], error, atol=1e-9)
 
 
 def test_cross_validation_chooses_as_scikit_learn_does() -> None:

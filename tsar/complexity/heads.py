@@ -7,7 +7,7 @@ and blocks of ``I - H``, H the hat matrix (Cook 1977; Golub, Heath & Wahba 1979)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -214,52 +214,71 @@ class Products:
     For rows that are many: a penalty then takes a factor, and no decomposition of the rows.
     """
 
-    features: Float[Tensor, "row feature"]
-    response: Float[Tensor, "row output"]
+    rows: int
+    centre: Float[Tensor, " feature"]
+    mean: Float[Tensor, " output"]
     square: Float[Tensor, "feature feature"]
+    cross: Float[Tensor, "feature output"]
 
     @classmethod
     def of(
         cls, features: Float[Tensor, "row feature"], response: Float[Tensor, "row output"]
     ) -> "Products":
         """Products of rows."""
-        around = features - features.mean(dim=0)
-        return cls(features, response, around.T @ around)
+        centre, mean = features.mean(dim=0), response.mean(dim=0)
+        around = features - centre
+        return cls(len(features), centre, mean, around.T @ around, around.T @ (response - mean))
 
-    def head(self, penalty: Float[Tensor, ""], first: int = 0) -> "Head":
-        """The head of a penalty above 0, and the leave-one-out errors of the first rows.
+    def plus(self, other: "Products") -> "Products":
+        """Products of the rows of both, around their common means (Chan, Golub & LeVeque 1979)."""
+        rows, centre, mean = other.rows, other.centre - self.centre, other.mean - self.mean
+        total = self.rows + rows
+        weight = self.rows * rows / total
+        return Products(
+            total,
+            self.centre + centre * (rows / total),
+            self.mean + mean * (rows / total),
+            self.square + other.square + weight * torch.outer(centre, centre),
+            self.cross + other.cross + weight * torch.outer(centre, mean),
+        )
 
-        Examples
-        --------
-        >>> features = torch.tensor([[0.0], [1.0], [2.0], [5.0]], dtype=torch.float64)
-        >>> head = Products.of(features, 3 * features + 1).head(torch.tensor(1e-9))
-        >>> head.say(features[:2])
-        tensor([[1.0000],
-                [4.0000]], dtype=torch.float64)
-        """
-        centre, mean = self.features.mean(dim=0), self.response.mean(dim=0)
+    def head(self, penalty: Float[Tensor, ""]) -> "Head":
+        """The head of a penalty above 0."""
         square = self.square.clone()
         square.diagonal().add_(penalty)
         factor = torch.linalg.cholesky(square)
-        cross = (self.features - centre).T @ (self.response - mean)
-        coefficients = torch.cholesky_solve(cross, factor)
-        around = self.features[:first] - centre
-        seen = torch.linalg.solve_triangular(factor, around.T, upper=False)
-        kept = 1 - 1 / len(self.features) - seen.square().sum(dim=0)
-        residual = self.response[:first] - mean - around @ coefficients
-        return Head(coefficients, mean - centre @ coefficients, residual / kept[:, None])
+        return Head(self, factor, torch.cholesky_solve(self.cross, factor))
 
 
-class Head(NamedTuple):
-    """A linear head, and the errors of some of its rows, had each been left out."""
+@dataclass(frozen=True)
+class Head:
+    """A ridge head, and the factor that it came from.
 
+    Examples
+    --------
+    >>> features = torch.tensor([[0.0], [1.0], [2.0], [5.0]], dtype=torch.float64)
+    >>> head = Products.of(features, 3 * features + 1).head(torch.tensor(1e-9))
+    >>> head.say(features[:2])
+    tensor([[1.0000],
+            [4.0000]], dtype=torch.float64)
+    """
+
+    products: Products
+    factor: Float[Tensor, "feature feature"]
     coefficients: Float[Tensor, "feature output"]
-    intercept: Float[Tensor, " output"]
-    left_out: Float[Tensor, "first output"]
 
     def say(self, features: Float[Tensor, "seen feature"]) -> Float[Tensor, "seen output"]:
         """What it says of new rows."""
-        return features @ self.coefficients + self.intercept
+        return (features - self.products.centre) @ self.coefficients + self.products.mean
+
+    def left_out(
+        self, features: Float[Tensor, "own feature"], response: Float[Tensor, "own output"]
+    ) -> Float[Tensor, "own output"]:
+        """Errors of some of the rows that it was fitted to, had each been left out."""
+        around = (features - self.products.centre).T
+        shares = torch.linalg.solve_triangular(self.factor, around, upper=False).square().sum(dim=0)
+        kept = 1 - 1 / self.products.rows - shares
+        return (response - self.say(features)) / kept[:, None]
 
 
 def fit_logistic(features: NDArray[Any], labels: NDArray[Any], strength: float) -> Pipeline:

@@ -228,7 +228,14 @@ def _tune(
     return grid[best], head.leave_one_out(response, grid[best, None])[0]
 
 
-def _truth(parts: _Parts, split: Split, penalties: Float[Tensor, " penalty"]) -> Head | None:
+class _Truth(NamedTuple):
+    """The best head, as well as may be told, and its errors at the training rows."""
+
+    head: Head
+    errors: Float[Tensor, "train output"]
+
+
+def _truth(parts: _Parts, split: Split, penalties: Float[Tensor, " penalty"]) -> _Truth | None:
     """The best head, as well as all rows but those of the test tell it; None where they do not."""
     early = torch.cat([parts.train, parts.spare])
     known = torch.cat([split.train.response, split.spare.response])
@@ -238,14 +245,14 @@ def _truth(parts: _Parts, split: Split, penalties: Float[Tensor, " penalty"]) ->
     products = Products.of(early, known)
     errors = [(asked - products.head(one).say(late)).square().mean() for one in penalties]
     chosen = penalties[int(torch.stack(errors).argmin())]
-    both = torch.cat([early, late]), torch.cat([known, asked])
-    return Products.of(*both).head(chosen, len(parts.train))
+    head = products.plus(Products.of(late, asked)).head(chosen)
+    return _Truth(head, head.left_out(parts.train, split.train.response))
 
 
 def _decomposed(
     head: Decomposition,
     parts: _Parts,
-    truth: Head,
+    truth: _Truth,
     chosen: Float[Tensor, "2"],
     drawn: Int[Tensor, "draw row"],
     measure: Measure,
@@ -254,8 +261,8 @@ def _decomposed(
     labels, rows = measure.labels, len(parts.train)
     seen = parts.test[:: -(-len(parts.test) // MOST_PROBED)]
     scores = head.scores(seen)
-    missed = head.say(scores, truth.say(parts.train), chosen) - truth.say(seen)
-    noise = (truth.left_out - truth.left_out.mean(dim=0))[drawn]  # (draw, row, output)
+    missed = head.say(scores, truth.head.say(parts.train), chosen) - truth.head.say(seen)
+    noise = (truth.errors - truth.errors.mean(dim=0))[drawn]  # (draw, row, output)
     columns = noise.movedim(0, 1).flatten(1)
     heard = head.say(scores, columns, chosen).unflatten(2, (len(drawn), -1))
     bias = _losses(missed, labels).mean(dim=1)
@@ -267,14 +274,14 @@ def _decomposed(
         "bias": bias,
         "variance": variance,
         "excess": bias + variance,
-        "irreducible": _losses(truth.left_out, labels).mean().expand_as(bias),
+        "irreducible": _losses(truth.errors, labels).mean().expand_as(bias),
         "theory_bias": theory.bias,
         "theory_variance": expected,
         "theory_excess": theory.bias + expected,
     }
 
 
-def _spectrum(parts: _Parts, truth: Head, labels: bool) -> Spectrum:
+def _spectrum(parts: _Parts, truth: _Truth, labels: bool) -> Spectrum:
     """Spectrum of the features of rows of all stretches; of the test, no response counts."""
     whole = torch.cat(parts.measured)
     least, enough = (times * len(parts.train) for times in SPECTRUM_ROWS)
@@ -282,13 +289,13 @@ def _spectrum(parts: _Parts, truth: Head, labels: bool) -> Spectrum:
     if len(whole) > most:
         whole = whole[torch.arange(most) * (len(whole) - 1) // (most - 1)]
     centred = (whole - whole.mean(dim=0)) / (len(whole) - 1) ** 0.5
-    share = 1 if labels else truth.coefficients.shape[1]
-    noise = truth.left_out.square().mean(dim=0).sum() / share
+    share = 1 if labels else truth.head.coefficients.shape[1]
+    noise = truth.errors.square().mean(dim=0).sum() / share
     # Not from products of features: directions that hardly vary carry the peak.
     left, values, _ = torch.linalg.svd(centred, full_matrices=False)
     kept = values > torch.finfo(values.dtype).eps * max(centred.shape) * values.max()
     left, values = left[:, kept], values[kept]
-    along = left.T @ (centred @ truth.coefficients) / values[:, None]
+    along = left.T @ (centred @ truth.head.coefficients) / values[:, None]
     return Spectrum(values.square(), along.square().sum(dim=1) / share, noise)
 
 
