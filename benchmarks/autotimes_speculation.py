@@ -24,7 +24,7 @@ def main() -> None:
     """Fit once, then forecast the same test windows with and without speculation."""
     options = parser(__doc__)
     options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--layers", type=int, default=6)
+    options.add_argument("--layers", type=int, default=2)
     options.add_argument("--windows", type=int, default=256)
     options.add_argument("--ahead", type=int, nargs="+", default=[2, 4])
     args = options.parse_args()

@@ -39,7 +39,7 @@ def main() -> None:
     options = parser(__doc__)
     options.set_defaults(rounds=3)
     options.add_argument("--backbone", default="smollm2", help="a name or a folder")
-    options.add_argument("--layers", type=int, nargs="+", default=[6], help="blocks of it")
+    options.add_argument("--layers", type=int, nargs="+", default=[2], help="blocks of it")
     options.add_argument("--hidden", type=int, default=0, help="width of an MLP; 0: linear maps")
     options.add_argument("--windows", type=int, default=64, help="tested windows of a channel")
     args = options.parse_args()

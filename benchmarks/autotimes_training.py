@@ -20,6 +20,7 @@ RECIPE = AutoTimes.recipe
 CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the recipe": ({}, {}),
     "units of the whole window, all segments scored (the paper's)": ({"leaky": True}, {}),
+    "no average of the weights": ({}, {"ema_decay": 0.0}),
     "a start by ridge regression": ({"initial": "ridge"}, {}),
     "learning rate 0.002": ({}, {"learning_rate": 2e-3}),
     "learning rate 0.01": ({}, {"learning_rate": 1e-2}),
@@ -27,7 +28,7 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "three segments ahead": ({"horizon": 3 * SEGMENT}, {}),
     "a hidden layer of 512": ({"hidden": 512}, {"learning_rate": 2e-3}),
     "float32": ({"precision": "float32"}, {}),
-    "2 blocks": ({"layers": 2}, {}),
+    "6 blocks": ({"layers": 6}, {}),
     "12 blocks": ({"layers": 12}, {}),
 }
 

@@ -56,7 +56,7 @@ def representations(series: Any, args: argparse.Namespace) -> dict[str, Any]:
     }
     space = SpaceTime(168, training=BRIEF, **common)
     found["SpaceTime, hidden"] = space.fit(known)
-    blocks = {"layers": 1} if args.quick else {}
+    blocks = {"layers": 1 if args.quick else 6}
     names = {"smollm2": "SmolLM2, 6 blocks, frozen", "random": "the same, random weights"}
     for backbone in args.backbones:
         kind = {"backbone": "smollm2", **blocks}

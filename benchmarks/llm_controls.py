@@ -49,7 +49,7 @@ def main() -> None:
     """Tune and score each model, on all rows and on a tenth."""
     options = parser(__doc__)
     options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--layers", type=int, default=6, help="blocks of the language model")
+    options.add_argument("--layers", type=int, default=2, help="blocks of the language model")
     options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     options.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.1])
     args = options.parse_args()

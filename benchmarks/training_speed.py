@@ -43,6 +43,7 @@ def main() -> None:
         sides: dict[str, Callable[[], float]] = {
             "tsar": lambda b=batch_size, s=steps: ours(windows, b, s, args.seed),
             "Dataset and DataLoader": lambda b=batch_size, s=steps: loader(windows, b, s),
+            "the step's products alone": lambda b=batch_size, s=steps: products(windows, b, s),
         }
         if neural:
             sides |= neuralforecast_sides(frame, windows, batch_size, steps)
@@ -159,6 +160,21 @@ def loader(windows: Windows, batch_size: int, steps: int) -> float:
         nn.utils.clip_grad_norm_(net.parameters(), CLIP)
         optimizer.step()
         schedule.step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def products(windows: Windows, batch_size: int, steps: int) -> float:
+    """Compute the two matrix products of a step and nothing else: what no loop goes below."""
+    device = windows.cutoffs.device
+    context = torch.randn(batch_size, windows.context_length, device=device)
+    error = torch.randn(batch_size, windows.horizon, device=device)
+    weight = torch.randn(windows.horizon, windows.context_length, device=device)
+    start = time.perf_counter()
+    for _ in range(steps):
+        context @ weight.T  # the forecast
+        error.T @ context  # the gradient
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start

@@ -51,7 +51,8 @@ class AutoTimes(NeuralForecaster):
         ``"smollm2"`` (SmolLM2-135M, with the llm extra), a folder or a name on the Hugging Face
         hub of any decoder-only model, or None: a small transformer that is trained from scratch.
     layers
-        Blocks of the backbone that are used, the first ones; None: all, or 3 from scratch.
+        Blocks of the backbone that are used, the first ones; None: all, or 3 from scratch. More of
+        a language model cost time; on ETTh1 6 forecast no better than 2.
     backbone_init
         ``"pretrained"``, or ``"random"``: frozen random weights, as a control.
     lora
@@ -130,6 +131,7 @@ class AutoTimes(NeuralForecaster):
         epoch_windows=8192,
         validation_windows=2048,
         patience=3,
+        ema_decay=0.99,
     )
 
     def __init__(
@@ -139,7 +141,7 @@ class AutoTimes(NeuralForecaster):
         horizon: int = 96,
         segment_length: int = 96,
         backbone: str | None = "smollm2",
-        layers: int | None = 6,
+        layers: int | None = 2,
         backbone_init: Literal["pretrained", "random"] = "pretrained",
         lora: int | None = None,
         width: int = 128,
