@@ -31,9 +31,10 @@ class GaussianHMM(HiddenMarkovModel):
     max_components
         States at most with ``"auto"``.
     criterion
-        ``"heldout"``: the fewest states whose one-step log density of the newest fifth is within a
-        standard error of the best; ``"bic"``, ``"icl"``, ``"aic"``: penalties, of which the last
-        tends to take too many.
+        ``"heldout"``: the fewest states whose one-step log density of the newest fifth of the
+        observed points is within a standard error of the best (one state where that fifth is less
+        than five points); ``"bic"``, ``"icl"``, ``"aic"``: penalties, of which the last tends to
+        take too many.
     min_covar
         Least variance, in units of each feature's variance over all points; where a few wild values
         make a deviation wider than twice the middle half of the points, that is the unit, here and
