@@ -16,8 +16,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("caching",),
-    ("averaging", "batch", "checkpoint", "conditions", "convolution", "datasets", "devices", "intervals",
-     "randomness", "schedules", "segments", "sequences", "smoothing", "summary"),
+    ("averaging", "batch", "checkpoint", "conditions", "convolution", "datasets", "devices",
+     "intervals", "randomness", "schedules", "segments", "sequences", "smoothing", "summary"),
     ("autoregression", "backbone", "metrics", "panel"),
     ("calendar", "files", "following", "nn", "plotting", "scaling", "windows"),
     ("arnet", "forecast", "prompts", "rollout", "training"),
