@@ -444,6 +444,31 @@ def test_newer_points_of_some_series_leave_the_others(model: Forecaster) -> None
         made.update(newer[6:])
 
 
+@every()
+def test_newer_points_may_be_missing(model: Forecaster) -> None:
+    """A row read online may hold no value of a series, or of none."""
+    frame = layout("wide of periods").astype(float)
+    frame.iloc[-6:, 0], frame.iloc[-3:] = np.nan, np.nan
+    older = frame[: LENGTH - 6]
+    made = clone(model).fit(older)
+    told = made.predict(frame, level=50)
+    for row in range(LENGTH - 6, LENGTH):
+        made.update(frame[row : row + 1])
+    np.testing.assert_allclose(numbers(made.predict(level=50)), numbers(told), rtol=1e-6)
+
+
+@every([SMALL[0], SMALL[2]])
+def test_a_wide_frame_of_newer_points_holds_all_series(model: Forecaster) -> None:
+    """Or those that it leaves out would be forecast at the times of the others."""
+    frame = layout("wide of periods")
+    made = clone(model).fit(frame[: LENGTH - 5])
+    before = made.predict()
+    words = r"must hold all 3 series that were fitted, whose layout \(wide\) .* got 1"
+    with pytest.raises(ValueError, match=words):
+        made.update(frame.iloc[LENGTH - 5 :, 0])
+    same(made.predict(), before)
+
+
 # --- forecasts --------------------------------------------------------------------------------
 
 

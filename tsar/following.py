@@ -35,11 +35,18 @@ def usable_columns(columns: Columns | None, uses: frozenset[str], name: str) -> 
 
 
 def read_like(
-    frame: Any, columns: Columns, fitted: Labels, features: int | None, zero_shot: bool
+    frame: Any,
+    columns: Columns,
+    fitted: Labels,
+    features: int | None,
+    *,
+    zero_shot: bool,
+    observed: bool,
 ) -> Panel:
     """Panel of a frame, regular at the frequency that was fitted; zero-shot: at another one too.
 
     Fitted series have the frequency that they had: a few of their points may tell none, or another.
+    Where `observed` is False, these may be missing, all of them.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def read_like(
         whole = frequency.kind == "integer"
         known = replace(columns, freq=frequency.step if whole else frequency.name)
     try:
-        panel = Panel.from_frame(frame, known)
+        panel = Panel.from_frame(frame, known, observed=observed)
     except ValueError as error:
         other = _read_freely(frame, columns)
         if other is None:
@@ -200,8 +207,15 @@ def check_follows(newer: Panel, fitted: Panel, rows: NDArray[np.intp]) -> None:
     Raises
     ------
     ValueError
-        One begins before the end of what was fitted, or later.
+        One begins before the end of what was fitted, or later; or a series is left out of a layout
+        whose series share their times.
     """
+    style = fitted.labels.layout.style
+    if style != "long" and len(newer) < len(fitted):
+        raise ValueError(
+            f"frame must hold all {len(fitted)} series that were fitted, whose layout ({style}) "
+            f"gives them the same times; got {len(newer)}. Add the others, NaN where unknown."
+        )
     lead = steps_behind(newer, fitted, rows)
     if bool((lead > 0).any()):
         late = int(lead.argmax())

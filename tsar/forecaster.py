@@ -137,8 +137,8 @@ class Forecaster(Savable, ABC):
         Parameters
         ----------
         frame
-            Points that follow at once, with their covariates, in the layout that was fitted; of
-            all series, or of some in a long frame.
+            Points that follow at once, with their covariates, in the layout that was fitted, NaN
+            where missing; of all series, or of some in a long frame.
 
         Returns
         -------
@@ -150,7 +150,7 @@ class Forecaster(Savable, ABC):
             `fit` was not called; the points do not follow those that are known.
         """
         check_is_fitted(self, "context_")
-        newer = self._read(frame)
+        newer = self._read(frame, observed=False)
         rows = fitted_rows(newer, self.context_, type(self).__name__)
         check_follows(newer, self.context_, rows)
         joined = join(self.context_, newer, rows)
@@ -363,11 +363,18 @@ class Forecaster(Savable, ABC):
         errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
         return -float(errors[errors.isfinite()].mean())
 
-    def _read(self, frame: Any, *, any_frequency: bool = False) -> Panel:
+    def _read(self, frame: Any, *, any_frequency: bool = False, observed: bool = True) -> Panel:
         """Panel of a frame given after fit: of the fitted frequency, or of any if that can be."""
         features = getattr(self, "n_features_in_", None)
-        fitted, free = self.context_.labels, any_frequency and self.zero_shot_
-        panel = read_like(frame, self._columns(), fitted, features, free)
+        free = any_frequency and self.zero_shot_
+        panel = read_like(
+            frame,
+            self._columns(),
+            self.context_.labels,
+            features,
+            zero_shot=free,
+            observed=observed,
+        )
         # Nameless or positional columns are told apart by their number alone.
         if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
             validate_data(self, frame, reset=False, skip_check_array=True)

@@ -15,7 +15,7 @@ from tsar.panel.columns import Columns
 from tsar.panel.frequency import Frequency
 from tsar.panel.layout import Layout, write
 from tsar.panel.reading import read
-from tsar.panel.regular import regularize
+from tsar.panel.regular import check_observed, regularize
 from tsar.panel.static import category_codes, numeric_features
 from tsar.segments import common_length
 
@@ -70,8 +70,15 @@ class Panel:
     labels: Labels
 
     @classmethod
-    def from_frame(cls, frame: Any, columns: Columns | None = None) -> "Panel":
+    def from_frame(
+        cls, frame: Any, columns: Columns | None = None, *, observed: bool = True
+    ) -> "Panel":
         """Panel of a long or wide frame, a Series or an array (see `Columns`).
+
+        Parameters
+        ----------
+        observed
+            Whether each series must have an observed value; the newest points of one need not.
 
         Raises
         ------
@@ -80,6 +87,8 @@ class Panel:
         """
         columns = columns or Columns()
         rows = regularize(read(frame, columns), columns)
+        if observed:
+            check_observed(rows)
         codes, categories = category_codes(rows.static, len(rows.ids))
         return cls(
             values=torch.from_numpy(rows.target),

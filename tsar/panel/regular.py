@@ -41,8 +41,7 @@ def regularize(rows: Rows, columns: Columns) -> RegularRows:
     Raises
     ------
     ValueError
-        The frequency can't be told, times are irregular, rows are missing, or a series has no
-        observed value.
+        The frequency can't be told, times are irregular, or rows are missing.
     """
     if rows.layout.style in ("array", "vector") and columns.freq in (None, 1):
         return _of_array(rows)
@@ -73,7 +72,6 @@ def _of_array(rows: Rows) -> RegularRows:
 def _assemble(
     rows: Rows, starts: NDArray[np.int64], lengths: NDArray[np.int64], frequency: Frequency
 ) -> RegularRows:
-    _check_observed(rows.ids, rows.target, lengths)
     return RegularRows(
         rows.ids,
         starts,
@@ -226,10 +224,18 @@ def _fill(rows: Rows, ordinals: NDArray[np.int64], step: int) -> tuple[Rows, NDA
     return filled, full
 
 
-def _check_observed(ids: pd.Index, target: Floats, lengths: NDArray[np.int64]) -> None:
-    observed = np.logical_or.reduceat(~np.isnan(target), np.cumsum(lengths) - lengths)
+def check_observed(rows: RegularRows) -> None:
+    """Check that each series has an observed value.
+
+    Raises
+    ------
+    ValueError
+        One has none.
+    """
+    first = np.cumsum(rows.lengths) - rows.lengths
+    observed = np.logical_or.reduceat(~np.isnan(rows.target), first)
     if not observed.all():
-        name = show(ids[int(np.flatnonzero(~observed)[0])])
+        name = show(rows.ids[int(np.flatnonzero(~observed)[0])])
         raise ValueError(
             f"each series must have an observed value; got only NaN for series {name}. Drop it."
         )
