@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -154,6 +155,7 @@ def test_it_may_be_searched_over() -> None:
         ({"state_size": 0}, "state_size must be a whole number"),
         ({"dropout": 1.0}, "dropout must be a share"),
         ({"class_weight": "heavy"}, "class_weight must be None, 'balanced' or a dict"),
+        ({"class_weight": np.ones(2)}, "class_weight must be None, 'balanced' or a dict"),
         ({"class_weight": {"slow": -1.0}}, "class_weight must be positive and finite; got -1.0"),
         ({"class_weight": {"quick": 2.0}}, "class_weight must name classes of y; got 'quick'"),
         ({"training": Training(validation=5)}, "training.validation must be a share"),
@@ -182,3 +184,66 @@ def test_input_that_makes_no_sense() -> None:
         small().fit(x[:, None], y).predict(x[:, None, :30])
     with pytest.raises(ValueError, match="batch_size must be a whole number"):
         fitted.set_params(batch_size=0).predict(x)
+
+
+def test_a_fit_that_fails_leaves_nothing_of_the_one_before() -> None:
+    x, y = waves()
+    model = small(training=Training(epochs=1)).fit(x, y)
+    with pytest.raises(ValueError, match="at least two classes"):
+        model.fit(x[:, :30], np.full(40, "slow"))
+    with pytest.raises(NotFittedError):
+        model.predict(x)
+
+
+def test_a_channel_of_its_own_axis_is_the_same_as_none() -> None:
+    x, y = waves()
+    quick = Training(epochs=1)
+    plain = small(training=quick).fit(x, y)
+    found = plain.predict_proba(x)
+    np.testing.assert_array_equal(plain.predict_proba(x[:, None]), found)
+    np.testing.assert_array_equal(small(training=quick).fit(x[:, None], y).predict_proba(x), found)
+    both = small(training=quick).fit(np.stack([x, x], axis=1), y)
+    with pytest.raises(ValueError, match=r"2 channel\(s\) of 60 points, as in fit; got 1 of 60"):
+        both.predict(x)
+    with pytest.raises(ValueError, match=r"1 channel\(s\) of 60 points, as in fit; got 2 of 60"):
+        plain.predict(np.stack([x, x], axis=1))
+
+
+def test_values_beyond_the_units_of_fit_are_refused() -> None:
+    x, y = waves()
+    model = small(training=Training(epochs=1)).fit(np.stack([x, x], axis=1), y)
+    x[3, 5] = 1e50
+    with pytest.raises(
+        ValueError, match=r"X must be in the units of fit; got values in channel 1 of sequence 3"
+    ):
+        model.predict_proba(np.stack([x * 0, x], axis=1))
+
+
+@pytest.mark.parametrize("length", (0, 60))
+def test_sequences_without_a_point_are_refused(length: int) -> None:
+    x = np.zeros((40, 0 if length else 1, length))
+    with pytest.raises(ValueError, match="X must have a channel and a point at least; got shape"):
+        small().fit(x, waves()[1])
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("kind", (list, lambda rows: np.array(rows, dtype=object)))
+def test_sequences_of_several_lengths_are_told_of(kind: Any) -> None:
+    x, y = waves()
+    rows = [row[: 50 + k % 3] for k, row in enumerate(x)]
+    with pytest.raises(ValueError, match="X must hold sequences of one length; got 50 to 52"):
+        small().fit(kind(rows), y)
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize(
+    "absent", (None, float("nan"), pd.NA, pd.NaT), ids=("None", "nan", "NA", "NaT")
+)
+def test_each_sequence_has_a_label(absent: Any) -> None:
+    x, y = waves()
+    labels = y.astype(object)
+    labels[[3, 5]] = absent
+    message = r"y must name the class of every sequence; got none at row 3 \(2 missing in all\)"
+    for given in (labels, list(labels), pd.Series(labels, dtype="string")):
+        with pytest.raises(ValueError, match=message):
+            small().fit(x, given)

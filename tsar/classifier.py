@@ -1,9 +1,11 @@
 """SpaceTimeClassifier: which class a whole sequence is of."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
@@ -124,6 +126,10 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
         """
         check_options("SpaceTimeClassifier", self, CONDITIONS)
         check_whole("batch_size", self.batch_size)
+        # Of a fit that fails, nothing stays that could be mixed with what was learned before.
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+        _check_rows(X, y)
         values, classes = validate_data(self, X, y, allow_nd=True, dtype=np.float64)
         check_classification_targets(classes)
         options = check_training(self.training, TRAINING)
@@ -188,7 +194,7 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
                 raise ValueError(
                     f"class_weight must be positive and finite; got {wrong[0]!r}. Change it."
                 )
-        elif given not in (None, "balanced"):
+        elif given is not None and not (isinstance(given, str) and given == "balanced"):
             raise ValueError(
                 f"class_weight must be None, 'balanced' or a dict; got {given!r}. Choose one."
             )
@@ -204,15 +210,9 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
             `fit` was not called; the sequences have another length or other channels.
         """
         check_is_fitted(self, "module_")
-        values = validate_data(self, X, reset=False, allow_nd=True, dtype=np.float64)
         check_whole("batch_size", self.batch_size)
-        several = _channels(values)
-        if several.shape[1:] != (self.channels_, self.length_):
-            raise ValueError(
-                f"X must have {self.channels_} channel(s) of {self.length_} points, as in fit; got "
-                f"{several.shape[1]} of {several.shape[2]}. Cut or resample the sequences."
-            )
-        sequences = self._standard(several)
+        sequences = self._standard(self._read(X))
+        self._check_units(sequences)
         device = resolve_device(self.device)
         module = self.module_.to(device).eval()
         with torch.inference_mode():
@@ -221,6 +221,37 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
                 for part in sequences.split(self.batch_size)
             ]
         return torch.cat(parts).numpy()
+
+    def _read(self, X: Any) -> torch.Tensor:
+        """Sequences of the channels and the length of fit, with an axis of channels or without."""
+        _check_rows(X)
+        dimensions = 2 if self.n_features_in_ == self.length_ and self.channels_ == 1 else 3
+        given = X
+        if {_dimensions(X), dimensions} == {2, 3}:
+            several = _channels(np.asarray(X))
+            self._check_shape(several)
+            given = several[:, 0].numpy() if dimensions == 2 else several.numpy()
+        values = validate_data(self, given, reset=False, allow_nd=True, dtype=np.float64)
+        several = _channels(values)
+        self._check_shape(several)
+        return several
+
+    def _check_shape(self, several: torch.Tensor) -> None:
+        if several.shape[1:] != (self.channels_, self.length_):
+            raise ValueError(
+                f"X must have {self.channels_} channel(s) of {self.length_} points, as in fit; got "
+                f"{several.shape[1]} of {several.shape[2]}. Cut or resample the sequences."
+            )
+
+    def _check_units(self, sequences: torch.Tensor) -> None:
+        beyond = ~sequences.isfinite().all(dim=2)
+        if bool(beyond.any()):
+            row, channel = beyond.nonzero()[0].tolist()
+            raise ValueError(
+                f"X must be in the units of fit; got values in channel {channel} of sequence {row} "
+                f"that are more than {torch.finfo(sequences.dtype).max:.0e} of its deviations "
+                f"({float(self.scaling_.deviation[channel]):.3g}) away. Give it as in fit."
+            )
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each sequence."""
@@ -234,8 +265,37 @@ def _channels(values: NDArray[np.float64]) -> torch.Tensor:
             "X must be an array (sequence, time) or (sequence, channel, time); got shape "
             f"{values.shape}. Reshape it."
         )
+    if 0 in values.shape[1:]:
+        raise ValueError(
+            f"X must have a channel and a point at least; got shape {values.shape}. Leave out what "
+            "is empty."
+        )
     several = values[:, None] if values.ndim == 2 else values
-    return torch.from_numpy(np.array(several))
+    return torch.from_numpy(np.array(several, dtype=np.float64))
+
+
+def _dimensions(values: Any) -> int:
+    # np.ndim does not take arrays of every library.
+    return len(values.shape if hasattr(values, "shape") else np.asarray(values).shape)
+
+
+def _check_rows(X: Any, y: Any = None) -> None:
+    """Refuse sequences of several lengths, and those without a label, in the user's words."""
+    if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object):
+        lengths = set()
+        with suppress(ValueError):  # what has no shape is told of where it is read
+            lengths = {np.shape(row)[-1] for row in X if _dimensions(row)}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"X must hold sequences of one length; got {min(lengths)} to {max(lengths)} "
+                "points. Cut, pad or resample them."
+            )
+    absent = np.flatnonzero(pd.isna(y)) if _dimensions(y) == 1 else np.empty(0, dtype=np.intp)
+    if len(absent):
+        raise ValueError(
+            f"y must name the class of every sequence; got none at row {absent[0]} ({len(absent)} "
+            "missing in all). Leave those sequences out."
+        )
 
 
 CONDITIONS: dict[str, Condition] = {
