@@ -58,6 +58,16 @@ def test_points_that_are_not_one_of_each_series_are_refused() -> None:
         stream.forecast(0)
 
 
+@pytest.mark.wrong_types
+def test_an_infinite_point_is_refused_and_nothing_of_it_read() -> None:
+    stream = Stream(make(6, normalization="none").eval(), torch.zeros(2), torch.ones(2))
+    stream.push(np.ones(2))
+    before = stream.forecast(3)
+    with pytest.raises(ValueError, match="points must be finite or NaN; got -inf for series 1"):
+        stream.push(np.array([np.nan, -np.inf]))
+    assert torch.equal(stream.forecast(3), before)
+
+
 def test_what_would_change_the_past_is_refused() -> None:
     one = torch.ones(1)
     with pytest.raises(ValueError, match="normalization must be 'none'"):

@@ -38,7 +38,7 @@ class Stream:
     ------
     ValueError
         The network normalizes its contexts, or reads covariates; the points are not one of each
-        series.
+        series, or infinite.
     """
 
     def __init__(
@@ -75,6 +75,12 @@ class Stream:
             raise ValueError(
                 f"points must be one of each series, of shape {self._mean.shape}; got shape "
                 f"{points.shape}. Give them in the order of the fitted ids, NaN where missing."
+            )
+        if np.isinf(points).any():  # it would stay in the state for ever
+            row = int(np.isinf(points).argmax())
+            raise ValueError(
+                f"points must be finite or NaN; got {points[row]} for series {row}. Give NaN where "
+                "the value is not known."
             )
         last = self._seen[:, -1]
         points = (points - self._mean) / self._deviation
