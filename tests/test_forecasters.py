@@ -469,7 +469,28 @@ def test_a_wide_frame_of_newer_points_holds_all_series(model: Forecaster) -> Non
     same(made.predict(), before)
 
 
+@every([SMALL[0], SMALL[2]])
+def test_a_wide_frame_may_follow_a_long_one(model: Forecaster) -> None:
+    """Without a warning of names of columns that fit never saw."""
+    wide = layout("wide of periods")
+    wide.index = wide.index.to_timestamp()
+    long = wide.rename_axis("ds").reset_index().melt("ds", var_name="unique_id", value_name="y")
+    made = clone(model).fit(long[long["ds"] < wide.index[-5]])
+    told = made.predict(long)
+    same(made.update(wide[-5:]).predict(), told)
+
+
 # --- forecasts --------------------------------------------------------------------------------
+
+
+@every()
+@pytest.mark.parametrize("value", (np.inf, -np.inf))
+def test_a_context_is_finite(model: Forecaster, value: float) -> None:
+    context = torch.ones(3, LENGTH, dtype=torch.float64)
+    context[1, 4] = value
+    message = f"context must be finite or NaN; got {value} in row 1 at point 4"
+    with pytest.raises(ValueError, match=message):
+        fitted(model).forecast(context)
 
 
 @every()

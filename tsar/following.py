@@ -225,6 +225,24 @@ def check_follows(newer: Panel, fitted: Panel, rows: NDArray[np.intp]) -> None:
         )
 
 
+def check_contexts(context: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
+    """Contexts, none of whose points is infinite.
+
+    Raises
+    ------
+    ValueError
+        One is.
+    """
+    infinite = context.isinf()
+    if bool(infinite.any()):
+        row, point = infinite.nonzero()[0].tolist()
+        raise ValueError(
+            f"context must be finite or NaN; got {float(context[row, point])} in row {row} at "
+            f"point {point}. Give NaN where the value is not known."
+        )
+    return context
+
+
 def context_ids(fitted: Panel, count: int, series: Int[Tensor, " batch"] | None) -> pd.Index:
     """Id of the fitted series of each context, one of its own where that was not fitted.
 

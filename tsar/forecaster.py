@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tsar.conditions import check_whole
 from tsar.following import (
+    check_contexts,
     check_covariates,
     check_follows,
     context_ids,
@@ -273,7 +274,7 @@ class Forecaster(Savable, ABC):
                 f"forecast takes no covariates and no times, and {type(self).__name__} was fitted "
                 f"with {told}. Use predict(frame, future=...)."
             )
-        panel = Panel.from_tensor(context.detach().to("cpu", torch.float64))
+        panel = Panel.from_tensor(check_contexts(context.detach().to("cpu", torch.float64)))
         ids = context_ids(self.context_, len(context), series)
         panel = replace(panel, labels=replace(panel.labels, ids=ids))
         extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
@@ -376,7 +377,8 @@ class Forecaster(Savable, ABC):
             observed=observed,
         )
         # Nameless or positional columns are told apart by their number alone.
-        if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
+        wide = panel.labels.layout.style != "long" and np.ndim(frame) == 2
+        if wide and features is not None:
             validate_data(self, frame, reset=False, skip_check_array=True)
         return panel
 
