@@ -53,7 +53,8 @@ class SpaceTime(NeuralForecaster):
         coefficients add up to 1 in size, from random weights.
     unit_roots
         Roots at 1 that the forecasting layer has besides: 1 keeps a level, 2 a trend. With
-        ``initial="random"`` only, as is ``stability="l1"``.
+        ``initial="random"`` only, as is ``stability="l1"``, whose coefficients have a root at 1 of
+        their own where all are positive: with both, forecasts may grow by a power more.
     initial
         ``"burg"``: begin as the autoregression that Burg's method fits. ``"random"``: from random
         weights, and recurrences without memory.
