@@ -1,10 +1,12 @@
 """Speculation: the same forecast as without, or one within a tolerance, and the same density."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from scipy.stats import kstest
 from test_autotimes import SEGMENT, SMALL, draw, module, waves
 
@@ -67,6 +69,45 @@ def test_a_row_does_not_depend_on_the_others() -> None:
     for row in range(7):
         alone = speculate(made, Context.of(values[row : row + 1]), 24, how).output
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-8, atol=1e-8)
+
+
+def test_rows_that_are_done_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, values, sizes = fitted(), draw(7, 12), []
+    how, go_on = Speculation(made.draft, 0.5, 3), made.go_on
+
+    def watched(reading: Any, points: Any) -> Any:
+        sizes.append(len(points))
+        return go_on(reading, points)
+
+    with torch.no_grad():
+        alone = [speculate(made, Context.of(values[[row]]), 24, how) for row in range(7)]
+        monkeypatch.setattr(made, "go_on", watched)
+        speculate(made, Context.of(values), 24, how)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(sizes) == sum(one.passes - 1 for one in alone) < 7 * len(sizes)
+
+
+def test_proposals_do_not_push_out_what_is_seen(tmp_path: Path) -> None:
+    """Those that are not kept take room in a sliding window, masked as they are."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "vocab_size": 9,
+    }
+    heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
+    body = transformers.MistralModel(
+        transformers.MistralConfig(**sizes, **heads, sliding_window=8, initializer_range=0.3)
+    )
+    body.save_pretrained(tmp_path / "body")
+    options = {"backbone": str(tmp_path / "body"), "layers": 2, "precision": "float32"}
+    made = fitted(**options)
+    assert made.reach == 8
+    for horizon in (6, 12, 60):
+        found = rollout(made, CONTEXT, horizon, Speculation(made.draft, 0.0, 4))
+        expected = rollout(made, CONTEXT, horizon, "cached")
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_an_estimator_speculates() -> None:

@@ -13,13 +13,16 @@ from tsar.backbone.identity import Identity
 
 LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 
+# Of layers that do not see the whole row. To take one for it that is nowhere used does no harm.
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
+
 
 class Backbone(nn.Module):
     """A causal transformer without vocabulary, frozen or trained as a whole.
 
     A frozen one stays in evaluation mode: nothing is left out at random. Its adapters are trained
-    all the same. What is said of masks holds for a model with a sliding window as long as a row is
-    no longer than the window, where masked tokens count too.
+    all the same. What is said of masks holds as long as a row is no longer than `reach`, where
+    masked tokens count too.
 
     Parameters
     ----------
@@ -40,6 +43,8 @@ class Backbone(nn.Module):
         As given.
     positions
         Most tokens that it can read; None: no limit.
+    reach
+        How many of the newest tokens each layer sees at least; None: all.
     """
 
     body: Any  # transformers has no type for what all its models can do
@@ -54,6 +59,8 @@ class Backbone(nn.Module):
         config = self.body.config.get_text_config()
         limits = (getattr(config, name, None) for name in LIMITS)
         self.positions: int | None = next((limit for limit in limits if limit), None)
+        windows = [getattr(config, name, None) for name in WINDOWS]
+        self.reach: int | None = min((window for window in windows if window), default=None)
         # Models with ALiBi have none: they count tokens, or see distances alone.
         self._hears_positions = "position_ids" in inspect.signature(body.forward).parameters
         self.train(self.training)

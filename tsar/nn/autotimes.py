@@ -65,7 +65,8 @@ class AutoTimesModule(ReadingModule):
         self.dropout = nn.Dropout(dropout)
         self.project = mlp(backbone.width, hidden, segment_length * head.outputs, dropout)
         self.stamps = stamps
-        self.backbone, self.positions = backbone, backbone.positions
+        self.backbone = backbone
+        self.positions, self.reach = backbone.positions, backbone.reach
         self.draft = Draft(2 * segment_length, segment_length)
         self.initial = initial
         self._check_room(context_length)

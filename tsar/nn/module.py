@@ -99,6 +99,17 @@ class Reading:
     origin: Int[Tensor, " batch"]
     step: int
 
+    def select(self, rows: Int[Tensor, " row"]) -> "Reading":
+        """Reading of some rows, which takes the cache over: this one is gone on from no more."""
+        self.cache.batch_select_indices(rows)
+        return replace(
+            self,
+            units=self.units.select(rows),
+            mask=self.mask[rows],
+            position=self.position[rows],
+            origin=self.origin[rows],
+        )
+
     def without(self, rejected: Bool[Tensor, "batch token"], length: int) -> "Reading":
         """Reading that ignores some of its newest tokens, which are of `length` points each."""
         lost = rejected.sum(dim=1)
@@ -117,11 +128,14 @@ class ReadingModule(ForecastModule):
     ----------
     positions
         Most pieces that it can read; None: no limit.
+    reach
+        Most pieces in the cache that all see each other, masked ones too; None: no limit.
     draft
         Proposes pieces, for the network to check.
     """
 
     positions: int | None
+    reach: int | None
     draft: Draft
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Normalization = Literal["mean", "last", "standardize", "none"]
@@ -50,6 +50,10 @@ class Instance(NamedTuple):
 
     level: Float[Tensor, "batch 1"]
     scale: Float[Tensor, "batch 1"]
+
+    def select(self, rows: Int[Tensor, " row"]) -> "Instance":
+        """Level and scale of some contexts."""
+        return Instance(self.level[rows], self.scale[rows])
 
     def apply(self, values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
         """Values in the context's own units."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tsar.batch import Context
 from tsar.nn.module import ForecastModule, ReadingModule
-from tsar.rollout.speculation import Speculation, speculate
+from tsar.rollout.speculation import Speculation, can_speculate, speculate
 from tsar.windows import Windows
 
 # "exact": every step reads its whole context anew, without the oldest points; "cached": what was
@@ -38,7 +38,9 @@ def rollout(
     context = module.prepare(context)
     if generation != "exact" and isinstance(module, ReadingModule):
         _check_room(module, context, horizon)
-        if isinstance(generation, Speculation):
+        if isinstance(generation, Speculation) and can_speculate(
+            module, context, horizon, generation
+        ):
             return speculate(module, context, horizon, generation).output
         return _cached(module, context, horizon)
     pieces = []

@@ -2,7 +2,7 @@
 
 Source: Leviathan, Kalman & Matias 2023 (arXiv 2211.17192), with segments of a series for words.
 Rows keep different numbers of proposals. What a row does not keep stays in the cache, masked: no
-row waits for another, and none depends on another.
+row waits for another, and none depends on another. A row that has all its steps leaves the batch.
 """
 
 from collections.abc import Callable
@@ -66,6 +66,20 @@ class Judged(NamedTuple):
 Judge = Callable[[Reading, Proposal, Tensor], Judged]
 
 
+def can_speculate(module: ReadingModule, context: Context, horizon: int, how: Speculation) -> bool:
+    """Whether all that may be proposed stays within the reach of the module's attention.
+
+    Beyond it, proposals that were not kept would push out what is to be seen: they take room.
+    """
+    if module.reach is None:
+        return True
+    steps = -(-horizon // module.horizon) - 1
+    slots = -(-context.values.shape[1] // module.horizon)
+    # If nothing is kept, each pass gives a step, and proposes no further than the horizon.
+    slots += sum(1 + min(how.ahead, left) for left in range(steps))
+    return slots <= module.reach
+
+
 def speculate(
     module: ReadingModule, context: Context, horizon: int, how: Speculation
 ) -> Speculated:
@@ -111,7 +125,7 @@ def speculate_paths(
             told, mean = output[open_rows, place], proposal.expected[open_rows, place]
             points = draw(told)
             own = density.log_prob(told, points).sum(dim=1)
-            units = type(reading.units)(*(part[open_rows] for part in reading.units))
+            units = reading.units.select(open_rows)
             theirs = how.draft.log_prob(points, mean, units).sum(dim=1)
             taken = torch.rand_like(own) > torch.exp(theirs - own)
             given[open_rows[taken], place[taken]] = points[taken]
@@ -152,11 +166,21 @@ class _Run:
 
     def finish(self, judge: Judge, horizon: int) -> Speculated:
         """Go on until all rows have all their steps."""
-        while (least := int(self.done.min())) < self.last:  # the host waits here
+        while self._go_on_with(self.done < self.last):
+            least = int(self.done.min())  # the host waits here
             self._pass(min(self.how.ahead, self.last - 1 - least), judge)
         proposed, kept = self.counts.tolist()
         output = self.given[:, : self.last + 1].flatten(1, 2)[:, :horizon]
         return Speculated(output, proposed, kept, self.passes)
+
+    def _go_on_with(self, wanted: Bool[Tensor, " batch"]) -> bool:
+        """Leave the other rows out of all that follows; whether any is left."""
+        left = wanted.nonzero()[:, 0]  # the host waits here
+        if 0 < len(left) < len(wanted):
+            self.reading = self.reading.select(left)
+            self.history, self.own = self.history[left], self.own[left]
+            self.rows, self.done = self.rows[left], self.done[left]
+        return len(left) > 0
 
     def _pass(self, ahead: int, judge: Judge) -> None:
         """Read what is known and what is proposed behind it; keep what the module agrees with."""
@@ -168,13 +192,11 @@ class _Run:
         reading, output = self.module.go_on(self.reading, fed)
         self.passes += 1
         judged = judge(reading, proposal, output.unflatten(1, (ahead + 1, -1)))
-        active = self.done < self.last
-        kept = torch.minimum(judged.kept, self.last - 1 - self.done).clamp(min=0)
-        self.counts += torch.stack([active.sum() * ahead, (kept * active).sum()])
-        self._give(judged.given, active, kept)
-        # Tokens behind those that are kept were never there; of a row that is done, none was.
-        token = torch.arange(ahead + 1, device=kept.device)
-        lost = (token > kept[:, None]) | ~active[:, None]
+        kept = torch.minimum(judged.kept, self.last - 1 - self.done)
+        self.counts += torch.stack([kept.new_tensor(len(kept) * ahead), kept.sum()])
+        self._give(judged.given, kept)
+        # Tokens behind those that are kept were never there.
+        lost = torch.arange(ahead + 1, device=kept.device) > kept[:, None]
         self.reading = reading.without(lost, self.module.horizon)
         end = history.shape[1] + kept * self.module.horizon
         steps = torch.arange(-self.how.draft.order, 0, device=kept.device)
@@ -183,16 +205,13 @@ class _Run:
         )
 
     def _give(
-        self,
-        given: Float[Tensor, "batch piece step output"],
-        active: Bool[Tensor, " batch"],
-        kept: Int[Tensor, " batch"],
+        self, given: Float[Tensor, "batch piece step output"], kept: Int[Tensor, " batch"]
     ) -> None:
-        """Note the steps of rows that are not done; later ones overwrite what was not kept."""
+        """Note the steps of the rows; later ones overwrite what was not kept."""
         places = self.done[:, None] + 1 + torch.arange(given.shape[1], device=kept.device)
-        self.given[self.rows[active][:, None], places[active]] = given[active]
-        self.own = torch.where(active[:, None, None], given[self.rows, kept], self.own)
-        self.done = self.done + (1 + kept) * active
+        self.given[self.rows[:, None], places] = given
+        self.own = given[torch.arange(len(kept), device=kept.device), kept]
+        self.done = self.done + 1 + kept
 
 
 def _history(reading: Reading, context: Context, draft: Draft) -> Float[Tensor, "batch order"]:
