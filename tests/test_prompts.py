@@ -294,6 +294,16 @@ def test_of_equals_the_same_series_and_the_newest_is_taken() -> None:
     assert prompts.first.tolist() == [72, 72, 72]
 
 
+@pytest.mark.parametrize(("context", "length"), ((18, 36), (24, 24), (24, 48), (30, 36), (17, 36)))
+def test_the_season_goes_on_from_the_nearest_to_the_context(context: int, length: int) -> None:
+    months = pd.date_range("2000-01-01", periods=160, freq="MS")
+    wave = np.sin(2 * np.pi * np.arange(160) / 12) + 0.3 * np.cos(np.pi * np.arange(160) / 3)
+    panel = Panel.from_frame(pd.DataFrame({"a": wave, "b": 100 + 30 * np.roll(wave, 5)}, months))
+    nearest = found(panel, panel, context, length, "nearest")
+    for row in rows_of(prompted(panel, nearest, context)):
+        np.testing.assert_allclose(row[12:], row[:-12], atol=1e-9)
+
+
 def test_a_context_with_gaps_is_filled_for_the_search() -> None:
     values = walks(7, (300,))["s"]
     pool = hourly({"p": values})

@@ -60,9 +60,9 @@ def find_prompts(
         ``"last"``: those just before the context. ``"phase"``: the newest that ends at the place
         in the season where the context ends. ``"nearest"``: of all stretches without gaps of all
         series, the one that begins with the look-alike of the context's last points, so that what
-        followed is in the prompt too. A look-alike has at most half of the prompt's points, whole
-        seasons of them where it can, and is the nearest where both have mean 0 and deviation 1; of
-        equals one of the same series, the newest. ``"auto"``: by phase, else the last, else NaN.
+        followed is in the prompt too. A look-alike has at most half of the prompt's points, fewer
+        where the season then goes on unbroken from the prompt to the context, and is the nearest
+        where both have mean 0 and deviation 1; of equals one of the same series, the newest. ``"auto"``: by phase, else the last, else NaN.
 
     Raises
     ------
@@ -253,8 +253,7 @@ class _Home(NamedTuple):
 def _nearest(
     panel: Panel, pool: Panel, own: _Own, context_length: int, prompt_length: int
 ) -> Prompts:
-    span, season = min(context_length, prompt_length // 2), panel.labels.frequency.season_length
-    span -= span % season if span > season else 0
+    span = _span(context_length, prompt_length, panel.labels.frequency.season_length)
     units = _units(contexts := _filled(_recent(panel, context_length))[:, -span:])
     # By name: of equals the same one is found in any order of the series.
     order = np.argsort(np.asarray(pool.labels.ids.astype(str)), kind="stable")
@@ -268,6 +267,17 @@ def _nearest(
     prompts = _taken(pool, rows[series], place - named.offsets[series], prompt_length)
     scaled = units.invert(_units(prompts.values[:, :span]).apply(prompts.values))
     return replace(prompts, values=torch.where((series == row)[:, None], prompts.values, scaled))
+
+
+def _span(context_length: int, prompt_length: int, season: int) -> int:
+    """Points of a look-alike: half a prompt, or a little less for the season.
+
+    A prompt begins where a context of `span` points would, and ends `prompt_length` later: that is
+    where the whole context begins, in the season, if these lengths differ by whole seasons.
+    """
+    most = min(context_length, prompt_length // 2)
+    less = (most - context_length - prompt_length) % season
+    return most - less if 2 * less < most else most
 
 
 def _filled(contexts: Float[Tensor, "series time"]) -> Float[Tensor, "series time"]:
