@@ -62,7 +62,8 @@ def find_prompts(
         series, the one that begins with the look-alike of the context's last points, so that what
         followed is in the prompt too. A look-alike has at most half of the prompt's points, fewer
         where the season then goes on unbroken from the prompt to the context, and is the nearest
-        where both have mean 0 and deviation 1; of equals one of the same series, the newest. ``"auto"``: by phase, else the last, else NaN.
+        where both have mean 0 and deviation 1; of equals one of the same series, the newest.
+        ``"auto"``: by phase, else the last, else NaN.
 
     Raises
     ------
