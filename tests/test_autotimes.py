@@ -192,6 +192,39 @@ def test_series_of_another_frequency_are_forecast_without_fitting() -> None:
     assert bool(found["AutoTimes"].notna().all())
 
 
+def other_columns(times: Any) -> pd.DataFrame:
+    return pd.DataFrame(waves(40)[:, [0, 1, 0]], index=times, columns=["x", "y", "z"])
+
+
+@pytest.mark.parametrize("fitted", ("wide", "series", "array", "long"))
+@pytest.mark.filterwarnings("error")
+def test_a_wide_frame_of_other_series_is_forecast_without_fitting(fitted: str) -> None:
+    wide = hourly()
+    long = wide.rename_axis("ds").reset_index().melt("ds", var_name="unique_id", value_name="y")
+    known = {"wide": wide, "series": wide["a"], "array": waves(), "long": long}[fitted]
+    model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(known)
+    for times in (
+        pd.date_range("2030-01-01", periods=40, freq="D"),
+        pd.period_range("2030-01", periods=40, freq="M"),
+    ):
+        found = model.predict(other_columns(times))
+        assert list(found.columns) == ["x", "y", "z"]
+        np.testing.assert_allclose(found["x"], model.predict(other_columns(times)["x"]), rtol=1e-4)
+        assert bool(model.predict(other_columns(times), prompts="last").notna().all(axis=None))
+
+
+def test_a_wide_frame_of_some_fitted_series_is_refused() -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(hourly())
+    with pytest.raises(ValueError, match=r"feature names should match"):
+        model.predict(hourly().rename(columns={"b": "x"}))
+
+
+def test_prompts_may_come_from_a_wide_frame_of_other_series() -> None:
+    model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(hourly())
+    pool = other_columns(hourly().index[:40])
+    assert model.predict(hourly(), prompts=pool).shape == (3, 2)
+
+
 def test_a_prompt_just_before_a_context_is_a_longer_context() -> None:
     model = AutoTimes(12, horizon=3, prompt_length=9, **SMALL).fit(waves())
     found = model.predict(waves(), prompts="last")
@@ -420,7 +453,7 @@ def test_fitted_series_keep_their_frequency() -> None:
     week = model.predict(series.iloc[55:60])  # Monday to Friday: might be days
     assert list(week.index) == list(pd.bdate_range(times[59], periods=4)[1:])
     assert len(model.predict(series.iloc[-1:])) == 3
-    with pytest.raises(ValueError, match="row"):
+    with pytest.raises(ValueError, match=r"one frequency, .B.; got series .a. in steps of 2"):
         model.predict(series.iloc[::2])
 
 

@@ -64,11 +64,11 @@ def read_like(
         other = _read_freely(frame, columns)
         if other is None:
             raise
-        if zero_shot and _are_others(other, fitted):
+        if zero_shot and are_others(other, fitted):
             return other
         _check_kind(other.labels, fitted, error)
         raise
-    if not (zero_shot and _are_others(panel, fitted)):
+    if not (zero_shot and are_others(panel, fitted)):
         check_zone(panel.labels.frequency.timezone, frequency, "frame")
     if panel.labels.frequency.name != frequency.name and not zero_shot:
         raise ValueError(
@@ -83,7 +83,7 @@ def read_like(
     return panel
 
 
-def _are_others(panel: Panel, fitted: Labels) -> bool:
+def are_others(panel: Panel, fitted: Labels) -> bool:
     """Whether no series was fitted."""
     return not bool(panel.labels.ids.isin(fitted.ids).any())
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tsar.conditions import check_whole
 from tsar.following import (
+    are_others,
     check_contexts,
     check_covariates,
     check_follows,
@@ -376,9 +377,12 @@ class Forecaster(Savable, ABC):
             zero_shot=free,
             observed=observed,
         )
-        # Nameless or positional columns are told apart by their number alone.
+        # Nameless or positional columns are told apart by their number alone. With dates, a frame
+        # of none that was fitted is meant as it is.
+        others = free and panel.labels.frequency.kind != "integer"
+        others = others and are_others(panel, self.context_.labels)
         wide = panel.labels.layout.style != "long" and np.ndim(frame) == 2
-        if wide and features is not None:
+        if wide and features is not None and not others:
             validate_data(self, frame, reset=False, skip_check_array=True)
         return panel
 
