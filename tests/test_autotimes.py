@@ -255,7 +255,7 @@ def test_series_without_a_name_are_different_ones() -> None:
 @pytest.mark.parametrize(
     ("prompts", "frame", "message"),
     [
-        ("last", None, r"where no frame is given"),
+        ("last", None, r"prompts must be None where no frame is given.* got .last."),
         ("middle", waves(), r"prompts must be one of .* got 'middle'"),
     ],
 )
@@ -462,6 +462,13 @@ def test_a_longer_prompt_than_the_backbone_reads_is_refused() -> None:
     model.module_.positions = 5
     with pytest.raises(ValueError, match=r"context_length, with prompt_length, must be at most 15"):
         model.predict(waves(), prompts="last")
+
+
+def test_quantiles_end_with_the_segment_and_the_error_says_what_is_longer() -> None:
+    model = AutoTimes(12, horizon=6, loss="quantile", **SMALL).fit(waves())
+    assert model.predict(horizon=3, level=80).shape == (3, 2, 3)
+    with pytest.raises(ValueError, match=r"at most 3 with intervals; got 6.*segment_length"):
+        model.predict(level=80)
 
 
 def test_a_ridge_start_has_no_hidden_layer() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from tsar import Columns, Training, cross_validation, evaluate
+from tsar import AutoTimes, Columns, Training, cross_validation, evaluate
 from tsar.forecaster import Forecaster
 from tsar.forecasters import ARNet, Naive, NLinear, SeasonalNaive
 
@@ -109,6 +109,33 @@ def test_models_that_are_trained_are_backtested_too() -> None:
     slow = slowly(model, frame, 2, HORIZON, True, level=50)
     for column in ("NLinear", "NLinear-lo-50", "NLinear-hi-50"):
         np.testing.assert_allclose(found[column], slow[column], rtol=1e-5)
+
+
+@pytest.mark.parametrize("refit", (False, True))
+@pytest.mark.parametrize("prompts", ("last", "nearest"))
+def test_a_backtest_finds_prompts_before_each_cutoff(refit: bool, prompts: Any) -> None:
+    frame = long_frame().drop(columns="f")
+    model = AutoTimes(
+        8,
+        horizon=HORIZON,
+        segment_length=4,
+        **{"backbone": None, "layers": 1, "width": 16, "random_state": 0, "device": "cpu"},
+        training=Training(epochs=1),
+    )
+    options: dict[str, Any] = {"horizon": HORIZON, "n_windows": 2, "refit": refit}
+    found = cross_validation([model, Naive()], frame, prompts=prompts, **options)
+    plain = cross_validation([model, Naive()], frame, **options)
+    slow = slowly(model, frame, 2, HORIZON, refit, prompts=prompts)
+    merged = found.merge(slow, on=["unique_id", "ds", "cutoff"], suffixes=("", "_slow"))
+    assert len(merged) == len(found)
+    np.testing.assert_allclose(merged["AutoTimes"], merged["AutoTimes_slow"], rtol=1e-5)
+    assert not np.allclose(found["AutoTimes"], plain["AutoTimes"])
+    np.testing.assert_array_equal(found["Naive"], plain["Naive"])
+
+
+def test_prompts_are_refused_where_no_model_reads_them() -> None:
+    with pytest.raises(ValueError, match=r"prompts must be None for Naive"):
+        cross_validation(Naive(), long_frame(), horizon=HORIZON, prompts="last")
 
 
 def test_several_models_share_a_table_and_none_is_fitted_in_place() -> None:

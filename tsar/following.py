@@ -161,6 +161,26 @@ def check_covariates(
         )
 
 
+def check_prompts(prompts: Any, uses: frozenset[str], name: str, *, told: bool) -> None:
+    """Check that a forecaster reads prompts, and is told of a history to find them in.
+
+    Raises
+    ------
+    ValueError
+        It reads none, or has no history.
+    """
+    if "prompts" not in uses:
+        raise ValueError(
+            f"prompts must be None for {name}, which reads none; got {show(prompts)}. Leave it "
+            "out, or use a model that does, such as AutoTimes."
+        )
+    if not told:
+        raise ValueError(
+            "prompts must be None where no frame is given, whose history has them; got "
+            f"{show(prompts)}. Give predict a frame with the whole history."
+        )
+
+
 def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
     """Row of each series of a panel among those that were fitted.
 

@@ -17,6 +17,7 @@ from tsar.following import (
     check_contexts,
     check_covariates,
     check_follows,
+    check_prompts,
     context_ids,
     fitted_rows,
     held,
@@ -208,20 +209,15 @@ class Forecaster(Savable, ABC):
         wanted = Levels.of(quantile_levels, level)
         tail = self.context_ if frame is None else self._read(frame, any_frequency=True)
         if prompts is not None:
-            tail = self._prompted(tail, prompts, frame is not None)
+            check_prompts(prompts, self.uses, type(self).__name__, told=frame is not None)
+            tail = self.prompted(tail, prompts)
         extended = tail.extend(read_future(tail, future, horizon))
         reach = None if prompts is None else tail.common_length
         forecast = self.forecast_panel(extended, horizon, wanted.levels, reach=reach)
         return tail.to_frame(named_columns(type(self).__name__, forecast, wanted))
 
-    def _prompted(self, panel: Panel, prompts: Any, told: bool) -> Panel:
-        """Panel of prompts and contexts."""
-        if "prompts" not in self.uses or not told:
-            raise ValueError(
-                f"prompts must be None for {type(self).__name__}, which reads none, and where no "
-                f"frame is given, whose history has them; got {prompts!r}. Leave it out, or give "
-                "predict a frame with the whole history."
-            )
+    def prompted(self, panel: Panel, prompts: Any) -> Panel:
+        """Panel of contexts, each behind a prompt; see `predict`."""
         known = isinstance(prompts, str)
         pool = panel if known else self._read(prompts, any_frequency=True)
         strategy: Any = prompts if known else "nearest"

@@ -108,7 +108,8 @@ def pick_quantiles(
     if output.shape[1] - lead > trained:
         raise ValueError(
             f"horizon must be at most {trained} with intervals; got {output.shape[1] - lead}: "
-            "quantiles were trained no further. Fit with a longer horizon."
+            "quantiles were trained no further. Fit with a longer horizon; AutoTimes with a longer "
+            "segment_length, or a density (loss='gaussian') that goes on."
         )
     known = [round(float(level), 10) for level in fitted]
     unknown = [level for level in levels if level not in known]
