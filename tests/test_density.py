@@ -85,3 +85,17 @@ def test_a_density_covers_what_it_says() -> None:
     found = model.predict(level=80)
     inside = (found[..., 1] <= noise[-3:]) & (noise[-3:] <= found[..., 2])
     assert 0.6 < inside.mean() < 0.95
+
+
+@pytest.mark.parametrize("batch_size", (1, 2, 256))
+def test_paths_of_a_row_are_its_own_and_short_ones_begin_long_ones(batch_size: int) -> None:
+    model = AutoTimes(12, horizon=3, loss="gaussian", **SMALL).fit(waves())
+    context = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
+    rows = torch.full((3,), -1)
+    whole = model.forecast(context, 9, series=rows, n_samples=20)
+    model.set_params(batch_size=batch_size)
+    short = model.forecast(context[:2], 4, series=rows[:2], n_samples=20)
+    torch.testing.assert_close(short, whole[:2, :, :4], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(whole[0].mean(dim=0), whole[0])
+    noise = [row - row.mean(dim=0) for row in whole]
+    assert abs(float(torch.corrcoef(torch.stack([n.flatten() for n in noise]))[0, 1])) < 0.3

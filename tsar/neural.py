@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from typing import ClassVar, Literal, cast
 
 import pandas as pd
@@ -138,10 +139,11 @@ class NeuralForecaster(Forecaster):
                 "context must end with an observed point to draw paths behind it; got a missing "
                 "one. Leave those at the end out, and draw further."
             )
-        generator = torch.Generator().manual_seed(self.seed_)
+        rows = iter(range(len(windows)))
 
         def keep(point: Tensor, output: Tensor, context: Context) -> Tensor:
-            draws = uniforms(len(output), paths, output.shape[1], generator).to(output)
+            own = islice(rows, len(output))
+            draws = uniforms(own, paths, output.shape[1], self.seed_).to(output)
             found = sample_paths(self.module_, context, draws, self._pace(), self.batch_size)
             return found.movedim(1, -1).cpu().double()
 
@@ -187,8 +189,7 @@ class NeuralForecaster(Forecaster):
             told = module.density.quantiles(output, levels)
             if output.shape[1] > module.horizon:
                 # The same draws for every row: quantiles of a series must not depend on others.
-                generator = torch.Generator().manual_seed(0)
-                draws = uniforms(1, PATHS, output.shape[1], generator).to(output)
+                draws = uniforms([0], PATHS, output.shape[1], 0).to(output)
                 draws = draws.expand(len(output), -1, -1, -1)
                 paths = sample_paths(module, context, draws, self._pace(), self.batch_size)
                 sampled = paths.quantile(output.new_tensor(levels), dim=1).movedim(0, -1)

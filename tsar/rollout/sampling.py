@@ -1,6 +1,6 @@
 """Sample paths: forecasts that go on from draws of their own density, not from its centre."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from tsar.nn.density import Density
 from tsar.nn.module import ForecastModule, ReadingModule
 from tsar.rollout.loop import Plain, advance
 
+GOLDEN = 2_654_435_769  # 2 ** 32 by the golden ratio: its multiples are spread evenly
 PATHS = 200  # behind a quantile beyond the first step of a network
 
 
@@ -95,10 +96,16 @@ def density_of(module: ForecastModule) -> Density:
 
 
 def uniforms(
-    batch: int, paths: int, horizon: int, generator: torch.Generator
-) -> Float[Tensor, "batch path horizon 2"]:
-    """Uniform draws in (0, 1], the same for a row whatever the sizes of the batches before it.
+    rows: Iterable[int], paths: int, horizon: int, seed: int
+) -> Float[Tensor, "row path horizon 2"]:
+    """Uniform draws in (0, 1], those of each row its own.
 
-    Those of a shorter horizon are the first of a longer one's, in the first row.
+    They are the same whatever rows are beside it, and those of a shorter horizon are the first of a
+    longer one's.
     """
-    return 1 - torch.rand(batch, horizon, paths, 2, generator=generator).movedim(1, 2)
+    draws = []
+    for row in rows:
+        # Far apart, so that a row under one seed is not the next row under another.
+        own = torch.Generator().manual_seed((seed + row * GOLDEN) % 2**32)
+        draws.append(torch.rand(horizon, paths, 2, generator=own))
+    return 1 - torch.stack(draws).transpose(1, 2)
