@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 
 from tsar.evaluation import cross_validation
@@ -142,3 +143,27 @@ def test_the_future_has_the_zone_that_was_fitted(
     model = ARNet(3, horizon=2, columns=Columns(future=("f",))).fit(frame(fitted).iloc[:50])
     with pytest.raises(ValueError, match=r"future must have times with(out a)?( the)? zone"):
         model.predict(future=frame(given).iloc[50:].drop(columns="y"))
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize(
+    ("context", "error", "message"),
+    (
+        (np.zeros((2, 5)), TypeError, r"context must be a tensor .* got ndarray"),
+        (torch.zeros(5), ValueError, r"shape \(batch, time\); got \(5,\)"),
+        (torch.zeros(1, 5, 1), ValueError, r"shape \(batch, time\); got \(1, 5, 1\)"),
+    ),
+)
+def test_contexts_are_rows_of_a_tensor(context: Any, error: type[Exception], message: str) -> None:
+    model = SeasonalNaive().fit(np.arange(30.0))
+    with pytest.raises(error, match=message):
+        model.forecast(context)
+
+
+@pytest.mark.wrong_types
+def test_forecasts_of_whole_numbers_are_not_rounded() -> None:
+    model = ARNet(2, sparsity=None).fit(np.sin(np.arange(60.0)))
+    whole = torch.tensor([[3, 1, 4, 1, 5]])
+    found = model.forecast(whole, 3)
+    torch.testing.assert_close(found, model.forecast(whole.float(), 3))
+    assert not torch.equal(found, found.round())

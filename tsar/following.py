@@ -246,13 +246,26 @@ def check_follows(newer: Panel, fitted: Panel, rows: NDArray[np.intp]) -> None:
 
 
 def check_contexts(context: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
-    """Contexts, none of whose points is infinite.
+    """Contexts in rows, none of whose points is infinite.
 
     Raises
     ------
-    ValueError
-        One is.
+    TypeError, ValueError
+        They are no tensor, or have another shape; a point is infinite.
     """
+    if not isinstance(context, Tensor):
+        raise TypeError(
+            f"context must be a tensor of shape (batch, time); got {type(context).__name__}. Use "
+            "torch.as_tensor, or predict(frame)."
+        )
+    if context.ndim != 2:
+        raise ValueError(
+            f"context must have the shape (batch, time); got {tuple(context.shape)}. A single one "
+            "is context[None]."
+        )
+    context = context.detach()
+    if not context.is_floating_point():
+        context = context.to(torch.get_default_dtype())  # whole numbers have no room for forecasts
     infinite = context.isinf()
     if bool(infinite.any()):
         row, point = infinite.nonzero()[0].tolist()

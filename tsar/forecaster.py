@@ -271,7 +271,8 @@ class Forecaster(Savable, ABC):
                 f"forecast takes no covariates and no times, and {type(self).__name__} was fitted "
                 f"with {told}. Use predict(frame, future=...)."
             )
-        panel = Panel.from_tensor(check_contexts(context.detach().to("cpu", torch.float64)))
+        context = check_contexts(context)
+        panel = Panel.from_tensor(context.to("cpu", torch.float64))
         ids = context_ids(self.context_, len(context), series)
         panel = replace(panel, labels=replace(panel.labels, ids=ids))
         extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))

@@ -72,7 +72,11 @@ def _tokenize(source: Source, texts: list[str]) -> list[list[int]]:
         with silence():
             tokenizer = AutoTokenizer.from_pretrained(source.place, **source.arguments)
     except (OSError, ValueError, ImportError) as error:  # some need another package
-        raise source.refusal(error) from error
+        reason = " ".join(str(error).split())
+        raise OSError(
+            f"timestamps='text' needs the tokenizer of {source.name!r}, which can't be loaded: "
+            f"{reason} Put it beside the model, or choose timestamps='calendar' or None."
+        ) from error
     tokens = [tokenizer(text)["input_ids"] for text in texts]
     for text, ids in zip(texts, tokens, strict=True):
         if not ids:
