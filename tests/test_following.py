@@ -167,3 +167,15 @@ def test_forecasts_of_whole_numbers_are_not_rounded() -> None:
     found = model.forecast(whole, 3)
     torch.testing.assert_close(found, model.forecast(whole.float(), 3))
     assert not torch.equal(found, found.round())
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("series", ([0], [0, 2], [0, -2], [0.0, 1.0], [True, False]))
+def test_contexts_are_of_fitted_series_or_of_none(series: list[Any]) -> None:
+    model = ARNet(2, sparsity=None).fit(np.sin(np.arange(60.0).reshape(30, 2)))
+    context = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"series must be .* got"):
+        model.forecast(context, 3, series=torch.tensor(series))
+    expected = model.forecast(context, 3, series=torch.tensor([0, 1]))
+    rows: Any = [0, 1]
+    torch.testing.assert_close(model.forecast(context, 3, series=rows), expected)

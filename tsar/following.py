@@ -282,9 +282,22 @@ def context_ids(fitted: Panel, count: int, series: Int[Tensor, " batch"] | None)
     Raises
     ------
     ValueError
-        It is not said whose contexts they are.
+        It is not said whose contexts they are, or of what is no series.
     """
     ids = fitted.labels.ids
+    if series is not None:
+        rows = torch.as_tensor(series)
+        if rows.dtype == torch.bool or rows.is_floating_point() or rows.shape != (count,):
+            raise ValueError(
+                f"series must be whole numbers, one for each of the {count} contexts; got "
+                f"{show(series)}. Give the row of the fitted series that each is of."
+            )
+        if bool(((rows < -1) | (rows >= len(ids))).any()):
+            raise ValueError(
+                f"series must be rows from 0 to {len(ids) - 1} of fitted series, or -1 for others; "
+                f"got {show(series)}. Give the row of the series that each context is of."
+            )
+        series = rows
     if series is None and len(ids) not in (1, count):
         raise ValueError(
             f"series must say which of the {len(ids)} fitted series each context is of; got "
