@@ -11,7 +11,8 @@ from torch import Tensor
 
 import tsar.prompts
 from tsar.panel import Columns, Panel
-from tsar.prompts import Prompts, Strategy, find_prompts, prompted, running_deviation
+from tsar.prompts import Prompts, Strategy, find_prompts, prompted
+from tsar.segments import running_deviation
 
 NAN = math.nan
 STRATEGIES: tuple[Strategy, ...] = ("first", "last", "phase", "nearest", "auto")

@@ -14,6 +14,7 @@ from tsar.convolution import correlate, fast_length
 from tsar.nn.normalization import Instance, carry_forward, instance
 from tsar.panel import Panel
 from tsar.scaling import Scaling
+from tsar.segments import running_deviation
 
 Strategy = Literal["auto", "first", "last", "phase", "nearest"]
 
@@ -377,35 +378,3 @@ def _mark_home(score: Float[Tensor, "context window"], home: _Home) -> None:
     place = torch.arange(score.shape[1], device=score.device)
     own = (place >= begin) & (place < end)
     score[here] = (score[here] + 0.5 * own).masked_fill_(own & (place >= bound), -torch.inf)
-
-
-class _Moments(NamedTuple):
-    """Mean, and sum of squares around it, of every so many consecutive points."""
-
-    points: int
-    mean: Float[Tensor, " window"]
-    squares: Float[Tensor, " window"]
-
-    def followed_by(self, other: "_Moments") -> "_Moments":
-        """Moments of each of these windows and the one that begins where it ends."""
-        points, windows = self.points + other.points, max(len(other.mean) - self.points, 0)
-        mean, share = self.mean[:windows], other.points / points
-        step = other.mean[self.points :] - mean
-        squares = self.squares[:windows] + other.squares[self.points :]
-        squares = squares + step.square() * (self.points * share)
-        return _Moments(points, mean + step * share, squares)
-
-
-def running_deviation(values: Float[Tensor, " time"], span: int) -> Float[Tensor, " window"]:
-    """Standard deviation of every `span` consecutive points, in O(time * log(span)).
-
-    Spans of 1, 2, 4 ... points are merged: sums of squares alone are added, so that nothing
-    cancels, and what is constant has 0. (Chan et al. 1979)
-    """
-    nothing = values.new_zeros(len(values) + 1)
-    whole, part = _Moments(0, nothing, nothing), _Moments(1, values, torch.zeros_like(values))
-    for bit in f"{span:b}"[::-1]:
-        if bit == "1":
-            whole = whole.followed_by(part)
-        part = part.followed_by(part)
-    return (whole.squares / span).sqrt()

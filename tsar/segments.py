@@ -1,6 +1,6 @@
-"""Reductions over series that lie end to end in one tensor."""
+"""Reductions over series that lie end to end in one tensor, and over consecutive points."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -94,3 +94,35 @@ def root_mean_square(
         rows = values.view(-1, length)
         return torch.linalg.vector_norm(rows, dim=1) / length**0.5  # without a copy
     return mean(values.square(), offsets).sqrt()
+
+
+class _Moments(NamedTuple):
+    """Mean, and sum of squares around it, of every so many consecutive points."""
+
+    points: int
+    mean: Float[Tensor, " window"]
+    squares: Float[Tensor, " window"]
+
+    def followed_by(self, other: "_Moments") -> "_Moments":
+        """Moments of each of these windows and the one that begins where it ends."""
+        points, windows = self.points + other.points, max(len(other.mean) - self.points, 0)
+        mean, share = self.mean[:windows], other.points / points
+        step = other.mean[self.points :] - mean
+        squares = self.squares[:windows] + other.squares[self.points :]
+        squares = squares + step.square() * (self.points * share)
+        return _Moments(points, mean + step * share, squares)
+
+
+def running_deviation(values: Float[Tensor, " time"], span: int) -> Float[Tensor, " window"]:
+    """Standard deviation of every `span` consecutive points, in O(time * log(span)).
+
+    Spans of 1, 2, 4 ... points are merged: sums of squares alone are added, so that nothing
+    cancels, and what is constant has 0. (Chan et al. 1979)
+    """
+    nothing = values.new_zeros(len(values) + 1)
+    whole, part = _Moments(0, nothing, nothing), _Moments(1, values, torch.zeros_like(values))
+    for bit in f"{span:b}"[::-1]:
+        if bit == "1":
+            whole = whole.followed_by(part)
+        part = part.followed_by(part)
+    return (whole.squares / span).sqrt()
