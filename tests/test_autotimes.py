@@ -265,6 +265,16 @@ def test_prompts_that_can_not_be_are_refused(prompts: str, frame: Any, message: 
         model.predict(frame, prompts=prompts)
 
 
+@pytest.mark.wrong_types
+def test_a_frame_of_prompts_that_can_not_be_read_is_told_from_the_other() -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(hourly())
+    with pytest.raises(TypeError, match=r"prompts must be .* got int"):
+        model.predict(hourly(), prompts=5)
+    odd = hourly().set_axis(hourly().index + pd.Timedelta("7min") * np.arange(90))
+    with pytest.raises(ValueError, match=r"prompts must be a strategy, or a frame"):
+        model.predict(hourly(), prompts=odd)
+
+
 def test_a_model_that_reads_no_prompts_refuses_them() -> None:
     with pytest.raises(ValueError, match=r"prompts must be None for Naive"):
         tsar.Naive().fit(waves()).predict(waves(), prompts="last")

@@ -219,7 +219,13 @@ class Forecaster(Savable, ABC):
     def prompted(self, panel: Panel, prompts: Any) -> Panel:
         """Panel of contexts, each behind a prompt; see `predict`."""
         known = isinstance(prompts, str)
-        pool = panel if known else self._read(prompts, any_frequency=True)
+        try:
+            pool = panel if known else self._read(prompts, any_frequency=True)
+        except (TypeError, ValueError) as error:  # it speaks of a frame
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f"prompts must be a strategy, or a frame to find them in: {error}"
+            ) from error
         strategy: Any = prompts if known else "nearest"
         return with_prompts(panel, pool, self._reach(panel), self.prompt_length, strategy)
 
