@@ -458,6 +458,7 @@ def test_columns_that_the_result_would_overwrite_are_refused() -> None:
             assert len(made.predict()) == 3
 
 
+@pytest.mark.wrong_types
 def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     found, told = (
         cross_validation(

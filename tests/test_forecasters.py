@@ -274,15 +274,26 @@ def test_predict_changes_nothing(model: Forecaster) -> None:
     assert sorted(vars(made)) == before
 
 
-@every()
-def test_a_grid_search_over_splits_in_time_works_on_a_wide_frame(model: Forecaster) -> None:
-    search = GridSearchCV(model, {"horizon": np.arange(1, 3)}, cv=TimeSeriesSplit(2, test_size=4))
+def check_grid_search(model: Forecaster, horizons: Any) -> None:
+    search = GridSearchCV(model, {"horizon": horizons}, cv=TimeSeriesSplit(2, test_size=4))
     search.fit(layout("wide"))
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert (search.cv_results_["mean_test_score"] < 0).all()
     assert search.predict(None).shape == (search.best_params_["horizon"], 3)
 
 
+@every()
+def test_a_grid_search_over_splits_in_time_works_on_a_wide_frame(model: Forecaster) -> None:
+    check_grid_search(model, [1, 2])
+
+
+@pytest.mark.wrong_types  # numpy numbers, which searches over parameters give
+@every()
+def test_a_grid_search_may_be_over_an_array(model: Forecaster) -> None:
+    check_grid_search(model, np.arange(1, 3))
+
+
+@pytest.mark.wrong_types
 @every()
 def test_a_horizon_may_be_a_whole_number_of_numpy(model: Forecaster) -> None:
     made = clone(model).set_params(horizon=np.int64(3)).fit(values())
