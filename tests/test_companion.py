@@ -11,10 +11,10 @@ from torch import Tensor
 from tsar.nn import companion
 from tsar.nn.companion import (
     closed_loop,
-    final_state,
     impulse_response,
     kernel,
     last_column,
+    newest_values,
     run_on,
 )
 from tsar.nn.stability import MOST, bounded, free, integrate, step_up, unit_norm
@@ -31,6 +31,10 @@ lengths = pytest.mark.parametrize("length", LENGTHS)
 def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def final_state(signal: Tensor, coef: Tensor, size: int) -> Tensor:
+    return newest_values(signal, impulse_response(coef, signal.shape[-1]), size)
 
 
 def stable(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

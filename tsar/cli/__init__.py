@@ -20,6 +20,13 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 128 + 2  # what a shell says of a program that Ctrl-C ended
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # typer does not export it
+# Names of parameters in messages of the library, and the options that stand for them.
+OPTIONS = (
+    (r"Lower horizon, n_windows or step_size", "Lower --horizon, --windows or --step"),
+    (r"\bn_train\b", "--rows"),
+    (r"^sizes\b", "--size"),
+    (r"\bComplexityAnalysis\.(\w+)", r"--\1"),
+)
 EXPECTED = (ValueError, TypeError, OSError, ImportError, NotImplementedError)
 
 
@@ -71,16 +78,16 @@ def _report(error: Exception) -> int:
 
 
 def _in_options(text: str) -> str:
-    """A message of the library with the options of the command line in place of `Columns`."""
+    """A message of the library with the options of the command line in place of its parameters."""
     long = {"past": "past-covariate", "future": "future-covariate", "static": "static-covariate"}
 
     def say(found: re.Match[str]) -> str:
         return "--" + long.get(found[1], found[1].replace("_", "-"))
 
     text = re.sub(r"(?:tsar\.)?Columns\((\w+)=[^)]*\)+", say, text)
-    return text.replace(
-        "Lower horizon, n_windows or step_size", "Lower --horizon, --windows or --step"
-    )
+    for name, option in OPTIONS:
+        text = re.sub(name, option, text)
+    return text
 
 
 def _usage(error: Any) -> str:

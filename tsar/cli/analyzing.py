@@ -1,6 +1,5 @@
 """tsar analyze."""
 
-import re
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -67,10 +66,7 @@ def analyze(
         random_state=seed,
     )
     with at_work("measuring sizes"):
-        try:
-            analysis.fit(to_long(source))
-        except ValueError as error:
-            raise ValueError(_in_options(str(error))) from error
+        analysis.fit(to_long(source))
     advice, curves = analysis.recommend(), analysis.curves_
     series = analysis.per_series_.reset_index()
     if outputs.output is not None:
@@ -100,12 +96,6 @@ def analyze(
     if facts:
         print_line("")
         print_facts(facts)
-
-
-def _in_options(text: str) -> str:
-    """A message of the library with the options of this command in place of its parameters."""
-    text = re.sub(r"^sizes\b", "--size", re.sub(r"\bn_train\b", "--rows", text))
-    return re.sub(r"\bComplexityAnalysis\.(\w+)", r"--\1", text)
 
 
 def _digits(value: Any) -> str:

@@ -47,13 +47,13 @@ def print_table(
     if title:
         console.print(f"[bold]{escape(title)}[/bold]\n")
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    narrow = dict.fromkeys(folded, FOLD)
+    widest = None if console.is_terminal else FOLD
     for header in headers:
         table.add_column(
             escape(header),
             justify="right" if header in numbers else "left",
             no_wrap=header not in folded,
-            max_width=folded.get(header) or (None if console.is_terminal else narrow.get(header)),
+            max_width=(folded[header] or widest) if header in folded else None,
         )
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))

@@ -109,26 +109,13 @@ def kernel(
     return convolve(impulse_response(coef, length), taps, length)
 
 
-def final_state(
-    signal: Float[Tensor, "batch channel time"], coef: Float[Tensor, "channel order"], size: int
-) -> Float[Tensor, "batch channel size"]:
-    """State after a signal, oldest value first: the last `size` values of v, zeros before it.
-
-    One correlation with the impulse response: a matrix product for each channel where `size` is at
-    most `DENSE`, else Fourier transforms.
-
-    Examples
-    --------
-    >>> final_state(torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[0.5, 0.0]]), 2)
-    tensor([[[0.5000, 0.2500]]])
-    """
-    return newest_values(signal, impulse_response(coef, signal.shape[-1]), size)
-
-
 def newest_values(
     signal: Float[Tensor, "batch channel time"], response: Float[Tensor, "channel time"], size: int
 ) -> Float[Tensor, "batch channel size"]:
     """Last values of a signal that is filtered by a response, oldest first, zeros before it.
+
+    With `impulse_response`, the state after the signal: one correlation, a matrix product for each
+    channel where `size` is at most `DENSE`, else Fourier transforms.
 
     Examples
     --------
@@ -169,7 +156,7 @@ def closed_loop(
     taps
         Weights of the newest values of v in y; not more than `order`.
     state
-        Last values of v, oldest first, as `final_state` gives them.
+        Last values of v, oldest first, as `newest_values` gives them.
 
     Examples
     --------

@@ -144,7 +144,9 @@ def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool)
     ranks = _ranks(kind) if isinstance(kind, pd.CategoricalDtype) and kind.ordered else ()
     whole = frame[columns.time].dtype
     numbers = str(whole) if whole.kind in "iu" and whole != np.int64 else ""
-    layout = Layout("long", backend, has_id, None, None, categories, dates, ranks, numbers)
+    layout = Layout(
+        "long", backend, has_id, categories=categories, dates=dates, order=ranks, numbers=numbers
+    )
     target = read_numbers(frame[columns.target], columns.target, where)
     return Rows(ids, codes, times, target, covariates, static, layout)
 
