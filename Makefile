@@ -1,7 +1,9 @@
 # make demo | test | shapes | lint | notebooks | clean. The first run makes .venv; later ones take seconds.
 PYTHON ?= python3
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 BIN := .venv/bin
+# A process of tests for each core, of one thread each: those of a second would only wait for the first.
+export OMP_NUM_THREADS ?= 1
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 # Every test file but those of frames, files and commands: they check no tensor and start other processes.

@@ -21,12 +21,13 @@ ROWS, STATES = 200, 20
 SIZES = (5, 7, 10, 14, 20, 28, 40, 57, 80, 120, 160, 180, 190, 210, 220, 240, 300, 400, 500, 700)
 LARGE = (1000, 1400, 2000)
 COUNTS = (4, 8, 10, 12, 15, 25, 30)
+MODELS = 20  # of symbols, for each number of states
 
 
 def main() -> None:
     """Simulate both schemes with both kinds of rows, and the symbols; print, and draw."""
     options = parser(__doc__)
-    options.set_defaults(rounds=20)
+    options.set_defaults(rounds=200)
     args = options.parse_args()
     set_threads(args.threads)
     repetitions = 3 if args.quick else args.rounds
@@ -39,10 +40,13 @@ def main() -> None:
                 lambda s=scheme, one=serial: curves(s, one, sizes, repetitions, args.seed)
             )
             off = (table["excess"] / table["theory_excess"] - 1).abs()
+            errors = table["excess_error"] / table["theory_excess"]
             record[name] = {
                 "seconds": seconds,
                 "smallest_off": off.iloc[0],
                 "others_off": off.iloc[1:].max(),
+                "others_off_size": int(table["size"][off.iloc[1:].idxmax()]),
+                "others_off_error": errors[off.iloc[1:].idxmax()],
                 "others_off_median": off.iloc[1:].median(),
                 "curves": table.to_dict("list"),
             }
@@ -57,7 +61,7 @@ def main() -> None:
     seconds, symbols = timed(
         lambda: tune_over_states(
             COUNTS[::3] if args.quick else COUNTS,
-            repetitions=2 if args.quick else repetitions,
+            repetitions=2 if args.quick else MODELS,
             generator=generator,
             **few,
         )

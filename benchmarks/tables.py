@@ -409,6 +409,7 @@ def complexity_simulation(record: Record) -> list[Row]:
             "size": size,
             "excess, theory": number(curves["theory_excess"][k]),
             "excess, simulated": number(curves["excess"][k]),
+            "its standard error": number(curves["excess_error"][k]),
             "bias": number(curves["bias"][k] if curves["bias"][k] > 1e-9 else 0.0),
             "variance": number(curves["variance"][k]),
             "irreducible": number(curves["irreducible"][k]),
@@ -428,6 +429,8 @@ def complexity_off(record: Record) -> list[Row]:
             "weights, data": name,
             "smallest size": f"{100 * found['smallest_off']:.1f} %",
             "worst other": f"{100 * found['others_off']:.1f} %",
+            "its size": found["others_off_size"],
+            "its standard error": f"{100 * found['others_off_error']:.1f} %",
             "median other": f"{100 * found['others_off_median']:.1f} %",
         }
         for name, found in record.items()

@@ -13,6 +13,7 @@ from tsar.complexity.symbols import (
     state_before,
     tune_over_states,
 )
+from tsar.complexity.theory import ridgeless_risk
 
 SIZES = (5, 20, 80, 150, 230, 300, 500, 1200)
 
@@ -31,6 +32,47 @@ def test_theory_is_within_five_percent_of_simulation(scheme: Scheme, serial: boo
         found = simulate(model, several, repetitions=60, serial=serial, generator=seeded(1))
         off = abs(found["excess"] / found["theory_excess"] - 1)
         assert (off <= np.where(found["size"] == sizes[0], 0.1, 0.05)).all(), off
+
+
+def test_rows_of_a_trajectory_are_worth_fewer() -> None:
+    """With two features of 20 states a quarter more variance than of rows apart."""
+    model = draw_model(20, 2, generator=seeded())
+    found = simulate(model, (2,), repetitions=600, serial=True, generator=seeded(1)).iloc[0]
+    apart = ridgeless_risk(model.spectrum, 200).excess
+    assert found["excess"] > 1.15 * float(apart)
+    assert found["excess"] == pytest.approx(found["theory_excess"], rel=0.06)
+
+
+@pytest.mark.parametrize("features", (2, 5))
+def test_the_worth_of_rows_is_that_of_all_pairs_of_rows(features: int) -> None:
+    """Every covariance of 6 rows written out, Isserlis' theorem for each pair."""
+    rows, states = 6, 3
+    model = draw_model(states, features, generator=seeded())
+    # Each row is a linear map of the first state and all noises: shape (numbers, source).
+    sources = states + (rows + 1) * states + rows * features
+    root = torch.linalg.cholesky(model.state_covariance)
+    state = torch.zeros(sources, states).double()
+    state[:states] = root.T
+    noises = torch.eye(sources).double()[states:]
+    seen, left = [], []
+    for row in range(rows):
+        shown = state @ model.readout
+        place = (rows + 1) * states + row * features
+        shown += model.feature_noise**0.5 * noises[place : place + features].T
+        place = row * states
+        state = state @ model.transition
+        state = state + model.state_noise**0.5 * noises[place : place + states].T
+        seen.append(shown)
+        left.append(state - shown @ model.head)
+    inverse = torch.linalg.inv(model.feature_covariance)
+    total = torch.zeros(()).double()
+    for x, e in zip(seen, left, strict=True):
+        for other_x, other_e in zip(seen, left, strict=True):
+            moment = (x.T @ other_x) * (e.T @ other_e).trace()
+            moment = moment + x.T @ other_e @ e.T @ other_x
+            total += (inverse * moment.T).sum()
+    expected = total / (rows * features * model.noise)
+    assert model.dependence(rows) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_total_risk_has_an_interior_minimum_and_excess_risk_has_not() -> None:

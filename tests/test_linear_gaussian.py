@@ -15,7 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from statsmodels.tsa.statespace.mlemodel import MLEModel
 
 from tsar.hmm.kalman_future import draw
-from tsar.hmm.linear_gaussian import NAMES, LinearGaussianHMM
+from tsar.hmm.linear_gaussian import LinearGaussianHMM
+from tsar.hmm.linear_gaussian_attributes import NAMES
 from tsar.hmm.linear_gaussian_selection import point_densities
 from tsar.hmm.observations import Observations
 from tsar.panel import Panel
@@ -375,6 +376,10 @@ def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
         ({"n_iter": 0}, "n_iter must be a whole number"),
         ({"tol": -1.0}, "tol must be finite and at least 0"),
         ({"min_covar": 0.0}, "min_covar must be positive"),
+        ({"transition_prior": np.nan}, "transition_prior must be finite"),
+        ({"transition_weight": -1.0}, "transition_weight must be finite and at least 0"),
+        ({"noise_prior": 0.0}, "noise_prior must be positive"),
+        ({"noise_weight": np.inf}, "noise_weight must be finite and at least 0"),
         ({"device": "tpu9"}, "device must be 'auto' or a device"),
     ),
     ids=str,

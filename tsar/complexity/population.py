@@ -100,6 +100,48 @@ class LatentModel:
         """Exact excess risk of a head, beside the best one on the same features."""
         return self.norm(head - self.head)
 
+    def dependence(self, rows: int) -> float:
+        """How many times the variance of a least-squares head one trajectory makes it.
+
+        What the best head leaves of one row tells of the next where the features show only a part
+        of the states, so that the rows of one trajectory are worth fewer that are drawn apart. The
+        ratio is that of the variances for many rows ("sandwich"), of Gaussian states exactly::
+
+            1 + 2 sum_k (1 - k / rows) sum_j E[x[t]' e_j[t] e_j[t + k] x[t + k]] : inv(E[x' x])
+                / (features * E[e e'])
+
+        Source: White & Domowitz 1984, "Nonlinear regression with dependent observations",
+        Econometrica 52; the moments are those of Isserlis.
+
+        Parameters
+        ----------
+        rows
+            Of the trajectory.
+
+        Examples
+        --------
+        >>> slow = torch.full((1, 1), 0.9, dtype=torch.float64)
+        >>> model = LatentModel(slow, slow, state_noise=0.19, feature_noise=9.0)
+        >>> round(model.dependence(200), 2)
+        2.26
+        """
+        now, shown = self.state_covariance, self.readout @ self.head
+        mixed = now @ self.readout @ self.readout.T
+        mixed = mixed + self.feature_noise * torch.eye(len(mixed)).to(mixed)
+        known = self.readout @ self.readout.T @ torch.linalg.pinv(mixed)
+        missed = self.transition - shown
+        total, before = mixed.new_zeros(()), now
+        for lag in range(1, rows):
+            after = before @ self.transition  # of the states and those `lag` later
+            left = before - shown.T @ after
+            apart = (known @ after).trace() * (left @ missed).trace()
+            crossed = (known @ after @ missed @ left).trace()
+            total = total + (1 - lag / rows) * (apart + crossed)
+            before = after
+            if float(after.abs().max()) < torch.finfo(now.dtype).tiny:
+                break
+        return 1 + 2 * float(total / (self.readout.shape[1] * self.noise))
+
     @cached_property
     def spectrum(self) -> Spectrum:
         """What the theory needs; from a matrix of as many rows as there are states."""

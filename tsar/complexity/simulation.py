@@ -136,7 +136,8 @@ def simulate(
     -------
     frame
         ``size, ratio, bias, variance, excess, excess_error`` (standard error), ``irreducible``,
-        ``total, null, bayes``, ``theory_bias, theory_variance, theory_excess``; with `ridge` also
+        ``total, null, bayes``, ``theory_bias, theory_variance, theory_excess``, with
+        `LatentModel.dependence` for fewer features than rows of a trajectory; with `ridge` also
         ``ridge_penalty, ridge_theory, ridge_excess, ridge_tuned``.
 
     Examples
@@ -159,7 +160,7 @@ def simulate(
                 for features, response in zip(seen, after, strict=True)
             ]
         )
-        table.append(_row(shown, rows, risks))
+        table.append(_row(shown, rows, risks, serial=serial))
     return pd.DataFrame(table)
 
 
@@ -183,9 +184,13 @@ def _risks(
     return torch.stack(risks)
 
 
-def _row(model: LatentModel, rows: int, risks: Float[Tensor, "repetition risk"]) -> dict[str, Any]:
+def _row(
+    model: LatentModel, rows: int, risks: Float[Tensor, "repetition risk"], *, serial: bool
+) -> dict[str, Any]:
     bias, variance, excess, *more = risks.mean(dim=0).tolist()
     theory = ridgeless_risk(model.spectrum, rows)
+    if serial and model.readout.shape[1] < rows:
+        theory = theory._replace(variance=theory.variance * model.dependence(rows))
     row = {
         "size": model.readout.shape[1],
         "ratio": model.readout.shape[1] / rows,

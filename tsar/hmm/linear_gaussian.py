@@ -1,13 +1,12 @@
 """LinearGaussianHMM: a hidden Markov model whose states are numbers, not kinds."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from functools import partial
 from math import log
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -19,43 +18,30 @@ from tsar.conditions import (
     Condition,
     check_options,
     check_whole,
+    is_finite,
     one_of,
     whole,
 )
 from tsar.devices import resolve_device
 from tsar.hmm.kalman import Filtered, LinearGaussian, filter_states, smooth_states
 from tsar.hmm.kalman_future import draw, forecast_states
-from tsar.hmm.linear_gaussian_em import canonical, expect, fit, likelihood, width
+from tsar.hmm.linear_gaussian_attributes import Gaussian, keep_model, read_model
+from tsar.hmm.linear_gaussian_em import canonical, likelihood
+from tsar.hmm.linear_gaussian_expected import expect, width
+from tsar.hmm.linear_gaussian_priors import LinearPriors
 from tsar.hmm.linear_gaussian_selection import (
     LINEAR_CRITERIA,
     LinearCriterion,
     Restarts,
+    fit_restarts,
     free_parameters,
     select_states,
 )
-from tsar.hmm.linear_gaussian_start import starts, units
+from tsar.hmm.linear_gaussian_start import units
 from tsar.hmm.observations import Observations, Reading, check_labels, read_observations
 from tsar.hmm.selection import candidate_states, in_units
 from tsar.randomness import draw_seed
 from tsar.saving import Savable
-
-# Fitted attribute of each parameter of the model.
-NAMES = {
-    "transition": "transition_matrix_",
-    "transition_covariance": "transition_covariance_",
-    "observation": "observation_matrix_",
-    "offset": "observation_offset_",
-    "observation_covariance": "observation_covariance_",
-    "mean": "initial_mean_",
-    "covariance": "initial_covariance_",
-}
-
-
-class Gaussian(NamedTuple):
-    """Mean and covariance of the observations to come, for each sequence."""
-
-    mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
 
 
 class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable):
@@ -77,15 +63,22 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
     max_components, criterion
         With ``"auto"``, the most; and ``"heldout"``, ``"bic"`` or ``"aic"``, see `GaussianHMM`.
     n_init
-        Starts; the most likely result is kept. The first is a realization of the autocovariances,
-        the others are drawn, in turn near it and anywhere.
+        Starts; the result of the highest objective is kept. The first is a realization of the
+        autocovariances, the others are drawn, in turn near it and anywhere.
     n_iter
         Steps of expectation-maximization, at most.
     tol
-        A start is done where a step gains less log likelihood than this, over all sequences.
+        A start is done where a step gains less of the objective than this, over all sequences.
     min_covar
         Least variance of the noise of a feature, in shares of the feature's variance, and of a
         state's innovations and of its start, in shares of about its own: keeps them from collapse.
+    transition_prior, transition_weight
+        A prior of the transition, given as how many further transitions would say the same: those
+        of states of variance 1 to `transition_prior` times the state (0: nothing lasts, 1: a random
+        walk) and an innovation of variance 1.
+    noise_prior, noise_weight
+        Another of the noise of each feature: the variance of further residuals, as a share of the
+        feature's own, and how many.
     device, random_state
         ``"auto"``, ``"cpu"``, ...; seed of the drawn starts.
 
@@ -104,9 +97,10 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
     log_likelihoods_
         That of every start.
     converged_, n_iter_
-        Whether the best start gained less than `tol` in the end; its steps.
+        Whether the start that was kept gained less than `tol` in the end; its steps.
     history_
-        Log likelihood before each step, NaN behind the last: (start, step).
+        Objective before each step, log likelihood and log prior, NaN behind the last: (start,
+        step).
     n_components_, n_parameters_
         Numbers of a state; free parameters: those above, less the ``n_components_ ** 2`` of a
         mixing.
@@ -143,6 +137,10 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         n_iter: int = 100,
         tol: float = 1e-2,
         min_covar: float = 1e-6,
+        transition_prior: float = 0.0,
+        transition_weight: float = 0.0,
+        noise_prior: float = 1.0,
+        noise_weight: float = 0.0,
         device: str = "auto",
         random_state: int | None = None,
     ) -> None:
@@ -153,6 +151,10 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         self.n_iter = n_iter
         self.tol = tol
         self.min_covar = min_covar
+        self.transition_prior = transition_prior
+        self.transition_weight = transition_weight
+        self.noise_prior = noise_prior
+        self.noise_weight = noise_weight
         self.device = device
         self.random_state = random_state
 
@@ -193,38 +195,27 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         data = Observations((read.values - level) / scale, read.offsets).observed()
         restarts = self._search(data, [k for k in candidates if k <= seen], shift)
         model = restarts.model
-        self._keep(canonical(model, expect(data, model)), level, scale)
+        keep_model(self, canonical(model, expect(data, model)), level, scale)
         self._report(restarts, shift)
         return self
 
     def _search(self, data: Observations, candidates: list[int], shift: float) -> Restarts:
-        seed = draw_seed(self.random_state)
-
-        def fitted(part: Observations, states: int) -> Restarts:
-            generator = torch.Generator().manual_seed(seed)
-            begin = starts(part, states, self.n_init, generator)
-            found = fit(part, begin, n_iter=self.n_iter, tol=self.tol, floor=self.min_covar)
-            return Restarts(found, likelihood(part, found.parameters))
-
+        fitted = partial(
+            fit_restarts,
+            priors=LinearPriors(
+                self.transition_prior, self.transition_weight, self.noise_prior, self.noise_weight
+            ),
+            n_init=self.n_init,
+            seed=draw_seed(self.random_state),
+            n_iter=self.n_iter,
+            tol=self.tol,
+            floor=self.min_covar,
+        )
         if self.n_components != "auto":
             return fitted(data, candidates[0])
         restarts, table = select_states(data, candidates, self.criterion, fitted)
         self.selection_ = in_units(table, -shift, int(data.seen.sum()))
         return restarts
-
-    def _keep(
-        self,
-        model: LinearGaussian,
-        level: Float[Tensor, " feature"],
-        scale: Float[Tensor, " feature"],
-    ) -> None:
-        """Learned attributes, in units of the data."""
-        values = {field.name: getattr(model, field.name)[0] for field in fields(model)}
-        values["observation"] = values["observation"] * scale[:, None]
-        values["offset"] = values["offset"] * scale + level
-        values["observation_covariance"] = values["observation_covariance"] * scale.square()
-        for name, value in values.items():
-            setattr(self, NAMES[name], value.cpu().numpy())
 
     def _report(self, restarts: Restarts, shift: float) -> None:
         found, best = restarts.found, restarts.best
@@ -250,9 +241,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         return read_observations(self, X, lengths, reset=reset, device=device)
 
     def _model(self) -> LinearGaussian:
-        device = resolve_device(self.device)
-        arrays = {name: getattr(self, kept)[None] for name, kept in NAMES.items()}
-        return LinearGaussian(**{k: torch.from_numpy(v).to(device) for k, v in arrays.items()})
+        return read_model(self, resolve_device(self.device))
 
     def score(self, X: Any, y: Any = None, *, lengths: Any = None) -> float:
         """Log likelihood of all observations together, as hmmlearn's score; not a mean.
@@ -383,4 +372,8 @@ CONDITIONS: dict[str, Condition] = {
     "n_iter": whole(1),
     "tol": NOT_NEGATIVE,
     "min_covar": POSITIVE,
+    "transition_prior": (is_finite, "finite"),
+    "transition_weight": NOT_NEGATIVE,
+    "noise_prior": POSITIVE,
+    "noise_weight": NOT_NEGATIVE,
 }

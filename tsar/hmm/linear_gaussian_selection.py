@@ -11,7 +11,10 @@ from torch import Tensor
 
 from tsar.hmm.em import Maximum, take
 from tsar.hmm.kalman import Filtered, LinearGaussian, filter_states
-from tsar.hmm.linear_gaussian_em import width
+from tsar.hmm.linear_gaussian_em import fit, likelihood
+from tsar.hmm.linear_gaussian_expected import width
+from tsar.hmm.linear_gaussian_priors import LinearPriors
+from tsar.hmm.linear_gaussian_start import starts
 from tsar.hmm.observations import Observations
 from tsar.hmm.selection import compare, newest, score_table, warn_of_none
 
@@ -20,21 +23,44 @@ LINEAR_CRITERIA: tuple[str, ...] = get_args(LinearCriterion)
 
 
 class Restarts(NamedTuple):
-    """Models of one number of states from every start, and their log likelihoods."""
+    """Models of one number of states from every start, their log likelihoods and objectives.
+
+    An objective is the log likelihood and the log density of the priors.
+    """
 
     found: Maximum[LinearGaussian]
     scores: Float[Tensor, " model"]
+    objectives: Float[Tensor, " model"]
 
     @property
     def best(self) -> int:
-        """The most likely one."""
-        return int(self.scores.nan_to_num(-torch.inf).argmax())
+        """The one of the highest objective."""
+        return int(self.objectives.nan_to_num(-torch.inf).argmax())
 
     @property
     def model(self) -> LinearGaussian:
-        """The parameters of the most likely one, as a batch of one."""
+        """The parameters of that one, as a batch of one."""
         chosen = torch.tensor([self.best], device=self.scores.device)
         return take(self.found.parameters, chosen)
+
+
+def fit_restarts(
+    observations: Observations,
+    states: int,
+    *,
+    priors: LinearPriors,
+    n_init: int,
+    seed: int,
+    n_iter: int,
+    tol: float,
+    floor: float,
+) -> Restarts:
+    """Fit models of some number of states from drawn starts: see `starts` and `fit`."""
+    generator = torch.Generator().manual_seed(seed)
+    begin = starts(observations, states, n_init, generator)
+    found = fit(observations, begin, priors, n_iter=n_iter, tol=tol, floor=floor)
+    scores = likelihood(observations, found.parameters)
+    return Restarts(found, scores, scores + priors.log_density(found.parameters))
 
 
 Fit = Callable[[Observations, int], Restarts]
@@ -47,7 +73,7 @@ def free_parameters(states: int, features: int) -> int:
 
 
 def select_states(
-    observations: Observations, candidates: Sequence[int], criterion: LinearCriterion, fit: Fit
+    observations: Observations, candidates: Sequence[int], criterion: LinearCriterion, fitted: Fit
 ) -> tuple[Restarts, pd.DataFrame]:
     """Models of the number of states that a criterion chooses, and the table of all candidates.
 
@@ -55,13 +81,13 @@ def select_states(
     ----------
     criterion
         As in `tsar.hmm.selection.select`.
-    fit
+    fitted
         Makes models of observations, with a number of states.
     """
     if criterion == "heldout":
-        table = _held_out(observations, candidates, fit)
-        return fit(observations, int(table.loc[table["chosen"], "n_components"].iloc[0])), table
-    models = [fit(observations, states) for states in candidates]
+        table = _held_out(observations, candidates, fitted)
+        return fitted(observations, int(table.loc[table["chosen"], "n_components"].iloc[0])), table
+    models = [fitted(observations, states) for states in candidates]
     likelihood = torch.stack([restarts.scores[restarts.best] for restarts in models])
     features = observations.values.shape[1]
     free = [free_parameters(states, features) for states in candidates]
@@ -73,13 +99,13 @@ def select_states(
     return models[chosen], score_table(candidates, columns, spreads, torch.tensor([chosen]))
 
 
-def _held_out(observations: Observations, candidates: Sequence[int], fit: Fit) -> pd.DataFrame:
+def _held_out(observations: Observations, candidates: Sequence[int], fitted: Fit) -> pd.DataFrame:
     first, counted = newest(observations)
     early = observations.until(first)
     warn_of_none(counted.sum()[None])
     scores, spreads = [], []
     for states in candidates:
-        restarts = fit(early, states)
+        restarts = fitted(early, states)
         scores.append(point_densities(observations, restarts.model)[counted])
         spreads.append(_spread(restarts))
     group = torch.zeros_like(scores[0], dtype=torch.int64)
