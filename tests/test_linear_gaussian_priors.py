@@ -116,10 +116,10 @@ def test_the_objective_never_falls(missing: float) -> None:
     model = LinearGaussianHMM(
         2,
         n_iter=80,
-        tol=0,
-        transition_prior=1,
-        transition_weight=20,
-        noise_weight=5,
+        tol=0.0,
+        transition_prior=1.0,
+        transition_weight=20.0,
+        noise_weight=5.0,
         noise_prior=0.1,
     )
     history = model.set_params(random_state=0).fit(values).history_
