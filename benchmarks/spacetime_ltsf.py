@@ -15,7 +15,14 @@ from tsar.forecaster import Forecaster
 BEYOND = (960, 1920)  # further than any of the horizons that are trained for
 CONTEXT = 336
 # Chosen by the validation loss of the univariate ETTh1 at 336 alone.
-RECIPE = Training(epochs=4, learning_rate=2e-3, batch_size=64, patience=4, epoch_windows=8192)
+RECIPE = Training(
+    epochs=4,
+    learning_rate=5e-3,
+    batch_size=64,
+    patience=4,
+    epoch_windows=8192,
+    ema_decay=0.99,
+)
 # As in ltsf.py, with as many windows a step as there.
 LINEAR = Training(epochs=10, learning_rate=5e-3, batch_size=64, patience=10, epoch_windows=16384)
 STATE = {"ETTm1": 96, "weather": 144}  # a day; elsewhere 64
