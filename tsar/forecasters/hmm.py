@@ -15,6 +15,7 @@ from tsar.devices import resolve_device
 from tsar.following import fitted_rows
 from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
+from tsar.hmm.drift import warn_of_drift
 from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped, Rules
@@ -53,7 +54,7 @@ class HMM(Forecaster):
 
     The forecast of a step is a mixture of normal distributions, known in closed form: its mean is
     the point forecast, its quantiles are found by inversion. A season is taken off first, as far as
-    it is more than chance. Missing points are summed out.
+    it is more than chance. Missing points are summed out. `fit` warns of series that drift.
 
     Parameters
     ----------
@@ -104,8 +105,7 @@ class HMM(Forecaster):
     --------
     >>> import numpy as np
     >>> from tsar import HMM
-    >>> noise = np.random.default_rng(0).normal(size=300)
-    >>> series = np.repeat([0.0, 10.0] * 3, 50) + noise
+    >>> series = np.repeat([0.0, 10.0] * 3, 50) + np.random.default_rng(0).normal(size=300)
     >>> model = HMM(2, horizon=2, random_state=0).fit(series)
     >>> model.predict().round(1)
     array([9.8, 9.6])
@@ -155,11 +155,10 @@ class HMM(Forecaster):
         candidates = self._check()
         season = self.season_length
         self.season_length_ = panel.labels.frequency.season_length if season is None else season
-        longest = max(int(panel.lengths.max()), 1)
-        self.context_length_ = self.context_length or min(longest, MOST_CONTEXT)
+        self.context_length_ = self.context_length or min(int(panel.lengths.max()), MOST_CONTEXT)
         self.scaling_ = Scaling.of(panel)
         standard = self.scaling_.apply(panel)
-        data, spans = tamed(self._data(standard))
+        data, spans = tamed(plain := self._data(standard))
         self.seed_ = seed = draw_seed(self.random_state)
         family = GaussianFamily(DiagonalGaussian(0.0, 0.0, PRIOR, 1.0, self.min_covar))
         rules = Rules(self.n_iter, self.tol, 1.0, 1.0)
@@ -178,8 +177,9 @@ class HMM(Forecaster):
         for states in chosen.unique().tolist():
             if states not in models:
                 models[states] = fitted(data, states)
-        known = side_by_side(chosen.cpu(), models, spans)
-        self.n_components_ = chosen.cpu()
+        known = side_by_side(chosen, models, spans)
+        warn_of_drift(plain, known, chosen, panel.labels.ids)
+        self.n_components_ = chosen
         self.startprob_, self.transmat_ = known.startprob, known.transmat
         self.means_ = known.center[:, :, 0]
         self.covars_ = still(known.spread[:, :, 0], standard.values, data.of_points.cpu())

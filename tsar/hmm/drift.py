@@ -1,0 +1,93 @@
+"""Series that drift within their regimes, which a model of levels forecasts badly: told plainly."""
+
+import warnings
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.hmm.fitting import Grouped
+from tsar.hmm.parameters import Parameters
+
+TIMES = 4.0  # as wide as their changes say: points within a regime, at most
+LEAST = 20  # changes that are needed to say anything
+
+
+def drift(
+    values: Float[Tensor, " time"],
+    offsets: Int[Tensor, " border"],
+    means: Float[Tensor, "series state"],
+    variances: Float[Tensor, "series state"],
+    states: Int[Tensor, " series"],
+) -> Float[Tensor, " series"]:
+    """How many times wider the points of a regime are spread than their changes say.
+
+    The changes of points that are apart from each other are sqrt(2) times as wide as the points:
+    such a series has 1, and one that is flat but for its jumps less. A trend has more, as has a
+    random walk. NaN with few changes, or without any spread.
+
+    Parameters
+    ----------
+    values, offsets
+        Points of all series, NaN where missing, and where each series begins.
+    means, variances, states
+        Of the regimes of each series, and how many it has.
+
+    Examples
+    --------
+    >>> line = torch.arange(40, dtype=torch.float64)
+    >>> level, spread = torch.tensor([[19.5]]).double(), torch.tensor([[133.25]]).double()
+    >>> drift(line, torch.tensor([0, 40]), level, spread, torch.tensor([1])).round()
+    tensor([16.], dtype=torch.float64)
+    """
+    series = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
+    away = (values[:, None] - means[series]).square()
+    surprise = away / variances[series] + variances[series].log()
+    absent = torch.arange(means.shape[1]) >= states[series][:, None]
+    nearest = surprise.masked_fill(absent, torch.inf).argmin(dim=1, keepdim=True)
+    changes = torch.where(series[1:] == series[:-1], values.diff(), torch.nan).square()
+    inside, _ = _means(away.gather(1, nearest)[:, 0], series, len(means))
+    apart, counts = _means(changes, series[1:], len(means))
+    return torch.where((counts >= LEAST) & (inside > 0), (2 * inside / apart).sqrt(), torch.nan)
+
+
+def warn_of_drift(
+    data: Grouped, known: Parameters, states: Int[Tensor, " model"], ids: pd.Index
+) -> None:
+    """Warn of series that drift, `TIMES` or more: their forecasts go back to a level.
+
+    Parameters
+    ----------
+    data
+        Series, and the model of each.
+    known, states
+        Models, and how many states each has.
+    ids
+        Names of the series.
+    """
+    model, points = data.group.cpu(), data.observations
+    center, spread = known.center[model, :, 0], known.spread[model, :, 0]
+    values, offsets = points.values[:, 0].cpu(), points.offsets.cpu()
+    found = drift(values, offsets, center, spread, states[model])
+    drifting = (found > TIMES).nonzero()[:, 0].tolist()
+    if drifting:
+        worst = max(drifting, key=lambda row: float(found[row]))
+        warnings.warn(
+            f"HMM forecasts levels, but {len(drifting)} of {len(ids)} series move slowly within "
+            f"their regimes, most of all {ids[worst]!r}: its points there are spread "
+            f"{float(found[worst]):.0f} times as wide as its changes say. Its forecasts go back to "
+            "a level. For a trend or slow waves take another model, such as ARNet, or fit the "
+            "changes of the series.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _means(
+    numbers: Float[Tensor, " point"], series: Int[Tensor, " point"], count: int
+) -> tuple[Float[Tensor, " series"], Float[Tensor, " series"]]:
+    """Mean of what is not NaN, and how much that is, for each series."""
+    counts = numbers.new_zeros(count).index_add_(0, series, (~numbers.isnan()).to(numbers))
+    total = numbers.new_zeros(count).index_add_(0, series, numbers.nan_to_num(0.0))
+    return total / counts, counts
