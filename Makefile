@@ -2,8 +2,6 @@
 PYTHON ?= python3
 PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 BIN := .venv/bin
-# A process of tests for each core, of one thread each: those of a second would only wait for the first.
-export OMP_NUM_THREADS ?= 1
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 # Every test file but those of frames, files and commands: they check no tensor and start other processes.
@@ -11,6 +9,9 @@ SHAPES := $(filter-out $(addprefix tests/test_,$(addsuffix .py,architecture bad_
 	notebooks plotting report)),$(wildcard tests/test_*.py))
 
 .PHONY: demo test shapes lint notebooks clean
+
+# A process of tests for each core, of one thread each: those of a second would only wait for the first.
+test shapes: export OMP_NUM_THREADS ?= 1
 
 demo: .venv/demo.stamp
 	$(BIN)/tsar demo --output out
