@@ -220,3 +220,17 @@ def test_one_forecast_scores_all_horizons_of_a_model(raw: pd.DataFrame) -> None:
         alone = benchmarking.score_protocol(protocol, fitted, horizon)
         assert scores == pytest.approx(alone, rel=1e-12)
     assert list(together) == [1, 3, 5]
+
+
+@pytest.mark.parametrize("stride", (2, 3, 7, 100))
+def test_every_so_many_th_window_is_scored(raw: pd.DataFrame, stride: int) -> None:
+    protocol = benchmarking.read_protocol("tiny")
+    fitted = benchmarking.fit_protocol(protocol, Naive(), 3)
+    values = protocol.frame.to_numpy()
+    found = benchmarking.score_horizons(protocol, fitted, (5, 1, 3, 4), stride=stride)
+    for horizon, scores in found.items():
+        starts = range(protocol.validation, len(values) - horizon + 1, stride)
+        errors = [values[k : k + horizon] - values[k - 1] for k in starts]
+        assert scores["windows"] == len(errors)
+        assert scores["mse"] == pytest.approx(np.square(errors).mean(), rel=1e-9)
+        assert scores["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-9)

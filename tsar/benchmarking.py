@@ -151,19 +151,24 @@ def score_protocol(protocol: Protocol, fitted: Forecaster, horizon: int) -> dict
 
 
 def score_horizons(
-    protocol: Protocol, fitted: Forecaster, horizons: Sequence[int]
+    protocol: Protocol, fitted: Forecaster, horizons: Sequence[int], *, stride: int = 1
 ) -> dict[int, dict[str, Any]]:
     """Errors at several horizons of one fitted forecaster, by one forecast of each window.
 
     A short forecast is the first part of a longer one. A window is forecast as far as the test rows
-    go behind it.
+    go behind it. The published protocol takes every window; with a `stride`, every so many-th.
     """
+    check_whole("stride", stride)
     panel = Panel.from_frame(protocol.frame, fitted.columns)
-    sums = {horizon: np.zeros(3) for horizon in sorted(horizons)}
+    sums, windows = {horizon: np.zeros(3) for horizon in sorted(horizons)}, 0
+    counts: dict[int, int] = {}
     length, first = int(panel.lengths[0]), protocol.validation
     for horizon in reversed(sums):
-        starts = torch.arange(first, length - horizon + 1)
-        first = length - horizon + 1  # from there on, windows are too short for it
+        starts = torch.arange(first, max(first, length - horizon + 1), stride)
+        first += stride * len(starts)  # from there on, windows are too short for it
+        counts[horizon] = windows = windows + len(starts)
+        if not len(starts):
+            continue
         series = torch.arange(len(panel)).repeat_interleave(len(starts))
         points = starts.repeat(len(panel))
         for rows in torch.arange(len(series)).split(max(CHUNK // horizon, 1)):
@@ -176,7 +181,7 @@ def score_horizons(
         horizon: {
             "mse": squared / count,
             "mae": absolute / count,
-            "windows": length - horizon - protocol.validation + 1,
+            "windows": counts[horizon],
         }
         for horizon, (squared, absolute, count) in sums.items()
     }
