@@ -55,6 +55,15 @@ def test_others_are_not(series: Floats) -> None:
         HMM(random_state=0).fit(series)
 
 
+def test_a_constant_among_others_is_not() -> None:
+    """No level of a model for all series need be its own."""
+    steps = np.repeat([0.0, 5.0, 0.0, 5.0], 25) + 0.3 * normal(100)
+    frame = pd.DataFrame({"ds": np.arange(100), "a": steps, "b": np.ones(100)}).set_index("ds")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        HMM(2, scope="global", random_state=0).fit(frame)
+
+
 def test_the_one_that_drifts_most_is_named() -> None:
     series = {
         "flat": normal(150),

@@ -25,7 +25,7 @@ def drift(
 
     The changes of points that are apart from each other are sqrt(2) times as wide as the points:
     such a series has 1, and one that is flat but for its jumps less. A trend has more, as has a
-    random walk. NaN with few changes, or without any spread.
+    random walk. NaN with few changes, or none but zeros.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def drift(
     changes = torch.where(series[1:] == series[:-1], values.diff(), torch.nan).square()
     inside, _ = _means(away.gather(1, nearest)[:, 0], series, len(means))
     apart, counts = _means(changes, series[1:], len(means))
-    return torch.where((counts >= LEAST) & (inside > 0), (2 * inside / apart).sqrt(), torch.nan)
+    return torch.where((counts >= LEAST) & (apart > 0), (2 * inside / apart).sqrt(), torch.nan)
 
 
 def warn_of_drift(
