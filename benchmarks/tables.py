@@ -469,6 +469,8 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "spacetime_speed:epoch": spacetime_epoch,
     "autotimes_speed:step": autotimes_step,
     "autotimes_speed:evaluation": autotimes_evaluation,
+    "autotimes_speed_2_blocks:step": autotimes_step,
+    "autotimes_speed_2_blocks:evaluation": autotimes_evaluation,
     **{
         f"autotimes_ltsf_{name}": autotimes_ltsf
         for name in ("ETTh1", "ETTh1_blocks", "ETTm1", "weather")
