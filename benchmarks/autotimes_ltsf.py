@@ -21,6 +21,7 @@ LINEAR_SEEDS = 1
 VARIANTS: dict[str, dict[str, Any]] = {
     "frozen": {},
     "from scratch": {"backbone": None, "layers": 1},
+    "random weights": {"backbone_init": "random"},
     "calendar": {"timestamps": "calendar"},
     "text": {"timestamps": "text"},
     "LoRA": {"lora": 4},
@@ -95,6 +96,7 @@ def make(chosen: dict[str, Any], seed: int, args: argparse.Namespace) -> AutoTim
     if args.quick:
         given |= {"training": Training(epochs=1, epoch_windows=128), "backbone": None}
         given |= {"timestamps": None, "lora": None, "layers": 1}
+        given.pop("backbone_init", None)
     return AutoTimes(CONTEXT, segment_length=SEGMENT, **given)
 
 
