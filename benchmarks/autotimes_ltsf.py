@@ -54,9 +54,8 @@ def main() -> None:
     ]
     rows: list[dict[str, Any]] = []
     name = f"autotimes_ltsf_{args.dataset}"
-    facts = {"segment": SEGMENT, "context": CONTEXT, "training": asdict(RECIPE)}
-    facts |= {"stride": args.stride}
-    record = facts | {"linear": asdict(LINEAR), "rows": rows + printed}
+    facts = {"segment": SEGMENT, "context": CONTEXT, "stride": args.stride}
+    record = facts | {"training": asdict(RECIPE), "linear": asdict(LINEAR), "rows": rows + printed}
     for chosen in args.variants:
         rows += variant(protocol, chosen, args)
         record |= {"rows": rows + printed}
@@ -95,8 +94,7 @@ def make(chosen: dict[str, Any], seed: int, args: argparse.Namespace) -> AutoTim
         given["layers"] = args.layers
     if args.quick:
         given |= {"training": Training(epochs=1, epoch_windows=128), "backbone": None}
-        given |= {"timestamps": None, "lora": None, "layers": 1}
-        given.pop("backbone_init", None)
+        given |= {"timestamps": None, "lora": None, "layers": 1, "backbone_init": "pretrained"}
     return AutoTimes(CONTEXT, segment_length=SEGMENT, **given)
 
 

@@ -160,13 +160,11 @@ def score_horizons(
     """
     check_whole("stride", stride)
     panel = Panel.from_frame(protocol.frame, fitted.columns)
-    sums, windows = {horizon: np.zeros(3) for horizon in sorted(horizons)}, 0
-    counts: dict[int, int] = {}
+    sums = {horizon: np.zeros(3) for horizon in sorted(horizons)}
     length, first = int(panel.lengths[0]), protocol.validation
     for horizon in reversed(sums):
         starts = torch.arange(first, max(first, length - horizon + 1), stride)
         first += stride * len(starts)  # from there on, windows are too short for it
-        counts[horizon] = windows = windows + len(starts)
         if not len(starts):
             continue
         series = torch.arange(len(panel)).repeat_interleave(len(starts))
@@ -181,7 +179,7 @@ def score_horizons(
         horizon: {
             "mse": squared / count,
             "mae": absolute / count,
-            "windows": counts[horizon],
+            "windows": len(range(protocol.validation, length - horizon + 1, stride)),
         }
         for horizon, (squared, absolute, count) in sums.items()
     }

@@ -62,17 +62,16 @@ class LatentModel:
 
     @cached_property
     def head(self) -> Float[Tensor, "feature state"]:
-        """The best linear head.
+        """The best linear head: ``W' (S W W' + u I)^-1 S A``."""
+        return self.readout.T @ self._inverse @ self.state_covariance @ self.transition
 
-        Solved among the states: ``W' (S W W' + u I)^-1 S A``, the same as with the features'
-        covariance, of which there may be thousands.
-        """
-        covariance, readout = self.state_covariance, self.readout
-        mixed = covariance @ readout @ readout.T
+    @cached_property
+    def _inverse(self) -> Float[Tensor, "state state"]:
+        """``(S W W' + u I)^-1``, among the states: of features there may be thousands."""
+        mixed = self.state_covariance @ self.readout @ self.readout.T
         mixed = mixed + self.feature_noise * torch.eye(len(mixed)).to(mixed)
         # Without noise, fewer features than states leave this singular.
-        inverse = torch.linalg.pinv(mixed) if self.feature_noise == 0 else torch.linalg.inv(mixed)
-        return readout.T @ inverse @ covariance @ self.transition
+        return torch.linalg.pinv(mixed) if self.feature_noise == 0 else torch.linalg.inv(mixed)
 
     @cached_property
     def noise(self) -> Float[Tensor, ""]:
@@ -126,11 +125,9 @@ class LatentModel:
         2.26
         """
         now, shown = self.state_covariance, self.readout @ self.head
-        mixed = now @ self.readout @ self.readout.T
-        mixed = mixed + self.feature_noise * torch.eye(len(mixed)).to(mixed)
-        known = self.readout @ self.readout.T @ torch.linalg.pinv(mixed)
+        known = self.readout @ self.readout.T @ self._inverse
         missed = self.transition - shown
-        total, before = mixed.new_zeros(()), now
+        total, before = now.new_zeros(()), now
         for lag in range(1, rows):
             after = before @ self.transition  # of the states and those `lag` later
             left = before - shown.T @ after

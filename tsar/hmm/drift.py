@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tsar.hmm.fitting import Grouped
+from tsar.hmm.middle import means
 from tsar.hmm.parameters import Parameters
 
 TIMES = 4.0  # as wide as their changes say: points within a regime, at most
@@ -17,7 +18,7 @@ LEAST = 20  # changes that are needed to say anything
 def drift(
     values: Float[Tensor, " time"],
     offsets: Int[Tensor, " border"],
-    means: Float[Tensor, "series state"],
+    levels: Float[Tensor, "series state"],
     variances: Float[Tensor, "series state"],
     states: Int[Tensor, " series"],
 ) -> Float[Tensor, " series"]:
@@ -31,8 +32,8 @@ def drift(
     ----------
     values, offsets
         Points of all series, NaN where missing, and where each series begins.
-    means, variances, states
-        Of the regimes of each series, and how many it has.
+    levels, variances, states
+        Means and variances of the regimes of each series, and how many it has.
 
     Examples
     --------
@@ -42,13 +43,13 @@ def drift(
     tensor([16.], dtype=torch.float64)
     """
     series = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
-    away = (values[:, None] - means[series]).square()
+    away = (values[:, None] - levels[series]).square()
     surprise = away / variances[series] + variances[series].log()
-    absent = torch.arange(means.shape[1]) >= states[series][:, None]
+    absent = torch.arange(levels.shape[1]) >= states[series][:, None]
     nearest = surprise.masked_fill(absent, torch.inf).argmin(dim=1, keepdim=True)
     changes = torch.where(series[1:] == series[:-1], values.diff(), torch.nan).square()
-    inside, _ = _means(away.gather(1, nearest)[:, 0], series, len(means))
-    apart, counts = _means(changes, series[1:], len(means))
+    inside, _ = means(away.gather(1, nearest)[:, 0], series, len(levels))
+    apart, counts = means(changes, series[1:], len(levels))
     return torch.where((counts >= LEAST) & (apart > 0), (2 * inside / apart).sqrt(), torch.nan)
 
 
@@ -82,12 +83,3 @@ def warn_of_drift(
             UserWarning,
             stacklevel=5,
         )
-
-
-def _means(
-    numbers: Float[Tensor, " point"], series: Int[Tensor, " point"], count: int
-) -> tuple[Float[Tensor, " series"], Float[Tensor, " series"]]:
-    """Mean of what is not NaN, and how much that is, for each series."""
-    counts = numbers.new_zeros(count).index_add_(0, series, (~numbers.isnan()).to(numbers))
-    total = numbers.new_zeros(count).index_add_(0, series, numbers.nan_to_num(0.0))
-    return total / counts, counts

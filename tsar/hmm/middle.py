@@ -9,6 +9,21 @@ WIDE = 2.0  # middle halves that a deviation may span: of a normal distribution 
 FARTHEST = 1e100  # deviations that a wild value may lie away: beyond, squares overflow
 
 
+def means(
+    values: Float[Tensor, " point"], group: Int[Tensor, " point"], groups: int
+) -> tuple[Float[Tensor, " group"], Float[Tensor, " group"]]:
+    """Mean of each group, 0 of an empty one, and how many points it has; NaN does not count.
+
+    Examples
+    --------
+    >>> means(torch.tensor([3.0, torch.nan, 1.0]), torch.zeros(3, dtype=torch.long), 1)
+    (tensor([2.]), tensor([2.]))
+    """
+    count = values.new_zeros(groups).index_add_(0, group, (~values.isnan()).to(values))
+    total = values.new_zeros(groups).index_add_(0, group, values.nan_to_num(0.0))
+    return total / count.clamp(min=1), count
+
+
 def middles(
     values: Float[Tensor, " point"], group: Int[Tensor, " point"], groups: int
 ) -> tuple[Float[Tensor, " group"], Float[Tensor, " group"]]:

@@ -14,7 +14,7 @@ from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped
 from tsar.hmm.inference import expectations, filter_states, predict_states, stationary
-from tsar.hmm.middle import WIDE, is_wild, middles
+from tsar.hmm.middle import WIDE, is_wild, means, middles
 from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters, ordered
 from tsar.hmm.selection import Fitted
@@ -40,12 +40,9 @@ def tamed(data: Grouped) -> tuple[Grouped, Spans]:
     """
     values, group, groups = data.observations.values[:, 0], data.of_points, data.groups
     median, half = middles(values, group, groups)
-
-    def means(numbers: Float[Tensor, " time"]) -> Float[Tensor, " group"]:
-        total = numbers.new_zeros(groups).index_add_(0, group, numbers.nan_to_num(0.0))
-        return total / data.points.clamp(min=1)
-
-    wild = is_wild(means((values - means(values)[group]).square()).sqrt(), half)
+    mean, _ = means(values, group, groups)
+    variance, _ = means((values - mean[group]).square(), group, groups)
+    wild = is_wild(variance.sqrt(), half)
     spans = Spans(torch.where(wild, median, 0.0), torch.where(wild, WIDE * half, 1.0))
     standard = ((values - spans.center[group]) / spans.scale[group])[:, None]
     return replace(data, observations=Observations(standard, data.observations.offsets)), spans
