@@ -16,6 +16,7 @@ from torch import Tensor
 from tsar.complexity.heads import Decomposition
 from tsar.complexity.population import LatentModel
 from tsar.complexity.theory import best_ridge, ridgeless_risk
+from tsar.complexity.trajectory import trajectory_risk
 
 Scheme = Literal["general", "aligned"]
 
@@ -136,9 +137,9 @@ def simulate(
     -------
     frame
         ``size, ratio, bias, variance, excess, excess_error`` (standard error), ``irreducible``,
-        ``total, null, bayes``, ``theory_bias, theory_variance, theory_excess``, with
-        `LatentModel.dependence` for fewer features than rows of a trajectory; with `ridge` also
-        ``ridge_penalty, ridge_theory, ridge_excess, ridge_tuned``.
+        ``total, null, bayes``, ``theory_bias, theory_variance, theory_excess`` (of a trajectory:
+        see `trajectory_risk`); with `ridge` also ``ridge_penalty, ridge_theory, ridge_excess,
+        ridge_tuned``.
 
     Examples
     --------
@@ -188,9 +189,7 @@ def _row(
     model: LatentModel, rows: int, risks: Float[Tensor, "repetition risk"], *, serial: bool
 ) -> dict[str, Any]:
     bias, variance, excess, *more = risks.mean(dim=0).tolist()
-    theory = ridgeless_risk(model.spectrum, rows)
-    if serial and model.readout.shape[1] < rows:
-        theory = theory._replace(variance=theory.variance * model.dependence(rows))
+    theory = trajectory_risk(model, rows) if serial else ridgeless_risk(model.spectrum, rows)
     row = {
         "size": model.readout.shape[1],
         "ratio": model.readout.shape[1] / rows,

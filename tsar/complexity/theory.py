@@ -99,7 +99,7 @@ def ridgeless_risk(spectrum: Spectrum, rows: int) -> Risk:
         return Risk(_bias_at_peak(known, rows), zero + torch.inf)
     if size < rows:
         return Risk(zero, known.noise * size / (rows - size - 1))
-    limit = _risk_at(known, rows, _level(known.eigenvalues, rows))
+    limit = _risk_at(known, rows, ridgeless_level(known.eigenvalues, rows))
     return Risk(limit.bias, limit.variance * (size - rows) / (size - rows - 1))
 
 
@@ -137,7 +137,7 @@ def best_ridge(spectrum: Spectrum, rows: int) -> tuple[Float[Tensor, ""], Float[
     known = spectrum.usable()
     eigenvalues = known.eigenvalues
     size = len(eigenvalues)
-    low = _level(eigenvalues, rows) if size > rows else eigenvalues.min() * 1e-8
+    low = ridgeless_level(eigenvalues, rows) if size > rows else eigenvalues.min() * 1e-8
     low, high = low.clamp(min=LOWEST * eigenvalues.max()).log(), (eigenvalues.max() * 1e8).log()
     share = torch.linspace(0, 1, CANDIDATES, dtype=eigenvalues.dtype, device=eigenvalues.device)
     for _ in range(ROUNDS):
@@ -231,11 +231,11 @@ def _bias_at_peak(spectrum: Spectrum, rows: int) -> Float[Tensor, ""]:
     """Bias next to p = n: none at p <= n, of the limit above it."""
     if len(spectrum.eigenvalues) <= rows:
         return spectrum.noise.new_zeros(())
-    return _risk_at(spectrum, rows, _level(spectrum.eigenvalues, rows)).bias
+    return _risk_at(spectrum, rows, ridgeless_level(spectrum.eigenvalues, rows)).bias
 
 
-def _level(eigenvalues: Float[Tensor, " feature"], rows: int) -> Float[Tensor, ""]:
-    """The level without a penalty; see `_levels`."""
+def ridgeless_level(eigenvalues: Float[Tensor, " feature"], rows: int) -> Float[Tensor, ""]:
+    """The level without a penalty, where there are more features than rows; see `_levels`."""
     return _levels(eigenvalues, rows, eigenvalues.new_zeros(1))[0]
 
 
