@@ -1,8 +1,8 @@
 """Is the language model useful? AutoTimes beside what its critics ask for, each tuned alike.
 
 Every model searches its learning rate by the validation loss, on all training rows and on the
-newest tenth of them; the test rows are scored once, with the rate that was chosen. Last, points of
-each context are shuffled: what does a model lose that reads them in no order?
+newest tenth of them; the test rows are scored once a seed, with the rate that was chosen with it.
+Last, points of each context are shuffled: what does a model lose that reads them in no order?
 """
 
 import argparse
@@ -52,22 +52,37 @@ def main() -> None:
     options.add_argument("--layers", type=int, default=2, help="blocks of the language model")
     options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     options.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.1])
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--stride", type=int, default=1, help="of the test windows")
     args = options.parse_args()
     set_threads(args.threads)
     protocol, rows = read_protocol(args.dataset), []
     for share in args.shares:
         for name in args.models:
-            rows.append(score(protocol, name, share, args))
+            seeds = range(args.seed, args.seed + args.seeds)
+            rows.append(summary([score(protocol, name, share, seed, args) for seed in seeds]))
             keep(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
             show(rows)
     report(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
 
 
-def score(protocol: Protocol, name: str, share: float, args: argparse.Namespace) -> dict[str, Any]:
+def summary(scores: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds, the deviation of the squared error, and the rates that were chosen."""
+    table = pd.DataFrame(scores)
+    same = ["model", "share", "trained weights"]
+    told = scores[0] | table.drop(columns=[*same, "learning rate"]).mean().to_dict()
+    deviation = float(table["mse"].std()) if len(scores) > 1 else None
+    rates = sorted(set(table["learning rate"]))
+    return told | {"learning rate": rates, "mse deviation": deviation, "seeds": len(scores)}
+
+
+def score(
+    protocol: Protocol, name: str, share: float, seed: int, args: argparse.Namespace
+) -> dict[str, Any]:
     """Tune a model on a share of the training rows, and score it on the test rows."""
-    tuned = tune(protocol, name, share, args)
-    scores = score_horizons(protocol, tuned.model, HORIZONS)
-    plain, shuffled = shuffled_error(protocol, tuned.model, args.seed)
+    tuned = tune(protocol, name, share, seed, args)
+    scores = score_horizons(protocol, tuned.model, HORIZONS, stride=args.stride)
+    plain, shuffled = shuffled_error(protocol, tuned.model, seed)
     trained = sum(p.numel() for p in tuned.model.module_.parameters() if p.requires_grad)
     return {
         "model": name,
@@ -83,7 +98,7 @@ def score(protocol: Protocol, name: str, share: float, args: argparse.Namespace)
     }
 
 
-def tune(protocol: Protocol, name: str, share: float, args: argparse.Namespace) -> Tuned:
+def tune(protocol: Protocol, name: str, share: float, seed: int, args: argparse.Namespace) -> Tuned:
     """Fit with each rate; the lowest validation loss wins."""
     frame = newest(protocol, share)
     held = protocol.validation - protocol.train
@@ -99,7 +114,7 @@ def tune(protocol: Protocol, name: str, share: float, args: argparse.Namespace) 
             horizon=SEGMENT,
             segment_length=SEGMENT,
             training=training,
-            random_state=args.seed,
+            random_state=seed,
             device="cpu",
             **given,
         )

@@ -280,7 +280,7 @@ def llm_controls(record: Record) -> list[Row]:
             "training rows": f"{100 * r['share']:.0f} %",
             "model": r["model"],
             "trained weights": f"{r['trained weights']:,}",
-            "learning rate": number(r["learning rate"]),
+            "learning rate": rates(r["learning rate"]),
             **horizons(r),
             "mean MSE": error(r),
             "mean MAE": f"{r['mae']:.4f}",
@@ -316,6 +316,11 @@ def autotimes_speculation(record: Record) -> list[Row]:
         }
         for r in record["rows"]
     ]
+
+
+def rates(chosen: float | list[float]) -> str:
+    """The learning rates that the seeds chose."""
+    return ", ".join(number(rate) for rate in (chosen if isinstance(chosen, list) else [chosen]))
 
 
 def horizons(row: Row) -> Row:
