@@ -25,8 +25,8 @@ def whole(least: int) -> Condition:
     return lambda value: isinstance(value, Integral) and int(value) >= least, words
 
 
-def one_of(names: tuple[str | None, ...]) -> Condition:
-    """One of some names."""
+def one_of(names: tuple[str | int | None, ...]) -> Condition:
+    """One of some names or numbers."""
     return lambda value: value in names, f"one of {list(names)}"
 
 

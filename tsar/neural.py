@@ -134,11 +134,7 @@ class NeuralForecaster(Forecaster):
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
         """Sample paths of the targets of windows, of a module with a density."""
         density_of(self.module_)
-        if bool(windows.panel.values[windows.cutoffs - 1].isnan().any()):
-            raise ValueError(
-                "context must end with an observed point to draw paths behind it; got a missing "
-                "one. Leave those at the end out, and draw further."
-            )
+        windows.check_ends()
         rows = iter(range(len(windows)))
 
         def keep(point: Tensor, output: Tensor, context: Context) -> Tensor:
@@ -282,14 +278,9 @@ def window_scaling(windows: Windows, rows: Int[Tensor, " series"], fitted: Scali
     """Scaling of each window: of its series where that was fitted, else by its own history."""
     series = windows.series
     row = rows[series]
-    known = fitted.select(row.clamp(min=0))
     if bool((row >= 0).all()):
-        return known
-    own = Scaling.before(windows.panel, series, windows.cutoffs)
-    return Scaling(
-        torch.where(row >= 0, known.mean, own.mean),
-        torch.where(row >= 0, known.deviation, own.deviation),
-    )
+        return fitted.select(row)
+    return fitted.select_or(row, Scaling.before(windows.panel, series, windows.cutoffs))
 
 
 def history_frame(history: list[Record]) -> pd.DataFrame:

@@ -154,6 +154,7 @@ def plot_regimes(
     regimes: NDArray[np.int64],
     levels: Floats,
     *,
+    changes: bool = False,
     title: str = "",
     ax: Any = None,
 ) -> Any:
@@ -167,6 +168,8 @@ def plot_regimes(
         Number of the regime at each point.
     levels
         Mean of each regime.
+    changes
+        Whether those are means of the changes a step, which have no place to be drawn at.
     title
         Above the picture.
     ax
@@ -180,14 +183,16 @@ def plot_regimes(
     ticks = _plain_times(times)
     borders = np.flatnonzero(np.diff(regimes)) + 1
     shown: set[int] = set()
+    kind = "change" if changes else "level"
     for first, last in zip([0, *borders], [*borders, len(regimes)], strict=True):
         regime = int(regimes[first])
-        label = None if regime in shown else f"regime {regime} (level {levels[regime]:.4g})"
+        label = None if regime in shown else f"regime {regime} ({kind} {levels[regime]:.4g})"
         shown.add(regime)
         color = REGIMES[regime % len(REGIMES)]
         end = min(last, len(regimes) - 1)
         ax.axvspan(ticks[first], ticks[end], color=color, alpha=0.22, linewidth=0, label=label)
-        ax.hlines(levels[regime], ticks[first], ticks[end], color=color, linewidth=1.6)
+        if not changes:
+            ax.hlines(levels[regime], ticks[first], ticks[end], color=color, linewidth=1.6)
     ax.plot(ticks, values, color=INK, linewidth=1.0)
     _clean(ax, title)
     _format_ticks(ax, dates=ticks.dtype.kind == "M")

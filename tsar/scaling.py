@@ -88,6 +88,14 @@ class Scaling:
         """Scaling of some series."""
         return replace(self, mean=self.mean[rows], deviation=self.deviation[rows])
 
+    def select_or(self, rows: Int[Tensor, " row"], own: "Scaling") -> "Scaling":
+        """Scaling of some series, and of those that are not among them (-1) their own."""
+        known, new = self.select(rows.clamp(min=0)), rows < 0
+        return Scaling(
+            torch.where(new, own.mean, known.mean),
+            torch.where(new, own.deviation, known.deviation),
+        )
+
 
 def standardize(panel: Panel) -> tuple[Scaling, Panel]:
     """Scaling by the observed points of a panel, and the panel in its units.

@@ -99,6 +99,14 @@ class Windows:
         before = observed[cutoffs] > observed[cutoffs - self.context_length]
         return replace(self, cutoffs=cutoffs[ahead & before])
 
+    def check_ends(self) -> None:
+        """Refuse windows whose context ends with a missing point."""
+        if bool(self.panel.values[self.cutoffs - 1].isnan().any()):
+            raise ValueError(
+                "context must end with an observed point to draw paths behind it; got a missing "
+                "one. Leave those at the end out, and draw further."
+            )
+
     @property
     def device(self) -> torch.device:
         """Where the series are."""

@@ -15,21 +15,21 @@ from tsar.devices import resolve_device
 from tsar.following import fitted_rows
 from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
+from tsar.hmm.ahead import Standing, changes
 from tsar.hmm.drift import warn_of_drift
 from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped, Rules
-from tsar.hmm.mixture import mixture_mean, mixture_quantiles
 from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters
-from tsar.hmm.profile import phases_back, seasonal_profile
+from tsar.hmm.profile import phases_back, seasonal_profile, without_season
 from tsar.hmm.regimes import (
-    draw_states,
     lasting,
+    regime_cells,
     regime_numbers,
     regime_table,
     side_by_side,
-    states_ahead,
+    states_now,
     states_within,
     still,
     tamed,
@@ -54,7 +54,8 @@ class HMM(Forecaster):
 
     The forecast of a step is a mixture of normal distributions, known in closed form: its mean is
     the point forecast, its quantiles are found by inversion. A season is taken off first, as far as
-    it is more than chance. Missing points are summed out. `fit` warns of series that drift.
+    it is more than chance. Missing points are summed out. `fit` warns of series that drift: theirs
+    are regimes of growth, ``differences=1``.
 
     Parameters
     ----------
@@ -64,6 +65,10 @@ class HMM(Forecaster):
         Points in a season; None for what is usual at the frequency, 1 for none.
     horizon
         Points to forecast.
+    differences
+        1: regimes of the changes from a point to the next, as of growth (Hamilton 1989); forecasts
+        run on from the newest point, and quantiles are those of the sum of the changes, exactly.
+        0: regimes of the values.
     scope
         ``"local"``: a model for each series. ``"global"``: one for all, each in units of its own
         deviation, which also forecasts series that were not fitted.
@@ -90,8 +95,9 @@ class HMM(Forecaster):
         Regimes of each model.
     startprob_, transmat_, means_, covars_
         Of each model (series, or 1 with a global scope): start and transition probabilities, and
-        means and variances in units of a series' deviation around its mean. States are ordered by
-        their mean; those behind the last of a model have probability zero.
+        means and variances in units of a series' deviation around its mean (of its changes with
+        ``differences=1``). States are ordered by their mean; those behind the last of a model have
+        probability zero.
     selection_
         What was measured of each number of regimes with ``"auto"``: a frame with a row for each
         series and candidate.
@@ -111,6 +117,16 @@ class HMM(Forecaster):
     array([9.8, 9.6])
     >>> model.predict(level=80).round(1)[0]
     array([ 9.8,  8.6, 11.2])
+
+    Ten steps up, ten down:
+
+    >>> growth = np.repeat([1.0, -0.5] * 10, 10) + np.random.default_rng(0).normal(0, 0.1, 200)
+    >>> model = HMM(2, horizon=3, differences=1, random_state=0).fit(growth.cumsum())
+    >>> print(model.summary())
+    HMM
+    series regime change a step deviation % of time steps
+         0      0       -0.5046   0.09697     52.38    11
+         0      1         1.008   0.09533     47.62    10
     """
 
     def __init__(
@@ -119,6 +135,7 @@ class HMM(Forecaster):
         *,
         season_length: int | None = None,
         horizon: int = 1,
+        differences: Literal[0, 1] = 0,
         scope: Literal["local", "global"] = "local",
         context_length: int | None = None,
         max_components: int = 6,
@@ -134,6 +151,7 @@ class HMM(Forecaster):
         self.n_components = n_components
         self.season_length = season_length
         self.horizon = horizon
+        self.differences = differences
         self.scope = scope
         self.context_length = context_length
         self.max_components = max_components
@@ -156,8 +174,9 @@ class HMM(Forecaster):
         season = self.season_length
         self.season_length_ = panel.labels.frequency.season_length if season is None else season
         self.context_length_ = self.context_length or min(int(panel.lengths.max()), MOST_CONTEXT)
-        self.scaling_ = Scaling.of(panel)
-        standard = self.scaling_.apply(panel)
+        modelled = self._modelled(panel)
+        self.scaling_ = Scaling.of(modelled)
+        standard = self.scaling_.apply(modelled)
         data, spans = tamed(plain := self._data(standard))
         self.seed_ = seed = draw_seed(self.random_state)
         family = GaussianFamily(DiagonalGaussian(0.0, 0.0, PRIOR, 1.0, self.min_covar))
@@ -178,11 +197,15 @@ class HMM(Forecaster):
             if states not in models:
                 models[states] = fitted(data, states)
         known = side_by_side(chosen, models, spans)
-        warn_of_drift(plain, known, chosen, panel.labels.ids)
+        warn_of_drift(plain, known, chosen, panel.labels.ids, differences=self.differences)
         self.n_components_ = chosen
         self.startprob_, self.transmat_ = known.startprob, known.transmat
         self.means_ = known.center[:, :, 0]
         self.covars_ = still(known.spread[:, :, 0], standard.values, data.of_points.cpu())
+
+    def _modelled(self, panel: Panel) -> Panel:
+        """What the regimes are of: the values, or their changes."""
+        return changes(panel) if self.differences else panel
 
     def _bearable(self, data: Grouped, chosen: Int[Tensor, " model"]) -> Int[Tensor, " model"]:
         """No more states than a series has points, nor than a fifth where they were chosen."""
@@ -210,14 +233,7 @@ class HMM(Forecaster):
         return Grouped(moved, group.to(device))
 
     def _reach(self, panel: Panel) -> int:
-        return int(self.context_length_)
-
-    def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
-        parts = [self._mixtures(part, windows.horizon, levels) for part in self._batches(windows)]
-        if not parts:
-            empty = torch.empty(0, windows.horizon, dtype=torch.float64)
-            return Forecast(empty, empty[:, :, None].expand(-1, -1, len(levels)))
-        return Forecast(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
+        return int(self.context_length_) + self.differences
 
     def _batches(self, windows: Windows) -> Iterator[tuple[Tensor, Tensor]]:
         """Contexts, and the row of each's series among the fitted ones; a batch at a time."""
@@ -236,15 +252,6 @@ class HMM(Forecaster):
             known = self.context_.labels.ids.get_indexer(panel.labels.ids)
         return torch.from_numpy(np.asarray(known, dtype=np.int64))
 
-    def _scalings(
-        self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"]
-    ) -> Scaling:
-        """Those of fit; of a series that was not fitted, by its context."""
-        fitted, own = self.scaling_.select(rows.clamp(min=0)), Scaling.of_contexts(values)
-        new = rows < 0
-        mean = torch.where(new, own.mean, fitted.mean)
-        return Scaling(mean, torch.where(new, own.deviation, fitted.deviation))
-
     def _models(
         self, rows: Int[Tensor, " window"]
     ) -> tuple[Parameters, Bool[Tensor, "window state"]]:
@@ -261,49 +268,44 @@ class HMM(Forecaster):
         self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
     ) -> tuple[Scaling, Float[Tensor, "window time"], Float[Tensor, "window horizon"]]:
         """Contexts in units of their series without the season, and the season ahead."""
-        scaling = self._scalings(values, rows)
+        scaling = self.scaling_.select_or(rows, Scaling.of_contexts(values))
         standard = scaling.scale(values)
-        windows, time = values.shape
-        season = self.season_length_
-        offsets = torch.arange(windows + 1) * time
-        profile = seasonal_profile(standard.reshape(-1), offsets, season)
-        behind = (time - 1 - torch.arange(time)) % season
-        ahead = -torch.arange(1, horizon + 1) % season
-        return scaling, standard - profile[:, behind], profile[:, ahead]
+        return scaling, *without_season(standard, self.season_length_, horizon)
 
-    def _mixtures(
-        self,
-        batch: tuple[Float[Tensor, "window time"], Int[Tensor, " window"]],
-        horizon: int,
-        levels: tuple[float, ...],
-    ) -> tuple[Float[Tensor, "window horizon"], Float[Tensor, "window horizon level"]]:
-        scaling, standard, season = self._standard(*batch, horizon)
-        models, inside = self._models(batch[1])
-        weight = states_ahead(models, inside, standard, horizon, resolve_device(self.device))
-        mean = models.center[:, None, :, 0] + season[:, :, None]
-        deviation = models.spread[:, None, :, 0].sqrt().expand_as(mean)
-        point = mixture_mean(weight, mean)[:, :, None]
-        quantiles = mixture_quantiles(weight, mean, deviation, levels) if levels else point[..., :0]
-        return scaling.invert(point)[:, :, 0], scaling.invert(quantiles)
+    def _standings(self, windows: Windows) -> Iterator[Standing]:
+        """Where the series of windows stand; a batch at a time."""
+        device = resolve_device(self.device)
+        for values, rows in self._batches(windows):
+            modelled = values.diff(dim=1) if self.differences else values
+            scaling, standard, season = self._standard(modelled, rows, windows.horizon)
+            models, inside = self._models(rows)
+            moved = Parameters(*(part.to(device) for part in vars(models).values()))
+            inside = inside.to(device)
+            now = states_now(moved, inside, standard.to(device))
+            newest = values[:, -1] if self.differences else None
+            yield Standing(moved, inside, now, season.to(device), scaling, newest)
+
+    def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
+        points, quantiles = [], []
+        for standing in self._standings(windows):
+            points.append(standing.point())
+            quantiles.append(standing.quantiles(levels))
+        if not points:
+            empty = torch.empty(0, windows.horizon, dtype=torch.float64)
+            return Forecast(empty, empty[:, :, None].expand(-1, -1, len(levels)))
+        return Forecast(torch.cat(points), torch.cat(quantiles))
 
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
         """Sample paths of the targets of windows: regimes, and points of each."""
+        if self.differences:
+            windows.check_ends()
         generator = torch.Generator().manual_seed(self.seed_)
-        horizon = windows.horizon
         # The same numbers for every window: none depends on the others.
-        uniform = torch.rand(paths, horizon, generator=generator, dtype=torch.float64)
-        noise = torch.randn(paths, horizon, generator=generator, dtype=torch.float64)
-        pieces = []
-        for values, rows in self._batches(windows):
-            scaling, standard, season = self._standard(values, rows, horizon)
-            models, inside = self._models(rows)
-            first = states_ahead(models, inside, standard, 1, resolve_device(self.device))[:, 0]
-            states = draw_states(first, models.transmat, uniform)
-            row = torch.arange(len(values))[:, None, None]
-            level, spread = models.center[row, states, 0], models.spread[row, states, 0]
-            drawn = level + spread.sqrt() * noise + season[:, None]
-            pieces.append(scaling.invert(drawn))
-        return torch.cat(pieces)
+        shape, device = (paths, windows.horizon), resolve_device(self.device)
+        uniform = torch.rand(shape, generator=generator, dtype=torch.float64).to(device)
+        noise = torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
+        drawn = [standing.draw(uniform, noise) for standing in self._standings(windows)]
+        return torch.cat(drawn)
 
     def regimes(self, frame: Any = None) -> pd.DataFrame:
         """Probability of each regime at each point, given all points of the series.
@@ -326,7 +328,8 @@ class HMM(Forecaster):
     def _regimes(self, panel: Panel) -> pd.DataFrame:
         rows, states = self._rows(panel), self.means_.shape[1]
         found = torch.zeros(len(panel.values), states, dtype=torch.float64)
-        for block in Observations(panel.values[:, None], panel.offsets).blocks(4 * states):
+        modelled = self._modelled(panel).values[:, None]
+        for block in Observations(modelled, panel.offsets).blocks(4 * states):
             time = block.values.shape[1]
             step = torch.arange(time) - (time - block.lengths)[:, None]  # all end together
             inside, step = step >= 0, step.clamp(min=0)
@@ -366,6 +369,7 @@ class HMM(Forecaster):
             table[names.target].to_numpy(),
             table["regime"].to_numpy(),
             level[: int(self.n_components_[row])].numpy(),
+            changes=bool(self.differences),
             title=f"HMM: {ids[place]}",
             ax=ax,
         )
@@ -373,23 +377,18 @@ class HMM(Forecaster):
     def summary(self) -> str:
         """Table of the regimes: level, spread, share of time and steps that each lasts."""
         check_is_fitted(self, "context_")
-        ids = ["all series"] if self.scope == "global" else list(map(str, self.context_.labels.ids))
-        level, scale = torch.zeros(len(ids)), torch.ones(len(ids))
-        if self.scope == "local":
-            level, scale = self.scaling_.mean, self.scaling_.deviation
+        ids, scaling = list(self.context_.labels.ids), self.scaling_
+        if self.scope == "global":
+            ids, scaling = ["all series"], Scaling(torch.zeros(1).double(), torch.ones(1).double())
         numbers = regime_numbers(self.transmat_, self.n_components_, self.means_, self.covars_)
-        numbers[:, :, 0] = numbers[:, :, 0] * scale[:, None] + level[:, None]
-        numbers[:, :, 1] *= scale[:, None]
-        cells = [
-            [name, str(k), *(f"{number:.4g}" for number in numbers[row, k].tolist())]
-            for row, name in enumerate(ids)
-            for k in range(int(self.n_components_[row]))
-        ]
-        header = ["series", "regime", "level", "deviation", "% of time", "steps"]
+        cells = regime_cells(ids, self.n_components_, numbers, scaling)
+        level = "change a step" if self.differences else "level"
+        header = ["series", "regime", level, "deviation", "% of time", "steps"]
         return series_table("HMM", header, cells)
 
 
 CONDITIONS: dict[str, Condition] = {
+    "differences": one_of((0, 1)),
     "scope": one_of(("local", "global")),
     "criterion": one_of(CRITERIA),
     "max_components": whole(1),

@@ -54,7 +54,12 @@ def drift(
 
 
 def warn_of_drift(
-    data: Grouped, known: Parameters, states: Int[Tensor, " model"], ids: pd.Index
+    data: Grouped,
+    known: Parameters,
+    states: Int[Tensor, " model"],
+    ids: pd.Index,
+    *,
+    differences: int,
 ) -> None:
     """Warn of series that drift, `TIMES` or more: their forecasts go back to a level.
 
@@ -66,6 +71,8 @@ def warn_of_drift(
         Models, and how many states each has.
     ids
         Names of the series.
+    differences
+        Whether they are changes of series already.
     """
     model, points = data.group.cpu(), data.observations
     center, spread = known.center[model, :, 0], known.spread[model, :, 0]
@@ -74,12 +81,13 @@ def warn_of_drift(
     drifting = (found > TIMES).nonzero()[:, 0].tolist()
     if drifting:
         worst = max(drifting, key=lambda row: float(found[row]))
+        advice = "take another model, such as ARNet."
         warnings.warn(
             f"HMM forecasts levels, but {len(drifting)} of {len(ids)} series move slowly within "
             f"their regimes, most of all {ids[worst]!r}: its points there are spread "
             f"{float(found[worst]):.0f} times as wide as its changes say. Its forecasts go back to "
-            "a level. For a trend or slow waves take another model, such as ARNet, or fit the "
-            "changes of the series.",
+            "a level. For a trend or slow waves "
+            + (advice if differences else f"set differences=1, or {advice}"),
             UserWarning,
             stacklevel=5,
         )

@@ -12,7 +12,7 @@ transition is impossible, logarithms are summed instead.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from tsar.hmm.chains import Chains, parted, semiring_for
@@ -140,13 +140,25 @@ def predict_states(
     >>> predict_states(torch.eye(2)[:1], torch.tensor([[[0.9, 0.1], [0.1, 0.9]]]), 3)[0, :, 0]
     tensor([0.9000, 0.8200, 0.7560])
     """
-    ahead = probability[:, None] @ transmat
-    power = transmat
+    ahead = powers_ahead(probability, transmat, horizon)
+    return ahead / ahead.sum(-1, keepdim=True)
+
+
+def powers_ahead(
+    vector: Inexact[Tensor, "row state"], matrix: Inexact[Tensor, "row state state"], horizon: int
+) -> Inexact[Tensor, "row horizon state"]:
+    """Vectors times the first `horizon` powers of matrices, doubled.
+
+    Examples
+    --------
+    >>> powers_ahead(torch.ones(1, 1), torch.full((1, 1, 1), 2.0), 4).flatten()
+    tensor([ 2.,  4.,  8., 16.])
+    """
+    ahead, power = vector[:, None] @ matrix, matrix
     while ahead.shape[1] < horizon:  # as many steps again, all at once
         ahead = torch.cat([ahead, ahead @ power], 1)
         power = power @ power
-    ahead = ahead[:, :horizon]
-    return ahead / ahead.sum(-1, keepdim=True)
+    return ahead[:, :horizon]
 
 
 def sample_states(

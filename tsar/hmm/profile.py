@@ -54,3 +54,21 @@ def seasonal_profile(
     chance = inside * (used - 1) / free.clamp(min=1)
     share = torch.where((between > 0) & (free > 0), 1 - chance / between.clamp(min=1e-300), 0.0)
     return phase * share.clamp(min=0)
+
+
+def without_season(
+    contexts: Float[Tensor, "window time"], season: int, horizon: int
+) -> tuple[Float[Tensor, "window time"], Float[Tensor, "window horizon"]]:
+    """Contexts less their own season, and the season ahead.
+
+    Examples
+    --------
+    >>> flat, ahead = without_season(torch.tensor([[1.0, 3.0] * 3]), 2, 3)
+    >>> flat, ahead
+    (tensor([[2., 2., 2., 2., 2., 2.]]), tensor([[-1.,  1., -1.]]))
+    """
+    windows, time = contexts.shape
+    profile = seasonal_profile(contexts.reshape(-1), torch.arange(windows + 1) * time, season)
+    behind = (time - 1 - torch.arange(time)) % season
+    ahead = -torch.arange(1, horizon + 1) % season
+    return contexts - profile[:, behind], profile[:, ahead]

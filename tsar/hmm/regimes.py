@@ -1,5 +1,6 @@
 """Models of many series side by side, each with as many states as it has, and what comes next."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,12 +14,13 @@ from torch import Tensor
 from tsar.hmm.em import take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped
-from tsar.hmm.inference import expectations, filter_states, predict_states, stationary
+from tsar.hmm.inference import expectations, filter_states, stationary
 from tsar.hmm.middle import WIDE, is_wild, means, middles
 from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters, ordered
 from tsar.hmm.selection import Fitted
 from tsar.panel import Panel
+from tsar.scaling import Scaling
 
 STILL = 1e-150  # variance of what is constant
 ROUNDING = 1e-12  # of the probability of leaving a state
@@ -123,19 +125,15 @@ def long_run(
     return share / share.sum(1, keepdim=True), inside
 
 
-def states_ahead(
+def states_now(
     models: Parameters,
     inside: Bool[Tensor, "window state"],
     values: Float[Tensor, "window time"],
-    horizon: int,
-    device: torch.device,
-) -> Float[Tensor, "window horizon state"]:
-    """Probability of each state at each step behind the values, a model a window."""
-    moved = Parameters(*(part.to(device) for part in vars(models).values()))
-    density = EMISSION.log_density(moved, values[:, :, None].to(device))
-    density = density.masked_fill(~inside.to(device)[:, None], -torch.inf)
-    known = filter_states(moved.startprob, moved.transmat, density).probability[:, -1]
-    return predict_states(known, moved.transmat, horizon).cpu()
+) -> Float[Tensor, "window state"]:
+    """Probability of each state at the last of the values, a model a window."""
+    density = EMISSION.log_density(models, values[:, :, None])
+    density = density.masked_fill(~inside[:, None], -torch.inf)
+    return filter_states(models.startprob, models.transmat, density).probability[:, -1]
 
 
 def states_within(
@@ -179,6 +177,23 @@ def regime_numbers(
     steps = torch.where(leaving > ROUNDING, 1 / leaving, torch.inf)
     deviations = torch.where(variances > STILL, variances, 0.0).sqrt()
     return torch.stack([means, deviations, 100 * long_run(transmat, states)[0], steps], 2)
+
+
+def regime_cells(
+    ids: Sequence[object],
+    states: Int[Tensor, " model"],
+    numbers: Float[Tensor, "model state 4"],
+    scaling: Scaling,
+) -> list[list[str]]:
+    """Rows of a summary: the id of each model, the regime, and its numbers in units of the data."""
+    units = numbers.clone()
+    units[:, :, :1] = scaling.invert(numbers[:, :, :1])
+    units[:, :, 1] *= scaling.deviation[:, None]
+    return [
+        [str(name), str(k), *(f"{number:.4g}" for number in units[row, k].tolist())]
+        for row, name in enumerate(ids)
+        for k in range(int(states[row]))
+    ]
 
 
 def draw_states(
