@@ -228,6 +228,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     ("Naive", {}, "models must be forecasters, or forecasters by name; got 'Naive'"),
     (Naive, {}, "models must be forecasters, or forecasters by name; got"),
     ({"a": 3}, {}, "models must be forecasters, or forecasters by name; got"),
+    (pd.DataFrame({"y": range(99)}), {}, r"(?s)got .{,60}\. Build them first; the data"),
     ({3: Naive()}, {}, "models must have names that are texts; got 3"),
     ({"y": Naive()}, {}, "models must not be named like a column of the result; got 'y'"),
     ({"cutoff": Naive()}, {}, "models must not be named like a column of the result"),

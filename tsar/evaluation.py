@@ -1,5 +1,6 @@
 """Evaluation: backtests over cutoffs."""
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -107,7 +108,8 @@ def name_models(models: Models) -> dict[str, Forecaster]:
     named = dict(models) if isinstance(models, Mapping) else _numbered(models)
     if not named or not all(isinstance(model, Forecaster) for model in named.values()):
         raise TypeError(
-            f"models must be forecasters, or forecasters by name; got {models!r}. Build them first."
+            f"models must be forecasters, or forecasters by name; got {reprlib.repr(models)}. "
+            "Build them first; the data come second."
         )
     for name in named:
         if not isinstance(name, str):
