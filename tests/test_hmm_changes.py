@@ -145,8 +145,8 @@ def test_a_random_walk_is_no_drift_and_is_forecast_where_it_stands() -> None:
         warnings.simplefilter("error")
         found = HMM(horizon=5, differences=1, random_state=0).fit(walk)
     assert np.abs(found.predict() - walk[-1]).max() < 1.0
-    with pytest.warns(UserWarning, match="set differences=1, or take another"):
-        HMM(horizon=5, random_state=0).fit(walk)
+    with pytest.warns(UserWarning, match="set differences='auto', or take another"):
+        HMM(horizon=5, differences=0, random_state=0).fit(walk)
     with pytest.warns(UserWarning, match="slow waves take another"):
         HMM(horizon=5, differences=1, random_state=0).fit(walk.cumsum())
 
@@ -202,5 +202,54 @@ def test_series_of_a_point_and_constants_are_forecast() -> None:
 
 @pytest.mark.wrong_types
 def test_differences_must_be_none_or_one() -> None:
-    with pytest.raises(ValueError, match=r"differences must be one of \[0, 1\]; got 2"):
+    with pytest.raises(ValueError, match=r"differences must be one of \['auto', 0, 1\]; got 2"):
         HMM(differences=2).fit(growth(50))  # type: ignore[arg-type]
+
+
+def some_of_each() -> pd.DataFrame:
+    """A level that jumps, a trend with noise, noise alone."""
+    rng = np.random.default_rng(0)
+    jumps = np.repeat([0.0, 8.0] * 4, 30) + rng.normal(size=240)
+    trend = 0.5 * np.arange(240) + rng.normal(size=240).cumsum()
+    return pd.DataFrame({"jumps": jumps, "trend": trend, "noise": rng.normal(size=240)})
+
+
+def test_series_that_drift_are_modelled_by_their_changes_and_others_are_not() -> None:
+    frame = some_of_each()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = HMM(horizon=6, random_state=0).fit(frame)
+    assert found.differences_.tolist() == [0, 1, 0]
+    told = found.predict(level=80)
+    for name, differences in (("jumps", 0), ("trend", 1), ("noise", 0)):
+        alone = HMM(horizon=6, differences=differences, random_state=0).fit(frame[[name]])  # type: ignore[arg-type]
+        own = alone.predict(level=80)
+        columns = [column for column in told.columns if column[0] == name]
+        assert len(columns) == 3
+        np.testing.assert_allclose(told[columns], own[columns], rtol=1e-9)
+        groups = found.selection_["group"] == name
+        kept = found.selection_.loc[groups, ["n_components", "chosen", "log_density"]]
+        mine = alone.selection_[["n_components", "chosen", "log_density"]]
+        pd.testing.assert_frame_equal(kept.reset_index(drop=True), mine)
+    regimes = found.regimes()
+    assert regimes.groupby("unique_id").size().tolist() == [240] * 3
+    summary = found.summary()
+    assert "change a step" in summary
+    assert "level" in summary
+
+
+def test_one_model_of_series_that_drift_is_of_their_changes() -> None:
+    walks = np.random.default_rng(0).normal(size=(300, 4)).cumsum(axis=0)
+    found = HMM(1, horizon=3, scope="global", random_state=0).fit(walks)
+    assert found.differences_.tolist() == [1]
+    assert np.abs(found.predict() - walks[-1]).max() < 1.0
+    flat = HMM(1, horizon=3, scope="global", random_state=0).fit(np.diff(walks, axis=0))
+    assert flat.differences_.tolist() == [0]
+
+
+def test_paths_of_series_of_both_kinds_begin_where_they_stand() -> None:
+    found = HMM(1, horizon=2, random_state=0).fit(some_of_each())
+    contexts = torch.tensor(some_of_each().to_numpy().T.copy())
+    paths = found.forecast(contexts, n_samples=500)
+    expected = found.forecast(contexts)
+    torch.testing.assert_close(paths.mean(dim=1), expected, rtol=0, atol=0.6)

@@ -33,7 +33,7 @@ def slow(count: int, share: float) -> Floats:
 @pytest.mark.parametrize("scope", ("local", "global"))
 def test_a_series_that_drifts_is_told_of(series: Floats, scope: str) -> None:
     with pytest.warns(UserWarning, match="1 of 1 series move slowly"):
-        HMM(random_state=0, scope=scope).fit(series)  # type: ignore[arg-type]
+        HMM(differences=0, random_state=0, scope=scope).fit(series)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_one_that_drifts_most_is_named() -> None:
         for name, values in series.items()
     )
     with pytest.warns(UserWarning, match="2 of 3 series move slowly .* most of all 'up'"):
-        HMM(1, random_state=0).fit(frame)
+        HMM(1, differences=0, random_state=0).fit(frame)
 
 
 def test_drift_is_the_ratio_of_two_deviations() -> None:

@@ -16,36 +16,29 @@ from tsar.following import fitted_rows
 from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
 from tsar.hmm.ahead import Standing, changes
-from tsar.hmm.drift import warn_of_drift
+from tsar.hmm.drift import SLOW, drift_of, warn_of_drift
 from tsar.hmm.em import take
-from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped, Rules
 from tsar.hmm.observations import Observations
 from tsar.hmm.parameters import Parameters
-from tsar.hmm.profile import phases_back, seasonal_profile, without_season
+from tsar.hmm.profile import less_season, without_season
 from tsar.hmm.regimes import (
     lasting,
-    regime_cells,
     regime_numbers,
+    regime_summary,
     regime_table,
-    side_by_side,
     states_now,
     states_within,
-    still,
-    tamed,
 )
-from tsar.hmm.restarts import GaussianFamily, fit_restarts
-from tsar.hmm.selection import CRITERIA, Criterion, Fitted, candidate_states, select
+from tsar.hmm.search import Learned, Search
+from tsar.hmm.selection import CRITERIA, Criterion, candidate_states
 from tsar.panel import Columns, Panel
 from tsar.plotting import plot_regimes
 from tsar.randomness import draw_seed
 from tsar.scaling import Scaling
-from tsar.summary import series_table
 from tsar.windows import Windows
 
 MOST_CONTEXT = 1000  # points that regimes are filtered over: they forget sooner
-PRIOR = 1e-5  # scale of the prior of variances, in units of each series' variance
-POINTS = 5  # of a series for each state, at least, where their number is chosen
 NUMBERS = 1 << 22  # float64 of a batch of windows
 
 
@@ -54,8 +47,8 @@ class HMM(Forecaster):
 
     The forecast of a step is a mixture of normal distributions, known in closed form: its mean is
     the point forecast, its quantiles are found by inversion. A season is taken off first, as far as
-    it is more than chance. Missing points are summed out. `fit` warns of series that drift: theirs
-    are regimes of growth, ``differences=1``.
+    it is more than chance. Missing points are summed out. Series that drift are forecast by regimes
+    of growth.
 
     Parameters
     ----------
@@ -68,7 +61,8 @@ class HMM(Forecaster):
     differences
         1: regimes of the changes from a point to the next, as of growth (Hamilton 1989); forecasts
         run on from the newest point, and quantiles are those of the sum of the changes, exactly.
-        0: regimes of the values.
+        0: regimes of the values. ``"auto"``: of the changes where the values move slowly within
+        their regimes, spread more than twice as wide there as their changes say.
     scope
         ``"local"``: a model for each series. ``"global"``: one for all, each in units of its own
         deviation, which also forecasts series that were not fitted.
@@ -93,14 +87,14 @@ class HMM(Forecaster):
     ----------
     n_components_
         Regimes of each model.
+    differences_
+        1 for models of changes, 0 for those of values.
     startprob_, transmat_, means_, covars_
         Of each model (series, or 1 with a global scope): start and transition probabilities, and
-        means and variances in units of a series' deviation around its mean (of its changes with
-        ``differences=1``). States are ordered by their mean; those behind the last of a model have
-        probability zero.
+        means and variances in units of a series' deviation around its mean (or of its changes).
+        States are ordered by their mean; those behind the last of a model have probability zero.
     selection_
-        What was measured of each number of regimes with ``"auto"``: a frame with a row for each
-        series and candidate.
+        What was measured of each number of regimes with ``"auto"``: a row a series and candidate.
 
     References
     ----------
@@ -121,7 +115,7 @@ class HMM(Forecaster):
     Ten steps up, ten down:
 
     >>> growth = np.repeat([1.0, -0.5] * 10, 10) + np.random.default_rng(0).normal(0, 0.1, 200)
-    >>> model = HMM(2, horizon=3, differences=1, random_state=0).fit(growth.cumsum())
+    >>> model = HMM(2, horizon=3, random_state=0).fit(growth.cumsum())
     >>> print(model.summary())
     HMM
     series regime change a step deviation % of time steps
@@ -135,7 +129,7 @@ class HMM(Forecaster):
         *,
         season_length: int | None = None,
         horizon: int = 1,
-        differences: Literal[0, 1] = 0,
+        differences: Literal["auto", 0, 1] = "auto",
         scope: Literal["local", "global"] = "local",
         context_length: int | None = None,
         max_components: int = 6,
@@ -170,61 +164,62 @@ class HMM(Forecaster):
         return False
 
     def _fit(self, panel: Panel) -> None:
-        candidates = self._check()
+        search = self._search()
         season = self.season_length
         self.season_length_ = panel.labels.frequency.season_length if season is None else season
         self.context_length_ = self.context_length or min(int(panel.lengths.max()), MOST_CONTEXT)
-        modelled = self._modelled(panel)
-        self.scaling_ = Scaling.of(modelled)
-        standard = self.scaling_.apply(modelled)
-        data, spans = tamed(plain := self._data(standard))
-        self.seed_ = seed = draw_seed(self.random_state)
-        family = GaussianFamily(DiagonalGaussian(0.0, 0.0, PRIOR, 1.0, self.min_covar))
-        rules = Rules(self.n_iter, self.tol, 1.0, 1.0)
+        changed, part = self.differences == 1, panel
+        scaling, data, learned = self._model(changes(panel) if changed else panel, search)
+        self.differences_ = torch.full_like(learned.states, int(changed))
+        told = learned
+        if self.differences == "auto":
+            slow = drift_of(data, learned, together=True) > SLOW
+            rows = slow.nonzero()[:, 0]
+            if changed := len(rows) > 0:
+                series = rows if self.scope == "local" else torch.arange(len(panel))
+                part = panel.select(series.numpy())
+                own, data, told = self._model(changes(part), search)
+                scaling, learned = scaling.put(series, own), learned.replaced(rows, told)
+                self.differences_ = slow.long()
+        warn_of_drift(data, told, part.labels.ids, differences=changed)
+        self.scaling_ = scaling
+        self._keep(learned, panel.labels.ids)
 
-        def fitted(part: Grouped, states: int) -> Fitted:
-            return fit_restarts(family, part, states, self.n_init, rules, seed)
+    def _model(self, panel: Panel, search: Search) -> tuple[Scaling, Grouped, Learned]:
+        """Models of what a panel shows, with its units and the series as they were modelled."""
+        scaling = Scaling.of(panel)
+        standard = scaling.apply(panel)
+        data = self._data(standard)
+        return scaling, data, search.learn(data, standard.values)
 
-        if self.n_components == "auto":
-            emission = family.emission
-            chosen, models, table = select(emission, data, candidates, self.criterion, fitted)
-            ids = panel.labels.ids if self.scope == "local" else pd.Index(["all series"])
-            self.selection_ = table.assign(group=ids[table["group"]].astype(str))
-        else:
-            models, chosen = {}, torch.full((data.groups,), candidates[0])
-        chosen = self._bearable(data, chosen.cpu())
-        for states in chosen.unique().tolist():
-            if states not in models:
-                models[states] = fitted(data, states)
-        known = side_by_side(chosen, models, spans)
-        warn_of_drift(plain, known, chosen, panel.labels.ids, differences=self.differences)
-        self.n_components_ = chosen
+    def _keep(self, learned: Learned, ids: pd.Index) -> None:
+        known = learned.models
+        self.n_components_ = learned.states
         self.startprob_, self.transmat_ = known.startprob, known.transmat
-        self.means_ = known.center[:, :, 0]
-        self.covars_ = still(known.spread[:, :, 0], standard.values, data.of_points.cpu())
+        self.means_, self.covars_ = known.center[:, :, 0], known.spread[:, :, 0]
+        if learned.table is not None:
+            names = ids if self.scope == "local" else pd.Index(["all series"])
+            group = names[learned.table["group"]].astype(str)
+            self.selection_ = learned.table.assign(group=group)
 
-    def _modelled(self, panel: Panel) -> Panel:
-        """What the regimes are of: the values, or their changes."""
-        return changes(panel) if self.differences else panel
-
-    def _bearable(self, data: Grouped, chosen: Int[Tensor, " model"]) -> Int[Tensor, " model"]:
-        """No more states than a series has points, nor than a fifth where they were chosen."""
-        points = data.points.cpu()
-        most = points // POINTS if self.n_components == "auto" else points
-        return torch.minimum(chosen, most.clamp(min=1))
-
-    def _check(self) -> list[int]:
+    def _search(self) -> Search:
         check_options("HMM", self, CONDITIONS)
         for name in ("season_length", "context_length"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name))
-        return candidate_states(self.n_components, self.max_components)
+        self.seed_ = draw_seed(self.random_state)
+        return Search(
+            candidate_states(self.n_components, self.max_components),
+            self.criterion if self.n_components == "auto" else None,
+            self.n_init,
+            Rules(self.n_iter, self.tol, 1.0, 1.0),
+            self.min_covar,
+            self.seed_,
+        )
 
     def _data(self, standard: Panel) -> Grouped:
         """Series without their season, each a group or all of one."""
-        profile = seasonal_profile(standard.values, standard.offsets, self.season_length_)
-        phase = phases_back(standard.offsets, self.season_length_)
-        values = standard.values - profile[standard.series, phase]
+        values = less_season(standard.values, standard.offsets, self.season_length_)
         group = torch.arange(len(standard))
         if self.scope == "global":
             group = torch.zeros_like(group)
@@ -233,7 +228,7 @@ class HMM(Forecaster):
         return Grouped(moved, group.to(device))
 
     def _reach(self, panel: Panel) -> int:
-        return int(self.context_length_) + self.differences
+        return int(self.context_length_) + int(self._differences.max())
 
     def _batches(self, windows: Windows) -> Iterator[tuple[Tensor, Tensor]]:
         """Contexts, and the row of each's series among the fitted ones; a batch at a time."""
@@ -241,24 +236,21 @@ class HMM(Forecaster):
         size = max(1, NUMBERS // (self.context_length_ * self.means_.shape[1] * 4))
         for first in range(0, len(windows), size):
             part = slice(first, first + size)
-            values = windows.batch(part).context.values
-            yield values, rows[part]
+            yield windows.batch(part).context.values, rows[part]
 
     def _rows(self, panel: Panel) -> Int[Tensor, " series"]:
         """Row of each series among the fitted ones; -1 for others, with a global scope."""
-        if self.scope == "local":
-            known = fitted_rows(panel, self.context_, "HMM")
-        else:
-            known = self.context_.labels.ids.get_indexer(panel.labels.ids)
+        local = self.scope == "local"
+        ids, fitted = panel.labels.ids, self.context_.labels.ids
+        known = fitted_rows(panel, self.context_, "HMM") if local else fitted.get_indexer(ids)
         return torch.from_numpy(np.asarray(known, dtype=np.int64))
 
     def _models(
         self, rows: Int[Tensor, " window"]
     ) -> tuple[Parameters, Bool[Tensor, "window state"]]:
         """A model for each window, and which states it has."""
-        known = Parameters(
-            self.startprob_, self.transmat_, self.means_[:, :, None], self.covars_[:, :, None]
-        )
+        means, covars = self.means_[:, :, None], self.covars_[:, :, None]
+        known = Parameters(self.startprob_, self.transmat_, means, covars)
         chosen = torch.zeros_like(rows) if self.scope == "global" else rows
         used, place = chosen.unique(return_inverse=True)
         models, inside = lasting(take(known, used), self.n_components_[used])
@@ -276,14 +268,25 @@ class HMM(Forecaster):
         """Where the series of windows stand; a batch at a time."""
         device = resolve_device(self.device)
         for values, rows in self._batches(windows):
-            modelled = values.diff(dim=1) if self.differences else values
+            changed, modelled = self._changed(rows), values
+            if bool(self._differences.any()):
+                modelled = torch.where(changed[:, None], values.diff(dim=1), values[:, 1:])
             scaling, standard, season = self._standard(modelled, rows, windows.horizon)
             models, inside = self._models(rows)
-            moved = Parameters(*(part.to(device) for part in vars(models).values()))
-            inside = inside.to(device)
-            now = states_now(moved, inside, standard.to(device))
-            newest = values[:, -1] if self.differences else None
-            yield Standing(moved, inside, now, season.to(device), scaling, newest)
+            models = Parameters(*(part.to(device) for part in vars(models).values()))
+            inside, season = inside.to(device), season.to(device)
+            now = states_now(models, inside, standard.to(device))
+            changes_of = (changed.to(device), values[:, -1])
+            yield Standing(models, inside, now, season, scaling, *changes_of)
+
+    def _changed(self, rows: Int[Tensor, " row"]) -> Bool[Tensor, " row"]:
+        """Whether the regimes of series are of changes."""
+        return self._differences[torch.zeros_like(rows) if self.scope == "global" else rows] > 0
+
+    @property
+    def _differences(self) -> Int[Tensor, " model"]:
+        # A model that was saved before there were any has none.
+        return getattr(self, "differences_", torch.zeros_like(self.n_components_))
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         points, quantiles = [], []
@@ -297,7 +300,7 @@ class HMM(Forecaster):
 
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
         """Sample paths of the targets of windows: regimes, and points of each."""
-        if self.differences:
+        if bool(self._differences.any()):
             windows.check_ends()
         generator = torch.Generator().manual_seed(self.seed_)
         # The same numbers for every window: none depends on the others.
@@ -328,7 +331,8 @@ class HMM(Forecaster):
     def _regimes(self, panel: Panel) -> pd.DataFrame:
         rows, states = self._rows(panel), self.means_.shape[1]
         found = torch.zeros(len(panel.values), states, dtype=torch.float64)
-        modelled = self._modelled(panel).values[:, None]
+        changed = self._changed(rows)[panel.series]
+        modelled = torch.where(changed, changes(panel).values, panel.values)[:, None]
         for block in Observations(modelled, panel.offsets).blocks(4 * states):
             time = block.values.shape[1]
             step = torch.arange(time) - (time - block.lengths)[:, None]  # all end together
@@ -369,7 +373,7 @@ class HMM(Forecaster):
             table[names.target].to_numpy(),
             table["regime"].to_numpy(),
             level[: int(self.n_components_[row])].numpy(),
-            changes=bool(self.differences),
+            changes=bool(self._differences[row]),
             title=f"HMM: {ids[place]}",
             ax=ax,
         )
@@ -381,14 +385,11 @@ class HMM(Forecaster):
         if self.scope == "global":
             ids, scaling = ["all series"], Scaling(torch.zeros(1).double(), torch.ones(1).double())
         numbers = regime_numbers(self.transmat_, self.n_components_, self.means_, self.covars_)
-        cells = regime_cells(ids, self.n_components_, numbers, scaling)
-        level = "change a step" if self.differences else "level"
-        header = ["series", "regime", level, "deviation", "% of time", "steps"]
-        return series_table("HMM", header, cells)
+        return regime_summary(ids, self.n_components_, numbers, scaling, self._differences)
 
 
 CONDITIONS: dict[str, Condition] = {
-    "differences": one_of((0, 1)),
+    "differences": one_of(("auto", 0, 1)),
     "scope": one_of(("local", "global")),
     "criterion": one_of(CRITERIA),
     "max_components": whole(1),

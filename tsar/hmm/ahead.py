@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tsar.hmm.em import take
 from tsar.hmm.inference import predict_states
 from tsar.hmm.mixture import mixture_mean, mixture_quantiles
 from tsar.hmm.parameters import Parameters
@@ -70,8 +71,8 @@ class Standing:
         Which states each model has.
     scaling
         Of the values, or of the changes.
-    newest
-        Value that changes are added to, one a window; None: the regimes are of values.
+    changed, newest
+        Whether the regimes of a window are of changes, and the value that those are added to.
     """
 
     models: Parameters
@@ -79,25 +80,27 @@ class Standing:
     now: Float[Tensor, "window state"]
     season: Float[Tensor, "window horizon"]
     scaling: Scaling
-    newest: Float[Tensor, " window"] | None
+    changed: Bool[Tensor, " window"]
+    newest: Float[Tensor, " window"]
 
     def point(self) -> Float[Tensor, "window horizon"]:
         """Mean of each step."""
         weight, mean, _ = values_ahead(self.models, self.now, self.season)
-        told = mixture_mean(weight, mean)
-        told = told if self.newest is None else told.cumsum(1)
-        return self.invert(told[:, :, None])[:, :, 0]
+        return self._invert(self._added(mixture_mean(weight, mean))[:, :, None])[:, :, 0]
 
     def quantiles(self, levels: Sequence[float]) -> Float[Tensor, "window horizon level"]:
         """Quantiles of each step, by inversion of its distribution."""
-        if not levels:
-            return self.invert(self.season[:, :, None].expand(-1, -1, 0))
-        if self.newest is None:
-            mixture = values_ahead(self.models, self.now, self.season)
-            return self.invert(mixture_quantiles(*mixture, levels))
-        horizon = self.season.shape[1]
-        sums = sum_quantiles(self.models, self.inside, self.now, horizon, levels)
-        return self.invert(sums + self.season.cumsum(1)[:, :, None])
+        season = self._added(self.season)
+        found = season[:, :, None].repeat(1, 1, len(levels))
+        values, sums = (~self.changed).nonzero()[:, 0], self.changed.nonzero()[:, 0]
+        if levels and len(values):
+            models, now = take(self.models, values), self.now[values]
+            mixture = values_ahead(models, now, torch.zeros_like(season[values]))
+            found[values] += mixture_quantiles(*mixture, levels)
+        if levels and len(sums):
+            models, now, inside = take(self.models, sums), self.now[sums], self.inside[sums]
+            found[sums] += sum_quantiles(models, inside, now, season.shape[1], levels)
+        return self._invert(found)
 
     def draw(
         self, uniform: Float[Tensor, "path horizon"], noise: Float[Tensor, "path horizon"]
@@ -108,14 +111,17 @@ class Standing:
         row = torch.arange(len(first), device=first.device)[:, None, None]
         level, spread = (part[row, states, 0] for part in (self.models.center, self.models.spread))
         drawn = level + spread.sqrt() * noise + self.season[:, None]
-        return self.invert((drawn if self.newest is None else drawn.cumsum(2)).mT).mT
+        return self._invert(self._added(drawn.mT)).mT
 
-    def invert(
+    def _added(self, steps: Float[Tensor, "window horizon *output"]) -> Tensor:
+        """Steps, of changes what they add up to."""
+        changed = self.changed.view(-1, *[1] * (steps.ndim - 1))
+        return torch.where(changed, steps.cumsum(1), steps)
+
+    def _invert(
         self, values: Float[Tensor, "window horizon output"]
     ) -> Float[Tensor, "window horizon output"]:
         """Steps in the units that came in."""
-        told = self.scaling.invert(values.cpu())
-        if self.newest is None:
-            return told
+        told, changed = self.scaling.invert(values.cpu()), self.changed.cpu()[:, None, None]
         before = torch.arange(told.shape[1])[:, None] * self.scaling.mean[:, None, None]
-        return told + before + self.newest[:, None, None]
+        return torch.where(changed, told + before + self.newest[:, None, None], told)

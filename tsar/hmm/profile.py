@@ -56,6 +56,16 @@ def seasonal_profile(
     return phase * share.clamp(min=0)
 
 
+def less_season(
+    values: Float[Tensor, " time"], offsets: Int[Tensor, " border"], season: int
+) -> Float[Tensor, " time"]:
+    """Series end to end, each less its own season; see `seasonal_profile`."""
+    series = torch.arange(len(offsets) - 1, device=offsets.device)
+    series = series.repeat_interleave(offsets.diff())
+    profile = seasonal_profile(values, offsets, season)
+    return values - profile[series, phases_back(offsets, season)]
+
+
 def without_season(
     contexts: Float[Tensor, "window time"], season: int, horizon: int
 ) -> tuple[Float[Tensor, "window time"], Float[Tensor, "window horizon"]]:

@@ -21,6 +21,7 @@ from tsar.hmm.parameters import Parameters, ordered
 from tsar.hmm.selection import Fitted
 from tsar.panel import Panel
 from tsar.scaling import Scaling
+from tsar.summary import series_table
 
 STILL = 1e-150  # variance of what is constant
 ROUNDING = 1e-12  # of the probability of leaving a state
@@ -179,21 +180,26 @@ def regime_numbers(
     return torch.stack([means, deviations, 100 * long_run(transmat, states)[0], steps], 2)
 
 
-def regime_cells(
+def regime_summary(
     ids: Sequence[object],
     states: Int[Tensor, " model"],
     numbers: Float[Tensor, "model state 4"],
     scaling: Scaling,
-) -> list[list[str]]:
-    """Rows of a summary: the id of each model, the regime, and its numbers in units of the data."""
+    differences: Int[Tensor, " model"],
+) -> str:
+    """Table of the regimes of each model, in units of the data; columns that stay empty are not."""
     units = numbers.clone()
     units[:, :, :1] = scaling.invert(numbers[:, :, :1])
     units[:, :, 1] *= scaling.deviation[:, None]
-    return [
-        [str(name), str(k), *(f"{number:.4g}" for number in units[row, k].tolist())]
-        for row, name in enumerate(ids)
-        for k in range(int(states[row]))
-    ]
+    rows = []
+    for model, name in enumerate(ids):
+        for k in range(int(states[model])):
+            mean, *others = (f"{number:.4g}" for number in units[model, k].tolist())
+            means = ["", mean] if differences[model] else [mean, ""]
+            rows.append([str(name), str(k), *means, *others])
+    header = ["series", "regime", "level", "change a step", "deviation", "% of time", "steps"]
+    used = [k for k in range(len(header)) if any(row[k] for row in rows)]
+    return series_table("HMM", [header[k] for k in used], [[row[k] for k in used] for row in rows])
 
 
 def draw_states(
