@@ -25,8 +25,7 @@ RECIPE = Training(
 )
 # As in ltsf.py, with as many windows a step as there.
 LINEAR = Training(epochs=10, learning_rate=5e-3, batch_size=64, patience=10, epoch_windows=16384)
-# A day; of all channels of ETTh1 a week, by their validation loss; elsewhere 64.
-STATE = {"ETTm1": 96, "weather": 144, "ETTh1, all": 168}
+STATE = {"ETTm1": 96, "weather": 144}  # a day; elsewhere 64
 # Mean squared errors of the SpaceTime paper (arXiv 2303.09489, univariate), as recalled: not
 # verified against its tables.
 RECALLED = {
@@ -78,10 +77,9 @@ def lineup(args: argparse.Namespace) -> dict[str, Forecaster]:
 
 def spacetime(args: argparse.Namespace, seed: int) -> SpaceTime:
     """Return SpaceTime as it is scored."""
-    kind = args.dataset if args.series else f"{args.dataset}, all"
     return SpaceTime(
         CONTEXT,
-        state_size=STATE.get(kind, STATE.get(args.dataset, 64)),
+        state_size=STATE.get(args.dataset, 64),
         width=32,
         normalization="standardize",
         dropout=0.3,

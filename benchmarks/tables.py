@@ -458,6 +458,22 @@ def complexity_symbols(record: Record) -> list[Row]:
     ]
 
 
+def hmm_forecasts(record: Record) -> list[Row]:
+    """Regimes of values and of changes, beside others."""
+    return [
+        {
+            "data": r["data"],
+            "model": f"`{r['model']}`",
+            "series": f"{r['series']:,}",
+            "sMAPE": f"{100 * r['smape']:.2f}",
+            "MASE": f"{r['mase']:.3f}",
+            f"inside the {record['level']} % interval": f"{100 * r['inside']:.1f} %",
+            "s": number(r["seconds"]),
+        }
+        for r in record["rows"]
+    ]
+
+
 def as_printed(record: Record) -> list[Row]:
     """Rows as the script printed them."""
     return list(record["rows"])
@@ -485,6 +501,7 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "autotimes_training_ETTh1_seeds": autotimes_training,
     "hmm_speed:single": hmm_single,
     "hmm_speed:batch": hmm_batch,
+    "hmm_forecasts": hmm_forecasts,
     "complexity_simulation:curve": complexity_simulation,
     "complexity_simulation:off": complexity_off,
     "complexity_simulation:symbols": complexity_symbols,

@@ -11,7 +11,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = (
     *("ar_speed", "arnet_paper", "ltsf", "many_series", "memory", "training_speed"),
-    *("hmm_speed", "complexity_simulation", "complexity_advice", "complexity_features"),
+    *(
+        "hmm_speed",
+        "hmm_forecasts",
+        "complexity_simulation",
+        "complexity_advice",
+        "complexity_features",
+    ),
     *("spacetime_speed", "spacetime_ltsf", "spacetime_classification", "spacetime_expressivity"),
 )
 LANGUAGE = (
@@ -28,6 +34,7 @@ OPTIONS = {
 }
 DATA = (
     *("ltsf", "complexity_advice", "complexity_features", "spacetime_ltsf", "autotimes_ltsf"),
+    "hmm_forecasts",
     *("spacetime_classification", "autotimes_training", "autotimes_speculation", "llm_controls"),
 )
 
