@@ -7,15 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.signal import lfilter
+from statsmodels.tsa.arima.estimators.hannan_rissanen import (
+    hannan_rissanen as hannan_rissanen_of_statsmodels,
+)
 from torch import Tensor
 
 from tsar import Columns, SpaceTime, Training
 from tsar.batch import Batch, Context
 from tsar.nn import spacetime
+from tsar.nn.arma import hannan_rissanen
 from tsar.nn.burg import burg
 from tsar.nn.normalization import carry_forward, instance
 from tsar.nn.spacetime import SpaceTimeModule
-from tsar.nn.stability import step_up
+from tsar.nn.stability import bounded, step_down, step_up
 from tsar.nn.views import AVERAGES, ORDERS, views
 
 NAN = float("nan")
@@ -104,6 +109,43 @@ def test_burg_of_an_autoregression_is_near_to_it() -> None:
     assert burg(torch.zeros(3, 10), 4).tolist() == [0, 0, 0, 0]
     assert burg(noise(3, 3), 6)[2:].tolist() == [0, 0, 0, 0]
     assert burg(noise(9, 50), 20).abs().max() <= 1
+
+
+def test_hannan_and_rissanen_find_moving_averages() -> None:
+    """Exactly where one shock is answered without noise; with noise as near as statsmodels."""
+    errors = np.random.default_rng(0).normal(size=20_000)
+    values = lfilter([1, 0.6], [1, -1.2, 0.6], errors)
+    windows = torch.from_numpy(values[100:]).unfold(0, 200, 50)
+    autoregression, undone = (step_up(part).numpy() for part in hannan_rissanen(windows, 2))
+    np.testing.assert_allclose(autoregression, [1.2, -0.6], atol=0.03)
+    np.testing.assert_allclose(undone, [-0.6, 0.0], atol=0.04)
+    told = hannan_rissanen_of_statsmodels(values, ar_order=2, ma_order=2, demean=False)[0]
+    np.testing.assert_allclose(autoregression, told.ar_params, atol=0.02)
+    np.testing.assert_allclose(undone, -told.ma_params, atol=0.02)
+
+    shock = np.zeros(300)
+    shock[40] = 1
+    answer = lfilter([1, 0.6], [1, -2 * np.cos(0.4), 1], shock)
+    windows = torch.from_numpy(answer).unfold(0, 96, 1)[:60]
+    autoregression, undone = (step_up(part).numpy() for part in hannan_rissanen(windows, 2))
+    np.testing.assert_allclose(autoregression, [2 * np.cos(0.4), -1], atol=1e-5)
+    np.testing.assert_allclose(undone, [-0.6, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "time", "order"), [(3, 3, 6), (2, 50, 20), (4, 200, 64), (1, 9, 2)]
+)
+def test_hannan_and_rissanen_stay_stable(rows: int, time: int, order: int) -> None:
+    for windows in (noise(rows, time), torch.zeros(rows, time), noise(rows, time).cumsum(1)):
+        for part in hannan_rissanen(windows, order):
+            assert part.shape == (order,)
+            assert part.abs().max() <= 1
+            assert part[max((time - 1) // 3, 0) :].abs().sum() == 0
+
+
+def test_step_down_is_the_inverse_of_step_up() -> None:
+    reflection = bounded(noise(1, 12)[0].double())
+    torch.testing.assert_close(step_down(step_up(reflection)), reflection, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", ("mean", "last", "standardize", "none"))
@@ -246,14 +288,31 @@ def test_gaps_are_masked() -> None:
     assert forecast.isfinite().all()
 
 
-def test_it_begins_as_an_autoregression() -> None:
-    module = make(initial="burg", width=8)
+@pytest.mark.parametrize("initial", ("burg", "arma"))
+def test_it_begins_as_an_autoregression(initial: Any) -> None:
+    module = make(initial=initial, width=8)
     time = torch.arange(38.0)
     waves = torch.stack([(0.4 * time + k).sin() for k in range(20)])
     batch = Batch(Context.of(waves[:, :30]), waves[:, 30:])
     before = module.eval().loss(batch)
     module.start(batch)
     assert module.loss(batch) < 0.3 * before
+
+
+def test_it_begins_with_the_moving_averages() -> None:
+    """The forecasts before training are those of the process itself."""
+    module = make(100, 30, initial="arma", width=8, state_size=2, normalization="none")
+    shocks = np.zeros((24, 130))
+    shocks[np.arange(24), 60 + np.arange(24)] = 1
+    answers = torch.from_numpy(lfilter([1, 0.6], [1, -2 * np.cos(0.4), 1], shocks)).float()
+    batch = Batch(Context.of(answers[:, :100]), answers[:, 100:])
+    module.start(batch)
+    assert module.eval().loss(batch) < 1e-6
+    # The shock is the last that is seen: the averages alone know of it.
+    late = torch.zeros(1, 100)
+    late[0, -1] = 1
+    told = module.forecast(Context.of(late), 2)
+    assert told[0, 0, 0].item() == pytest.approx(2 * np.cos(0.4) + 0.6, abs=1e-3)
 
 
 # --- the estimator ---

@@ -56,8 +56,9 @@ class SpaceTime(NeuralForecaster):
         ``initial="random"`` only, as is ``stability="l1"``, whose coefficients have a root at 1 of
         their own where all are positive: with both, forecasts may grow by a power more.
     initial
-        ``"burg"``: begin as the autoregression that Burg's method fits. ``"random"``: from random
-        weights, and recurrences without memory.
+        ``"burg"``: begin as the autoregression that Burg's method fits. ``"arma"``: as the one
+        with moving averages that Hannan and Rissanen's fits, exact where there is no noise.
+        ``"random"``: from random weights, and recurrences without memory.
     dropout
         Share of the channels that are left out at random in training.
     joint
@@ -182,10 +183,10 @@ class SpaceTime(NeuralForecaster):
 
     def _build(self) -> ForecastModule:
         check_options("SpaceTime", self, CONDITIONS)
-        if self.initial == "burg" and (self.stability == "l1" or self.unit_roots):
+        if self.initial != "random" and (self.stability == "l1" or self.unit_roots):
             raise ValueError(
-                "initial must be 'random' with stability='l1' or unit_roots, which Burg's method "
-                f"does not fit; got {self.initial!r}. Set it."
+                "initial must be 'random' with stability='l1' or unit_roots, which no "
+                f"autoregression is fitted to; got {self.initial!r}. Set it."
             )
         columns, series = self._columns(), len(self.scaling_.mean)
         return SpaceTimeModule(
@@ -221,7 +222,7 @@ CONDITIONS: dict[str, Condition] = {
         lambda roots: whole(0)[0](roots) and roots <= 2,
         "0, 1 or 2",
     ),
-    "initial": one_of(("burg", "random")),
+    "initial": one_of(("burg", "arma", "random")),
     "dropout": SHARE,
     "joint": (lambda value: isinstance(value, bool), "True or False"),
     "one_step_weight": NOT_NEGATIVE,

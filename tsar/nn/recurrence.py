@@ -112,10 +112,21 @@ class Decoder(nn.Module):
         self.taps = nn.Parameter(torch.randn(channels, order) / order)
 
     @torch.no_grad()
-    def continue_series(self, reflection: Float[Tensor, " order"]) -> None:
-        """Run on as the autoregression with these reflection coefficients does."""
-        self.loop.set_reflections(reflection)
-        self.taps.copy_(self.loop.coefficients())
+    def continue_series(
+        self, loop: Float[Tensor, " order"], reader: Float[Tensor, " order"] | None = None
+    ) -> None:
+        """Run on as an autoregression does, with moving averages where there is a `reader`.
+
+        Parameters
+        ----------
+        loop
+            Reflection coefficients of the autoregression.
+        reader
+            Those of the recurrence that undoes the averages; None: there are none.
+        """
+        self.loop.set_reflections(loop)
+        self.reader.set_reflections(torch.zeros_like(loop) if reader is None else reader)
+        self.taps.copy_(self.loop.coefficients() - self.reader.coefficients())
 
     def prepared(self, time: int) -> "Prepared":
         """Compute once what all that follows needs; signals have at most `time` points."""

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsar.batch import Batch, Context
+from tsar.nn.arma import hannan_rissanen
 from tsar.nn.burg import burg
 from tsar.nn.channels import mix
 from tsar.nn.module import ForecastModule, fill_target, masked_mean
@@ -15,7 +16,7 @@ from tsar.nn.normalization import Instance, Normalization, carry_forward, instan
 from tsar.nn.recurrence import Decoder, Opened, OpenLoop, Stability
 from tsar.nn.views import VIEWS, views
 
-Initial = Literal["burg", "random"]
+Initial = Literal["burg", "arma", "random"]
 PIECE = 2048  # steps of the closed loop that are held at once
 SHARE = 4  # of so many windows of a batch one teaches the open loop
 
@@ -42,7 +43,7 @@ class SpaceTimeModule(ForecastModule):
     horizon
         Steps of the loss; a forecast has no limit.
     initial
-        ``"burg"``: see `start`; ``"random"``: weights are drawn.
+        ``"burg"``, ``"arma"``: see `start`; ``"random"``: weights are drawn.
     levels
         Quantile levels to forecast, 0.5 among them; none: the mean.
     one_step_weight, input_weight
@@ -91,13 +92,17 @@ class SpaceTimeModule(ForecastModule):
     def start(self, batch: Batch) -> None:
         """Begin with the forecasts of an autoregression.
 
-        What the decoder runs on with is fitted to the windows by Burg's method, and the head reads
-        it from the channels that see the series as it is. Training goes on from there.
+        What the decoder runs on with is fitted to the windows by Burg's method, or with moving
+        averages by Hannan and Rissanen's, and the head reads it from the channels that see the
+        series as it is. Training goes on from there.
         """
-        if self.initial == "burg":
+        if self.initial != "random":
             units = instance(batch.context.values, self.normalization)
             whole = units.apply(torch.cat([batch.context.values, batch.target], dim=1))
-            self.decoder.continue_series(burg(carry_forward(whole), self.decoder.loop.order))
+            whole, order = carry_forward(whole), self.decoder.loop.order
+            arma = self.initial == "arma"
+            known = hannan_rissanen(whole, order) if arma else (burg(whole, order), None)
+            self.decoder.continue_series(*known)
             self.head.read_views()
             for layer in self.layers:
                 cast(Layer, layer).rest()

@@ -64,6 +64,26 @@ def step_up(reflection: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch 
     return -(a + b)[..., 0, 1 : order + 1]
 
 
+def step_down(coef: Float[Tensor, " order"]) -> Float[Tensor, " order"]:
+    """Reflection coefficients of a stable autoregression, the inverse of `step_up`.
+
+    Examples
+    --------
+    >>> step_down(torch.tensor([0.3, 0.4], dtype=torch.float64)).round(decimals=4)
+    tensor([0.5000, 0.4000], dtype=torch.float64)
+
+    References
+    ----------
+    S. M. Kay, Modern Spectral Estimation, 1988, section 6.4.
+    """
+    found: list[Tensor] = []
+    while len(coef):
+        last = coef[-1]
+        found.append(last)
+        coef = (coef[:-1] + last * coef[:-1].flip(0)) / (1 - last.square())
+    return torch.stack(found[::-1])
+
+
 def _join(
     a: Float[Tensor, "*batch block power"], b: Float[Tensor, "*batch block power"]
 ) -> tuple[Float[Tensor, "*batch half double"], Float[Tensor, "*batch half double"]]:
