@@ -77,6 +77,21 @@ def test_few_features_cost_what_dependence_says_and_the_peak_is_infinite() -> No
     expected = float(ridgeless_risk(few.spectrum, 40).variance) * few.dependence(40)
     assert float(trajectory_risk(few, 40).variance) == pytest.approx(expected)
     assert excess(trajectory_risk(model.with_features(41), 40)) == np.inf
+    beside = draw_model(4, 83, generator=seeded())
+    assert excess(trajectory_risk(beside, 80)) == excess(ridgeless_risk(beside.spectrum, 80))
+
+
+@pytest.mark.parametrize("features", [6, 30, 50])
+def test_the_best_head_of_noiseless_features_is_that_of_their_moments(features: int) -> None:
+    drawn = draw_model(30, 50, generator=seeded())
+    model = LatentModel(drawn.transition, drawn.readout[:, :features], 1.0, 0.0)
+    shown = model.readout.T @ model.state_covariance
+    expected = torch.linalg.pinv(shown @ model.readout, hermitian=True) @ shown @ model.transition
+    ahead = model.readout @ model.head  # of features that depend on each other there are many
+    torch.testing.assert_close(ahead, model.readout @ expected, rtol=1e-6, atol=1e-8)
+    assert float(model.excess(expected)) == pytest.approx(0.0, abs=1e-9)
+    left = model.null - model.norm(expected)
+    assert float(model.noise) == pytest.approx(float(left), rel=1e-8)
 
 
 def test_features_without_noise_are_as_many_as_the_states() -> None:

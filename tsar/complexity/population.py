@@ -67,11 +67,16 @@ class LatentModel:
 
     @cached_property
     def _inverse(self) -> Float[Tensor, "state state"]:
-        """``(S W W' + u I)^-1``, among the states: of features there may be thousands."""
+        """``(S W W' + u I)^-1``, among the states: of features there may be thousands.
+
+        Without noise and with fewer features than states, what ``W'`` times it comes to.
+        """
+        states, features = self.readout.shape
+        if self.feature_noise == 0 and features < states:
+            seen = torch.linalg.pinv(self.feature_covariance, hermitian=True)
+            return torch.linalg.pinv(self.readout.T) @ seen @ self.readout.T
         mixed = self.state_covariance @ self.readout @ self.readout.T
-        mixed = mixed + self.feature_noise * torch.eye(len(mixed)).to(mixed)
-        # Without noise, fewer features than states leave this singular.
-        return torch.linalg.pinv(mixed) if self.feature_noise == 0 else torch.linalg.inv(mixed)
+        return torch.linalg.inv(mixed + self.feature_noise * torch.eye(states).to(mixed))
 
     @cached_property
     def noise(self) -> Float[Tensor, ""]:

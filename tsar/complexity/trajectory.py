@@ -17,7 +17,9 @@ from tsar.complexity.population import LatentModel
 from tsar.complexity.theory import Risk, ridgeless_level, ridgeless_risk
 
 CLOSE = 1e-11  # relative change at which an iteration ends
-MOST = 100_000  # of its steps; beside the peak it takes thousands
+NEAR = 1.05  # features a row up to which rows count as apart
+MOST = 20_000  # steps of an iteration; at `NEAR` it takes a thousand
+UNSOLVED = f"the limit must be reached in {MOST} steps; got none. Take more features a row."
 
 
 def trajectory_risk(model: LatentModel, rows: int) -> Risk:
@@ -25,9 +27,10 @@ def trajectory_risk(model: LatentModel, rows: int) -> Risk:
 
     With fewer features than rows, `ridgeless_risk` with the variance times
     `LatentModel.dependence`. With more, the limit of many rows that depend on each other, its
-    variance times ``(p - n) / (p - n - 1)`` as there. In that limit the noise of a row is as if it
-    did not move the features of the next: of trajectories not much longer than the states
-    remember, the excess is a few percent more.
+    variance times ``(p - n) / (p - n - 1)`` as there; up to a twentieth more, where it differs by
+    a thousandth, that of rows apart. In that limit the noise of a row is as if it did not move the
+    features of the next. Of short trajectories the excess is more: of 60 rows of 4 aligned states
+    3 %, where they keep 0.9 of themselves a step, 18 % at 0.97, 41 % at 0.99.
 
     Parameters
     ----------
@@ -50,10 +53,10 @@ def trajectory_risk(model: LatentModel, rows: int) -> Risk:
     apart = ridgeless_risk(model.spectrum, rows)
     known = model.spectrum.usable().eigenvalues
     size = len(known)
-    if abs(size - rows) <= 1:
-        return apart
-    if size < rows:
+    if abs(size - rows) > 1 and size < rows:
         return apart._replace(variance=apart.variance * model.dependence(rows))
+    if size < NEAR * rows:
+        return apart
     features = _Features.of(model, rows)
     solved = features.solve(ridgeless_level(known, rows))
     away, spent = features.tangents(solved)
@@ -157,13 +160,13 @@ class _Features:
             if _close(found, missed):
                 return found
             missed = found
-        return missed
+        raise RuntimeError(UNSOLVED)
 
     def tangents(self, missed: Missed) -> tuple[Missed, Missed]:
         """How it changes with a share of the covariance beside ``I``, and with a penalty."""
         inverse = torch.linalg.inv(self.between_rows(missed))
         zero = Missed(torch.zeros_like(missed.signal), torch.zeros_like(missed.other))
-        weight = Missed(self.covariance, torch.tensor(self.noise).to(inverse))
+        weight = Missed(self.covariance, inverse.new_tensor(self.noise))
 
         def ends(start: Missed, penalty: float) -> Missed:
             change = zero
@@ -178,7 +181,7 @@ class _Features:
                 if _close(found, change):
                     return found
                 change = found
-            return change
+            raise RuntimeError(UNSOLVED)
 
         return ends(weight, 0.0), ends(zero, 1.0)
 

@@ -1,6 +1,7 @@
 """HMM: forecasts of series that switch between regimes, as mixtures in closed form."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,8 @@ from tsar.following import fitted_rows
 from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
 from tsar.hmm.ahead import Standing, changes
-from tsar.hmm.drift import SLOW, drift_of, warn_of_drift
+from tsar.hmm.choice import Modelled, several_changes, with_changes
+from tsar.hmm.drift import warn_of_drift
 from tsar.hmm.em import take
 from tsar.hmm.fitting import Grouped, Rules
 from tsar.hmm.observations import Observations
@@ -60,9 +62,9 @@ class HMM(Forecaster):
         Points to forecast.
     differences
         1: regimes of the changes from a point to the next, as of growth (Hamilton 1989); forecasts
-        run on from the newest point, and quantiles are those of the sum of the changes, exactly.
-        0: regimes of the values. ``"auto"``: of the changes where the values move slowly within
-        their regimes, spread more than twice as wide there as their changes say.
+        run on from the newest point, and quantiles are those of the sum of the changes. 0: regimes
+        of the values. ``"auto"``: of what has the lower mean absolute error of the next point. A
+        change beside a missing point is missing; series with less than two are of their values.
     scope
         ``"local"``: a model for each series. ``"global"``: one for all, each in units of its own
         deviation, which also forecasts series that were not fitted.
@@ -165,42 +167,40 @@ class HMM(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         search = self._search()
-        season = self.season_length
-        self.season_length_ = panel.labels.frequency.season_length if season is None else season
+        self.season_length_ = self.season_length or panel.labels.frequency.season_length
         self.context_length_ = self.context_length or min(int(panel.lengths.max()), MOST_CONTEXT)
-        changed, part = self.differences == 1, panel
-        scaling, data, learned = self._model(changes(panel) if changed else panel, search)
-        self.differences_ = torch.full_like(learned.states, int(changed))
-        told = learned
-        if self.differences == "auto":
-            slow = drift_of(data, learned, together=True) > SLOW
-            rows = slow.nonzero()[:, 0]
-            if changed := len(rows) > 0:
-                series = rows if self.scope == "local" else torch.arange(len(panel))
-                part = panel.select(series.numpy())
-                own, data, told = self._model(changes(part), search)
-                scaling, learned = scaling.put(series, own), learned.replaced(rows, told)
-                self.differences_ = slow.long()
-        warn_of_drift(data, told, part.labels.ids, differences=changed)
-        self.scaling_ = scaling
-        self._keep(learned, panel.labels.ids)
+        moved, group = changes(panel), self._groups(len(panel))
+        able = several_changes(moved, group)
+        if self.differences == 1 and bool(able.all()):
+            found, rows = self._model(moved, search), torch.arange(len(able))
+        else:
+            found, rows = self._model(panel, search), torch.arange(0)
+            if self.differences == 0:
+                warn_of_drift(found.data, found.learned, panel.labels.ids)
+            elif bool(able.any()):
+                part = self._model(moved.select(able[group].nonzero()[:, 0].numpy()), search)
+                always = self.differences == 1
+                found, rows = with_changes(found, part, able.nonzero()[:, 0], always=always)
+        self.scaling_, _, (known, self.n_components_, table) = found
+        self.differences_ = torch.zeros_like(self.n_components_).index_fill(0, rows, 1)
+        self.startprob_, self.transmat_ = known.startprob, known.transmat
+        self.means_, self.covars_ = known.center[:, :, 0], known.spread[:, :, 0]
+        if table is not None:
+            ids = panel.labels.ids if self.scope == "local" else pd.Index(["all series"])
+            kind = self.differences_.numpy()[table["group"]]
+            names = ids[table["group"]].astype(str)
+            self.selection_ = table.assign(group=names, differences=kind)
 
-    def _model(self, panel: Panel, search: Search) -> tuple[Scaling, Grouped, Learned]:
+    def _groups(self, series: int) -> Int[Tensor, " series"]:
+        """Model of each series."""
+        return torch.arange(series) if self.scope == "local" else torch.zeros(series).long()
+
+    def _model(self, panel: Panel, search: Search) -> Modelled:
         """Models of what a panel shows, with its units and the series as they were modelled."""
         scaling = Scaling.of(panel)
         standard = scaling.apply(panel)
         data = self._data(standard)
-        return scaling, data, search.learn(data, standard.values)
-
-    def _keep(self, learned: Learned, ids: pd.Index) -> None:
-        known = learned.models
-        self.n_components_ = learned.states
-        self.startprob_, self.transmat_ = known.startprob, known.transmat
-        self.means_, self.covars_ = known.center[:, :, 0], known.spread[:, :, 0]
-        if learned.table is not None:
-            names = ids if self.scope == "local" else pd.Index(["all series"])
-            group = names[learned.table["group"]].astype(str)
-            self.selection_ = learned.table.assign(group=group)
+        return Modelled(scaling, data, search.learn(data, standard.values))
 
     def _search(self) -> Search:
         check_options("HMM", self, CONDITIONS)
@@ -220,9 +220,7 @@ class HMM(Forecaster):
     def _data(self, standard: Panel) -> Grouped:
         """Series without their season, each a group or all of one."""
         values = less_season(standard.values, standard.offsets, self.season_length_)
-        group = torch.arange(len(standard))
-        if self.scope == "global":
-            group = torch.zeros_like(group)
+        group = self._groups(len(standard))
         device = resolve_device(self.device)
         moved = Observations(values[:, None].to(device), standard.offsets.to(device))
         return Grouped(moved, group.to(device))
@@ -300,8 +298,8 @@ class HMM(Forecaster):
 
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
         """Sample paths of the targets of windows: regimes, and points of each."""
-        if bool(self._differences.any()):
-            windows.check_ends()
+        changed = self._changed(self._rows(windows.panel)[windows.series])
+        replace(windows, cutoffs=windows.cutoffs[changed]).check_ends()
         generator = torch.Generator().manual_seed(self.seed_)
         # The same numbers for every window: none depends on the others.
         shape, device = (paths, windows.horizon), resolve_device(self.device)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tsar.hmm.em import put
+from tsar.hmm.em import put, take
 from tsar.hmm.emissions import DiagonalGaussian
 from tsar.hmm.fitting import Grouped, Rules
 from tsar.hmm.parameters import Parameters
@@ -31,15 +31,24 @@ class Learned(NamedTuple):
     states: Int[Tensor, " model"]
     table: pd.DataFrame | None
 
+    def select(self, rows: Int[Tensor, " row"]) -> "Learned":
+        """Some of the models, in an order; the table's groups are numbered by it."""
+        table = self.table
+        if table is not None:
+            place = {row: k for k, row in enumerate(rows.tolist())}
+            table = table[table["group"].isin(place)]
+            table = table.assign(group=table["group"].map(place))
+        return Learned(take(self.models, rows), self.states[rows], table)
+
     def replaced(self, rows: Int[Tensor, " row"], others: "Learned") -> "Learned":
         """The same with some models replaced by as many others."""
-        most = max(int(self.states.max()), int(others.states.max()))
+        most = max([int(self.states.max()), *others.states.tolist()])
         models = put(_widened(self.models, most), rows, _widened(others.models, most))
         states = self.states.index_copy(0, rows, others.states)
         if self.table is None or others.table is None:
             return Learned(models, states, None)
         kept = self.table[~self.table["group"].isin(rows.tolist())]
-        moved = others.table.assign(group=rows.numpy()[others.table["group"]])
+        moved = others.table.assign(group=rows.numpy()[others.table["group"].to_numpy()])
         table = pd.concat([kept, moved]).sort_values("group", kind="stable", ignore_index=True)
         return Learned(models, states, table)
 

@@ -6,21 +6,21 @@ there are as many parts as paths of states, but at a frequency only a product of
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from tsar.hmm.inference import powers_ahead
+from tsar.hmm.fourier import Series, quantiles_of_sum
+from tsar.hmm.inference import powers_ahead, predict_states
+from tsar.hmm.mixture import mixture_quantiles
 from tsar.hmm.parameters import Parameters
 
 TAIL = 9.0  # deviations beyond which a normal distribution holds nothing
 DECAY = 6.0  # deviations times the largest frequency: the function is 1e-8 there
-FEWEST, MOST = 64, 1 << 14  # frequencies
-FINE = 4  # points of the distribution function for each of them
+FEWEST, MOST = 64, 1 << 13  # frequencies
 NUMBERS = 1 << 21  # complex numbers that are held at once
-POLISH = 3  # Newton steps
+RATIO = 200.0  # reaches of states that share a series
 
 
 def sum_quantiles(
@@ -32,9 +32,10 @@ def sum_quantiles(
 ) -> Float[Tensor, "window horizon level"]:
     """Quantiles of the sum of the first 1 to `horizon` values of chains.
 
-    By Fourier series over the span that a sum can reach, for 1 to 2, 3 to 6, 7 to 14, ... steps at
-    a time; exact to rounding, but where that takes more than `MOST` frequencies: regimes narrower
-    than a ten thousandth of the span are widened to that.
+    The first exactly; the others by Fourier series over the span that a sum can reach, for 2 to 4,
+    5 to 10, 11 to 22, ... steps at a time, to 1e-6 of its width and levels of 1e-7. Paths that pass
+    states of a far larger reach than the others have series of their own. Regimes narrower than a
+    five thousandth of the span, which would take more than `MOST` frequencies, are widened to that.
 
     Parameters
     ----------
@@ -58,15 +59,44 @@ def sum_quantiles(
     """
     wanted = torch.tensor(list(levels), dtype=now.dtype, device=now.device)
     found = now.new_empty(len(now), horizon, len(wanted))
+    weight = predict_states(now, models.transmat, 1)[:, 0]
+    spread = models.spread[:, :, 0].sqrt()
+    found[:, 0] = mixture_quantiles(weight, models.center[:, :, 0], spread, levels)
+    tiers = reaches(models, inside)
+    plain = (tiers.amax(dim=1) == 0).nonzero()[:, 0]
     chains = Chains.of(models, inside, now)
-    first = 1
+    first = 2
     while first <= horizon:
         last = min(2 * first, horizon)
-        for rows, count in chains.batches(first, last, len(wanted)):
-            part = chains.select(rows).quantiles(first, last, count, wanted)
-            found[rows, first - 1 : last] = part
+        for rows, count in chains.select(plain).batches(first, last):
+            part = chains.select(plain[rows])
+            for begin, end in part.pieces(first, last, count):
+                series = part.series(begin, end, count, part.span(last))
+                steps = torch.arange(begin, end + 1, device=now.device)
+                moved = (steps * part.middle[:, None])[:, :, None]
+                found[plain[rows], begin - 1 : end] = series.quantiles(wanted) + moved
+        for row in (tiers.amax(dim=1) > 0).nonzero()[:, 0].tolist():
+            found[row, first - 1 : last] = _by_reach(
+                models, inside, now, tiers[row], row, first, last, wanted
+            )
         first = last + 1
     return found
+
+
+def reaches(
+    models: Parameters, inside: Bool[Tensor, "window state"]
+) -> Int[Tensor, "window state"]:
+    """Which states reach how far: 0 for the most frequent and all that are like it, 1, 2, ...
+
+    A reach is the distance from the mean of the most frequent, and the deviation.
+    """
+    level, spread = models.center[:, :, 0], models.spread[:, :, 0].sqrt()
+    usual = models.startprob.masked_fill(~inside, 0.0).argmax(dim=1, keepdim=True)
+    reach = (level - level.gather(1, usual)).abs() + spread
+    power = (reach / spread.gather(1, usual)).log() / torch.log(torch.tensor(RATIO))
+    power = power.clamp(min=0).floor().masked_fill(~inside, 0.0)
+    ranked = [row.unique(return_inverse=True)[1] for row in power]  # numbered without holes
+    return torch.stack(ranked)
 
 
 @dataclass(frozen=True)
@@ -97,12 +127,15 @@ class Chains:
         inside: Bool[Tensor, "window state"],
         now: Float[Tensor, "window state"],
     ) -> "Chains":
-        """Chains of models, one for each window."""
-        level = torch.where(inside, models.center[:, :, 0], models.center[:, :1, 0])
-        variance = torch.where(inside, models.spread[:, :, 0], models.spread[:, :1, 0])
+        """Chains of models, one for each window, that never pass a state outside."""
+        usual = inside.int().argmax(dim=1, keepdim=True)
+        level, variance = models.center[:, :, 0], models.spread[:, :, 0]
+        level = torch.where(inside, level, level.gather(1, usual))
+        variance = torch.where(inside, variance, variance.gather(1, usual))
         low, high = level.aminmax(dim=1)
         middle = low + (high - low) / 2
-        return cls(models.transmat, now, level - middle[:, None], variance, middle, high - low)
+        move = models.transmat * inside[:, None]
+        return cls(move, now, level - middle[:, None], variance, middle, high - low)
 
     def select(self, rows: Tensor) -> "Chains":
         """Some of them."""
@@ -112,33 +145,68 @@ class Chains:
         """From the lowest to the highest that a sum of some steps reaches."""
         return steps * self.width + 2 * TAIL * (steps * self.variance.amax(dim=1)).sqrt()
 
-    def batches(self, first: int, last: int, levels: int) -> Iterator[tuple[Tensor, int]]:
+    def batches(self, first: int, last: int) -> Iterator[tuple[Tensor, int]]:
         """Windows that take as many frequencies, as many at a time as memory bears."""
-        least = (first * self.variance.amin(dim=1)).sqrt()
-        needed = (DECAY / (2 * torch.pi) * self.span(last) / least).clamp(FEWEST, MOST)
-        doubled = needed.log2().ceil().long()
-        states, steps = self.level.shape[1], last - first + 1
-        for power in doubled.unique().tolist():
-            count = 1 << power
-            size = count * (steps * (states + FINE + levels) + 4 * states**2)
-            rows = (doubled == power).nonzero()[:, 0]
-            for part in rows.split(max(1, NUMBERS // size)):
+        counts = self.counts(first, last, self.variance.amin(dim=1) * first)
+        for count in counts.unique().tolist():
+            rows = (counts == count).nonzero()[:, 0]
+            for part in rows.split(max(1, NUMBERS // self.size(count, last - first + 1))):
                 yield part, count
 
-    def quantiles(
-        self, first: int, last: int, count: int, levels: Float[Tensor, " level"]
-    ) -> Float[Tensor, "window step level"]:
-        """Quantiles of the sums of `first` to `last` steps, by a number of frequencies."""
-        span = self.span(last)
+    def pieces(self, first: int, last: int, count: int) -> Iterator[tuple[int, int]]:
+        """Steps in stretches of bounded memory."""
+        most = max(1, NUMBERS // (len(self.now) * self.size(count, 1)))
+        for begin in range(first, last + 1, most):
+            yield begin, min(begin + most - 1, last)
+
+    def size(self, count: int, steps: int) -> int:
+        """Numbers that some steps of a window take."""
+        states = self.level.shape[1]
+        return count * (steps * (states + 8) + 4 * states**2)
+
+    def counts(
+        self, first: int, last: int, least: Float[Tensor, " window"]
+    ) -> Int[Tensor, " window"]:
+        """Frequencies that show the least variance, a power of two."""
+        needed = DECAY / (2 * torch.pi) * self.span(last) / least.sqrt()
+        power = needed.clamp(FEWEST, MOST).log2().ceil().long()
+        return torch.ones_like(power) << power
+
+    def series(
+        self,
+        first: int,
+        last: int,
+        count: int,
+        span: Float[Tensor, " window"],
+        *,
+        least: Float[Tensor, " window"] | None = None,
+        without: "Chains | None" = None,
+    ) -> Series:
+        """Fourier series of the sums of `first` to `last` steps, by a number of frequencies.
+
+        Parameters
+        ----------
+        span
+            Over which they are.
+        least
+            Least variance of a sum; None: of as many steps of the narrowest state.
+        without
+            Chains whose paths do not count.
+        """
         frequency = torch.arange(count + 1).to(span) * (2 * torch.pi / span[:, None])
         function = self.functions(frequency, first, last)
+        if without is not None:
+            steps = torch.arange(first, last + 1, device=span.device)
+            angle = (
+                frequency[:, None] * (steps * (without.middle - self.middle)[:, None])[..., None]
+            )
+            turn = torch.polar(torch.ones_like(angle), angle)
+            function = function - turn * without.functions(frequency, first, last)
+        least = first * self.variance.amin(dim=1) if least is None else least
         # What does not vanish at the last frequency is widened until it does.
-        least = first * self.variance.amin(dim=1)
         widened = ((DECAY / frequency[:, -1]).square() - least).clamp(min=0)
         function = function * (-0.5 * widened[:, None] * frequency.square()).exp()[:, None]
-        series = Series(frequency, function, span)
-        steps = torch.arange(first, last + 1, device=span.device)
-        return series.quantiles(levels) + (steps * self.middle[:, None])[:, :, None]
+        return Series(frequency, function, span)
 
     def functions(
         self, frequency: Float[Tensor, "window frequency"], first: int, last: int
@@ -156,55 +224,35 @@ class Chains:
         return ahead.view(windows, count, -1).mT
 
 
-@dataclass(frozen=True)
-class Series:
-    """Distributions by their Fourier series around zero, over a span.
-
-    Attributes
-    ----------
-    frequency
-        Frequencies, zero first.
-    function
-        The characteristic function there.
-    span
-        Width of what is not nothing.
-    """
-
-    frequency: Float[Tensor, "window frequency"]
-    function: Complex[Tensor, "window step frequency"]
-    span: Float[Tensor, " window"]
-
-    def quantiles(self, levels: Float[Tensor, " level"]) -> Float[Tensor, "window step level"]:
-        """Quantiles: the cell of a fine grid, and Newton steps within it."""
-        points = FINE * (self.frequency.shape[1] - 1)
-        spectrum = self._integrated * self._turned(-self.span[:, None, None] / 2)[:, :, 0]
-        waves = torch.fft.irfft(spectrum.conj(), n=points, norm="forward")
-        share = torch.arange(points).to(waves) / points
-        reached = (share + waves - waves[..., :1]).cummax(dim=2).values
-        wanted = levels.expand(*reached.shape[:2], -1).contiguous()
-        cell = torch.searchsorted(reached, wanted).clamp(1, points - 1)
-        width = self.span[:, None, None] / points
-        low = (cell - 1) * width - self.span[:, None, None] / 2
-        begin, end = reached.gather(2, cell - 1), reached.gather(2, cell)
-        place = low + width * ((wanted - begin) / (end - begin).clamp(min=1e-300)).clamp(0, 1)
-        base = share[:1] - waves[..., :1]
-        for _ in range(POLISH):
-            turned = self._turned(place)
-            told = place / self.span[:, None, None] + 0.5 + base
-            told = told + 2 * (self._integrated[:, :, None] * turned).real.sum(dim=3)
-            slope = (self.function[:, :, None] * turned).real.sum(dim=3) * 2 - 1
-            slope = slope / self.span[:, None, None]
-            move = (wanted - told) / slope.clamp(min=1e-300)
-            place = (place + move).clamp(low, low + width)
-        return place
-
-    @property
-    def _integrated(self) -> Complex[Tensor, "window step frequency"]:
-        """Coefficients of the distribution function less its straight line."""
-        divisor = -1j * self.frequency * self.span[:, None]
-        divisor[:, 0] = torch.inf
-        return self.function / divisor[:, None]
-
-    def _turned(self, place: Float[Tensor, "window step level"]) -> Any:
-        angle = -place[..., None] * self.frequency[:, None, None]
-        return torch.polar(torch.ones_like(angle), angle)
+def _by_reach(
+    models: Parameters,
+    inside: Bool[Tensor, "window state"],
+    now: Float[Tensor, "window state"],
+    tiers: Int[Tensor, " state"],
+    row: int,
+    first: int,
+    last: int,
+    levels: Float[Tensor, " level"],
+) -> Float[Tensor, "step level"]:
+    """Quantiles of one window: a series for the paths that reach no further, one for the next."""
+    mine = Parameters(*(part[row : row + 1] for part in vars(models).values()))
+    before: Chains | None = None
+    chains: list[tuple[Chains, Chains | None, Tensor, int]] = []
+    for tier in range(int(tiers.max()) + 1):
+        kept = inside[row : row + 1] & (tiers <= tier)
+        part = Chains.of(mine, kept, now[row : row + 1])
+        own = part.variance[:, tiers == tier].amin(dim=1)
+        least = own * first if tier == 0 else own  # passed once at least
+        chains.append((part, before, least, int(part.counts(first, last, least))))
+        before = part
+    widest = max(count for *_, count in chains)
+    pieces = []
+    for begin, end in chains[-1][0].pieces(first, last, widest):
+        steps = torch.arange(begin, end + 1, device=now.device)
+        parts = [
+            (part.series(begin, end, count, part.span(last), least=least, without=other), part)
+            for part, other, least, count in chains
+        ]
+        moved = [(series, steps * part.middle) for series, part in parts]
+        pieces.append(quantiles_of_sum(moved, levels))
+    return torch.cat(pieces)
