@@ -261,7 +261,7 @@ def test_a_missing_end_does_not_matter_to_a_series_of_levels() -> None:
 
 
 @pytest.mark.wrong_types
-def test_differences_must_be_none_or_one() -> None:
+def test_differences_must_be_right() -> None:
     with pytest.raises(ValueError, match=r"differences must be one of \['auto', 0, 1\]; got 2"):
         HMM(differences=2).fit(growth(50))  # type: ignore[arg-type]
 

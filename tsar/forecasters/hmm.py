@@ -32,7 +32,7 @@ from tsar.hmm.regimes import (
     states_now,
     states_within,
 )
-from tsar.hmm.search import Learned, Search
+from tsar.hmm.search import Search
 from tsar.hmm.selection import CRITERIA, Criterion, candidate_states
 from tsar.panel import Columns, Panel
 from tsar.plotting import plot_regimes
@@ -50,7 +50,7 @@ class HMM(Forecaster):
     The forecast of a step is a mixture of normal distributions, known in closed form: its mean is
     the point forecast, its quantiles are found by inversion. A season is taken off first, as far as
     it is more than chance. Missing points are summed out. Series that drift are forecast by regimes
-    of growth.
+    of growth. Where a regime is rare and far off, the mean may lie outside an interval.
 
     Parameters
     ----------
@@ -274,8 +274,8 @@ class HMM(Forecaster):
             models = Parameters(*(part.to(device) for part in vars(models).values()))
             inside, season = inside.to(device), season.to(device)
             now = states_now(models, inside, standard.to(device))
-            changes_of = (changed.to(device), values[:, -1])
-            yield Standing(models, inside, now, season, scaling, *changes_of)
+            changed = changed.to(device)
+            yield Standing(models, inside, now, season, scaling, changed, values[:, -1])
 
     def _changed(self, rows: Int[Tensor, " row"]) -> Bool[Tensor, " row"]:
         """Whether the regimes of series are of changes."""
