@@ -184,8 +184,9 @@ def autoregressions(coef: float, length: int, count: int = 20) -> Floats:
         (autoregressions(1.0, 200) + 50.0 * (np.arange(200)[:, None] == 100), 0.9, 1),
         (2.0 * np.arange(200)[:, None] * (np.arange(200)[:, None] != 100) + np.ones(3), 1, 1),
         (5.0 * np.arange(18)[:, None] + autoregressions(0.0, 18), 0.9, 1),
+        (autoregressions(0.0, 200) + 1e6 * (np.arange(200)[:, None] == 100), 0, 0.1),
     ],
-    ids=("walks", "noise", "half", "walks with a wild value", "a trend with one", "short trends"),
+    ids=("walks", "noise", "half", "wild walks", "a wild trend", "short trends", "wild noise"),
 )
 def test_changes_are_chosen_where_they_forecast_the_next_point_better(
     series: Floats, least: float, most: float

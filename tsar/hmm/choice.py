@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.hmm.fitting import Grouped, point_means
+from tsar.hmm.fitting import Grouped, usual_points
 from tsar.hmm.regimes import EMISSION, lasting
 from tsar.hmm.search import Learned
 from tsar.panel import Panel
@@ -21,9 +21,9 @@ class Modelled(NamedTuple):
     learned: Learned
 
     def errors(self) -> Float[Tensor, " time"]:
-        """Absolute error of each point from those before it, in the units that came in."""
+        """Absolute error of each point by its usual regime, in the units that came in."""
         known, _ = lasting(self.learned.models, self.learned.states)
-        told = point_means(EMISSION, self.data, known)
+        told = usual_points(EMISSION, self.data, known)
         away = (self.data.observations.values[:, 0] - told).abs().cpu()
         return away * self.scaling.deviation[self.series]
 
@@ -78,9 +78,10 @@ def with_changes(
 def better_as_changes(values: Modelled, changes: Modelled) -> Bool[Tensor, " model"]:
     """Whether the changes of the series of each model are the better ones to model.
 
-    By the mean absolute error of each next point, among those with one before them: of an
-    autoregression of coefficient c and one regime where c is above a half. Each series counts in
-    units of its deviation. Levels stay where nothing speaks for changes.
+    By the mean absolute error of each next point, among those with one before them, from the mean
+    of the regime that is the most probable then: of an autoregression of coefficient c and one
+    regime where c is above a half. Each series counts in units of its deviation. Levels stay where
+    nothing speaks for changes.
     """
     worse = values.errors() - changes.errors()  # NaN without a point before
     told, series = ~worse.isnan(), values.series

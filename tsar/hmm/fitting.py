@@ -196,18 +196,21 @@ def point_scores(
     return scores
 
 
-def point_means(
+def usual_points(
     emission: Emission, data: Grouped, parameters: Parameters
 ) -> Float[Tensor, " time"]:
-    """Mean of the first feature of each point by the model of its group, given those before it."""
+    """Mean (of the first feature) of the state that is the most probable at each point.
+
+    By the model of its group, given the points before it: what a rare state says does not count.
+    """
     owner = torch.arange(len(parameters.startprob), device=data.group.device)
-    means = data.group.new_zeros(len(data.observations.values), dtype=torch.float64)
+    usual = data.group.new_zeros(len(data.observations.values), dtype=torch.float64)
     for block, rows, model in data.rows(owner, parameters.startprob.shape[1]):
         mine = take(parameters, model)
         density = emission.log_density(mine, block.values[rows])
         known = filter_states(mine.startprob, mine.transmat, density).probability
         before = torch.cat([mine.startprob[:, None], known[:, :-1] @ mine.transmat], dim=1)
-        told = (before @ mine.center[:, :, :1])[:, :, 0]
+        told = mine.center[:, :, 0].gather(1, before.argmax(dim=2))
         where, values = block.take(rows).flatten(told.double())
-        means[where] = values
-    return means
+        usual[where] = values
+    return usual

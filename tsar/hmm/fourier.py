@@ -30,52 +30,53 @@ class Series:
     function: Complex[Tensor, "window step frequency"]
     span: Float[Tensor, " window"]
 
-    def quantiles(self, levels: Float[Tensor, " level"]) -> Float[Tensor, "window step level"]:
-        """Quantiles: the cell of a fine grid, and Newton steps within it."""
-        points = FINE * (self.frequency.shape[1] - 1)
+    @property
+    def whole(self) -> Float[Tensor, "window step"]:
+        """What each holds."""
+        return self.function[..., 0].real
+
+    @property
+    def points(self) -> int:
+        """Cells of the tables over the span."""
+        return FINE * (self.frequency.shape[1] - 1)
+
+    def table(self) -> Float[Tensor, "window step point"]:
+        """What lies below each of some places, `points` of them, evenly over the span."""
         begin = -self.span[:, None].expand(-1, self.function.shape[1]) / 2
         spectrum = self._integrated * self._turned(begin)
-        waves = torch.fft.irfft(spectrum.conj(), n=points, norm="forward")
-        share = torch.arange(points).to(waves) / points
-        reached = (share + waves - waves[..., :1]).cummax(dim=2).values
-        wanted = levels.expand(*reached.shape[:2], -1).contiguous()
-        cell = torch.searchsorted(reached, wanted).clamp(1, points - 1)
-        width = self.span[:, None, None] / points
-        low = (cell - 1) * width - self.span[:, None, None] / 2
-        under, over = reached.gather(2, cell - 1), reached.gather(2, cell)
-        place = low + width * ((wanted - under) / (over - under).clamp(min=1e-300)).clamp(0, 1)
-        one_by_one = [
-            self._polished(place[..., k], low[..., k], width[..., 0], level)
-            for k, level in enumerate(levels)
-        ]
-        return torch.stack(one_by_one, dim=2)
+        waves = torch.fft.irfft(spectrum.conj(), n=self.points, norm="forward")
+        share = torch.arange(self.points).to(waves) / self.points
+        return (self.whole[..., None] * share + waves - waves[..., :1]).cummax(dim=2).values
 
-    def _polished(
-        self,
-        place: Float[Tensor, "window step"],
-        low: Float[Tensor, "window step"],
-        width: Float[Tensor, "window 1"],
-        level: Float[Tensor, ""],
-    ) -> Float[Tensor, "window step"]:
-        for _ in range(POLISH):
-            turned = self._turned(place)
-            slope = (self.function * turned).real.sum(dim=2) * 2 - self.function[..., 0].real
-            slope = slope / self.span[:, None]
-            move = (level - self._reached(place, turned)) / slope.clamp(min=1e-300)
-            place = (place + move).clamp(low, low + width)
+    def quantiles(self, levels: Float[Tensor, " level"]) -> Float[Tensor, "window step level"]:
+        """Quantiles: the cell of a table, and Newton steps within it."""
+        table, half = self.table(), self.span[:, None, None] / 2
+        wanted = levels.expand(*table.shape[:2], -1).contiguous()
+        cell = torch.searchsorted(table, wanted).clamp(1, self.points - 1)
+        width = 2 * half / self.points
+        low = (cell - 1) * width - half
+        under, over = table.gather(2, cell - 1), table.gather(2, cell)
+        place = low + width * ((wanted - under) / (over - under).clamp(min=1e-300)).clamp(0, 1)
+        for k, level in enumerate(levels):
+            best = place[..., k]
+            for _ in range(POLISH):
+                reached, slope = self.reached(best)
+                move = (level - reached) / slope.clamp(min=1e-300)
+                best = (best + move).clamp(low[..., k], low[..., k] + width[..., 0])
+            place[..., k] = best
         return place
 
-    def reached(self, place: Float[Tensor, "window step"]) -> Float[Tensor, "window step"]:
-        """What lies below some places."""
-        half = self.span[:, None] / 2
-        inside = place.clamp(-half, half)
-        return self._reached(inside, self._turned(inside))
-
-    def _reached(self, place: Tensor, turned: Tensor) -> Float[Tensor, "window step"]:
-        begin = -self.span[:, None].expand_as(place) / 2
-        waves = (self._integrated * (turned - self._turned(begin))).real.sum(dim=2)
-        whole = self.function[..., 0].real
-        return whole * (place / self.span[:, None] + 0.5) + 2 * waves
+    def reached(
+        self, place: Float[Tensor, "window step"]
+    ) -> tuple[Float[Tensor, "window step"], Float[Tensor, "window step"]]:
+        """What lies below some places, and the density there."""
+        span = self.span[:, None]
+        inside = place.clamp(-span / 2, span / 2)
+        turned, begin = self._turned(inside), self._turned(-span.expand_as(place) / 2)
+        waves = (self._integrated * (turned - begin)).real.sum(dim=2)
+        reached = self.whole * (inside / span + 0.5) + 2 * waves
+        density = (2 * (self.function * turned).real.sum(dim=2) - self.whole) / span
+        return reached, torch.where(inside == place, density, 0.0)
 
     @property
     def _integrated(self) -> Complex[Tensor, "window step frequency"]:
@@ -96,19 +97,41 @@ def quantiles_of_sum(
 ) -> Float[Tensor, "step level"]:
     """Quantiles of a distribution whose parts are series of one window, each around a middle.
 
-    By bisection, from the lowest to the highest end of a part.
+    By bisection on tables, from the lowest to the highest end of a part, and Newton steps.
     """
-    low = torch.stack([middle - part.span / 2 for part, middle in parts]).amin(dim=0)
-    high = torch.stack([middle + part.span / 2 for part, middle in parts]).amax(dim=0)
+    tables = [part.table()[0] for part, _ in parts]
+    cells = torch.stack([part.span / part.points for part, _ in parts])
+    low = torch.stack([middle - part.span / 2 for part, middle in parts])
+    high = torch.stack([middle + part.span / 2 for part, middle in parts])
     found = []
     for level in levels:
-        under, over = low, high
+        under, over = low.amin(dim=0), high.amax(dim=0)
         for _ in range(HALVINGS):
             place = (under + over) / 2
-            reached = torch.stack(
-                [part.reached((place - middle)[None])[0] for part, middle in parts]
-            ).sum(dim=0)
+            reached = torch.zeros_like(place)
+            for (part, middle), table in zip(parts, tables, strict=True):
+                reached += _looked_up(table, (place - middle + part.span / 2) / part.span)
             under = torch.where(reached < level, place, under)
             over = torch.where(reached < level, over, place)
-        found.append((under + over) / 2)
+        place = (under + over) / 2
+        # Within a cell of the finest table that holds the place.
+        holds = (low <= place) & (place <= high)
+        room = torch.where(holds, cells, cells.amax()).amin(dim=0)
+        under, over = place - room, place + room
+        for _ in range(POLISH):
+            told = [part.reached((place - middle)[None]) for part, middle in parts]
+            reached, slope = (torch.cat(kind).sum(dim=0) for kind in zip(*told, strict=True))
+            move = (level - reached) / slope.clamp(min=1e-300)
+            place = torch.minimum(torch.maximum(place + move, under), over)
+        found.append(place)
     return torch.stack(found, dim=1)
+
+
+def _looked_up(
+    table: Float[Tensor, "step point"], share: Float[Tensor, " step"]
+) -> Float[Tensor, " step"]:
+    """Values of a table at a share of its span, straight between its points."""
+    place = share.clamp(0, 1) * table.shape[1]
+    cell = place.long().clamp(max=table.shape[1] - 2)
+    begin, end = (table.gather(1, k[:, None])[:, 0] for k in (cell, cell + 1))
+    return begin + (end - begin) * (place - cell).clamp(max=1)
