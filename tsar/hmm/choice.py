@@ -49,7 +49,7 @@ def several_changes(changes: Panel, group: Int[Tensor, " series"]) -> Bool[Tenso
 
 def with_changes(
     values: Modelled, changes: Modelled, rows: Int[Tensor, " row"], *, always: bool
-) -> tuple[Modelled, Int[Tensor, " row"]]:
+) -> tuple[Modelled, Int[Tensor, " chosen"]]:
     """Models of values, replaced by those of changes where these are the better ones, and where.
 
     Parameters

@@ -73,7 +73,10 @@ def _lagged(series: Float[Tensor, "window time"], lags: int) -> Equations:
     return spans[:, -1], spans[:, :-1].flip(1)
 
 
-def _join(values: Equations, errors: Equations) -> Equations:
+def _join(
+    values: Equations, errors: Equations
+) -> tuple[Float[Tensor, " target"], Float[Tensor, "target both"]]:
+    """The same points with the lags of both before them."""
     return values[0], torch.cat([values[1], errors[1]], dim=1)
 
 
