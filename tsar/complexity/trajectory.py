@@ -53,7 +53,7 @@ def trajectory_risk(model: LatentModel, rows: int) -> Risk:
     apart = ridgeless_risk(model.spectrum, rows)
     known = model.spectrum.usable().eigenvalues
     size = len(known)
-    if abs(size - rows) > 1 and size < rows:
+    if size < rows - 1:
         return apart._replace(variance=apart.variance * model.dependence(rows))
     if size < NEAR * rows:
         return apart

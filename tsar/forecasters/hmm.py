@@ -169,7 +169,7 @@ class HMM(Forecaster):
         search = self._search()
         self.season_length_ = self.season_length or panel.labels.frequency.season_length
         self.context_length_ = self.context_length or min(int(panel.lengths.max()), MOST_CONTEXT)
-        moved, group = changes(panel), self._groups(len(panel))
+        moved, group = changes(panel), self._owners(torch.arange(len(panel)))
         able = several_changes(moved, group)
         if self.differences == 1 and bool(able.all()):
             found, rows = self._model(moved, search), torch.arange(len(able))
@@ -191,9 +191,9 @@ class HMM(Forecaster):
             names = ids[table["group"]].astype(str)
             self.selection_ = table.assign(group=names, differences=kind)
 
-    def _groups(self, series: int) -> Int[Tensor, " series"]:
+    def _owners(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
         """Model of each series."""
-        return torch.arange(series) if self.scope == "local" else torch.zeros(series).long()
+        return torch.zeros_like(rows) if self.scope == "global" else rows
 
     def _model(self, panel: Panel, search: Search) -> Modelled:
         """Models of what a panel shows, with its units and the series as they were modelled."""
@@ -220,7 +220,7 @@ class HMM(Forecaster):
     def _data(self, standard: Panel) -> Grouped:
         """Series without their season, each a group or all of one."""
         values = less_season(standard.values, standard.offsets, self.season_length_)
-        group = self._groups(len(standard))
+        group = self._owners(torch.arange(len(standard)))
         device = resolve_device(self.device)
         moved = Observations(values[:, None].to(device), standard.offsets.to(device))
         return Grouped(moved, group.to(device))
@@ -249,8 +249,7 @@ class HMM(Forecaster):
         """A model for each window, and which states it has."""
         means, covars = self.means_[:, :, None], self.covars_[:, :, None]
         known = Parameters(self.startprob_, self.transmat_, means, covars)
-        chosen = torch.zeros_like(rows) if self.scope == "global" else rows
-        used, place = chosen.unique(return_inverse=True)
+        used, place = self._owners(rows).unique(return_inverse=True)
         models, inside = lasting(take(known, used), self.n_components_[used])
         return take(models, place), inside[place]
 
@@ -279,7 +278,7 @@ class HMM(Forecaster):
 
     def _changed(self, rows: Int[Tensor, " row"]) -> Bool[Tensor, " row"]:
         """Whether the regimes of series are of changes."""
-        return self._differences[torch.zeros_like(rows) if self.scope == "global" else rows] > 0
+        return self._differences[self._owners(rows)] > 0
 
     @property
     def _differences(self) -> Int[Tensor, " model"]:

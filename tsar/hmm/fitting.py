@@ -1,6 +1,6 @@
 """Fit many models at once: restarts and groups of sequences in one batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tsar.hmm.em import Maximum, maximize, take
 from tsar.hmm.emissions import Emission, log_dirichlet, normalized
-from tsar.hmm.inference import expectations, filter_states
+from tsar.hmm.inference import Filtered, expectations, filter_states
 from tsar.hmm.observations import Block, Observations
 from tsar.hmm.parameters import Parameters
 
@@ -185,15 +185,7 @@ def point_scores(
     emission: Emission, data: Grouped, parameters: Parameters
 ) -> Float[Tensor, " time"]:
     """Log density of each point by the model of its group, given the points before it."""
-    owner = torch.arange(len(parameters.startprob), device=data.group.device)
-    scores = data.group.new_zeros(len(data.observations.values), dtype=torch.float64)
-    for block, rows, model in data.rows(owner, parameters.startprob.shape[1]):
-        mine = take(parameters, model)
-        density = emission.log_density(mine, block.values[rows])
-        found = filter_states(mine.startprob, mine.transmat, density).log_density
-        where, values = block.take(rows).flatten(found.double())
-        scores[where] = values
-    return scores
+    return _by_point(emission, data, parameters, lambda _, found: found.log_density)
 
 
 def usual_points(
@@ -203,14 +195,28 @@ def usual_points(
 
     By the model of its group, given the points before it: what a rare state says does not count.
     """
+
+    def usual(mine: Parameters, found: Filtered) -> Float[Tensor, "row time"]:
+        ahead = found.probability[:, :-1] @ mine.transmat
+        before = torch.cat([mine.startprob[:, None], ahead], dim=1)
+        return mine.center[:, :, 0].gather(1, before.argmax(dim=2))
+
+    return _by_point(emission, data, parameters, usual)
+
+
+def _by_point(
+    emission: Emission,
+    data: Grouped,
+    parameters: Parameters,
+    tell: Callable[[Parameters, Filtered], Tensor],
+) -> Float[Tensor, " time"]:
+    """What is told of each point by the model of its group, once its sequence is filtered."""
     owner = torch.arange(len(parameters.startprob), device=data.group.device)
-    usual = data.group.new_zeros(len(data.observations.values), dtype=torch.float64)
+    told = data.group.new_zeros(len(data.observations.values), dtype=torch.float64)
     for block, rows, model in data.rows(owner, parameters.startprob.shape[1]):
         mine = take(parameters, model)
         density = emission.log_density(mine, block.values[rows])
-        known = filter_states(mine.startprob, mine.transmat, density).probability
-        before = torch.cat([mine.startprob[:, None], known[:, :-1] @ mine.transmat], dim=1)
-        told = mine.center[:, :, 0].gather(1, before.argmax(dim=2))
-        where, values = block.take(rows).flatten(told.double())
-        usual[where] = values
-    return usual
+        found = filter_states(mine.startprob, mine.transmat, density)
+        where, values = block.take(rows).flatten(tell(mine, found).double())
+        told[where] = values
+    return told

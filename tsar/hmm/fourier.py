@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Complex, Float
@@ -42,8 +43,7 @@ class Series:
 
     def table(self) -> Float[Tensor, "window step point"]:
         """What lies below each of some places, `points` of them, evenly over the span."""
-        begin = -self.span[:, None].expand(-1, self.function.shape[1]) / 2
-        spectrum = self._integrated * self._turned(begin)
+        spectrum = self._integrated * self._begin
         waves = torch.fft.irfft(spectrum.conj(), n=self.points, norm="forward")
         share = torch.arange(self.points).to(waves) / self.points
         return (self.whole[..., None] * share + waves - waves[..., :1]).cummax(dim=2).values
@@ -72,13 +72,20 @@ class Series:
         """What lies below some places, and the density there."""
         span = self.span[:, None]
         inside = place.clamp(-span / 2, span / 2)
-        turned, begin = self._turned(inside), self._turned(-span.expand_as(place) / 2)
-        waves = (self._integrated * (turned - begin)).real.sum(dim=2)
+        turned = self._turned(inside)
+        waves = (self._integrated * (turned - self._begin)).real.sum(dim=2)
         reached = self.whole * (inside / span + 0.5) + 2 * waves
         density = (2 * (self.function * turned).real.sum(dim=2) - self.whole) / span
         return reached, torch.where(inside == place, density, 0.0)
 
-    @property
+    @cached_property
+    def _begin(self) -> Float[Tensor, " frequency"]:
+        """`_turned` of where the span begins: 1 and -1 in turn."""
+        signs = torch.ones_like(self.frequency[0])
+        signs[1::2] = -1
+        return signs
+
+    @cached_property
     def _integrated(self) -> Complex[Tensor, "window step frequency"]:
         """Coefficients of the distribution function less its straight line."""
         divisor = -1j * self.frequency * self.span[:, None]

@@ -63,19 +63,20 @@ def sum_quantiles(
     spread = models.spread[:, :, 0].sqrt()
     found[:, 0] = mixture_quantiles(weight, models.center[:, :, 0], spread, levels)
     tiers = reaches(models, inside)
-    plain = (tiers.amax(dim=1) == 0).nonzero()[:, 0]
-    chains = Chains.of(models, inside, now)
+    wild = tiers.amax(dim=1) > 0
+    plain, others = (~wild).nonzero()[:, 0], wild.nonzero()[:, 0].tolist()
+    chains = Chains.of(models, inside, now).select(plain)
     first = 2
     while first <= horizon:
         last = min(2 * first, horizon)
-        for rows, count in chains.select(plain).batches(first, last):
-            part = chains.select(plain[rows])
+        for rows, count in chains.batches(first, last):
+            part = chains.select(rows)
             for begin, end in part.pieces(first, last, count):
                 series = part.series(begin, end, count, part.span(last))
                 steps = torch.arange(begin, end + 1, device=now.device)
                 moved = (steps * part.middle[:, None])[:, :, None]
                 found[plain[rows], begin - 1 : end] = series.quantiles(wanted) + moved
-        for row in (tiers.amax(dim=1) > 0).nonzero()[:, 0].tolist():
+        for row in others:
             found[row, first - 1 : last] = _by_reach(
                 models, inside, now, tiers[row], row, first, last, wanted
             )
@@ -95,8 +96,10 @@ def reaches(
     reach = (level - level.gather(1, usual)).abs() + spread
     power = (reach / spread.gather(1, usual)).log() / torch.log(torch.tensor(RATIO))
     power = power.clamp(min=0).floor().masked_fill(~inside, 0.0)
-    ranked = [row.unique(return_inverse=True)[1] for row in power]  # numbered without holes
-    return torch.stack(ranked)
+    tiers = torch.zeros_like(power, dtype=torch.long)
+    for row in power.any(dim=1).nonzero()[:, 0].tolist():
+        tiers[row] = power[row].unique(return_inverse=True)[1]  # numbered without holes
+    return tiers
 
 
 @dataclass(frozen=True)

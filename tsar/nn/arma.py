@@ -89,11 +89,9 @@ def _left(
 
 def _solve(parts: Iterable[Equations]) -> Float[Tensor, " lag"]:
     """Least squares; of least norm where the lags depend on each other."""
-    products, matches = [], []
-    for target, before in parts:
-        products.append(before.T @ before)
-        matches.append(before.T @ target)
-    gram, match = torch.stack(products).sum(0), torch.stack(matches).sum(0)
+    gram, match = torch.zeros(()).double(), torch.zeros(()).double()
+    for target, before in parts:  # one by one: for many lags each is large
+        gram, match = gram + before.T @ before, match + before.T @ target
     return torch.linalg.pinv(gram, rtol=ROUNDING, hermitian=True) @ match
 
 
