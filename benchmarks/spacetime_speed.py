@@ -26,6 +26,14 @@ from tsar.nn.spacetime import SpaceTimeModule
 SIZES = (336, 720, 50)  # context, horizon, batch of the released code's README
 TINY = (24, 12, 5)
 WINDOWS = 7585  # training windows of ETTh1 at these
+# Width, state size and depth by number of parameters: about as wide as the peers, or with the
+# parameters in longer states.
+NARROW = "SpaceTime, {} channels, state {}"
+SHAPES = {
+    50_000: {"SpaceTime": (120, 64, 1), NARROW: (40, 240, 1)},
+    150_000: {"SpaceTime": (144, 64, 3), NARROW: (64, 240, 3)},
+}
+QUICK_SHAPES = {2000: {"SpaceTime": (16, 16, 1), NARROW: (8, 32, 1)}}
 LENGTHS = (256, 1024, 4096, 16_384, 65_536)
 STATES = (16, 64, 256, 1024)
 
@@ -179,9 +187,10 @@ def growth(name: str, quick: bool) -> int:
 def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time a step of each; an epoch is as many steps as the windows of ETTh1 make."""
     rows, sizes = [], TINY if args.quick else SIZES
-    shapes = ((50_000, (120, 64, 1)), (150_000, (144, 64, 3)))
-    for size, shape in ((2000, (16, 16, 1)),) if args.quick else shapes:
-        models: dict[str, nn.Module] = {"SpaceTime": module(sizes, *shape)}
+    for size, shapes in (QUICK_SHAPES if args.quick else SHAPES).items():
+        models: dict[str, nn.Module] = {
+            name.format(*shape): module(sizes, *shape) for name, shape in shapes.items()
+        }
         models |= {kind: sized(kind.lower(), size, *sizes[:2]) for kind in ("LSTM", "Transformer")}
         models["LSTM, given the truth"] = models["LSTM"]
         steps = {name: trainer(sizes, model, error(name, model)) for name, model in models.items()}

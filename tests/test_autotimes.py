@@ -95,17 +95,25 @@ def test_nothing_that_is_scored_has_seen_its_target() -> None:
     whole, observed = made._window(batch)
     assert len(observed.unique()) == TOKENS  # contexts of every length are trained
 
-    def outputs(points: Tensor) -> Tensor:
-        hidden, units = made._read_window(batch.context, points, observed)
-        return made._points(hidden, units).unflatten(1, (-1, SEGMENT))
+    scored = made._scored(whole, observed)
+    # From the last observed token on, of each row.
+    assert scored.tolist() == [
+        row * TOKENS + token
+        for row, first in enumerate(observed[:, 0].tolist())
+        for token in range(first - 1, TOKENS)
+    ]
 
-    before, scored = outputs(whole), made._scored(whole, observed)
+    def outputs(points: Tensor) -> Tensor:
+        hidden, units = made._read_window(batch.context, points, observed, scored)
+        return made._points(hidden, units.select(scored // TOKENS))
+
+    before = outputs(whole)
     for segment in range(1, TOKENS + 1):
         moved = whole.clone()
         moved[:, segment * SEGMENT :] += draw(*moved[:, segment * SEGMENT :].shape, seed=segment)
-        same = scored[:, segment - 1]  # the output before the segment forecasts it
-        after = outputs(moved)[same, segment - 1]
-        torch.testing.assert_close(after, before[same, segment - 1], rtol=1e-9, atol=1e-9)
+        same = scored % TOKENS == segment - 1  # the output before the segment forecasts it
+        assert same.any()
+        torch.testing.assert_close(outputs(moved)[same], before[same], rtol=1e-9, atol=1e-9)
 
 
 def test_validation_is_the_error_of_the_forecast() -> None:

@@ -1,5 +1,6 @@
 """Bodies: any decoder-only architecture, read by pieces, with masks, adapters and a cache."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -222,6 +223,64 @@ def test_gradients_reach_the_tokens_past_padding(options: BackboneOptions) -> No
 
 
 # --- what is loaded ---------------------------------------------------------------------------
+
+
+SHORT = {"llama", "qwen2", "qwen3", "gemma", "mistral"}  # whose last block is built as Llama's
+
+
+@pytest.mark.parametrize("kind", sorted(DECODERS))
+def test_the_last_block_is_short_where_it_is_known(
+    kind: str, folders: Callable[[str], Path]
+) -> None:
+    assert load_backbone(BackboneOptions(str(folders(kind))), seed=0).short == (kind in SHORT)
+
+
+def test_a_body_from_scratch_has_a_short_last_block() -> None:
+    assert load_backbone(BackboneOptions(None, width=32), seed=0).short
+
+
+def test_wanted_tokens_are_those_of_the_whole(options: BackboneOptions) -> None:
+    backbone = load_backbone(options, seed=0)
+    tokens = draw(backbone, 3, 7).requires_grad_()
+    wanted = torch.tensor([0, 5, 6, 9, 13, 20])
+    mask = torch.ones(3, 7, dtype=torch.bool)
+    mask[1, :2] = False
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    for told in ({"mask": None, "positions": None}, {"mask": mask, "positions": positions}):
+        whole = backbone(tokens, **told).flatten(0, 1)[wanted]
+        found = backbone(tokens, wanted=wanted, **told)
+        assert_close(found, whole)
+        weight = draw(backbone, 1, len(wanted))[0]
+        gradients = [torch.autograd.grad((x * weight).sum(), tokens)[0] for x in (found, whole)]
+        assert_close(*gradients)
+
+
+def test_wanted_tokens_leave_the_whole_in_the_cache(options: BackboneOptions) -> None:
+    backbone = load_backbone(options, seed=0)
+    tokens = draw(backbone, 2, 7)
+    whole, memory = plain(backbone, tokens), backbone.new_cache()
+    last = torch.tensor([3, 7])
+    first = backbone(tokens[:, :4], mask=None, positions=None, cache=memory, wanted=last)
+    assert_close(first, whole[:, 3])
+    mask = torch.ones(2, 7, dtype=torch.bool)
+    positions = torch.arange(4, 7).expand(2, -1)
+    some = torch.tensor([1, 2, 3])  # behind what is in the cache
+    second = backbone(tokens[:, 4:], mask=mask, positions=positions, cache=memory, wanted=some)
+    assert_close(second, whole[:, 4:].flatten(0, 1)[some])
+
+
+def test_wanted_tokens_of_adapters_and_of_a_copy(llama: BackboneOptions) -> None:
+    backbone = load_backbone(replace(llama, lora=2), seed=0)
+    for parameter in parameters(backbone, trained=True).values():
+        parameter.data += 0.1
+    tokens, wanted = draw(backbone, 2, 5), torch.tensor([4, 9])
+    assert backbone.short
+    expected = plain(backbone, tokens)[:, -1]
+    assert_close(backbone(tokens, mask=None, positions=None, wanted=wanted), expected)
+    copied = copy.deepcopy(backbone)
+    for parameter in parameters(backbone, trained=True).values():
+        parameter.data.zero_()  # the copy computes with its own weights
+    assert_close(copied(tokens, mask=None, positions=None, wanted=wanted), expected)
 
 
 @pytest.mark.parametrize("kind", DECODERS)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tsar.backbone.extra import missing_extra
+from tsar.backbone.last_block import blocks_name
 from tsar.backbone.silence import silence
 
 
@@ -36,14 +37,9 @@ def add_adapters(body: nn.Module, rank: int) -> None:
 def _linear_maps(body: Any) -> list[str]:
     from transformers.pytorch_utils import Conv1D
 
-    count = body.config.get_text_config().num_hidden_layers
-    blocks = next(
-        name
-        for name, module in body.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == count
-    )
+    place = blocks_name(body)
     return [
         name
         for name, module in body.named_modules()
-        if name.startswith(f"{blocks}.") and isinstance(module, nn.Linear | Conv1D)
+        if name.startswith(f"{place}.") and isinstance(module, nn.Linear | Conv1D)
     ]

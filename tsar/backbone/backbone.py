@@ -45,6 +45,8 @@ class Backbone(nn.Module):
         Most tokens that it can read; None: no limit.
     reach
         How many of the newest tokens each layer sees at least; None: all.
+    short
+        Whether the last block computes wanted tokens alone; see `tsar.backbone.last_block`.
     """
 
     body: Any  # transformers has no type for what all its models can do
@@ -56,6 +58,7 @@ class Backbone(nn.Module):
         self.body = body
         self.width, self.token_norm, self.identity = width, token_norm, identity
         self.frozen = frozen
+        self.short = False
         config = self.body.config.get_text_config()
         limits = (getattr(config, name, None) for name in LIMITS)
         self.positions: int | None = next((limit for limit in limits if limit), None)
@@ -85,7 +88,8 @@ class Backbone(nn.Module):
         mask: Bool[Tensor, "batch total"] | None,
         positions: Int[Tensor, "batch token"] | None,
         cache: Any = None,
-    ) -> Float[Tensor, "batch token width"]:
+        wanted: Int[Tensor, " wanted"] | None = None,
+    ) -> Float[Tensor, "*place width"]:
         """Hidden state of each token, which sees those before it and itself.
 
         Parameters
@@ -99,6 +103,9 @@ class Backbone(nn.Module):
             Place of each token in its row; None: 0, 1, 2, ... after those in the cache.
         cache
             What `new_cache` gave: keys and values of earlier tokens, those of these are added.
+        wanted
+            Places of the tokens whose hidden states to return, (wanted, width), counted through
+            all rows; None: those of all, (batch, token, width).
         """
         batch, count, _ = tokens.shape
         past = 0 if cache is None else cache.get_seq_length()
@@ -108,16 +115,19 @@ class Backbone(nn.Module):
         elif mask is None:
             # Without a mask, transformers takes a jump of the positions for another sequence.
             mask = torch.ones(batch, past + count, dtype=torch.bool, device=tokens.device)
-        heard = {"position_ids": positions} if self._hears_positions else {}
+        told: dict[str, Tensor] = {"position_ids": positions} if self._hears_positions else {}
+        if wanted is not None and self.short:
+            told["wanted"] = wanted
         with _kernel(tokens.device):
             output = self.body(
                 inputs_embeds=tokens.to(self.body.dtype),
                 attention_mask=None if mask is None else mask.long(),
                 past_key_values=cache,
                 use_cache=cache is not None,
-                **heard,
+                **told,
             )
-        return output.last_hidden_state.to(tokens.dtype)
+        hidden: Tensor = output.last_hidden_state.to(tokens.dtype)
+        return hidden if wanted is None or self.short else hidden.flatten(0, 1)[wanted]
 
 
 def _kernel(device: torch.device) -> AbstractContextManager[None]:

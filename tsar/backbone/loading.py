@@ -10,7 +10,7 @@ from tsar.backbone.adapters import add_adapters
 from tsar.backbone.backbone import Backbone
 from tsar.backbone.identity import identify
 from tsar.backbone.options import SCRATCH_LAYERS, BackboneOptions
-from tsar.backbone.probing import check_decoder
+from tsar.backbone.probing import check_decoder, shorten_last_block
 from tsar.backbone.silence import silence
 from tsar.backbone.sources import Source, find_source, read_config
 from tsar.randomness import seeded
@@ -48,6 +48,7 @@ def load_backbone(options: BackboneOptions, *, seed: int) -> Backbone:
             body, width=width, token_norm=token_norm, identity=identity, frozen=True
         )
         check_decoder(backbone)
+        shorten_last_block(backbone)
         if options.lora is not None:
             add_adapters(body, options.lora)
             backbone.train(backbone.training)  # peft's modules are new
@@ -145,4 +146,6 @@ def _from_scratch(options: BackboneOptions) -> Backbone:
     # What a vocabulary's vectors would have: a block then adds about as much as it reads.
     token_norm = width**0.5 * config.initializer_range
     identity = identify("", body, frozen=False)
-    return Backbone(body, width=width, token_norm=token_norm, identity=identity, frozen=False)
+    backbone = Backbone(body, width=width, token_norm=token_norm, identity=identity, frozen=False)
+    shorten_last_block(backbone)
+    return backbone

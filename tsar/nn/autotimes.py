@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tsar.backbone import Backbone
@@ -103,10 +103,10 @@ class AutoTimesModule(ReadingModule):
         self._fit_draft(values)
         if self.initial == "ridge" and isinstance(self.project, nn.Linear):
             self.backbone.eval()  # nothing is drawn
-            hidden, units = self._read_window(batch.context, values, observed)
-            target = units.apply(values).unflatten(1, (-1, self.horizon))[:, 1:]
-            scored = self._scored(values, observed)
-            self.head.start(self.project, hidden[scored], target[scored], self.dropout.p)
+            places = self._scored(values, observed)
+            hidden, units = self._read_window(batch.context, values, observed, places)
+            target = self._behind(units.apply(values), places)
+            self.head.start(self.project, hidden, target, self.dropout.p)
             self.backbone.train()
 
     def _fit_draft(self, values: Float[Tensor, "batch time"]) -> None:
@@ -123,14 +123,14 @@ class AutoTimesModule(ReadingModule):
     def forecast(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
         """Forecast up to a segment, from a context that is read anew."""
         hidden, units = self.hidden(context)
-        return self._points(hidden[:, None], units)[:, :horizon]
+        return self._points(hidden, units)[:, :horizon]
 
     def hidden(self, context: Context) -> tuple[Float[Tensor, "batch width"], Instance]:
         """Read a context: the backbone's last hidden state of each, and the context's units."""
         values = self._padded(context.values)
         first = _first_present(values, self.horizon)
         units = instance(values, "standardize")
-        return self._read(context, values, units, first, None)[:, -1], units
+        return self._read(context, values, units, first, _newest(values, self.horizon)), units
 
     def read(self, context: Context) -> tuple[Reading, Float[Tensor, "batch horizon output"]]:
         """Read a context and keep what was read; the forecast of the segment behind it."""
@@ -138,8 +138,8 @@ class AutoTimesModule(ReadingModule):
         first = _first_present(values, self.horizon)
         units = instance(values, "standardize")
         cache = self.backbone.new_cache()
-        hidden = self._read(context, values, units, first, cache)
-        token = torch.arange(hidden.shape[1], device=hidden.device)
+        hidden = self._read(context, values, units, first, _newest(values, self.horizon), cache)
+        token = torch.arange(values.shape[1] // self.horizon, device=values.device)
         reading = Reading(
             units=units,
             cache=cache,
@@ -148,7 +148,7 @@ class AutoTimesModule(ReadingModule):
             origin=context.origin,
             step=context.step,
         )
-        return reading, self._points(hidden[:, -1:], units)
+        return reading, self._points(hidden, units)
 
     def go_on(
         self, reading: Reading, points: Float[Tensor, "batch time"]
@@ -171,7 +171,9 @@ class AutoTimesModule(ReadingModule):
             position=reading.position + count,
             origin=reading.origin + points.shape[1] * reading.step,
         )
-        return later, self._points(hidden, reading.units)
+        rows = torch.arange(len(points), device=points.device).repeat_interleave(count)
+        output = self._points(hidden.flatten(0, 1), reading.units.select(rows))
+        return later, output.unflatten(0, (-1, count)).flatten(1, 2)
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Loss of the segments behind the observed part of each window.
@@ -179,24 +181,30 @@ class AutoTimesModule(ReadingModule):
         In training the observed part is of random length; else it is the context.
         """
         values, observed = self._window(batch)
-        hidden, units = self._read_window(batch.context, values, observed)
-        output = self._points(hidden, units)
-        target = values[:, self.horizon :]
-        scored = self._scored(values, observed).repeat_interleave(self.horizon, dim=1)
-        seen = scored & ~target.isnan()
+        places = self._scored(values, observed)
+        hidden, units = self._read_window(batch.context, values, observed, places)
+        rows = places // (values.shape[1] // self.horizon - 1)
+        output = self._points(hidden, units.select(rows))
+        target = self._behind(values, places)
+        seen = ~target.isnan()
         losses = self.head.losses(output, torch.where(seen, target, 0.0))
         return masked_mean(torch.where(seen, losses, 0.0), seen)
 
     def _window(self, batch: Batch) -> tuple[Float[Tensor, "batch time"], Int[Tensor, "batch 1"]]:
-        """Whole segments of context and target, and how many of them count as observed."""
+        """Whole segments of context and target, and how many of them count as observed.
+
+        That is told on the host, where the tokens are counted whose outputs are scored.
+        """
         context = self._padded(batch.context.values)
         ahead = -batch.target.shape[1] % self.horizon
         target = nn.functional.pad(batch.target, (0, ahead), value=torch.nan)
         whole = context.shape[1] // self.horizon
-        observed = torch.full((len(context), 1), whole, device=context.device)
+        observed = torch.full((len(context), 1), whole)
         if self.training:
-            first = _first_present(context, self.horizon)[:, None]
-            draw = torch.rand(2, len(context), 1, device=context.device)
+            first = torch.zeros_like(observed)
+            if not batch.context.gapless:
+                first = _first_present(context, self.horizon)[:, None].cpu()
+            draw = torch.rand(2, len(context), 1)
             part = first + 1 + (draw[0] * (whole - first)).long().clamp(max=whole - first - 1)
             observed = torch.where(draw[1] < WHOLE, observed, part)
         return torch.cat([context, target], dim=1), observed
@@ -206,22 +214,32 @@ class AutoTimesModule(ReadingModule):
         context: Context,
         values: Float[Tensor, "batch time"],
         observed: Int[Tensor, "batch 1"],
-    ) -> tuple[Float[Tensor, "batch token width"], Instance]:
-        """Hidden states of all segments but the last, and the units of the observed ones."""
+        places: Int[Tensor, " scored"],
+    ) -> tuple[Float[Tensor, "scored width"], Instance]:
+        """Hidden states of scored tokens, and the units of the observed segments of each row."""
         steps = torch.arange(values.shape[1], device=values.device)
-        units = instance(
-            values.masked_fill(steps >= observed * self.horizon, torch.nan), "standardize"
-        )
+        end = observed.to(values.device, non_blocking=True) * self.horizon
+        units = instance(values.masked_fill(steps >= end, torch.nan), "standardize")
         known = values[:, : -self.horizon]
         first = _first_present(values, self.horizon)
-        return self._read(context, known, units, first, None), units
+        return self._read(context, known, units, first, places), units
 
     def _scored(
         self, values: Float[Tensor, "batch time"], observed: Int[Tensor, "batch 1"]
-    ) -> Bool[Tensor, "batch token"]:
-        """Tokens whose outputs are forecasts: from the last observed one on."""
-        token = torch.arange(values.shape[1] // self.horizon - 1, device=values.device)
-        return token >= observed - 1
+    ) -> Int[Tensor, " scored"]:
+        """Tokens whose outputs are forecasts: from the last observed one on.
+
+        The last segment is no token: it is forecast alone.
+        """
+        token = torch.arange(values.shape[1] // self.horizon - 1)
+        places = (token >= observed - 1).flatten().nonzero()[:, 0]
+        return places.to(values.device, non_blocking=True)
+
+    def _behind(
+        self, values: Float[Tensor, "batch time"], places: Int[Tensor, " scored"]
+    ) -> Float[Tensor, "scored point"]:
+        """Segments behind tokens."""
+        return values[:, self.horizon :].unflatten(1, (-1, self.horizon)).flatten(0, 1)[places]
 
     def _padded(self, values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch padded"]:
         """Whole segments: room on the left, so that the newest points are never dropped."""
@@ -233,9 +251,10 @@ class AutoTimesModule(ReadingModule):
         values: Float[Tensor, "batch time"],
         units: Instance,
         first: Int[Tensor, " batch"],
-        cache: Any,
-    ) -> Float[Tensor, "batch token width"]:
-        """Hidden states of whole segments; the first of them that was observed has position 0."""
+        wanted: Int[Tensor, " wanted"],
+        cache: Any = None,
+    ) -> Float[Tensor, "wanted width"]:
+        """Hidden states of some of the whole segments; the first observed one has position 0."""
         self._check_room(values.shape[1])
         ragged = bool(context.values.shape[1] % self.horizon) or not context.gapless
         signal = units.apply(values)
@@ -250,6 +269,7 @@ class AutoTimesModule(ReadingModule):
             mask=token >= first[:, None] if ragged else None,
             positions=(token - first[:, None]).clamp(min=0) if ragged else None,
             cache=cache,
+            wanted=wanted,
         )
 
     def _tokens(
@@ -259,11 +279,11 @@ class AutoTimesModule(ReadingModule):
         return tokens if self.stamps is None else tokens + self.stamps(begin).to(tokens)
 
     def _points(
-        self, hidden: Float[Tensor, "batch token width"], units: Instance
-    ) -> Float[Tensor, "batch time output"]:
-        """Forecasts of the segments behind tokens, in the units that came in."""
+        self, hidden: Float[Tensor, "token width"], units: Instance
+    ) -> Float[Tensor, "token point output"]:
+        """Forecasts of the segments behind tokens, each with its units, in those that came in."""
         outputs = self.project(self.dropout(hidden))
-        return self.head.invert(outputs.unflatten(2, (self.horizon, -1)).flatten(1, 2), units)
+        return self.head.invert(outputs.unflatten(1, (self.horizon, -1)), units)
 
 
 def _first_present(
@@ -273,3 +293,9 @@ def _first_present(
     present = ~values.isnan().unflatten(1, (-1, segment_length)).all(dim=2)
     first = present.int().argmax(dim=1)
     return torch.where(present.any(dim=1), first, present.shape[1] - 1)
+
+
+def _newest(values: Float[Tensor, "batch time"], segment_length: int) -> Int[Tensor, " batch"]:
+    """Place of the last segment of each row."""
+    count = values.shape[1] // segment_length
+    return torch.arange(count - 1, count * len(values), count, device=values.device)

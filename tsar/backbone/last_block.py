@@ -1,0 +1,130 @@
+"""The last block of a body, computed for those tokens alone whose outputs are wanted.
+
+A forecast is read from the newest token, a loss from those behind what was observed. Of the others
+the last block has to give keys and values, which are a sixteenth of its weights in SmolLM2.
+"""
+
+from types import MethodType
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+BLOCK = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "head_dim", "scaling", "layer_idx")
+UNKNOWN = ("sinks", "use_rope", "gate_proj")  # of an attention that computes something else
+
+
+def blocks_name(body: Any) -> str:
+    """Name of the list of a body's blocks."""
+    count = body.config.get_text_config().num_hidden_layers
+    return next(
+        name
+        for name, module in body.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == count
+    )
+
+
+def _last(body: Any) -> Any:
+    return next(reversed(body.get_submodule(blocks_name(body))), None)
+
+
+def shorten(body: Any) -> bool:
+    """Teach the last block the argument `wanted`; whether it is built as those of Llama.
+
+    Whether it computes the same is for the caller to try: a model may call by the same names what
+    it computes otherwise. `lengthen` undoes it.
+    """
+    block = _last(body)
+    attention = getattr(block, "self_attn", None)
+    known = all(hasattr(block, name) for name in BLOCK)
+    known = known and all(hasattr(attention, name) for name in ATTENTION)
+    if not known or any(hasattr(attention, name) for name in UNKNOWN):
+        return False
+    # Of this block alone, whose class and names of weights stay as they are.
+    block.forward = MethodType(_forward, block)
+    return True
+
+
+def lengthen(body: Any) -> None:
+    """Leave the last block as its class has it."""
+    del _last(body).forward
+
+
+def _forward(
+    block: Any, hidden_states: Tensor, *args: Any, wanted: Tensor | None = None, **kwargs: Any
+) -> Tensor:
+    """Compute the block, (batch, token, width); for `wanted` tokens alone (wanted, width)."""
+    if wanted is None:
+        whole: Tensor = type(block).forward(block, hidden_states, *args, **kwargs)
+        return whole
+    normed = block.input_layernorm(hidden_states)
+    seen = _attend(block.self_attn, normed, wanted, **kwargs)
+    hidden = hidden_states.flatten(0, 1)[wanted] + seen
+    output: Tensor = hidden + block.mlp(block.post_attention_layernorm(hidden))
+    return output
+
+
+def _attend(
+    attention: Any,
+    normed: Tensor,
+    wanted: Int[Tensor, " wanted"],
+    *,
+    position_embeddings: tuple[Tensor, Tensor],
+    attention_mask: Tensor | None = None,
+    past_key_values: Any = None,
+    **_: Any,
+) -> Tensor:
+    """What the wanted tokens see, (wanted, width): keys and values of all, queries of these."""
+    batch, count, _width = normed.shape
+    turns = [part.expand(batch, -1, -1) for part in position_embeddings]
+    split = (batch, count, -1, attention.head_dim)
+    key = _normed(attention, "k_norm", attention.k_proj(normed).view(split))
+    key = _turned(key, *(part[:, :, None] for part in turns))
+    value = attention.v_proj(normed).view(split)
+    key, value = key.transpose(1, 2), value.transpose(1, 2)
+    if past_key_values is not None:
+        key, value = past_key_values.update(key, value, attention.layer_idx)
+    row, token = wanted // count, wanted % count
+    query = attention.q_proj(normed.flatten(0, 1)[wanted])
+    query = _normed(attention, "q_norm", query.view(len(wanted), -1, attention.head_dim))
+    query = _turned(query, *(part[row, token, None] for part in turns))
+    output = nn.functional.scaled_dot_product_attention(
+        query[:, :, None],
+        key[row],
+        value[row],
+        attn_mask=_visible(attention_mask, row, token, key.shape[2] - count, key.shape[2]),
+        scale=attention.scaling,
+        enable_gqa=True,
+    )
+    seen: Tensor = attention.o_proj(output.flatten(1))
+    return seen
+
+
+def _visible(
+    mask: Tensor | None,
+    row: Int[Tensor, " wanted"],
+    token: Int[Tensor, " wanted"],
+    past: int,
+    total: int,
+) -> Tensor:
+    """Rows of the mask that belong to the wanted tokens, (wanted, 1, 1, total)."""
+    if mask is None:
+        places = torch.arange(total, device=token.device)
+        return (places <= past + token[:, None])[:, None, None]
+    rows = mask[row if len(mask) > 1 else torch.zeros_like(row), :, token, :total]
+    return rows[:, :, None]
+
+
+def _normed(attention: Any, name: str, vectors: Tensor) -> Tensor:
+    """Vectors of each head, normed where the attention has a norm for them (as in Qwen 3)."""
+    norm = getattr(attention, name, None)
+    normed: Tensor = vectors if norm is None else norm(vectors)
+    return normed
+
+
+def _turned(vectors: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Vectors turned by their positions (Su et al. 2021), in halves as Llama has them."""
+    left, right = vectors.chunk(2, dim=-1)
+    return vectors * cosine + torch.cat([-right, left], dim=-1) * sine
