@@ -17,6 +17,7 @@ from tsar.backbone import BackboneOptions, load_backbone
 from tsar.batch import Batch, Context
 from tsar.nn.autotimes import AutoTimesModule
 from tsar.nn.heads import Head
+from tsar.nn.normalization import instance
 from tsar.rollout import Speculation, rollout
 
 SEGMENT, TOKENS = 3, 4
@@ -84,6 +85,40 @@ def test_units_are_those_of_the_context() -> None:
     found = made.forecast(Context.of(1000 + 50 * values), SEGMENT)
     expected = 1000 + 50 * made.forecast(Context.of(values), SEGMENT)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+STEADY = torch.tensor([[7.0], [-2e-6], [3e5]], dtype=torch.float64).expand(-1, 12)
+
+
+@pytest.mark.parametrize("generation", ("exact", "cached", Speculation))
+@pytest.mark.parametrize("head", (Head("mse"), Head("quantile", (0.1, 0.5, 0.9))))
+def test_a_constant_context_stays_where_it_is(head: Head, generation: Any) -> None:
+    made = module(head=head)
+    if generation is Speculation:
+        made.draft.bias.fill_(5.0)
+        generation = Speculation(made.draft, tolerance=1.0, ahead=2)
+    found = rollout(made, Context.of(STEADY), 8, generation)
+    torch.testing.assert_close(found[..., made.point], STEADY[:, :8], rtol=1e-12, atol=0.0)
+    if head.levels:  # what is learned of the spread is not lost
+        moved = made._points(made.hidden(Context.of(STEADY))[0], instance(draw(3, 9), "mean"))
+        spread = moved[:, :, :1] - moved[:, :, 1:2]
+        torch.testing.assert_close(found[:, :SEGMENT, :1] - found[:, :SEGMENT, 1:2], spread)
+
+
+@pytest.mark.parametrize("loss", ("gaussian", "student_t"))
+def test_a_density_of_a_constant_context_lies_around_it(loss: Any) -> None:
+    made = module(head=Head(loss))
+    found = made.forecast(Context.of(STEADY), SEGMENT)
+    torch.testing.assert_close(found[..., 0], STEADY[:, :SEGMENT], rtol=1e-12, atol=0.0)
+    assert found[..., 1].isfinite().all()
+
+
+def test_a_constant_series_is_fitted_and_forecast() -> None:
+    model = AutoTimes(12, **SMALL).fit(np.full(100, 7.0))
+    np.testing.assert_allclose(model.predict(horizon=9), 7.0, rtol=1e-6)
+    model = AutoTimes(12, **SMALL).fit(waves())
+    found = model.predict(np.full((30, 2), 9.0), horizon=9)
+    np.testing.assert_allclose(found, 9.0, rtol=1e-6)
 
 
 def test_nothing_that_is_scored_has_seen_its_target() -> None:

@@ -80,11 +80,11 @@ def test_paths_begin_behind_an_observed_point() -> None:
 def test_a_density_covers_what_it_says() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(600, 20))
-    options = SMALL | {"training": Training(epochs=3, batch_size=64)}
+    options = SMALL | {"training": Training(epochs=10, batch_size=64)}
     model = AutoTimes(12, horizon=3, loss="gaussian", **options).fit(noise[:-3])
     found = model.predict(level=80)
     inside = (found[..., 1] <= noise[-3:]) & (noise[-3:] <= found[..., 2])
-    assert 0.6 < inside.mean() < 0.95
+    assert 0.7 < inside.mean() < 0.9
 
 
 @pytest.mark.parametrize("batch_size", (1, 2, 256))

@@ -292,7 +292,7 @@ def _units(values: Float[Tensor, "series time"]) -> Instance:
     """Mean and deviation of rows; what is constant has 1, and is left as nothing at all."""
     start = values[:, :1]
     own = instance(values - start, "standardize")
-    return Instance(own.level + start, own.scale)
+    return own._replace(level=own.level + start)
 
 
 def _check_any(panel: Panel, place: Int[Tensor, " series"], length: int) -> None:

@@ -75,15 +75,15 @@ class HiddenStates(Representation):
         module = cast(Module, model.module_).to(device).eval()
         dtype = next(module.parameters()).dtype
         module.expect(windows.origins, windows.panel.labels.frequency.step, 1)
-        states, levels, scales = [], [], []
+        states, units = [], []
         with torch.inference_mode():
             for batch in windows.batches(model.batch_size):
                 context = replace(batch.context, series=torch.zeros_like(batch.context.series))
-                hidden, units = module.hidden(context.to(device, dtype))
+                hidden, told = module.hidden(context.to(device, dtype))
                 states.append(hidden.double().cpu())
-                levels.append(units.level.double().cpu())
-                scales.append(units.scale.double().cpu())
-        return torch.cat(states), Instance(torch.cat(levels), torch.cat(scales))
+                units.append(told)
+        level, scale, varies = (torch.cat(part).cpu() for part in zip(*units, strict=True))
+        return torch.cat(states), Instance(level.double(), scale.double(), varies)
 
 
 @dataclass(frozen=True)

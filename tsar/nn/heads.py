@@ -61,9 +61,16 @@ class Head:
     def invert(
         self, output: Float[Tensor, "batch time output"], units: Instance
     ) -> Float[Tensor, "batch time output"]:
-        """Outputs in the units that came in: only the first is a place if the rest are shapes."""
+        """Outputs in the units that came in: only the first is a place if the rest are shapes.
+
+        The point forecast of a context that stays where it is is where it stays; what else is
+        forecast keeps its distance.
+        """
+        point = output[..., self.point : self.point + 1]
+        moved = torch.where(units.varies[:, :, None], 0.0, point)
         if not self.density:
-            return units.invert(output)
+            return units.invert(output - moved)
+        output = torch.cat([output[..., :1] - moved, output[..., 1:]], dim=-1)
         place = units.invert(output[..., :1])
         scale = output[..., 1:2] + units.scale.log()[:, :, None]
         return torch.cat([place, scale, output[..., 2:]], dim=-1)

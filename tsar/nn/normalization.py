@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Normalization = Literal["mean", "last", "standardize", "none"]
@@ -46,14 +46,15 @@ def moving_average(
 
 
 class Instance(NamedTuple):
-    """Level and scale of each context."""
+    """Level and scale of each context, and whether the scale is its own: it varies."""
 
     level: Float[Tensor, "batch 1"]
     scale: Float[Tensor, "batch 1"]
+    varies: Bool[Tensor, "batch 1"]
 
     def select(self, rows: Int[Tensor, " row"]) -> "Instance":
-        """Level and scale of some contexts."""
-        return Instance(self.level[rows], self.scale[rows])
+        """Units of some contexts."""
+        return Instance(*(part[rows] for part in self))
 
     def apply(self, values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
         """Values in the context's own units."""
@@ -69,17 +70,20 @@ def instance(values: Float[Tensor, "batch time"], kind: Normalization) -> Instan
     """Level and scale of the observed points of each context, by the name of a kind.
 
     ``"mean"`` takes out the mean, ``"last"`` the last value, ``"standardize"`` the mean and the
-    standard deviation, ``"none"`` nothing. A context that does not vary has scale 1.
+    standard deviation, ``"none"`` nothing. A context that does not vary has scale 1. (Only with a
+    deviation is it told whether it does.)
     """
     zero = values.new_zeros(len(values), 1)
+    every = torch.ones_like(zero, dtype=torch.bool)
     if kind == "none":
-        return Instance(zero, zero + 1)
+        return Instance(zero, zero + 1, every)
     level = last_observed(values) if kind == "last" else observed_mean(values)
     if kind != "standardize":
-        return Instance(level, zero + 1)
+        return Instance(level, zero + 1, every)
     deviation = (values - level).square().nanmean(dim=1, keepdim=True).sqrt()
     rounding = 8 * torch.finfo(values.dtype).eps * level.abs()
-    return Instance(level, torch.where(deviation > rounding, deviation, 1.0))
+    varies = deviation > rounding
+    return Instance(level, torch.where(varies, deviation, 1.0), varies)
 
 
 def carry_forward(values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:

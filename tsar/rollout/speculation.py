@@ -187,6 +187,8 @@ class _Run:
         units, points = self.reading.units, self.own[..., self.point]
         history = torch.cat([self.history, units.apply(points)], dim=1)
         proposals, expected = self.how.draft.propose(history, ahead, drawn=self.drawn)
+        if not self.drawn:  # a context that stays where it is is forecast to
+            proposals = torch.where(units.varies[:, :, None], proposals, 0.0)
         proposal = Proposal(units.invert(proposals.flatten(1)).view_as(proposals), expected)
         fed = torch.cat([points, proposal.points.flatten(1)], dim=1)
         reading, output = self.module.go_on(self.reading, fed)
