@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "units of the whole window, all segments scored (the paper's)": ({"leaky": True}, {}),
     "no average of the weights": ({}, {"ema_decay": 0.0}),
     "a start by ridge regression": ({"initial": "ridge"}, {}),
+    "learning rate 0.001": ({}, {"learning_rate": 1e-3}),
     "learning rate 0.002": ({}, {"learning_rate": 2e-3}),
     "learning rate 0.01": ({}, {"learning_rate": 1e-2}),
     "every window, 2 epochs": ({}, {"epochs": 2, "epoch_windows": None}),
@@ -41,8 +42,7 @@ class Leaky(AutoTimesModule):
         return values, torch.full_like(observed, self.tokens)
 
     def _scored(self, values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        scored = super()._scored(values, observed)
-        return torch.ones_like(scored) if self.training else scored
+        return super()._scored(values, torch.ones_like(observed) if self.training else observed)
 
 
 def main() -> None:
