@@ -17,7 +17,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("caching",),
     ("averaging", "batch", "checkpoint", "conditions", "convolution", "datasets", "devices",
-     "intervals", "randomness", "schedules", "segments", "sequences", "smoothing", "summary"),
+     "intervals", "pieces", "randomness", "schedules", "segments", "sequences", "smoothing",
+     "summary"),
     ("autoregression", "backbone", "metrics", "panel"),
     ("calendar", "files", "following", "nn", "plotting", "scaling", "windows"),
     ("arnet", "forecast", "prompts", "rollout", "training"),

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -269,6 +270,71 @@ def test_wanted_tokens_leave_the_whole_in_the_cache(options: BackboneOptions) ->
     assert_close(second, whole[:, 4:].flatten(0, 1)[some])
 
 
+def kept(backbone: Backbone, tokens: Tensor, **told: Any) -> tuple[Tensor, Tensor, int]:
+    """Output, gradient at the tokens, and numbers that are kept for the way back."""
+    sizes: list[int] = []
+
+    def note(saved: Tensor) -> Tensor:
+        sizes.append(saved.numel())
+        return saved
+
+    tokens = tokens.clone().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
+        output = backbone(tokens, mask=None, positions=None, **told)
+    output.square().sum().backward()
+    assert tokens.grad is not None
+    return output, tokens.grad, sum(sizes)
+
+
+def test_blocks_that_are_computed_again_give_the_same(options: BackboneOptions) -> None:
+    plainly = load_backbone(options, seed=0)
+    again = load_backbone(replace(options, gradient_checkpointing=True), seed=0)
+    assert again.identity == plainly.identity
+    tokens = draw(plainly, 2, 6)
+    for told in ({}, {"wanted": torch.tensor([3, 5, 11])}):
+        output, gradient, size = kept(plainly, tokens, **told)
+        found, found_gradient, less = kept(again, tokens, **told)
+        assert_close(found, output)
+        assert_close(found_gradient, gradient)
+        assert less < size / 2
+    memory = again.new_cache()
+    with torch.no_grad():
+        first = again(tokens[:, :4], mask=None, positions=None, cache=memory)
+        assert_close(first, plain(plainly, tokens)[:, :4])
+    with torch.enable_grad():  # each key is in the cache once
+        again(tokens[:, 4:].requires_grad_(), mask=None, positions=None, cache=memory)
+    assert memory.get_seq_length() == 6
+
+
+def test_blocks_from_scratch_learn_the_same_when_computed_again() -> None:
+    gradients = []
+    for again in (False, True):
+        options = BackboneOptions(None, width=32, gradient_checkpointing=again)
+        backbone = load_backbone(options, seed=0)
+        plain(backbone, draw(backbone, 2, 5)).square().sum().backward()
+        gradients.append([p.grad for p in backbone.parameters()])
+    for found, expected in zip(*gradients, strict=True):
+        assert found is not None and expected is not None
+        assert_close(found, expected)
+
+
+def test_adapters_learn_the_same_when_computed_again(llama: BackboneOptions) -> None:
+    gradients = []
+    for again in (False, True):
+        backbone = load_backbone(replace(llama, lora=2, gradient_checkpointing=again), seed=0)
+        trained = parameters(backbone, trained=True)
+        copies = [copy.deepcopy(backbone), pickle.loads(pickle.dumps(backbone))]
+        for copied in copies:  # which are others
+            plain(copied, draw(backbone, 2, 5)).square().sum().backward()
+        assert all(parameter.grad is None for parameter in trained.values())
+        plain(backbone, draw(backbone, 2, 5)).square().sum().backward()
+        gradients.append(trained)
+    for name, parameter in gradients[0].items():
+        expected, found = parameter.grad, gradients[1][name].grad
+        assert found is not None and expected is not None
+        assert_close(found, expected)
+
+
 def test_wanted_tokens_of_adapters_and_of_a_copy(llama: BackboneOptions) -> None:
     backbone = load_backbone(replace(llama, lora=2), seed=0)
     for parameter in parameters(backbone, trained=True).values():
@@ -277,10 +343,11 @@ def test_wanted_tokens_of_adapters_and_of_a_copy(llama: BackboneOptions) -> None
     assert backbone.short
     expected = plain(backbone, tokens)[:, -1]
     assert_close(backbone(tokens, mask=None, positions=None, wanted=wanted), expected)
-    copied = copy.deepcopy(backbone)
+    copies = [copy.deepcopy(backbone), pickle.loads(pickle.dumps(backbone))]
     for parameter in parameters(backbone, trained=True).values():
-        parameter.data.zero_()  # the copy computes with its own weights
-    assert_close(copied(tokens, mask=None, positions=None, wanted=wanted), expected)
+        parameter.data.zero_()  # copies compute with their own weights
+    for copied in copies:
+        assert_close(copied(tokens, mask=None, positions=None, wanted=wanted), expected)
 
 
 @pytest.mark.parametrize("kind", DECODERS)

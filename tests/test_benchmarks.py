@@ -22,7 +22,7 @@ SCRIPTS = (
 )
 LANGUAGE = (
     *("autotimes_speed", "autotimes_zero_shot", "autotimes_ltsf", "autotimes_training"),
-    *("autotimes_speculation", "llm_controls"),
+    *("autotimes_speculation", "autotimes_memory", "llm_controls"),
 )
 # Without a language model, whose weights may not be at hand; one choice of many.
 OPTIONS = {

@@ -9,6 +9,8 @@ from scipy import stats
 from test_autotimes import SMALL, waves
 
 from tsar import AutoTimes, NLinear, Training
+from tsar.batch import Context
+from tsar.nn.autotimes import AutoTimesModule
 from tsar.nn.density import DENSITIES
 
 OUTPUT = {
@@ -85,6 +87,23 @@ def test_a_density_covers_what_it_says() -> None:
     found = model.predict(level=80)
     inside = (found[..., 1] <= noise[-3:]) & (noise[-3:] <= found[..., 2])
     assert 0.7 < inside.mean() < 0.9
+
+
+def test_paths_are_the_same_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoTimes(12, horizon=3, loss="gaussian", **SMALL).fit(waves())
+    context = torch.from_numpy(waves()[:24].reshape(8, 6)).float()
+    expected = model.forecast(context, 7, n_samples=4, series=torch.full((8,), -1))
+    read = AutoTimesModule.hidden
+
+    def short(self: AutoTimesModule, context: Context) -> Any:
+        if len(context) > 12:  # four paths of three contexts, or the contexts themselves
+            raise torch.OutOfMemoryError("no room")
+        return read(self, context)
+
+    monkeypatch.setattr(AutoTimesModule, "hidden", short)
+    model.set_params(batch_size=16)
+    found = model.forecast(context, 7, n_samples=4, series=torch.full((8,), -1))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("batch_size", (1, 2, 256))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from small_modules import Covariates, Linear
 
 from tsar.batch import Context
 from tsar.panel import Columns, Panel
+from tsar.pieces import by_pieces
 from tsar.rollout import advance, forecast_batches, forecast_windows, rollout
 from tsar.windows import Windows
 
@@ -106,6 +108,64 @@ def test_the_batch_size_changes_no_forecast(windows: Windows, batch_size: int) -
     assert max(sizes) <= batch_size
     assert sum(sizes) == len(windows)
     assert len(sizes) == math.ceil(len(windows) / batch_size)
+
+
+def failing(most: int, error: Exception) -> Linear:
+    """A module that finds no room for more than `most` contexts, and counts those it is given."""
+
+    class Failing(Linear):
+        seen: ClassVar[list[int]] = []
+
+        def forecast(self, context: Context, horizon: int) -> torch.Tensor:
+            self.seen.append(len(context))
+            if len(context) > most:
+                raise error
+            return super().forecast(context, horizon)
+
+    return Failing(LENGTH, OWN)
+
+
+@pytest.mark.parametrize(
+    "error",
+    (
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    ),
+)
+def test_fewer_windows_at_once_where_there_is_no_room(windows: Windows, error: Exception) -> None:
+    module = failing(9, error)
+    expected = forecast_windows(module, windows, 7)
+    module.seen.clear()
+    found = forecast_windows(module, windows, 64)
+    assert torch.equal(found, expected)
+    count = len(windows)
+    sizes = [min(64, count), min(64, count) // 2]
+    while sizes[-1] > 9:
+        sizes.append(sizes[-1] // 2)
+    assert module.seen[: len(sizes)] == sizes
+    assert max(module.seen[len(sizes) :]) == sizes[-1]  # what was too much is not tried again
+
+
+def test_an_allocation_that_fails_is_known() -> None:
+    def run(rows: slice) -> list[int]:
+        if rows.stop - rows.start > 1:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        return list(range(rows.start, rows.stop))
+
+    assert list(by_pieces(run, 3, 3)) == [[0], [1], [2]]
+
+
+def test_no_room_for_one_window_is_said(windows: Windows) -> None:
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        forecast_windows(failing(0, torch.OutOfMemoryError("no room")), windows, 64)
+    assert "shorter contexts" in caught.value.__notes__[0]
+
+
+def test_other_errors_are_not_swallowed(windows: Windows) -> None:
+    module = failing(9, RuntimeError("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        forecast_windows(module, windows, 64)
+    assert len(module.seen) == 1
 
 
 def test_windows_are_forecast_without_dropout_and_without_gradients(windows: Windows) -> None:

@@ -30,6 +30,7 @@ def one_of(names: tuple[str | int | None, ...]) -> Condition:
     return lambda value: value in names, f"one of {list(names)}"
 
 
+YES_OR_NO: Condition = (lambda value: isinstance(value, bool), "True or False")
 POSITIVE: Condition = (lambda value: is_finite(value) and value > 0, "positive and finite")
 NOT_NEGATIVE: Condition = (lambda value: is_finite(value) and value >= 0, "finite and at least 0")
 SHARE: Condition = (

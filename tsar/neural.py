@@ -3,8 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import pandas as pd
 import torch
@@ -26,6 +25,7 @@ from tsar.forecaster import Forecaster
 from tsar.intervals import MOST_SCORES, Calibration, pick_quantiles
 from tsar.nn.module import ForecastModule, ReadingModule
 from tsar.panel import Panel
+from tsar.pieces import by_pieces
 from tsar.randomness import draw_seed, seeded
 from tsar.rollout import (
     PATHS,
@@ -135,12 +135,11 @@ class NeuralForecaster(Forecaster):
         """Sample paths of the targets of windows, of a module with a density."""
         density_of(self.module_)
         windows.check_ends()
-        rows = iter(range(len(windows)))
 
-        def keep(point: Tensor, output: Tensor, context: Context) -> Tensor:
-            own = islice(rows, len(output))
-            draws = uniforms(own, paths, output.shape[1], self.seed_).to(output)
-            found = sample_paths(self.module_, context, draws, self._pace(), self.batch_size)
+        def keep(shown: Shown) -> Tensor:
+            output = shown.output
+            draws = uniforms(shown.windows, paths, output.shape[1], self.seed_).to(output)
+            found = sample_paths(self.module_, shown.context, draws, self._pace(), self.batch_size)
             return found.movedim(1, -1).cpu().double()
 
         told = forecast_in_units(
@@ -176,18 +175,19 @@ class NeuralForecaster(Forecaster):
         """Quantiles that the module forecasts, or by its errors on what was held back."""
         module = self.module_
 
-        def spread(point: Tensor, output: Tensor, context: Context) -> Tensor:
+        def spread(shown: Shown) -> Tensor:
+            output = shown.output
             if module.levels:
                 picked = pick_quantiles(output, module.levels, levels, module.horizon, lead)
                 return picked.cpu().double()
             if module.density is None:
-                return self.calibration_.quantiles(point, levels, lead)
+                return self.calibration_.quantiles(shown.point, levels, lead)
             told = module.density.quantiles(output, levels)
             if output.shape[1] > module.horizon:
                 # The same draws for every row: quantiles of a series must not depend on others.
                 draws = uniforms([0], PATHS, output.shape[1], 0).to(output)
                 draws = draws.expand(len(output), -1, -1, -1)
-                paths = sample_paths(module, context, draws, self._pace(), self.batch_size)
+                paths = sample_paths(module, shown.context, draws, self._pace(), self.batch_size)
                 sampled = paths.quantile(output.new_tensor(levels), dim=1).movedim(0, -1)
                 # Within a step of the module they are known exactly.
                 told[:, module.horizon :] = sampled[:, module.horizon :]
@@ -196,9 +196,20 @@ class NeuralForecaster(Forecaster):
         return spread
 
 
-# Quantiles (batch, horizon, level) of point forecasts (batch, horizon), a module's outputs
-# (batch, horizon, output) and the contexts, all in standardized units.
-Spread = Callable[[Tensor, Tensor, Context], Tensor]
+class Shown(NamedTuple):
+    """What quantiles are made of, in standardized units: forecasts, outputs, contexts.
+
+    `windows` are the places of these among all that are forecast.
+    """
+
+    point: Float[Tensor, "batch horizon"]
+    output: Float[Tensor, "batch horizon output"]
+    context: Context
+    windows: range
+
+
+# Quantiles (batch, horizon, level) in the same units.
+Spread = Callable[[Shown], Tensor]
 
 
 def forecast_in_units(
@@ -227,21 +238,22 @@ def forecast_in_units(
     module.to(device).eval()
     dtype = next(module.parameters()).dtype
     module.expect(windows.origins, windows.panel.labels.frequency.step, windows.horizon)
-    points, quantiles = [], []
     scales = window_scaling(windows, rows, scaling)
-    for first, batch in zip(
-        range(0, len(windows), batch_size), windows.batches(batch_size), strict=True
-    ):
-        context = replace(batch.context, series=rows[batch.context.series])
-        units = scales.select(torch.arange(first, first + len(context)))
+
+    def forecast(piece: slice) -> tuple[Tensor, Tensor]:
+        context = windows.batch(piece).context
+        context = replace(context, series=rows[context.series])
+        units = scales.select(torch.arange(piece.start, piece.stop))
         scaled = replace(context, values=units.scale(context.values))
         scaled = scaled.to(device, dtype)
         with torch.inference_mode():
             output = rollout(module, scaled, windows.horizon, generation)
         point = output[..., module.point].cpu().double()
-        levels = spread(point, output, scaled) if spread else point[:, :, None][:, :, :0]
-        points.append(units.invert(point[:, :, None])[:, :, 0])
-        quantiles.append(units.invert(levels))
+        shown = Shown(point, output, scaled, range(piece.start, piece.stop))
+        levels = spread(shown) if spread else point[:, :, None][:, :, :0]
+        return units.invert(point[:, :, None])[:, :, 0], units.invert(levels)
+
+    points, quantiles = zip(*by_pieces(forecast, len(windows), batch_size), strict=True)
     return Forecast(torch.cat(points), torch.cat(quantiles))
 
 

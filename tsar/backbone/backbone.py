@@ -118,7 +118,7 @@ class Backbone(nn.Module):
         told: dict[str, Tensor] = {"position_ids": positions} if self._hears_positions else {}
         if wanted is not None and self.short:
             told["wanted"] = wanted
-        with _kernel(tokens.device):
+        with attention_kernel(tokens.device):
             output = self.body(
                 inputs_embeds=tokens.to(self.body.dtype),
                 attention_mask=None if mask is None else mask.long(),
@@ -130,6 +130,6 @@ class Backbone(nn.Module):
         return hidden if wanted is None or self.short else hidden.flatten(0, 1)[wanted]
 
 
-def _kernel(device: torch.device) -> AbstractContextManager[None]:
+def attention_kernel(device: torch.device) -> AbstractContextManager[None]:
     """Plain products on a CPU: its fused kernel takes twice as long on rows of a few tokens."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

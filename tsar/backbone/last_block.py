@@ -4,7 +4,7 @@ A forecast is read from the newest token, a loss from those behind what was obse
 the last block has to give keys and values, which are a sixteenth of its weights in SmolLM2.
 """
 
-from types import MethodType
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,8 +26,13 @@ def blocks_name(body: Any) -> str:
     )
 
 
+def blocks(body: Any) -> Any:
+    """The blocks of a body, in their order."""
+    return body.get_submodule(blocks_name(body))
+
+
 def _last(body: Any) -> Any:
-    return next(reversed(body.get_submodule(blocks_name(body))), None)
+    return next(reversed(blocks(body)), None)
 
 
 def shorten(body: Any) -> bool:
@@ -42,8 +47,9 @@ def shorten(body: Any) -> bool:
     known = known and all(hasattr(attention, name) for name in ATTENTION)
     if not known or any(hasattr(attention, name) for name in UNKNOWN):
         return False
-    # Of this block alone, whose class and names of weights stay as they are.
-    block.forward = MethodType(_forward, block)
+    # Of this block alone, whose class and names of weights stay as they are. A partial can be
+    # copied and pickled with its block.
+    block.forward = partial(_forward, block)
     return True
 
 

@@ -11,6 +11,7 @@ from tsar.backbone.backbone import Backbone
 from tsar.backbone.identity import identify
 from tsar.backbone.options import SCRATCH_LAYERS, BackboneOptions
 from tsar.backbone.probing import check_decoder, shorten_last_block
+from tsar.backbone.recomputing import recompute
 from tsar.backbone.silence import silence
 from tsar.backbone.sources import Source, find_source, read_config
 from tsar.randomness import seeded
@@ -52,6 +53,8 @@ def load_backbone(options: BackboneOptions, *, seed: int) -> Backbone:
         if options.lora is not None:
             add_adapters(body, options.lora)
             backbone.train(backbone.training)  # peft's modules are new
+        if options.gradient_checkpointing:
+            recompute(body)
         return backbone
 
 
@@ -148,4 +151,6 @@ def _from_scratch(options: BackboneOptions) -> Backbone:
     identity = identify("", body, frozen=False)
     backbone = Backbone(body, width=width, token_norm=token_norm, identity=identity, frozen=False)
     shorten_last_block(backbone)
+    if options.gradient_checkpointing:
+        recompute(body)
     return backbone

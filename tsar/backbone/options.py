@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from tsar.conditions import Condition, check_options, one_of, whole
+from tsar.conditions import YES_OR_NO, Condition, check_options, one_of, whole
 
 SMOLLM2 = "smollm2"
 SCRATCH_LAYERS = 3
@@ -31,6 +31,8 @@ class BackboneOptions:
         the same. A control: what did the training on language give?
     lora
         Rank of the adapters, which are trained, at each linear map of the blocks; None for none.
+    gradient_checkpointing
+        Whether blocks are computed again on the way back, which takes less memory and more time.
     precision
         Of the frozen weights, and of what is computed with them. Trained weights are float32.
     """
@@ -40,6 +42,7 @@ class BackboneOptions:
     width: int = 128
     init: Literal["pretrained", "random"] = "pretrained"
     lora: int | None = None
+    gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -83,5 +86,6 @@ CONDITIONS: dict[str, Condition] = {
     ),
     "init": one_of(("pretrained", "random")),
     "lora": (_none_or_whole, "a whole number of at least 1, or None"),
+    "gradient_checkpointing": YES_OR_NO,
     "precision": one_of(("float32", "bfloat16")),
 }

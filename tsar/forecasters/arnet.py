@@ -39,7 +39,6 @@ from tsar.autoregression import (
     is_stable,
     roots,
 )
-from tsar.batch import Context
 from tsar.conditions import check_whole
 from tsar.devices import resolve_device
 from tsar.following import fitted_rows
@@ -47,6 +46,7 @@ from tsar.forecast import Forecast
 from tsar.forecaster import Forecaster
 from tsar.intervals import pick_quantiles
 from tsar.neural import (
+    Shown,
     calibrate,
     check_training,
     forecast_in_units,
@@ -370,24 +370,18 @@ class ARNet(Forecaster):
         )
 
     def _quantiles(
-        self,
-        point: Float[Tensor, "batch horizon"],
-        output: Float[Tensor, "batch horizon output"],
-        context: Context,
-        *,
-        levels: tuple[float, ...],
-        lead: int,
+        self, shown: Shown, *, levels: tuple[float, ...], lead: int
     ) -> Float[Tensor, "batch horizon level"]:
         """Quantiles in standardized units: fitted ones, conformal ones, or in closed form."""
         if self.loss == "quantile":
-            picked = pick_quantiles(output, self.quantile_levels, levels, self.horizon, lead)
+            picked = pick_quantiles(shown.output, self.quantile_levels, levels, self.horizon, lead)
             return picked.cpu().double()
         if self.holds_back:
-            return self.calibration_.quantiles(point, levels, lead)
-        series = context.series.cpu()
+            return self.calibration_.quantiles(shown.point, levels, lead)
+        series = shown.context.series.cpu()
         group = series if self.scope == "local" else torch.zeros_like(series)
-        facts = (point, self.sigma_scaled_, self.module_.lags.detach().cpu(), group, levels)
-        values = context.values.cpu()
+        facts = (shown.point, self.sigma_scaled_, self.module_.lags.detach().cpu(), group, levels)
+        values = shown.context.values.cpu()
         if self.strategy == "direct":
             return direct_quantiles(*facts, values, lead)
         return recursive_quantiles(*facts, values)

@@ -13,6 +13,7 @@ from tsar.calendar import FEATURES, calendar_features, timestamp_texts
 from tsar.conditions import (
     QUANTILE_LEVELS,
     SHARE,
+    YES_OR_NO,
     Condition,
     Mismatch,
     check_options,
@@ -86,6 +87,9 @@ class AutoTimes(NeuralForecaster):
         Segments that are proposed at once.
     prompt_length
         Points of a prompt; see `predict`.
+    gradient_checkpointing
+        Whether training computes the blocks again on the way back instead of keeping what they
+        made: for many blocks of a large model. The result is the same.
     precision
         Of the frozen weights; ``"auto"``: bfloat16 where the device is fast at it.
     training
@@ -155,6 +159,7 @@ class AutoTimes(NeuralForecaster):
         tolerance: float = 0.1,
         ahead: int = 4,
         prompt_length: int | None = None,
+        gradient_checkpointing: bool = False,
         precision: Precision = "auto",
         training: Training | None = None,
         columns: Columns | None = None,
@@ -181,6 +186,7 @@ class AutoTimes(NeuralForecaster):
         self.tolerance = tolerance
         self.ahead = ahead
         self.prompt_length = prompt_length
+        self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
         self.training = training
         self.columns = columns
@@ -239,6 +245,7 @@ class AutoTimes(NeuralForecaster):
             width=self.width,
             init=self.backbone_init,
             lora=self.lora,
+            gradient_checkpointing=self.gradient_checkpointing,
             precision=resolve_precision(self.precision, resolve_device(self.device)),
         )
 
@@ -302,5 +309,6 @@ CONDITIONS: dict[str, Condition] = {
         lambda length: length is None or whole(2)[0](length),
         "a whole number of at least 2, or None",
     ),
+    "gradient_checkpointing": YES_OR_NO,
     "precision": one_of(("auto", "float32", "bfloat16")),
 }

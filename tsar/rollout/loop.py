@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tsar.batch import Context
 from tsar.nn.module import ForecastModule, ReadingModule
+from tsar.pieces import by_pieces
 from tsar.rollout.speculation import Speculation, can_speculate, speculate
 from tsar.windows import Windows
 
@@ -87,10 +88,13 @@ def advance(context: Context, points: Float[Tensor, "batch step"]) -> Context:
 def forecast_batches(
     module: ForecastModule, windows: Windows, batch_size: int, generation: Generation = "exact"
 ) -> Iterator[Float[Tensor, "batch horizon output"]]:
-    """Forecasts of all windows in order, `batch_size` at a time: the memory it takes is bounded."""
-    with torch.inference_mode():
-        for batch in windows.batches(batch_size):
-            yield rollout(module, batch.context, windows.horizon, generation)
+    """Forecasts of all windows in order, at most `batch_size` at a time: as memory holds them."""
+
+    def forecast(rows: slice) -> Float[Tensor, "batch horizon output"]:
+        with torch.inference_mode():
+            return rollout(module, windows.batch(rows).context, windows.horizon, generation)
+
+    return by_pieces(forecast, len(windows), batch_size)
 
 
 def forecast_windows(

@@ -1,0 +1,107 @@
+"""Time and memory of a training step of AutoTimes, with and without gradient checkpointing."""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from autotimes_ltsf import CONTEXT, SEGMENT
+from measure import Side, interleaved, parser, report, set_threads, show, spread
+from memory import resident
+
+from tsar import AutoTimes
+from tsar.batch import Batch, Context
+
+SIDES = {"blocks kept": False, "blocks computed again": True}
+
+
+def main() -> None:
+    """Time both sides in one process, and measure the memory of each in one of its own."""
+    options = parser(__doc__)
+    options.set_defaults(rounds=3)
+    options.add_argument("--backbone", default="smollm2", help="a name or a folder")
+    options.add_argument("--layers", type=int, nargs="+", default=[30], help="blocks of it")
+    options.add_argument("--batch", type=int, default=64, help="windows of a step")
+    options.add_argument("--child", nargs=2, metavar=("SIDE", "LAYERS"))
+    args = options.parse_args()
+    set_threads(args.threads)
+    if args.child:
+        print(json.dumps(growth(step(args.child[0], int(args.child[1]), args))))
+        return
+    rows = [row for layers in ([1] if args.quick else args.layers) for row in sides(layers, args)]
+    report("autotimes_memory", args, {"batch": args.batch, "context": CONTEXT, "rows": rows})
+
+
+def sides(layers: int, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return seconds and memory of a step of both sides."""
+    calls = {name: step(name, layers, args) for name in SIDES}
+    for call in calls.values():
+        call()  # warm
+    taken, _ = interleaved({name: Side(call, 3) for name, call in calls.items()}, args.rounds)
+    rows = [
+        {
+            "layers": layers,
+            "side": name,
+            "seconds a step": spread(times),
+            "memory mb": _memory(name, layers, args) / 1e6,
+        }
+        for name, times in taken.items()
+    ]
+    show([row | {"seconds a step": row["seconds a step"]["median"]} for row in rows])
+    return rows
+
+
+def step(name: str, layers: int, args: argparse.Namespace) -> Callable[[], None]:
+    """Return one step of training on a batch of noise."""
+    torch.manual_seed(args.seed)
+    whole = torch.randn(8 if args.quick else args.batch, CONTEXT + SEGMENT)
+    model = AutoTimes(
+        CONTEXT,
+        segment_length=SEGMENT,
+        backbone=None if args.quick else args.backbone,
+        layers=layers,
+        gradient_checkpointing=SIDES[name],
+        training=replace(AutoTimes.recipe, epochs=0, validation=0),
+        random_state=args.seed,
+        device="cpu",
+    )
+    module: Any = model.fit(whole[:4].flatten().numpy()).module_
+    context = replace(Context.of(whole[:, :CONTEXT]), gapless=True)
+    batch = Batch(context, whole[:, CONTEXT:])
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3)
+    module.train()
+
+    def run() -> None:
+        optimizer.zero_grad()
+        module.loss(batch).backward()
+        optimizer.step()
+
+    return run
+
+
+def growth(run: Callable[[], None]) -> int:
+    """Return the bytes that the peak of two steps lies above what was resident before them."""
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    run()
+    run()
+    return resident("VmHWM") - before
+
+
+def _memory(name: str, layers: int, args: argparse.Namespace) -> float:
+    command = [sys.executable, __file__, "--child", name, str(layers)]
+    command += ["--threads", str(args.threads), "--backbone", args.backbone]
+    command += ["--batch", str(args.batch), "--seed", str(args.seed)]
+    command += ["--quick"] if args.quick else []
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout))
+
+
+if __name__ == "__main__":
+    main()
