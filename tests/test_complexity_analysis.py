@@ -184,7 +184,7 @@ def test_a_network_forecasts_from_its_hidden_state(networks: dict[str, Any]) -> 
         hidden, units = module.hidden(context)
         expected = module.forecast(context, 5)
         if name == "AutoTimes":
-            told = module._points(hidden[:, None], units)[:, :5]
+            told = module._points(hidden, units)[:, :5]
         else:
             state = hidden.unflatten(1, (8, -1))
             known = context.future[:, :5]

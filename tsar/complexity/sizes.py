@@ -76,7 +76,7 @@ class SizedFeatures:
         self.split = split
         if units and largest.units is not None:
             lengths = [len(part) for part in split.every]
-            level, scale = (part.split(lengths) for part in largest.units)
+            level, scale, _ = (part.split(lengths) for part in largest.units)
             parts = zip(split.every, level, scale, strict=True)
             self.split = Split(*(standardized(*part) for part in parts))
 
