@@ -18,6 +18,8 @@ from tsar.batch import Batch, Context
 from tsar.nn.autotimes import AutoTimesModule
 from tsar.nn.heads import Head
 from tsar.nn.normalization import instance
+from tsar.nn.stamps import Stamps
+from tsar.panel import Panel
 from tsar.rollout import Speculation, rollout
 
 SEGMENT, TOKENS = 3, 4
@@ -339,6 +341,38 @@ def test_a_calendar_is_learned_of_one_frequency() -> None:
     daily = hourly().set_axis(pd.date_range("2024-01-01", periods=90, freq="D"))
     with pytest.raises(ValueError, match=r"frequency"):
         model.predict(daily)
+
+
+@pytest.mark.parametrize("generation", ("exact", "cached"))
+def test_a_prompt_is_told_its_own_times(monkeypatch: pytest.MonkeyPatch, generation: Any) -> None:
+    frame = hourly()
+    options = SMALL | {"timestamps": "calendar", "prompt_length": 6}
+    model = AutoTimes(12, **options).fit(frame.iloc[:-1])
+    told: list[Tensor] = []
+    read = Stamps.forward
+
+    def note(self: Stamps, ordinals: Tensor) -> Tensor:
+        told.append(ordinals.clone())
+        return read(self, ordinals)
+
+    monkeypatch.setattr(Stamps, "forward", note)
+    last = Panel.from_frame(frame).ordinals()
+    model.set_params(generation=generation).predict(frame, horizon=5, prompts="first")
+    step = SEGMENT * int(Panel.from_frame(frame).labels.frequency.step)
+    own = torch.from_numpy(Panel.from_frame(frame).labels.starts)
+    context = torch.from_numpy(last)[:, None] + step // SEGMENT * torch.arange(-11, 0, SEGMENT)
+    expected = torch.cat([own[:, None] + step * torch.arange(2), context], dim=1)
+    assert torch.equal(told[0], expected)
+    later = context[:, -1:] + step  # of what was forecast
+    again = torch.cat([expected[:, 1:], later], dim=1) if generation == "exact" else later
+    if generation == "exact":  # the prompt's second token is the oldest one now
+        assert torch.equal(told[1], again)
+    else:
+        assert torch.equal(told[1], later)
+    told.clear()
+    model.predict(frame, horizon=5, prompts="last")
+    before = context[:, :1] - step * torch.arange(2, 0, -1)
+    assert torch.equal(told[0], torch.cat([before, context], dim=1))
 
 
 def test_whole_numbers_have_no_calendar() -> None:

@@ -454,3 +454,26 @@ def test_on_a_gpu_the_prompts_are_the_same(strategy: Strategy) -> None:
 
     for one, other in zip(on("cpu"), on("cuda"), strict=True):
         torch.testing.assert_close(one, other, equal_nan=True)
+
+
+def test_prompts_know_their_times() -> None:
+    frame = pd.DataFrame({"unique_id": ["b"] * 9 + ["a"] * 7, "ds": [*range(9), *range(4, 11)]})
+    frame["y"] = np.random.default_rng(0).normal(size=len(frame))
+    panel = Panel.from_frame(frame)
+    for strategy in ("first", "last", "nearest", "auto"):
+        found = find_prompts(panel, panel, context_length=3, prompt_length=2, strategy=strategy)
+        for row in range(len(panel)):
+            source = int(found.series[row])
+            name, begin = panel.labels.ids[source], int(found.begin[row])
+            known = frame[(frame.unique_id == name) & (frame.ds >= begin)].y.to_numpy()[:2]
+            if source == row:  # those of another series are in other units
+                np.testing.assert_allclose(found.values[row], known)
+        whole = prompted(panel, found, 3)
+        assert whole.jump is not None
+        at, by = whole.jump
+        assert (at - 2 - by == found.begin).all()
+        turned = whole.select(np.array([1, 0]))
+        assert turned.jump is not None
+        assert torch.equal(turned.jump, whole.jump.flip(1))
+        longer = whole.extend(whole.future.new_empty(2, 4, 0)).pad(3, 0).tail(8)
+        assert torch.equal(longer.jump, whole.jump)

@@ -28,6 +28,9 @@ class Context:
         Ordinal of the first time of each horizon; see `tsar.panel.frequency.Frequency`.
     step
         From one time to the next, in ordinals.
+    jump
+        Ordinals before which the times of each context are earlier than they seem, and by how
+        much: those of a prompt. None: nowhere.
     gapless
         Whether no value is missing, in the targets neither: then nothing needs to look for NaN.
     """
@@ -41,6 +44,14 @@ class Context:
     origin: Int[Tensor, " batch"]
     step: int = 1
     gapless: bool = False
+    jump: Int[Tensor, "batch 2"] | None = None
+
+    def times(self, ordinals: Int[Tensor, "batch time"]) -> Int[Tensor, "batch time"]:
+        """Ordinals of times that are counted back from the horizon: those of a prompt jump."""
+        if self.jump is None:
+            return ordinals
+        at, by = self.jump[:, None].unbind(2)
+        return ordinals - by * (ordinals < at)
 
     @classmethod
     def of(cls, values: Float[Tensor, "batch context"]) -> "Context":

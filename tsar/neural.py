@@ -237,7 +237,9 @@ def forecast_in_units(
     """
     module.to(device).eval()
     dtype = next(module.parameters()).dtype
-    module.expect(windows.origins, windows.panel.labels.frequency.step, windows.horizon)
+    for origins in (windows.origins, windows.prompt_origins()):
+        if origins is not None:
+            module.expect(origins, windows.panel.labels.frequency.step, windows.horizon)
     scales = window_scaling(windows, rows, scaling)
 
     def forecast(piece: slice) -> tuple[Tensor, Tensor]:

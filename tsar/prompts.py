@@ -12,7 +12,7 @@ from torch import Tensor
 from tsar.conditions import check_whole
 from tsar.convolution import correlate, fast_length
 from tsar.nn.normalization import Instance, carry_forward, instance
-from tsar.panel import Panel
+from tsar.panel import Jump, Panel
 from tsar.scaling import Scaling
 from tsar.segments import running_deviation
 
@@ -36,11 +36,14 @@ class Prompts:
         First point of the stretch in that series, -1 where there is none.
     values
         The points, NaN where there are none; those of another series in the units of the context.
+    begin
+        Ordinal of the time of the first point; what it is means nothing where there is none.
     """
 
     series: Int[Tensor, " series"]
     first: Int[Tensor, " series"]
     values: Float[Tensor, "series time"]
+    begin: Int[Tensor, " series"]
 
 
 def find_prompts(
@@ -127,14 +130,18 @@ def prompted(panel: Panel, prompts: Prompts, context_length: int) -> Panel:
         )
     values = torch.cat([prompts.values, _recent(panel, context_length)], dim=1)
     series, length = values.shape
-    starts = panel.ordinals() - (length - 1) * panel.labels.frequency.step
+    step = panel.labels.frequency.step
+    starts = panel.ordinals() - (length - 1) * step
+    # Where there is no prompt, there is nothing that has a time.
+    by = np.where(prompts.first.cpu().numpy() < 0, 0, starts - prompts.begin.cpu().numpy())
+    jump = Jump(starts + prompts.values.shape[1] * step, by)
     return replace(
         panel,
         values=values.reshape(-1),
         offsets=torch.arange(series + 1, device=values.device) * length,
         past=values.new_empty(series * length, 0),
         future=values.new_empty(series * length, 0),
-        labels=replace(panel.labels, starts=starts),
+        labels=replace(panel.labels, starts=starts, jump=jump),
     )
 
 
@@ -230,7 +237,10 @@ def _taken(
     points = begin[:, None] + torch.arange(length, device=begin.device)
     values = pool.values[points.clamp(max=len(pool.values) - 1)]
     return Prompts(
-        torch.where(found, row, -1), first, torch.where(found[:, None], values, torch.nan)
+        series=torch.where(found, row, -1),
+        first=first,
+        values=torch.where(found[:, None], values, torch.nan),
+        begin=pool.starts[row] + first * pool.labels.frequency.step,
     )
 
 

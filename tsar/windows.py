@@ -91,6 +91,11 @@ class Windows:
         """Ordinal of the first time of each window's target."""
         return self.panel.ordinals_at(self.series, self.cutoffs)
 
+    def prompt_origins(self) -> Int[Tensor, " window"] | None:
+        """Those origins as times count that stand before where they jump; None: they never do."""
+        jump = self.panel.jump
+        return None if jump is None else self.origins - jump[1, self.series]
+
     def seen(self) -> "Windows":
         """Windows that have an observed target and an observed context."""
         cutoffs = self.cutoffs
@@ -139,6 +144,7 @@ class Windows:
             origin=self.panel.ordinals_at(series, cutoffs),
             step=self.panel.labels.frequency.step,
             gapless=self.panel.gapless,
+            jump=None if self.panel.jump is None else self.panel.jump[:, series].mT,
         )
         return Batch(context, span[:, self.context_length :])
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,22 @@ from tsar.panel.static import category_codes, numeric_features
 from tsar.segments import common_length
 
 
+class Jump(NamedTuple):
+    """Where the times of each series jump: those that would be before `at` are `by` earlier.
+
+    In ordinals; a prompt stands before a context, and was taken from elsewhere.
+    """
+
+    at: NDArray[np.int64]
+    by: NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Labels:
     """What the host keeps of a panel: names, times, and how the frame looked.
 
-    `starts` are the ordinals of each series' first time; `categories` the names behind the
-    category codes, a tuple for each categorical static column.
+    `starts` are the ordinals of each series' first time, as if none jumped; `categories` the names
+    behind the category codes, a tuple for each categorical static column.
     """
 
     ids: pd.Index
@@ -34,6 +44,12 @@ class Labels:
     layout: Layout
     columns: Columns
     categories: tuple[tuple[str, ...], ...] = ()
+    jump: Jump | None = None
+
+    def select(self, rows: NDArray[np.intp]) -> "Labels":
+        """Labels of some of the series, in the order of `rows`."""
+        jump = self.jump and Jump(*(part[rows] for part in self.jump))
+        return replace(self, ids=self.ids[rows], starts=self.starts[rows], jump=jump)
 
 
 @dataclass(frozen=True)
@@ -191,7 +207,6 @@ class Panel:
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         shift = (self.offsets[chosen] - offsets[:-1]).repeat_interleave(lengths)
         points = torch.arange(len(shift), device=shift.device) + shift
-        labels = replace(self.labels, ids=self.labels.ids[rows], starts=self.labels.starts[rows])
         return type(self)(
             self.values[points],
             offsets,
@@ -199,7 +214,7 @@ class Panel:
             self.future[points],
             self.static[chosen],
             self.category[chosen],
-            labels,
+            self.labels.select(rows),
         )
 
     def pad(self, left: int, right: int) -> "Panel":
@@ -256,6 +271,14 @@ class Panel:
     def starts(self) -> Int[Tensor, " series"]:
         """Ordinal of each series' first time, on the device."""
         return torch.from_numpy(self.labels.starts).to(self.offsets.device)
+
+    @cached_property
+    def jump(self) -> Int[Tensor, "2 series"] | None:
+        """Where the times of each series jump, and by how much, on the device; None: nowhere."""
+        jump = self.labels.jump
+        if jump is None:
+            return None
+        return torch.from_numpy(np.stack(jump)).to(self.offsets.device)
 
     def ordinals_at(
         self, series: Int[Tensor, " row"], rows: Int[Tensor, " row"]
