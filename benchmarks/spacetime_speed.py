@@ -188,8 +188,9 @@ def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time a step of each; an epoch is as many steps as the windows of ETTh1 make."""
     rows, sizes = [], TINY if args.quick else SIZES
     for size, shapes in (QUICK_SHAPES if args.quick else SHAPES).items():
+        shapes = {name.format(*shape): shape for name, shape in shapes.items()}
         models: dict[str, nn.Module] = {
-            name.format(*shape): module(sizes, *shape) for name, shape in shapes.items()
+            name: module(sizes, *shape) for name, shape in shapes.items()
         }
         models |= {kind: sized(kind.lower(), size, *sizes[:2]) for kind in ("LSTM", "Transformer")}
         models["LSTM, given the truth"] = models["LSTM"]
@@ -198,20 +199,22 @@ def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
             run()
         taken, _ = interleaved({name: Side(run) for name, run in steps.items()}, args.rounds)
         for name, times in taken.items():
+            peers = [peer for peer in taken if peer not in shapes] if name in shapes else []
             rows.append(
                 {
                     "model": name,
                     "parameters": count(models[name]),
                     "seconds an epoch": spread([t * -(-WINDOWS // sizes[2]) for t in times]),
-                    "less time": spread([1 - 1 / r for r in _ratios(times, taken["SpaceTime"])]),
+                    "less time than": {peer: _less(times, taken[peer]) for peer in peers},
                 }
             )
-    show([row | {k: row[k]["median"] for k in ("seconds an epoch", "less time")} for row in rows])
+    show([row | {"seconds an epoch": row["seconds an epoch"]["median"]} for row in rows])
     return rows
 
 
-def _ratios(slow: list[float], fast: list[float]) -> list[float]:
-    return [a / b for a, b in zip(slow, fast, strict=True)]
+def _less(times: list[float], others: list[float]) -> dict[str, float]:
+    """Share of the others' time that is saved, round by round."""
+    return spread([1 - a / b for a, b in zip(times, others, strict=True)])
 
 
 def error(name: str, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:

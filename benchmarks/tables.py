@@ -193,12 +193,19 @@ def spacetime_epoch(record: Record) -> list[Row]:
             "model": r["model"],
             "parameters": f"{r['parameters']:,}",
             "seconds an epoch": span(r["seconds an epoch"]),
-            "SpaceTime takes less time by": f"{100 * r['less time']['median']:.0f} %"
-            if r["model"] != "SpaceTime"
-            else "",
+            **{f"less than the {peer}": saved(r, peer) for peer in PEERS},
         }
         for r in record["epoch"]
     ]
+
+
+PEERS = ("LSTM", "Transformer", "LSTM, given the truth")
+
+
+def saved(row: Row, peer: str) -> str:
+    """The share of a peer's time that is saved."""
+    found = row["less time than"].get(peer)
+    return "" if found is None else f"{100 * found['median']:.0f} %"
 
 
 def spacetime_classification(record: Record) -> list[Row]:
@@ -256,6 +263,19 @@ def autotimes_step(record: Record) -> list[Row]:
 def autotimes_evaluation(record: Record) -> list[Row]:
     """A test of AutoTimes at four horizons."""
     return autotimes(record, "evaluation", "seconds")
+
+
+def autotimes_memory(record: Record) -> list[Row]:
+    """A step of AutoTimes with and without gradient checkpointing."""
+    return [
+        {
+            "layers": r["layers"],
+            "side": r["side"],
+            "seconds a step": span(r["seconds a step"]),
+            "memory": f"{r['memory mb']:.0f} MB",
+        }
+        for r in record["rows"]
+    ]
 
 
 def autotimes_ltsf(record: Record) -> list[Row]:
@@ -490,6 +510,7 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "spacetime_speed:epoch": spacetime_epoch,
     "autotimes_speed:step": autotimes_step,
     "autotimes_speed:evaluation": autotimes_evaluation,
+    "autotimes_memory": autotimes_memory,
     "autotimes_speed_2_blocks:step": autotimes_step,
     "autotimes_speed_2_blocks:evaluation": autotimes_evaluation,
     **{
