@@ -160,7 +160,7 @@ class NeuralForecaster(Forecaster):
         return torch.from_numpy(self.context_.labels.ids.get_indexer(ids))
 
     def _pace(self) -> Literal["exact", "cached"]:
-        """How paths go on, which can't be proposed by one that draws from another density."""
+        """How paths go on: each of draws of its own, which `speculate_paths` has not."""
         return "exact" if self._generation() == "exact" else "cached"
 
     def _generation(self) -> Generation:

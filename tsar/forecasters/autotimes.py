@@ -79,7 +79,8 @@ class AutoTimes(NeuralForecaster):
         How a forecast goes beyond a segment. ``"exact"``: the newest points are read anew for each
         segment, as the paper does. ``"cached"``: what was read is kept, so that the context grows:
         faster by the number of segments. ``"speculative"``: as cached, with several segments at
-        once that a linear autoregression proposes; the backbone checks them.
+        once that a linear autoregression proposes; the backbone checks them. Sample paths, and the
+        quantiles that are made of them, go on as with ``"cached"``.
     tolerance
         Proposals are kept as long as they differ from the backbone's forecast by at most that, as a
         root mean square in deviations of the context; 0: the forecast is that of ``"cached"``.
