@@ -240,10 +240,12 @@ def test_a_body_from_scratch_has_a_short_last_block() -> None:
     assert load_backbone(BackboneOptions(None, width=32), seed=0).short
 
 
-def test_wanted_tokens_are_those_of_the_whole(options: BackboneOptions) -> None:
+@pytest.mark.parametrize(
+    "places", ([0, 5, 6, 9, 13, 20], [2], [20, 0, 1, 2, 3, 9, 9, 13], list(range(20, -1, -1)))
+)
+def test_wanted_tokens_are_those_of_the_whole(options: BackboneOptions, places: list[int]) -> None:
     backbone = load_backbone(options, seed=0)
-    tokens = draw(backbone, 3, 7).requires_grad_()
-    wanted = torch.tensor([0, 5, 6, 9, 13, 20])
+    tokens, wanted = draw(backbone, 3, 7).requires_grad_(), torch.tensor(places)
     mask = torch.ones(3, 7, dtype=torch.bool)
     mask[1, :2] = False
     positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -256,6 +258,7 @@ def test_wanted_tokens_are_those_of_the_whole(options: BackboneOptions) -> None:
         assert_close(*gradients)
 
 
+@torch.no_grad()
 def test_wanted_tokens_leave_the_whole_in_the_cache(options: BackboneOptions) -> None:
     backbone = load_backbone(options, seed=0)
     tokens = draw(backbone, 2, 7)
@@ -265,9 +268,11 @@ def test_wanted_tokens_leave_the_whole_in_the_cache(options: BackboneOptions) ->
     assert_close(first, whole[:, 3])
     mask = torch.ones(2, 7, dtype=torch.bool)
     positions = torch.arange(4, 7).expand(2, -1)
-    some = torch.tensor([1, 2, 3])  # behind what is in the cache
-    second = backbone(tokens[:, 4:], mask=mask, positions=positions, cache=memory, wanted=some)
-    assert_close(second, whole[:, 4:].flatten(0, 1)[some])
+    # Behind what is in the cache.
+    for some in (torch.tensor([1, 2, 3]), torch.tensor([0, 1, 2, 3, 5])):
+        again = copy.deepcopy(memory)
+        second = backbone(tokens[:, 4:], mask=mask, positions=positions, cache=again, wanted=some)
+        assert_close(second, whole[:, 4:].flatten(0, 1)[some])
 
 
 def kept(backbone: Backbone, tokens: Tensor, **told: Any) -> tuple[Tensor, Tensor, int]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 BLOCK = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "head_dim", "scaling", "layer_idx")
+FEW = 2  # wanted tokens of a row, up to which their queries are worth a copy of the keys
 UNKNOWN = ("sinks", "use_rope", "gate_proj")  # of an attention that computes something else
 
 
@@ -84,43 +85,36 @@ def _attend(
 ) -> Tensor:
     """What the wanted tokens see, (wanted, width): keys and values of all, queries of these."""
     batch, count, _width = normed.shape
-    turns = [part.expand(batch, -1, -1) for part in position_embeddings]
+    turns = [part.expand(batch, -1, -1)[:, :, None] for part in position_embeddings]
     split = (batch, count, -1, attention.head_dim)
-    key = _normed(attention, "k_norm", attention.k_proj(normed).view(split))
-    key = _turned(key, *(part[:, :, None] for part in turns))
+    key = _turned(_normed(attention, "k_norm", attention.k_proj(normed).view(split)), *turns)
     value = attention.v_proj(normed).view(split)
     key, value = key.transpose(1, 2), value.transpose(1, 2)
     if past_key_values is not None:
         key, value = past_key_values.update(key, value, attention.layer_idx)
-    row, token = wanted // count, wanted % count
-    query = attention.q_proj(normed.flatten(0, 1)[wanted])
-    query = _normed(attention, "q_norm", query.view(len(wanted), -1, attention.head_dim))
-    query = _turned(query, *(part[row, token, None] for part in turns))
+    query, mask = normed, attention_mask
+    if mask is None:
+        mask = _causal(count, key.shape[2], normed.device)
+    few = len(wanted) <= FEW * batch
+    if few:  # a row for each of them
+        row, token = wanted // count, wanted % count
+        query, key, value = normed.flatten(0, 1)[wanted][:, None], key[row], value[row]
+        turns = [part[row, token, None] for part in turns]
+        mask = mask.expand(batch, -1, -1, -1)[row, :, token, None]
+    query = attention.q_proj(query).unflatten(2, (-1, attention.head_dim))
+    query = _turned(_normed(attention, "q_norm", query), *turns).transpose(1, 2)
     output = nn.functional.scaled_dot_product_attention(
-        query[:, :, None],
-        key[row],
-        value[row],
-        attn_mask=_visible(attention_mask, row, token, key.shape[2] - count, key.shape[2]),
-        scale=attention.scaling,
-        enable_gqa=True,
+        query, key, value, attn_mask=mask, scale=attention.scaling, enable_gqa=True
     )
-    seen: Tensor = attention.o_proj(output.flatten(1))
+    output = output.transpose(1, 2).flatten(2).flatten(0, 1)
+    seen: Tensor = attention.o_proj(output if few else output[wanted])
     return seen
 
 
-def _visible(
-    mask: Tensor | None,
-    row: Int[Tensor, " wanted"],
-    token: Int[Tensor, " wanted"],
-    past: int,
-    total: int,
-) -> Tensor:
-    """Rows of the mask that belong to the wanted tokens, (wanted, 1, 1, total)."""
-    if mask is None:
-        places = torch.arange(total, device=token.device)
-        return (places <= past + token[:, None])[:, None, None]
-    rows = mask[row if len(mask) > 1 else torch.zeros_like(row), :, token, :total]
-    return rows[:, :, None]
+def _causal(count: int, total: int, device: torch.device) -> Tensor:
+    """Mask (1, 1, count, total) of the newest tokens, each of which sees those up to itself."""
+    places = torch.arange(total, device=device)
+    return (places <= places[total - count :, None])[None, None]
 
 
 def _normed(attention: Any, name: str, vectors: Tensor) -> Tensor:
