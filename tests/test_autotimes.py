@@ -1,5 +1,6 @@
 """AutoTimes: what it reads, what it may see, how it goes on, and what is kept of it."""
 
+import pickle
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -341,6 +342,49 @@ def test_a_calendar_is_learned_of_one_frequency() -> None:
     daily = hourly().set_axis(pd.date_range("2024-01-01", periods=90, freq="D"))
     with pytest.raises(ValueError, match=r"frequency"):
         model.predict(daily)
+
+
+def test_times_are_described_once_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = hourly()
+    model = AutoTimes(12, timestamps="calendar", **SMALL).fit(frame.iloc[:-1])
+    stamps, used = model.module_.stamps, set[int]()
+    read = Stamps.forward
+
+    def note(self: Stamps, ordinals: Tensor) -> Tensor:
+        used.update(ordinals.flatten().tolist())
+        known = len(self.ordinals)
+        found = read(self, ordinals)
+        assert len(self.ordinals) == known  # all of them were described before
+        return found
+
+    monkeypatch.setattr(Stamps, "forward", note)
+    for prompts in ("first", "last", "nearest"):
+        stamps.ordinals, stamps.facts = stamps.ordinals[:0], stamps.facts[:0]
+        used.clear()
+        model.set_params(batch_size=1).predict(frame, horizon=5, prompts=prompts)
+        spare = {int(Panel.from_frame(frame).ordinals(k)[0]) for k in range(1, 7)}
+        assert set(stamps.ordinals.tolist()) - used <= spare  # of the last step of the horizon
+
+
+@pytest.mark.parametrize("timestamps", ("calendar", "text"))
+def test_a_model_with_times_can_be_pickled(
+    llama: Path, timestamps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embed(options: BackboneOptions, texts: list[str], *, seed: int) -> Tensor:
+        return torch.tensor([[float(len(text))] * 32 for text in texts])
+
+    monkeypatch.setattr("tsar.forecasters.autotimes.embed_texts", embed)  # it has no tokenizer
+    options = SMALL | {"timestamps": timestamps, "backbone": str(llama)}
+    model = AutoTimes(12, **options | {"training": Training(epochs=0)}).fit(hourly())
+    copied = pickle.loads(pickle.dumps(model))
+    pd.testing.assert_frame_equal(copied.predict(horizon=9), model.predict(horizon=9))
+
+
+@pytest.mark.parametrize("batch_size", (0, 2.5))
+def test_a_batch_size_is_checked_when_it_is_used(batch_size: Any) -> None:
+    model = AutoTimes(12, **SMALL | {"training": Training(epochs=0)}).fit(waves())
+    with pytest.raises((ValueError, TypeError), match="batch_size must be a whole number"):
+        model.set_params(batch_size=batch_size).predict()
 
 
 @pytest.mark.parametrize("generation", ("exact", "cached"))

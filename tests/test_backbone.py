@@ -236,6 +236,29 @@ def test_the_last_block_is_short_where_it_is_known(
     assert load_backbone(BackboneOptions(str(folders(kind))), seed=0).short == (kind in SHORT)
 
 
+@pytest.mark.parametrize(
+    ("kind", "others"),
+    (  # what they compute otherwise shows in long rows or large values alone
+        ("Ministral3", {}),
+        ("Olmo", {"clip_qkv": 8.0}),
+        ("Granite", {"residual_multiplier": 0.99}),
+    ),
+)
+def test_a_block_that_only_looks_like_llamas_is_computed_whole(
+    kind: str, others: dict[str, Any], tmp_path: Path
+) -> None:
+    options = BackboneOptions(str(save(tmp_path, config(kind, **others))), precision="bfloat16")
+    assert not load_backbone(options, seed=0).short
+
+
+def test_blocks_in_two_lists(tmp_path: Path) -> None:
+    options = BackboneOptions(str(save(tmp_path, config("HrmText"))))
+    assert not load_backbone(options, seed=0).short
+    for more in ({"gradient_checkpointing": True}, {"lora": 2}):
+        with pytest.raises(ValueError, match="blocks in one list for lora and gradient_check"):
+            load_backbone(replace(options, **more), seed=0)
+
+
 def test_a_body_from_scratch_has_a_short_last_block() -> None:
     assert load_backbone(BackboneOptions(None, width=32), seed=0).short
 

@@ -1,7 +1,7 @@
 """What a network is given: contexts, and in training their targets."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -48,10 +48,7 @@ class Context:
 
     def times(self, ordinals: Int[Tensor, "batch time"]) -> Int[Tensor, "batch time"]:
         """Ordinals of times that are counted back from the horizon: those of a prompt jump."""
-        if self.jump is None:
-            return ordinals
-        at, by = self.jump[:, None].unbind(2)
-        return ordinals - by * (ordinals < at)
+        return jumped(ordinals, self.jump)
 
     @classmethod
     def of(cls, values: Float[Tensor, "batch context"]) -> "Context":
@@ -86,6 +83,34 @@ class Context:
     def _tensors(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+class Times(NamedTuple):
+    """Where the contexts of windows stand in time, in ordinals; see `Context`.
+
+    `length` is the points of a context.
+    """
+
+    origin: Int[Tensor, " window"]
+    step: int
+    length: int
+    jump: Int[Tensor, "window 2"] | None = None
+
+
+def jumped(
+    ordinals: Int[Tensor, "batch time"], jump: Int[Tensor, "batch 2"] | None
+) -> Int[Tensor, "batch time"]:
+    """Ordinals, earlier by as much as they jump where they do.
+
+    Examples
+    --------
+    >>> jumped(torch.arange(4)[None], torch.tensor([[2, 10]]))
+    tensor([[-10,  -9,   2,   3]])
+    """
+    if jump is None:
+        return ordinals
+    at, by = jump[:, None].unbind(2)
+    return ordinals - by * (ordinals < at)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class NeuralForecaster(Forecaster):
         scaled = self._standard(self.scaling_.apply(panel)).to(device, torch.float32)
         validation = held_back_windows(scaled, held, self.context_length, self.horizon)
         for part in (windows, validation):
-            self.module_.expect(part.origins, panel.labels.frequency.step, self.horizon)
+            self.module_.expect(part.times, self.horizon)
         if len(windows):
             with seeded(seed):
                 self.module_.start(windows.thinned(SAMPLE).batch(slice(None)))
@@ -235,11 +235,10 @@ def forecast_in_units(
     spread
         Gives the quantiles; None for none.
     """
+    check_whole("batch_size", batch_size)  # it may be set after fit
     module.to(device).eval()
     dtype = next(module.parameters()).dtype
-    for origins in (windows.origins, windows.prompt_origins()):
-        if origins is not None:
-            module.expect(origins, windows.panel.labels.frequency.step, windows.horizon)
+    module.expect(windows.times, windows.horizon)
     scales = window_scaling(windows, rows, scaling)
 
     def forecast(piece: slice) -> tuple[Tensor, Tensor]:

@@ -56,7 +56,10 @@ def _attempt(run: Callable[[slice], Result], rows: slice, *, last: bool) -> list
         lacking = isinstance(error, torch.OutOfMemoryError)
         lacking = lacking or any(words in str(error) for words in WORDS)
         if lacking and last:
-            error.add_note("There is no room for a single row: give shorter contexts or horizons.")
+            error.add_note(
+                "There is no room for a single row: give shorter contexts or horizons, or fewer "
+                "sample paths."
+            )
         if last or not lacking:
             raise
         return []

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.batch import Batch, Context
+from tsar.batch import Batch, Context, Times
 from tsar.panel import Panel
 
 
@@ -91,10 +91,15 @@ class Windows:
         """Ordinal of the first time of each window's target."""
         return self.panel.ordinals_at(self.series, self.cutoffs)
 
-    def prompt_origins(self) -> Int[Tensor, " window"] | None:
-        """Those origins as times count that stand before where they jump; None: they never do."""
+    @property
+    def times(self) -> Times:
+        """Where the contexts stand in time."""
+        step = self.panel.labels.frequency.step
+        return Times(self.origins, step, self.context_length, self._jump(self.series))
+
+    def _jump(self, series: Int[Tensor, " row"]) -> Int[Tensor, "row 2"] | None:
         jump = self.panel.jump
-        return None if jump is None else self.origins - jump[1, self.series]
+        return None if jump is None else jump[:, series].mT
 
     def seen(self) -> "Windows":
         """Windows that have an observed target and an observed context."""
@@ -144,7 +149,7 @@ class Windows:
             origin=self.panel.ordinals_at(series, cutoffs),
             step=self.panel.labels.frequency.step,
             gapless=self.panel.gapless,
-            jump=None if self.panel.jump is None else self.panel.jump[:, series].mT,
+            jump=self._jump(series),
         )
         return Batch(context, span[:, self.context_length :])
 

@@ -11,19 +11,28 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-BLOCK = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "head_dim", "scaling", "layer_idx")
+# Models whose blocks are those of Llama, but for what their own modules do. Others call by the same
+# names what they compute otherwise, some of them for long rows or large values alone.
+KINDS = {"llama", "mistral", "qwen2", "qwen3", "gemma"}
 FEW = 2  # wanted tokens of a row, up to which their queries are worth a copy of the keys
-UNKNOWN = ("sinks", "use_rope", "gate_proj")  # of an attention that computes something else
 
 
 def blocks_name(body: Any) -> str:
-    """Name of the list of a body's blocks."""
-    count = body.config.get_text_config().num_hidden_layers
-    return next(
-        name
-        for name, module in body.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == count
+    """Name of the list of a body's blocks.
+
+    Raises
+    ------
+    ValueError
+        There is no list of as many as the model says.
+    """
+    config = body.config.get_text_config()
+    count = config.num_hidden_layers
+    for name, module in body.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return name
+    raise ValueError(
+        f"backbone must have its {count} blocks in one list for lora and gradient_checkpointing; "
+        f"got a {config.model_type!r}, which has not. Do without these, or choose another one."
     )
 
 
@@ -39,14 +48,12 @@ def _last(body: Any) -> Any:
 def shorten(body: Any) -> bool:
     """Teach the last block the argument `wanted`; whether it is built as those of Llama.
 
-    Whether it computes the same is for the caller to try: a model may call by the same names what
-    it computes otherwise. `lengthen` undoes it.
+    Whether it computes the same is for the caller to try. `lengthen` undoes it.
     """
+    if body.config.get_text_config().model_type not in KINDS:
+        return False
     block = _last(body)
-    attention = getattr(block, "self_attn", None)
-    known = all(hasattr(block, name) for name in BLOCK)
-    known = known and all(hasattr(attention, name) for name in ATTENTION)
-    if not known or any(hasattr(attention, name) for name in UNKNOWN):
+    if block is None:
         return False
     # Of this block alone, whose class and names of weights stay as they are. A partial can be
     # copied and pickled with its block.

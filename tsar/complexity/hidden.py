@@ -74,7 +74,7 @@ class HiddenStates(Representation):
         device = resolve_device(model.device)
         module = cast(Module, model.module_).to(device).eval()
         dtype = next(module.parameters()).dtype
-        module.expect(windows.origins, windows.panel.labels.frequency.step, 1)
+        module.expect(windows.times, 1)
         states, units = [], []
         with torch.inference_mode():
             for batch in windows.batches(model.batch_size):

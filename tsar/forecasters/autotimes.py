@@ -1,10 +1,13 @@
 """AutoTimes: a frozen language model that forecasts segment by segment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -269,19 +272,24 @@ class AutoTimes(NeuralForecaster):
                 "timestamps must be None with integer times, which have no calendar; got "
                 f"{self.timestamps!r}. Give dates, or leave it out."
             )
+        # Partials, which can be pickled.
         if self.timestamps == "calendar":
-
-            def describe(ordinals: Int[Tensor, " time"]) -> Float[Tensor, "time feature"]:
-                return calendar_features(frequency, ordinals)
-
-            return Stamps(describe, FEATURES, width, linear=True)
-
-        def read(ordinals: Int[Tensor, " time"]) -> Float[Tensor, "time feature"]:
-            texts = timestamp_texts(frequency, ordinals.numpy(), self.segment_length)
-            vectors = embed_texts(self._options(), texts, seed=self.seed_)
-            return torch.nn.functional.normalize(vectors, dim=1) * token_norm
-
+            return Stamps(partial(calendar_features, frequency), FEATURES, width, linear=True)
+        texts = partial(timestamp_texts, frequency, points=self.segment_length)
+        read = partial(_read_texts, texts, self._options(), self.seed_, token_norm)
         return Stamps(read, width, width, linear=False)
+
+
+def _read_texts(
+    texts: Callable[[NDArray[np.int64]], list[str]],
+    options: BackboneOptions,
+    seed: int,
+    token_norm: float,
+    ordinals: Int[Tensor, " time"],
+) -> Float[Tensor, "time feature"]:
+    """What a backbone makes of sentences that name times, as long as its tokens."""
+    vectors = embed_texts(options, texts(ordinals.numpy()), seed=seed)
+    return torch.nn.functional.normalize(vectors, dim=1) * token_norm
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:

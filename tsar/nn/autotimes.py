@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tsar.backbone import Backbone
-from tsar.batch import Batch, Context
+from tsar.batch import Batch, Context, Times, jumped
 from tsar.nn.draft import Draft
 from tsar.nn.heads import Head
 from tsar.nn.mlp import mlp
@@ -89,12 +89,13 @@ class AutoTimesModule(ReadingModule):
                 "longer segments."
             )
 
-    def expect(self, origins: Int[Tensor, " window"], step: int, horizon: int) -> None:
+    def expect(self, times: Times, horizon: int) -> None:
         """Make ready for contexts at given times."""
         if self.stamps is not None:
-            ahead = -(-horizon // self.horizon)
-            steps = torch.arange(-self.tokens, ahead, device=origins.device)
-            self.stamps.learn(origins[:, None] + steps * self.horizon * step)
+            tokens, ahead = -(-times.length // self.horizon), -(-horizon // self.horizon)
+            steps = torch.arange(-tokens, ahead, device=times.origin.device)
+            begin = times.origin[:, None] + steps * self.horizon * times.step
+            self.stamps.learn(jumped(begin, times.jump))
 
     @torch.no_grad()
     def start(self, batch: Batch) -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tsar.batch import Batch, Context
+from tsar.batch import Batch, Context, Times
 from tsar.nn.density import Density
 from tsar.nn.draft import Draft
 from tsar.nn.normalization import Instance
@@ -52,8 +52,8 @@ class ForecastModule(Learner):
     levels: tuple[float, ...] = ()
     density: Density | None = None
 
-    def expect(self, origins: Int[Tensor, " window"], step: int, horizon: int) -> None:
-        """Make ready for contexts whose horizons begin at given times: if it reads times."""
+    def expect(self, times: Times, horizon: int) -> None:
+        """Make ready for contexts that stand at given times: if it reads times."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
