@@ -380,7 +380,7 @@ def test_a_model_with_times_can_be_pickled(
     pd.testing.assert_frame_equal(copied.predict(horizon=9), model.predict(horizon=9))
 
 
-@pytest.mark.parametrize("batch_size", (0, 2.5))
+@pytest.mark.parametrize("batch_size", (0, pytest.param(2.5, marks=pytest.mark.wrong_types)))
 def test_a_batch_size_is_checked_when_it_is_used(batch_size: Any) -> None:
     model = AutoTimes(12, **SMALL | {"training": Training(epochs=0)}).fit(waves())
     with pytest.raises((ValueError, TypeError), match="batch_size must be a whole number"):
