@@ -103,7 +103,7 @@ class ARNet(Forecaster):
     columns
         How to read frames; past and future covariates enter linearly and into the network.
     batch_size
-        Contexts forecast at once: bounds the memory, changes no result.
+        Most contexts that are forecast at once, fewer where memory is short: changes no result.
     device, random_state, verbose
         ``"auto"``, ``"cpu"``, ...; seed of the network and of the windows' order; above 0: a bar.
 

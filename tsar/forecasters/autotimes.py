@@ -101,7 +101,7 @@ class AutoTimes(NeuralForecaster):
     columns
         How to read frames.
     batch_size
-        Contexts forecast at once: bounds the memory, changes no result.
+        Most contexts that are forecast at once, fewer where memory is short: changes no result.
     device, random_state, verbose
         ``"auto"``, ``"cpu"``, ...; seed of the weights and of the windows' order; above 0: a bar.
 

@@ -28,7 +28,7 @@ class NLinear(NeuralForecaster):
     columns
         How to read frames.
     batch_size
-        Contexts forecast at once: bounds the memory, changes no result.
+        Most contexts that are forecast at once, fewer where memory is short: changes no result.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     random_state
@@ -102,7 +102,7 @@ class DLinear(NeuralForecaster):
     columns
         How to read frames.
     batch_size
-        Contexts forecast at once: bounds the memory, changes no result.
+        Most contexts that are forecast at once, fewer where memory is short: changes no result.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     random_state
