@@ -2,17 +2,13 @@
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from autotimes_ltsf import CONTEXT, SEGMENT
-from measure import Side, interleaved, parser, report, set_threads, show, spread
-from memory import resident
+from measure import Side, alone, grown, interleaved, parser, report, set_threads, show, spread
 
 from tsar import AutoTimes
 from tsar.batch import Batch, Context
@@ -31,7 +27,8 @@ def main() -> None:
     args = options.parse_args()
     set_threads(args.threads)
     if args.child:
-        print(json.dumps(growth(step(args.child[0], int(args.child[1]), args))))
+        run = step(args.child[0], int(args.child[1]), args)
+        print(json.dumps(grown(lambda: (run(), run()))))
         return
     rows = [row for layers in ([1] if args.quick else args.layers) for row in sides(layers, args)]
     report("autotimes_memory", args, {"batch": args.batch, "context": CONTEXT, "rows": rows})
@@ -85,22 +82,10 @@ def step(name: str, layers: int, args: argparse.Namespace) -> Callable[[], None]
     return run
 
 
-def growth(run: Callable[[], None]) -> int:
-    """Return the bytes that the peak of two steps lies above what was resident before them."""
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    run()
-    run()
-    return resident("VmHWM") - before
-
-
 def _memory(name: str, layers: int, args: argparse.Namespace) -> float:
-    command = [sys.executable, __file__, "--child", name, str(layers)]
-    command += ["--threads", str(args.threads), "--backbone", args.backbone]
-    command += ["--batch", str(args.batch), "--seed", str(args.seed)]
-    command += ["--quick"] if args.quick else []
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(json.loads(done.stdout))
+    options = ["--threads", args.threads, "--backbone", args.backbone, "--batch", args.batch]
+    options += ["--seed", args.seed, *(["--quick"] if args.quick else [])]
+    return alone(__file__, "--child", name, layers, *options)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -83,6 +84,27 @@ def interleaved(
             taken[name].append(statistics.median(seconds for seconds, _ in calls))
             results[name] = calls[-1][1]
     return taken, results
+
+
+def grown(call: Callable[[], Any]) -> int:
+    """Return the bytes that the peak of a call lies above what was resident before it."""
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    call()
+    return resident("VmHWM") - before
+
+
+def resident(field: str) -> int:
+    """Return a size of this process in bytes: VmRSS now, VmHWM at the peak."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def alone(script: str, *options: object) -> float:
+    """Return the number that a script prints in a process of its own."""
+    command = [sys.executable, script, *map(str, options)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout))
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -2,14 +2,11 @@
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from measure import parser, report, set_threads, show, spread
+from measure import alone, grown, parser, report, set_threads, show, spread
 from statsmodels.tsa.ar_model import AutoReg
 from synthetic import Floats, autoregression, sparse
 
@@ -43,12 +40,8 @@ def main() -> None:
 
 def measure(side: str, points: int, order: int, args: argparse.Namespace) -> dict[str, Any]:
     """Return how often the size of the data a fit adds to what the process holds, at its peak."""
-    command = [sys.executable, __file__, "--child", side, str(points), str(order)]
-    command += ["--threads", str(args.threads), "--seed", str(args.seed)]
-    peaks = []
-    for _ in range(1 if args.quick else args.rounds):
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        peaks.append(float(json.loads(done.stdout)))
+    options = ("--child", side, points, order, "--threads", args.threads, "--seed", args.seed)
+    peaks = [alone(__file__, *options) for _ in range(1 if args.quick else args.rounds)]
     data = points * 8
     return {
         "side": side,
@@ -68,10 +61,7 @@ def growth(side: str, points: int, order: int, seed: int) -> int:
     fit = fitter(side, order)
     series = autoregression(sparse({1: 0.2, 2: 0.3, 3: -0.5}, 3), points, seed)
     fit(series[: 10 * order + 100])
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
-    fit(series)
-    return resident("VmHWM") - before
+    return grown(lambda: fit(series))
 
 
 def fitter(side: str, order: int) -> Callable[[Floats], Any]:
@@ -89,12 +79,6 @@ def fitter(side: str, order: int) -> Callable[[Floats], Any]:
         lambda series: AutoReg(series, order).fit(),
     )
     return dict(zip((*OURS, PEER), calls, strict=True))[side]
-
-
-def resident(field: str) -> int:
-    """Return a size of this process in bytes: VmRSS now, VmHWM at the peak."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +11,18 @@ from typing import Any
 import figures
 import numpy as np
 import torch
-from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
-from memory import resident
+from measure import (
+    Side,
+    alone,
+    grown,
+    interleaved,
+    parser,
+    ratio,
+    report,
+    set_threads,
+    show,
+    spread,
+)
 from spacetime_baseline import Released, count, sized
 from torch import Tensor, nn
 
@@ -165,20 +173,14 @@ def step(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _memory(name: str, args: argparse.Namespace) -> float:
-    command = [sys.executable, __file__, "--child", name, "--threads", str(args.threads)]
-    command += ["--quick"] if args.quick else []
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(json.loads(done.stdout))
+    quick = ["--quick"] if args.quick else []
+    return alone(__file__, "--child", name, "--threads", args.threads, *quick)
 
 
 def growth(name: str, quick: bool) -> int:
     """Return the bytes that the peak of two steps lies above what was resident before them."""
     run = sides(quick)[name]()
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    run()
-    run()
-    return resident("VmHWM") - before
+    return grown(lambda: (run(), run()))
 
 
 # --- a training epoch on ETTh1, beside an LSTM and a Transformer of as many parameters ---
@@ -188,10 +190,8 @@ def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time a step of each; an epoch is as many steps as the windows of ETTh1 make."""
     rows, sizes = [], TINY if args.quick else SIZES
     for size, shapes in (QUICK_SHAPES if args.quick else SHAPES).items():
-        shapes = {name.format(*shape): shape for name, shape in shapes.items()}
-        models: dict[str, nn.Module] = {
-            name: module(sizes, *shape) for name, shape in shapes.items()
-        }
+        mine = {name.format(*shape): module(sizes, *shape) for name, shape in shapes.items()}
+        models: dict[str, nn.Module] = dict(mine)
         models |= {kind: sized(kind.lower(), size, *sizes[:2]) for kind in ("LSTM", "Transformer")}
         models["LSTM, given the truth"] = models["LSTM"]
         steps = {name: trainer(sizes, model, error(name, model)) for name, model in models.items()}
@@ -199,7 +199,7 @@ def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
             run()
         taken, _ = interleaved({name: Side(run) for name, run in steps.items()}, args.rounds)
         for name, times in taken.items():
-            peers = [peer for peer in taken if peer not in shapes] if name in shapes else []
+            peers = [peer for peer in taken if peer not in mine] if name in mine else []
             rows.append(
                 {
                     "model": name,

@@ -12,6 +12,8 @@ from typing import Any
 
 from measure import RESULTS
 
+PEERS = ("LSTM", "Transformer", "LSTM, given the truth")  # of SpaceTime's epoch
+
 Row = dict[str, Any]
 Record = dict[str, Any]
 
@@ -197,9 +199,6 @@ def spacetime_epoch(record: Record) -> list[Row]:
         }
         for r in record["epoch"]
     ]
-
-
-PEERS = ("LSTM", "Transformer", "LSTM, given the truth")
 
 
 def saved(row: Row, peer: str) -> str:

@@ -46,10 +46,6 @@ class Context:
     gapless: bool = False
     jump: Int[Tensor, "batch 2"] | None = None
 
-    def times(self, ordinals: Int[Tensor, "batch time"]) -> Int[Tensor, "batch time"]:
-        """Ordinals of times that are counted back from the horizon: those of a prompt jump."""
-        return jumped(ordinals, self.jump)
-
     @classmethod
     def of(cls, values: Float[Tensor, "batch context"]) -> "Context":
         """Contexts without covariates, each of a series of its own."""
@@ -100,7 +96,7 @@ class Times(NamedTuple):
 def jumped(
     ordinals: Int[Tensor, "batch time"], jump: Int[Tensor, "batch 2"] | None
 ) -> Int[Tensor, "batch time"]:
-    """Ordinals, earlier by as much as they jump where they do.
+    """Ordinals that are counted back from a horizon, earlier where they jump: those of a prompt.
 
     Examples
     --------

@@ -87,15 +87,11 @@ class Windows:
         return _series_of(self.panel, self.cutoffs)
 
     @property
-    def origins(self) -> Int[Tensor, " window"]:
-        """Ordinal of the first time of each window's target."""
-        return self.panel.ordinals_at(self.series, self.cutoffs)
-
-    @property
     def times(self) -> Times:
         """Where the contexts stand in time."""
-        step = self.panel.labels.frequency.step
-        return Times(self.origins, step, self.context_length, self._jump(self.series))
+        series, step = self.series, self.panel.labels.frequency.step
+        origins = self.panel.ordinals_at(series, self.cutoffs)
+        return Times(origins, step, self.context_length, self._jump(series))
 
     def _jump(self, series: Int[Tensor, " row"]) -> Int[Tensor, "row 2"] | None:
         jump = self.panel.jump

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tsar.backbone.blocks import blocks_name
 from tsar.backbone.extra import missing_extra
-from tsar.backbone.last_block import blocks_name
 from tsar.backbone.silence import silence
 
 

@@ -39,23 +39,26 @@ def load_backbone(options: BackboneOptions, *, seed: int) -> Backbone:
     """
     with seeded(seed):
         if options.name is None:
-            return _from_scratch(options)
-        source = find_source(options.name)
-        body = load_body(source, options)
-        token_norm, width = _token_norm(body), _token_width(body)
-        body.set_input_embeddings(nn.Identity())  # often a third of all weights
-        identity = identify(source.name, body, frozen=True)
-        backbone = Backbone(
-            body, width=width, token_norm=token_norm, identity=identity, frozen=True
-        )
-        check_decoder(backbone)
-        shorten_last_block(backbone)
-        if options.lora is not None:
-            add_adapters(body, options.lora)
-            backbone.train(backbone.training)  # peft's modules are new
-        if options.gradient_checkpointing:
-            recompute(body)
-        return backbone
+            backbone = _from_scratch(options)
+        else:
+            backbone = _from_source(find_source(options.name), options)
+    if options.gradient_checkpointing:
+        recompute(backbone.body)
+    return backbone
+
+
+def _from_source(source: Source, options: BackboneOptions) -> Backbone:
+    body = load_body(source, options)
+    token_norm, width = _token_norm(body), _token_width(body)
+    body.set_input_embeddings(nn.Identity())  # often a third of all weights
+    identity = identify(source.name, body, frozen=True)
+    backbone = Backbone(body, width=width, token_norm=token_norm, identity=identity, frozen=True)
+    check_decoder(backbone)
+    shorten_last_block(backbone)
+    if options.lora is not None:
+        add_adapters(body, options.lora)
+        backbone.train(backbone.training)  # peft's modules are new
+    return backbone
 
 
 def load_body(source: Source, options: BackboneOptions) -> Any:
@@ -151,6 +154,4 @@ def _from_scratch(options: BackboneOptions) -> Backbone:
     identity = identify("", body, frozen=False)
     backbone = Backbone(body, width=width, token_norm=token_norm, identity=identity, frozen=False)
     shorten_last_block(backbone)
-    if options.gradient_checkpointing:
-        recompute(body)
     return backbone

@@ -47,7 +47,7 @@ def shorten_last_block(backbone: Backbone) -> None:
             found = backbone(tokens, mask=mask, positions=positions, wanted=wanted)
             close = _are_close(found, expected[wanted], LEAKS[backbone.body.dtype])
             backbone.short = backbone.short and close
-    except Exception:  # whatever the attention of another architecture raises
+    except Exception:  # whatever another version of transformers raises
         backbone.short = False
     if not backbone.short:
         lengthen(backbone.body)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from tsar.backbone.backbone import attention_kernel
-from tsar.backbone.last_block import blocks
+from tsar.backbone.blocks import blocks
 
 
 def recompute(body: Any) -> None:

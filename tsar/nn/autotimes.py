@@ -266,7 +266,7 @@ class AutoTimesModule(ReadingModule):
         inside = -(-context.values.shape[1] // self.horizon)
         begin = context.origin[:, None] + (token - inside) * self.horizon * context.step
         return self.backbone(
-            self._tokens(segments, context.times(begin)),
+            self._tokens(segments, jumped(begin, context.jump)),
             mask=token >= first[:, None] if ragged else None,
             positions=(token - first[:, None]).clamp(min=0) if ragged else None,
             cache=cache,

@@ -70,8 +70,7 @@ class Head:
         moved = torch.where(units.varies[:, :, None], 0.0, point)
         if not self.density:
             return units.invert(output - moved)
-        output = torch.cat([output[..., :1] - moved, output[..., 1:]], dim=-1)
-        place = units.invert(output[..., :1])
+        place = units.invert(output[..., :1] - moved)
         scale = output[..., 1:2] + units.scale.log()[:, :, None]
         return torch.cat([place, scale, output[..., 2:]], dim=-1)
 
