@@ -9,12 +9,16 @@ import pytest
 import reference_autoregression as reference
 import statsmodels.api as sm
 import torch
+from scipy.stats import t as student_t
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from statsmodels.tsa.ar_model import AutoReg
 
+import tsar
 from tsar import Columns, Training
+from tsar.arnet.options import choose_order
 from tsar.forecasters import ARNet
+from tsar.panel import Panel
 
 Array = np.ndarray
 NAN = math.nan
@@ -296,7 +300,7 @@ def test_the_lags_of_the_paper_are_found_with_a_third_of_its_error() -> None:
 @pytest.mark.parametrize("sparsity", ["auto", 0.15])
 def test_survivors_are_least_squares_and_the_rest_exact_zeros(sparsity: Any) -> None:
     y = simulate(SPARSE, 1000, seed=2)[:, 0] + 1000
-    model = ARNet(20, sparsity=sparsity).fit(y)
+    model = ARNet(20, sparsity=sparsity, bias_correction=False).fit(y)
     lags = np.array(model.lags_[0])
     assert {1, 3, 10} <= set(lags) and len(lags) < 16
     matrix, target = design(y, 20)
@@ -468,32 +472,154 @@ def test_the_batch_size_changes_no_forecast() -> None:
 # --- intervals --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["random", "at a large level", "near unit root"])
-def test_intervals_are_those_of_statsmodels_but_for_the_degrees_of_freedom(name: str) -> None:
+def slopes(coef: Array, constant: float, history: Array, horizon: int) -> Array:
+    """Forecasts' derivatives by the constant and each coefficient, from their differences."""
+    values = np.array([constant, *coef])
+    columns = []
+    for place, value in enumerate(values):
+        step = 1e-6 * max(abs(value), 1e-3)
+        moved = [values.copy(), values.copy()]
+        moved[0][place] += step
+        moved[1][place] -= step
+        up, down = (recursion(v[1:], v[0], history, horizon) for v in moved)
+        columns.append((up - down) / (2 * step))
+    return np.array(columns).T
+
+
+@pytest.mark.parametrize("name", ["random", "near unit root", "seasonal"])
+def test_intervals_are_those_of_statsmodels_and_of_its_coefficients_errors(name: str) -> None:
     y = SERIES[name]
     known = AutoReg(y, 4).fit()
-    bounds = known.get_prediction(len(y), len(y) + 19).conf_int(alpha=0.2)
+    told = known.get_prediction(len(y), len(y) + 19)
     found = ARNet(4, horizon=20, sparsity=None).fit(y).predict(level=80)
-    # Unbiased residual variance, and Akaike's final prediction error for the five estimates.
-    factor = math.sqrt(known.nobs / (known.nobs - 5) * (1 + 5 / known.nobs))
-    np.testing.assert_allclose(
-        found[:, 2] - found[:, 1], factor * (bounds[:, 1] - bounds[:, 0]), rtol=1e-6
-    )
+    slope = slopes(known.params[1:], known.params[0], y, 20)
+    coefficients = np.einsum("hi,ij,hj->h", slope, known.cov_params(), slope)
+    # Unbiased residual variance, and of its distribution too the tails.
+    unbiased = known.nobs / (known.nobs - 5)
+    deviation = np.sqrt(unbiased * (told.var_pred_mean + coefficients))
+    half = student_t.ppf(0.9, known.nobs - 5) * deviation
+    np.testing.assert_allclose((found[:, 2] - found[:, 1]) / 2, half, rtol=1e-4)
     np.testing.assert_allclose((found[:, 2] + found[:, 1]) / 2, found[:, 0], rtol=1e-12)
 
 
+def test_intervals_count_errors_of_the_coefficients_of_covariates() -> None:
+    drawn = noise(2, 43, seed=3)
+    price, y = 20 + 4 * drawn[0], np.zeros(43)
+    for t in range(1, 43):
+        y[t] = 5 + 0.8 * y[t - 1] + price[t] + drawn[1, t]
+    frame = pd.DataFrame({"ds": np.arange(43), "y": y, "price": price})
+    columns = Columns(future=("price",))
+    model = ARNet(1, horizon=3, sparsity=None, columns=columns).fit(frame[:40])
+    found = model.predict(future=frame[["ds", "price"]][40:], level=80)
+    known = sm.OLS(y[1:40], sm.add_constant(np.column_stack([y[:39], price[1:40]]))).fit()
+
+    def forecast(values: Array) -> Array:
+        path = [y[39]]
+        for t in range(40, 43):
+            path.append(values @ np.array([1.0, path[-1], price[t]]))
+        return np.array(path[1:])
+
+    steps = 1e-6 * np.eye(3)
+    slope = np.array(
+        [(forecast(known.params + s) - forecast(known.params - s)) / 2e-6 for s in steps]
+    ).T
+    variance = np.einsum("hi,ij,hj->h", slope, known.cov_params(), slope)
+    variance += known.mse_resid * np.cumsum(known.params[1] ** (2 * np.arange(3)))
+    half = student_t.ppf(0.9, known.df_resid) * np.sqrt(variance)
+    np.testing.assert_allclose((found["ARNet-hi-80"] - found["ARNet-lo-80"]) / 2, half, rtol=1e-4)
+
+
+def share_inside(found: Array, truth: Array, place: int) -> Array:
+    """How often the truth lies inside an interval, a number for each step."""
+    inside = (found[:, :, place] <= truth) & (truth <= found[:, :, place + 1])
+    return np.asarray(inside.mean(axis=1))
+
+
 @pytest.mark.parametrize("strategy", ["recursive", "direct"])
-@pytest.mark.parametrize(("length", "loss"), [(200, 0.004), (1000, 0.001)])
-def test_intervals_hold_as_often_as_they_say(length: int, loss: float, strategy: str) -> None:
-    """But for the little that the final prediction error does not count at long horizons."""
+@pytest.mark.parametrize("length", [200, 1000])
+def test_intervals_hold_as_often_as_they_say(length: int, strategy: str) -> None:
     y = 10 + 3 * simulate([0.6, -0.2, 0.3], length + 12, series=3000, seed=1)
-    model = ARNet(3, horizon=12, strategy=strategy, sparsity=None).fit(y[:length])
+    model = ARNet(3, horizon=12, strategy=strategy, sparsity=None).fit(y[:length])  # type: ignore[arg-type]
     found = model.predict(level=[80, 95])
+    loss = 0.004 if (length, strategy) == (200, "direct") else 0.002  # what bias takes
     for place, share in ((1, 0.80), (3, 0.95)):
-        inside = (found[:, :, place] <= y[length:]) & (y[length:] <= found[:, :, place + 1])
         error = math.sqrt(share * (1 - share) / 3000)
-        assert np.abs(inside.mean(1) - (share - loss)).max() < 4 * error
+        inside = share_inside(found, y[length:], place)
+        assert np.abs(inside - share).max() < 4 * error + loss
         assert abs(inside.mean() - (share - loss)) < 2 * error
+
+
+def test_intervals_of_short_series_with_a_long_memory_hold() -> None:
+    y = 10 + simulate([0.95], 52, series=4000, seed=2)
+    short, truth = y[:40], y[40:]
+    told, plain = (
+        ARNet(1, horizon=12, sparsity=None, bias_correction=corrected).fit(short)
+        for corrected in (True, False)
+    )
+    # Least squares takes too much of what remains of a level for chance.
+    for model, least, most in ((told, 0.76, 0.80), (plain, 0.67, 0.71)):
+        assert least < share_inside(model.predict(level=80), truth, 1).mean() < most
+
+
+def test_of_what_does_not_return_forecasts_are_better_with_the_bias_corrected() -> None:
+    y = 10 + (0.3 + noise(52, 2000, seed=3)).cumsum(axis=0)
+    errors = [
+        np.abs(ARNet(2, horizon=12, bias_correction=chosen).fit(y[:40]).predict() - y[40:]).mean()
+        for chosen in (True, False)
+    ]
+    assert errors[0] < 0.95 * errors[1]
+
+
+def test_a_series_does_not_run_away() -> None:
+    money = tsar.datasets.load("macrodata")["m1"].iloc[:123]
+    plain = ARNet(24, horizon=80, bias_correction=False).fit(money)
+    assert plain.coef_.sum() > 1.1 and plain.predict().iloc[-1] > 3 * money.iloc[-1]
+    model = ARNet(24, horizon=80).fit(money)
+    assert model.coef_.sum() == pytest.approx(1) and not model.is_stable_[0]
+    assert money.iloc[-1] < model.predict().iloc[-1] < 2 * money.iloc[-1]
+
+
+def test_bias_is_corrected_where_lags_are_chosen_or_where_that_is_asked_for() -> None:
+    y = 10 + simulate([0.9], 60, seed=4)[:, 0]
+    sums = {
+        (sparsity, corrected): ARNet(1, sparsity=sparsity, bias_correction=corrected)
+        .fit(y)
+        .coef_.sum()
+        for sparsity in ("auto", None)
+        for corrected in ("auto", True, False)
+    }
+    raised, plain = sums["auto", True], sums[None, False]
+    assert raised == pytest.approx(plain + (1 + 3 * plain) / 59)
+    assert sums["auto", "auto"] == sums["auto", True] == sums[None, True]
+    assert sums[None, "auto"] == sums["auto", False] == pytest.approx(plain)
+    several = ARNet(1, scope="global").fit(np.column_stack([y, y]))
+    shared = several.coef_.sum()
+    assert plain + (1 + plain) / 59 < shared < raised
+
+
+@pytest.mark.parametrize("options", [{"strategy": "direct"}, {"loss": "huber"}, {"hidden": (4,)}])
+def test_bias_is_corrected_of_one_equation_in_closed_form_alone(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="bias_correction must be 'auto' or False but with"):
+        ARNet(2, bias_correction=True, **options).fit(noise(60))
+    with pytest.raises(ValueError, match="bias_correction must be one of"):
+        ARNet(2, bias_correction="yes").fit(noise(60))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("freq", "order"),
+    [
+        *(("h", 192), ("15min", 768), ("10min", 1152), ("5min", 576), ("min", 1200), ("6h", 32)),
+        *(("s", 120), ("D", 24), ("B", 24), ("W", 104), ("MS", 24), ("QS", 8), ("YS", 24)),
+    ],
+)
+def test_the_order_that_nobody_gave_is_that_of_the_frequency(freq: str, order: int) -> None:
+    many = torch.tensor([10_000])
+    frequency = Panel.from_frame(
+        pd.Series(range(9), index=pd.date_range("2020", periods=9, freq=freq)), Columns()
+    ).labels.frequency
+    assert choose_order(None, frequency, many) == order
+    assert choose_order(None, frequency, torch.tensor([60, 10_000])) == min(order, 20)
+    assert choose_order(7, frequency, many) == 7
 
 
 def test_quantiles_that_were_trained_hold_roughly() -> None:
@@ -752,13 +878,13 @@ GOLDEN = """\
 series                               0  AIC                              847.5
 lags used                       2 of 4  BIC                              862.3
 windows                            296  stable                             yes
-sigma                            1.004
+sigma                            1.004  persistence                     0.2029
 ==============================================================================
                  coef    std err          z      P>|z|      [0.025      0.975]
 ------------------------------------------------------------------------------
-const          8.0202      0.652     12.310      0.000       6.743       9.297
-y.L1           0.5171      0.047     10.934      0.000       0.424       0.610
-y.L3          -0.3196      0.048     -6.688      0.000      -0.413      -0.226
+const          7.9664      0.652     12.227      0.000       6.689       9.243
+y.L1           0.5198      0.047     10.990      0.000       0.427       0.612
+y.L3          -0.3168      0.048     -6.631      0.000      -0.410      -0.223
 =============================================================================="""
 
 
@@ -780,9 +906,11 @@ def test_the_summary_of_a_panel_has_a_line_for_each_series() -> None:
         "AIC",
         "BIC",
         "stable",
+        "persistence",
     ]
     assert [line.split()[0] for line in lines[2:]] == ["a", "b"]
-    assert lines[2].split()[-1] == "yes" and lines[3].split()[-1] == "no"
+    assert lines[2].split()[-2:] == ["yes", f"{model.coef_[0].sum():.4f}"]
+    assert lines[3].split()[-2:] == ["no", "1.0000"]
     assert "y.L1" in model.summary("b")
     with pytest.raises(ValueError, match="series must be one of those fitted; got 'c'"):
         model.summary("c")
@@ -838,7 +966,9 @@ def test_the_standard_error_of_the_constant_is_that_of_ordinary_least_squares() 
     np.testing.assert_allclose(model.intercept_, known.params.iloc[0], rtol=1e-7)
     np.testing.assert_allclose(model.intercept_se_, known.bse.iloc[0], rtol=1e-7)
     np.testing.assert_allclose(model.future_coef_se_[0], known.bse.iloc[-1:], rtol=1e-7)
-    sparse = ARNet(3, sparsity="auto", columns=Columns(future=("price",))).fit(frame)
+    sparse = ARNet(
+        3, sparsity="auto", bias_correction=False, columns=Columns(future=("price",))
+    ).fit(frame)
     used = [lag - 1 for lag in sparse.lags_[0]]
     few = sm.OLS(frame.y[3:], sm.add_constant(np.column_stack([lags[:, used], price[3:]]))).fit()
     np.testing.assert_allclose(sparse.intercept_se_, few.bse.iloc[0], rtol=1e-7)

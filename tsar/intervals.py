@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.special import stdtrit
 from torch import Tensor
 
 MARKS = ("-lo-", "-hi-", "-q-")  # between a model's name and the level of a column
@@ -88,6 +90,27 @@ def gaussian_quantiles(
     """Quantiles of normal forecasts."""
     scores = torch.special.ndtri(torch.tensor(list(levels), dtype=point.dtype, device=point.device))
     return point[:, :, None] + deviation[:, :, None] * scores
+
+
+def student_quantiles(
+    point: Float[Tensor, "window horizon"],
+    deviation: Float[Tensor, "window horizon"],
+    freedom: Float[Tensor, "window horizon"],
+    levels: Sequence[float],
+) -> Float[Tensor, "window horizon level"]:
+    """Quantiles by Student's t: normal forecasts whose deviation was estimated.
+
+    `freedom` is the number of residuals less that of coefficients; infinite: it is known.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1, dtype=torch.float64)
+    >>> student_quantiles(0 * one, one, 10 * one, [0.9]).round(decimals=3)
+    tensor([[[1.3720]]], dtype=torch.float64)
+    """
+    different, place = freedom.unique(return_inverse=True)
+    scores = stdtrit(different.clamp(min=1).cpu().numpy()[:, None], np.asarray(levels))
+    return point[:, :, None] + deviation[:, :, None] * torch.from_numpy(scores).to(point)[place]
 
 
 def pick_quantiles(

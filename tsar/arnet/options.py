@@ -10,13 +10,20 @@ from torch import Tensor
 
 from tsar.autoregression import Runs, Sparsity, Terms
 from tsar.conditions import check_whole
+from tsar.panel import Frequency
+from tsar.panel.frequency import DAY
 
 # Parameters that `check_options` looks at.
-CHECKED = ("strategy", "scope", "loss", "hidden", "sparsity", "ridge", "quantile_levels")
+CHECKED = (
+    *("strategy", "scope", "loss", "hidden", "sparsity", "ridge", "quantile_levels"),
+    "bias_correction",
+)
 
 # Contexts that are seen where points are missing: what a wrong guess at their start leaves is
 # handed on from gap to gap three times at least, each time by a few coefficients alone.
 BRIDGE = 4
+
+LEAST, MOST = 24, 1200  # of lags, where nobody says how many
 
 
 class Penalties(TypedDict):
@@ -35,6 +42,7 @@ def check_options(
     sparsity: object,
     ridge: object,
     quantile_levels: object,
+    bias_correction: object,
 ) -> None:
     """Check each option by itself, and those of the penalties together."""
     _one_of("strategy", strategy, ("recursive", "direct"))
@@ -44,6 +52,18 @@ def check_options(
     _check_sparsity(sparsity, ridge)
     if loss == "quantile":
         _check_levels(quantile_levels)
+    _one_of("bias_correction", bias_correction, ("auto", True, False))
+    if bias_correction is True and (strategy == "direct" or loss != "mse" or hidden):
+        raise ValueError(
+            "bias_correction must be 'auto' or False but with strategy='recursive', loss='mse' and "
+            "no hidden layer, where one equation in closed form is all; got True. Leave it out."
+        )
+
+
+def corrects(asked: object, sparsity: object, strategy: str, held: bool) -> bool:
+    """Whether bias is corrected: of one equation in closed form, from which nothing is trained."""
+    wanted = sparsity == "auto" if asked == "auto" else asked is True
+    return wanted and strategy == "recursive" and not held
 
 
 def check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
@@ -60,11 +80,25 @@ def check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
         )
 
 
-def choose_order(asked: int | None, season: int, targets: Int[Tensor, " series"]) -> int:
-    """The order asked for, or two seasons, at least 24, as far as the shortest series allows."""
+def choose_order(asked: int | None, frequency: Frequency, targets: Int[Tensor, " series"]) -> int:
+    """The order asked for, or what `usual_order` says, as far as the shortest series allows."""
     if asked is not None:
         return check_whole("context_length", asked)
-    return max(1, min(max(2 * season, 24), int(targets.min()) // 3))
+    return max(1, min(usual_order(frequency), int(targets.min()) // 3))
+
+
+def usual_order(frequency: Frequency) -> int:
+    """A week and a day of points within a day, two seasons of others: a long memory that pays.
+
+    At most `MOST` points, for a fit takes time; at least `LEAST`, but of months and quarters.
+    """
+    two = 2 * frequency.season_length
+    if frequency.kind == "tick" and frequency.season_length * frequency.step == DAY:
+        week = 4 * two
+        return max(week if week <= MOST else min(two, MOST), LEAST)
+    if frequency.kind == "month" and two > 2:
+        return two
+    return min(max(two, LEAST), MOST)
 
 
 def plain_sparsity(sparsity: object) -> Sparsity:
@@ -92,7 +126,7 @@ def check_windows(
     held
         Whether newer points were held back.
     """
-    count = _complete_windows(runs, terms)
+    count = complete_windows(runs, terms)
     # AR-Net's penalty is in units of the noise, which least squares must be able to tell.
     penalized = ridge > 0 or sparsity == "auto"
     need = 2 if penalized else terms.lags * (1 + terms.past) + terms.future + 2
@@ -114,13 +148,14 @@ def check_windows(
     )
 
 
-def _complete_windows(runs: Runs, terms: Terms) -> Int[Tensor, " group"]:
+def complete_windows(runs: Runs, terms: Terms) -> Int[Tensor, " group"]:
+    """Windows without a gap in each group."""
     windows = (runs.lengths - terms.max_lag).clamp(min=0)
     count = torch.zeros(runs.n_groups, dtype=torch.int64, device=windows.device)
     return count.index_add(0, runs.group, windows).cpu()
 
 
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {list(known)}; got {value!r}. Choose one.")
 

@@ -1,29 +1,99 @@
 """Quantiles of autoregressions in closed form, in standardized units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.autoregression import horizon_map, psi_weights
-from tsar.intervals import gaussian_quantiles
-from tsar.nn.autoregression import bridged_points
+from tsar.autoregression import ClosedForm, Estimates, horizon_map, psi_weights
+from tsar.batch import Context
+from tsar.intervals import student_quantiles
+from tsar.nn.autoregression import AutoregressionModule, bridged_points
 
 ROOM = 2**22  # elements of the matrices that are built at once, 32 MB in float64
 
 
+@dataclass(frozen=True)
+class Errors:
+    """How wrong closed-form equations are, in standardized units.
+
+    Attributes
+    ----------
+    sigma
+        Deviation of a shock; where `estimates` are None, of a one-step error, that of the
+        coefficients among it.
+    freedom
+        Residuals less coefficients, of which `sigma` was told.
+    estimates
+        What the coefficients of one equation were estimated from.
+    """
+
+    sigma: Float[Tensor, "group step"]
+    freedom: Float[Tensor, "group step"]
+    estimates: Estimates | None
+
+    @classmethod
+    def of(cls, solution: ClosedForm) -> "Errors":
+        """Of equations that were just fitted."""
+        known = solution.estimates is not None
+        sigma = solution.deviation if known else solution.forecast_deviation
+        return cls(sigma, solution.freedom, solution.estimates)
+
+    @classmethod
+    def of_deviation(cls, sigma: Float[Tensor, "group step"]) -> "Errors":
+        """Of deviations of one-step errors alone, as if they were known."""
+        return cls(sigma, torch.full_like(sigma, torch.inf), None)
+
+
+@torch.no_grad()
+def closed_form_quantiles(
+    module: AutoregressionModule,
+    context: Context,
+    point: Float[Tensor, "batch horizon"],
+    errors: Errors,
+    levels: Sequence[float],
+    lead: int | None,
+) -> Float[Tensor, "batch horizon level"]:
+    """Quantiles of forecasts by closed-form equations.
+
+    Parameters
+    ----------
+    lead
+        Of direct equations, the first steps, which make up for missing points; None: one equation,
+        whose forecasts were fed back.
+    """
+    shared = len(errors.sigma) == 1
+    group = torch.zeros_like(context.series) if shared else context.series
+    group, lags, values = group.cpu(), module.lags.detach().cpu(), context.values.cpu()
+    if lead is not None:
+        return direct_quantiles(point, errors, lags, group, levels, values, lead)
+    if errors.estimates is None:
+        read = None
+    else:
+        prepared = module.prepare(context)
+
+        def read(rows: Int[Tensor, " row"]) -> Float[Tensor, "row horizon term"]:
+            there = rows.to(prepared.values.device)
+            return module.terms(prepared[there], point[rows].to(prepared.values)).cpu()
+
+    return recursive_quantiles(point, errors, lags, group, levels, values, read)
+
+
 def recursive_quantiles(
     point: Float[Tensor, "batch horizon"],
-    sigma: Float[Tensor, "group 1"],
+    errors: Errors,
     folded: Float[Tensor, "group step lag"],
     group: Int[Tensor, " batch"],
     levels: Sequence[float],
     context: Float[Tensor, "batch context"],
+    read: Callable[[Int[Tensor, " row"]], Float[Tensor, "row horizon term"]] | None,
 ) -> Float[Tensor, "batch horizon level"]:
-    """Normal quantiles; the variance at step h is sigma^2 (psi_0^2 + ... + psi_{h-1}^2).
+    """Quantiles; by shocks the variance at step h is sigma^2 (psi_0^2 + ... + psi_{h-1}^2).
 
-    To it adds what missing points of the `context` give (see `bridging_variance`).
+    To it adds what missing points of the `context` give (see `bridging_variance`) and what errors
+    of the coefficients do (see `Estimates.variance`, which says what `read` gives).
     `folded` holds the recursion's map to some steps, newest lag last: its first row is the
     equation, its last column the responses to a shock (see `psi_weights`) as far as it goes.
     """
@@ -33,21 +103,25 @@ def recursive_quantiles(
         psi = torch.nn.functional.pad(known[:, : horizon - 1, 0], (1, 0), value=1.0)
     else:
         psi = psi_weights(known[:, 0], horizon)
-    growth = psi.square().cumsum(1)[member]
-    gaps = bridging_variance(context, folded, group, horizon, recursive=True)
-    return gaussian_quantiles(point, sigma[group] * (growth + gaps).sqrt(), levels)
+    variance = psi.square().cumsum(1)[member]
+    variance = variance + bridging_variance(context, folded, group, horizon, recursive=True)
+    if errors.estimates is not None and read is not None:
+        variance = variance + errors.estimates.variance(group, read, psi[member])
+    deviation = errors.sigma[group] * variance.sqrt()
+    freedom = errors.freedom[group].expand_as(point)
+    return student_quantiles(point, deviation, freedom, levels)
 
 
 def direct_quantiles(
     point: Float[Tensor, "batch horizon"],
-    sigma: Float[Tensor, "group step"],
+    errors: Errors,
     equations: Float[Tensor, "group step lag"],
     group: Int[Tensor, " batch"],
     levels: Sequence[float],
     context: Float[Tensor, "batch context"],
     lead: int,
 ) -> Float[Tensor, "batch horizon level"]:
-    """Normal quantiles; each step has a residual deviation of its own.
+    """Quantiles; each step has a residual deviation of its own.
 
     `equations` have the newest lag last. To the variance adds what missing points of the `context`
     give, which the first equation bridges (see `bridging_variance`).
@@ -59,17 +133,17 @@ def direct_quantiles(
     ValueError
         The horizon is beyond the steps that were fitted.
     """
-    horizon = point.shape[1]
-    if horizon - lead > sigma.shape[1]:
+    horizon, fitted = point.shape[1], errors.sigma.shape[1]
+    if horizon - lead > fitted:
         raise ValueError(
-            f"horizon must be at most {sigma.shape[1]} with intervals when direct; got "
+            f"horizon must be at most {fitted} with intervals when direct; got "
             f"{horizon - lead}. Fit with a longer horizon, or use strategy='recursive'."
         )
-    steps = torch.arange(horizon).clamp(max=sigma.shape[1] - 1)
+    steps = torch.arange(horizon).clamp(max=fitted - 1)
     gaps = bridging_variance(context, equations, group, horizon, recursive=False)
-    variance = sigma[group].square()
+    variance = errors.sigma[group].square()
     variance = variance[:, steps] + variance[:, :1] * gaps
-    return gaussian_quantiles(point, variance.sqrt(), levels)
+    return student_quantiles(point, variance.sqrt(), errors.freedom[group][:, steps], levels)
 
 
 def bridging_variance(

@@ -75,7 +75,8 @@ def _title(model: Fitted) -> str:
 
 def _header(model: Fitted) -> list[str]:
     closed = [] if model.holds_back else ["windows", "sigma", "AIC", "BIC"]
-    return ["lags used", *closed, *(["stable"] if model.strategy == "recursive" else [])]
+    recursive = ["stable", "persistence"] if model.strategy == "recursive" else []
+    return ["lags used", *closed, *recursive]
 
 
 def _cells(model: Any) -> list[list[str]]:
@@ -87,6 +88,7 @@ def _cells(model: Any) -> list[list[str]]:
         columns += [[f"{value:.1f}" for value in of] for of in (model.aic_, model.bic_)]
     if model.strategy == "recursive":
         columns.append(["yes" if stable else "no" for stable in model.is_stable_])
+        columns.append([f"{total:.4f}" for total in model.coef_.sum(axis=1)])
     return [list(cells) for cells in zip(*columns, strict=True)]
 
 

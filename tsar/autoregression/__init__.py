@@ -8,9 +8,11 @@ from tsar.autoregression.dynamics import (
     reflection_coefficients,
     roots,
 )
+from tsar.autoregression.estimates import Estimates
 from tsar.autoregression.gram import Moments, Regression, lagged_moments
 from tsar.autoregression.inference import GaussianCriteria, gaussian_criteria, standard_errors
 from tsar.autoregression.penalty import PenalizedFit, penalize, sparsity, weighted_lasso
+from tsar.autoregression.persistence import correct_persistence, limit_growth
 from tsar.autoregression.refine import Residuals, refine, residuals
 from tsar.autoregression.runs import Runs, complete_runs
 from tsar.autoregression.select import Selection, select_lags
@@ -24,6 +26,7 @@ from tsar.autoregression.solve import (
 
 __all__ = [
     "ClosedForm",
+    "Estimates",
     "Factorization",
     "GaussianCriteria",
     "LeastSquares",
@@ -36,6 +39,7 @@ __all__ = [
     "Sparsity",
     "Terms",
     "complete_runs",
+    "correct_persistence",
     "factorize",
     "fit_closed_form",
     "gaussian_criteria",
@@ -43,6 +47,7 @@ __all__ = [
     "is_stable",
     "lagged_moments",
     "least_squares",
+    "limit_growth",
     "penalize",
     "psi_weights",
     "refine",

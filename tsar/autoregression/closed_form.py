@@ -1,19 +1,22 @@
 """Autoregression in closed form: lags of the target and of covariates, for one step or many."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tsar.autoregression.estimates import ROOM, Estimates
 from tsar.autoregression.gram import Moments, Regression, lagged_moments
 from tsar.autoregression.penalty import penalize
+from tsar.autoregression.persistence import correct_persistence, limit_growth
 from tsar.autoregression.precision import Precision, lag_precision, precision
 from tsar.autoregression.refine import refine, residuals
 from tsar.autoregression.runs import Runs
 from tsar.autoregression.select import select_lags
 from tsar.autoregression.solve import (
+    Factorization,
     LeastSquares,
     factorize,
     least_squares,
@@ -79,6 +82,8 @@ class ClosedForm:
         Sums of squared residuals, and degrees of freedom left to these.
     count
         Complete windows of each group.
+    estimates
+        What the coefficients of one equation were estimated from, where that is not too large.
     """
 
     coef: Float[Tensor, "group step term"]
@@ -89,6 +94,7 @@ class ClosedForm:
     power: Float[Tensor, "group step"]
     freedom: Float[Tensor, "group step"]
     count: Float[Tensor, " group"]
+    estimates: Estimates | None = None
 
     @property
     def deviation(self) -> Float[Tensor, "group step"]:
@@ -107,9 +113,9 @@ class ClosedForm:
 
     def to(self, device: torch.device | str) -> "ClosedForm":
         """The same on a device."""
-        return replace(
-            self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)}
-        )
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {name: part.to(device) for name, part in parts.items() if part is not None}
+        return replace(self, **moved)
 
 
 def fit_closed_form(
@@ -120,6 +126,7 @@ def fit_closed_form(
     ridge: float = 0.0,
     sparsity: Sparsity = None,
     origin: Float[Tensor, "group channel"] | None = None,
+    series: Float[Tensor, " group"] | None = None,
 ) -> ClosedForm:
     """Fit every group and every step of the horizon by least squares, in float64.
 
@@ -139,11 +146,19 @@ def fit_closed_form(
     origin
         What zero was before the channels were shifted and scaled, for the standard errors of the
         constants; None: zero.
+    series
+        Series of each group, by which the bias of one equation is told; it is corrected, and its
+        recursion kept from running away (`correct_persistence`, `limit_growth`). None: neither.
 
     Returns
     -------
     ClosedForm
         Always finite; a group without a complete window has coefficients of zero.
+
+    Raises
+    ------
+    ValueError
+        Of several steps the bias was to be corrected.
 
     Examples
     --------
@@ -153,19 +168,26 @@ def fit_closed_form(
     >>> fit_closed_form(series, runs, Terms(lags=2, horizon=1)).coef.round(decimals=4)
     tensor([[[ 1.0806, -1.0000]]], dtype=torch.float64)
     """
+    if series is not None and terms.horizon > 1:
+        raise ValueError(
+            f"series must be None with several steps, whose bias is not known; got a horizon of "
+            f"{terms.horizon}. Leave it out."
+        )
     moments = lagged_moments(channels, runs, terms.max_lag)
     zero = moments.mean.new_zeros(runs.n_groups, len(channels)) if origin is None else origin
-    zero = terms.spread(zero.to(moments.mean))
+    how = _How(terms, ridge, sparsity, terms.spread(zero.to(moments.mean)), series)
     if sparsity is None and terms.shared:
-        return _fit_shared(moments, channels, runs, terms, ridge, zero)
+        return _fit_shared(moments, channels, runs, how)
     pieces = [
-        _fit_step(_regression(moments, terms, step, step), channels, runs, ridge, sparsity, zero)
+        _fit_step(_regression(moments, terms, step, step), channels, runs, how)
         for step in range(terms.horizon)
     ]
-    return ClosedForm(
-        **{name: torch.cat([getattr(piece, name) for piece in pieces], dim=1) for name in STEPWISE},
-        count=moments.count,
-    )
+    if len(pieces) == 1:
+        return pieces[0]
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(piece, name) for piece in pieces], dim=1) for name in STEPWISE
+    }
+    return replace(pieces[0], **joined)
 
 
 STEPWISE = ("coef", "error", "active", "intercept", "intercept_error", "power", "freedom")
@@ -177,46 +199,88 @@ def _regression(moments: Moments, terms: Terms, first: int, last: int) -> Regres
     return moments.regression(terms.regressors(moments, first), targets)
 
 
+@dataclass(frozen=True)
+class _How:
+    """What is asked for; `zero` is the origin at each term."""
+
+    terms: Terms
+    ridge: float
+    sparsity: Sparsity
+    zero: Float[Tensor, "group term"]
+    series: Float[Tensor, " group"] | None
+
+    def lags(self, active: Bool[Tensor, "group term"]) -> Bool[Tensor, "group term"]:
+        """The active terms that are lags of the target."""
+        return active & (torch.arange(active.shape[1], device=active.device) < self.terms.lags)
+
+
 def _fit_shared(
-    moments: Moments,
-    channels: Float[Tensor, "channel total"],
-    runs: Runs,
-    terms: Terms,
-    ridge: float,
-    zero: Float[Tensor, "group term"],
+    moments: Moments, channels: Float[Tensor, "channel total"], runs: Runs, how: _How
 ) -> ClosedForm:
     """All steps by one factorization."""
-    regression = _regression(moments, terms, 0, terms.horizon - 1)
-    rough = least_squares(regression.gram, regression.cross, ridge=ridge)
+    regression = _regression(moments, how.terms, 0, how.terms.horizon - 1)
+    rough = least_squares(regression.gram, regression.cross, ridge=how.ridge)
     solution = refine(rough, regression, channels, runs)
-    known = lag_precision(moments, regression, solution, regression.regressor_mean - zero)
+    known = lag_precision(moments, regression, solution, regression.regressor_mean - how.zero)
     active = torch.ones_like(solution.coef, dtype=torch.bool)
-    power = _power(regression, solution.coef, channels, runs)
-    return _assemble(regression, solution.coef, active, power, known)
+    rows = torch.arange(active.shape[1], device=active.device).expand(active.shape[:2])
+    factorization = solution.factorization
+    coef = _unbiased(solution.coef, factorization, rows, active[:, :, 0], regression, how)
+    power = _power(regression, coef, channels, runs)
+    estimates = _estimates(regression, regression.gram, rows, how)
+    return _assemble(regression, coef, active, power, known, estimates)
 
 
 def _fit_step(
-    regression: Regression,
-    channels: Float[Tensor, "channel total"],
-    runs: Runs,
-    ridge: float,
-    sparsity: Sparsity,
-    zero: Float[Tensor, "group term"],
+    regression: Regression, channels: Float[Tensor, "channel total"], runs: Runs, how: _How
 ) -> ClosedForm:
     """One step with its own regressors."""
-    coef, active = _choose(regression, ridge, sparsity)
+    coef, active = _choose(regression, how.ridge, how.sparsity)
     rows, block = _active_block(regression.gram, active)
-    factorization = factorize(block, ridge=ridge)
+    factorization = factorize(block, ridge=how.ridge)
     if bool(factorization.ill_conditioned.any()):  # the host waits here
         kept = regression.restrict(active)
-        rough = LeastSquares(coef, factorize(kept.gram, ridge=ridge))
+        rough = LeastSquares(coef, factorize(kept.gram, ridge=how.ridge))
         coef = refine(rough, kept, channels, runs).coef
-    means = (regression.regressor_mean - zero) * active
+    means = (regression.regressor_mean - how.zero) * active
     known = precision(factorization, block, means.gather(1, rows))
     spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, known.diagonal)
+    coef = _unbiased(coef, factorization, rows, active, regression, how)
     power = _power(regression, coef, channels, runs)
     known = replace(known, diagonal=spread)
-    return _assemble(regression, coef, active[:, :, None], power, known)
+    estimates = _estimates(regression, block, rows, how)
+    return _assemble(regression, coef, active[:, :, None], power, known, estimates)
+
+
+def _unbiased(
+    coef: Float[Tensor, "group term step"],
+    factorization: Factorization,
+    rows: Int[Tensor, "group kept"],
+    active: Bool[Tensor, "group term"],
+    regression: Regression,
+    how: _How,
+) -> Float[Tensor, "group term step"]:
+    """Coefficients with the persistence corrected, where that is asked for."""
+    if how.series is None:
+        return coef
+    lags = how.lags(active)
+    small = factorization.solve(lags.gather(1, rows).to(coef)[:, :, None])[:, :, 0]
+    direction = torch.zeros_like(coef[:, :, 0]).scatter(1, rows, small)
+    count, series = regression.count, how.series.to(coef)
+    found = correct_persistence(coef[:, :, 0], direction, lags, count, series)
+    return limit_growth(found, how.terms.lags, count)[:, :, None]
+
+
+def _estimates(
+    regression: Regression,
+    block: Float[Tensor, "group kept kept"],
+    rows: Int[Tensor, "group kept"],
+    how: _How,
+) -> Estimates | None:
+    """Of one equation without a ridge, whose errors are others; None where it is too large."""
+    if how.terms.horizon > 1 or how.ridge or block.numel() > ROOM:
+        return None
+    return Estimates(rows, block, regression.regressor_mean.gather(1, rows), regression.count)
 
 
 def _choose(
@@ -265,6 +329,7 @@ def _assemble(
     active: Bool[Tensor, "group term step"],
     power: Float[Tensor, "group step"],
     known: Precision,
+    estimates: Estimates | None,
 ) -> ClosedForm:
     freedom = (regression.count - known.rank - 1)[:, None].expand_as(power)
     variance = power / freedom.clamp(min=LEAST)
@@ -279,4 +344,5 @@ def _assemble(
         power=power,
         freedom=freedom,
         count=regression.count,
+        estimates=estimates,
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 MATRICES = 2**22
 # Impulse responses advance by this many steps at once.
 BLOCK = 32
+ROUNDING = 1e-12  # of coefficients whose sum is 1, a unit root
 
 
 def psi_weights(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "group horizon"]:
@@ -170,7 +171,8 @@ def is_stable(coef: Float[Tensor, "group lag"]) -> Bool[Tensor, " group"]:
     >>> is_stable(torch.tensor([[0.5, 0.4], [0.5, 0.6]]))
     tensor([ True, False])
     """
-    return (reflection_coefficients(coef).abs() < 1).all(1)
+    inside = (reflection_coefficients(coef).abs() < 1).all(1)
+    return inside & (coef.double().sum(1) < 1 - ROUNDING)
 
 
 def _check_horizon(horizon: int) -> None:

@@ -12,29 +12,25 @@ from torch import Tensor
 
 from tsar.arnet.equations import (
     Equations,
-    flat_channels,
     group_scale,
     load_closed_form,
-    origin,
     used_lags,
 )
 from tsar.arnet.options import (
     BRIDGE,
     CHECKED,
-    Penalties,
     check_options,
     check_recursion,
-    check_windows,
     choose_order,
+    corrects,
     plain_sparsity,
 )
-from tsar.arnet.quantiles import direct_quantiles, recursive_quantiles
+from tsar.arnet.quantiles import Errors, closed_form_quantiles
 from tsar.arnet.report import details, draw_coefficients, group_row, lines
+from tsar.arnet.solving import Scales, solve
 from tsar.autoregression import (
     ClosedForm,
     Terms,
-    complete_runs,
-    fit_closed_form,
     gaussian_criteria,
     is_stable,
     roots,
@@ -75,8 +71,9 @@ class ARNet(Forecaster):
     Parameters
     ----------
     context_length
-        The order: lags 1 to `context_length` may enter. None: two usual seasons, at least 24, as
-        far as the shortest series allows.
+        The order: lags 1 to `context_length` may enter. None: two seasons that are usual at the
+        frequency, a week and a day of points within a day, as far as the shortest series allows
+        (a third of its points); 24 where no season is usual.
     horizon
         Points to forecast.
     strategy
@@ -91,6 +88,10 @@ class ARNet(Forecaster):
         survivors are refitted without shrinkage.
     ridge
         Penalty on the squared standardized coefficients; with `sparsity=None` only.
+    bias_correction
+        Whether the sum of the coefficients, which least squares finds too low by (1 + 3 sum) / n or
+        more, is raised by that, to 1 at most (a random walk with drift), and swings are kept from
+        growing; of one equation in closed form. ``"auto"``: where ``sparsity="auto"``.
     hidden
         Widths of a network on the lags and covariates, whose output is added to the linear map's.
     loss
@@ -158,6 +159,7 @@ class ARNet(Forecaster):
         scope: Literal["local", "global"] = "local",
         sparsity: float | int | str | None = "auto",
         ridge: float = 0.0,
+        bias_correction: bool | Literal["auto"] = "auto",
         hidden: Sequence[int] = (),
         loss: Loss = "mse",
         quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
@@ -174,6 +176,7 @@ class ARNet(Forecaster):
         self.scope = scope
         self.sparsity = sparsity
         self.ridge = ridge
+        self.bias_correction = bias_correction
         self.hidden = hidden
         self.loss = loss
         self.quantile_levels = quantile_levels
@@ -186,8 +189,8 @@ class ARNet(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         self._check(panel)
-        season = panel.labels.frequency.season_length
-        self.order_ = choose_order(self.context_length, season, panel.lengths - self._steps)
+        frequency, targets = panel.labels.frequency, panel.lengths - self._steps
+        self.order_ = choose_order(self.context_length, frequency, targets)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self.horizon)
         known = panel.without_last(held) if self.holds_back else panel
@@ -197,7 +200,6 @@ class ARNet(Forecaster):
         solution = self._solve(scaled)
         del scaled  # as large as the data
         self.groups_ = len(solution.coef)
-        self.sigma_scaled_ = solution.forecast_deviation
         self.delta_ = 1.0  # until the errors of the closed form are known
         resumable = self.holds_back and options.checkpoint is not None
         seed = draw_seed(self.random_state, resumable=resumable) if self.holds_back else 0
@@ -220,16 +222,22 @@ class ARNet(Forecaster):
         return int(self.horizon) if self.strategy == "direct" else 1
 
     def _solve(self, scaled: Panel) -> ClosedForm:
-        scales = (group_scale(self.scope, self.scaling_), self.past_scaling_, self.future_scaling_)
-        flat = flat_channels(scaled, *scales[1:]).to(resolve_device(self.device))
-        series = complete_runs(flat, scaled.offsets.to(flat.device))
-        local = self.scope == "local"
-        runs = series if local else series.pooled()
-        terms = Terms(self.order_, self._steps, *(len(scale.mean) for scale in scales[1:]))
-        options: Penalties = {"sparsity": plain_sparsity(self.sparsity), "ridge": self.ridge}
-        names = list(scaled.labels.ids) if local else []
-        check_windows(runs, terms, names, self.holds_back, **options)
-        return fit_closed_form(flat, runs, terms, origin=origin(*scales), **options).to("cpu")
+        scales = self._scales()
+        return solve(
+            scaled,
+            scales,
+            Terms(self.order_, self._steps, *(len(scale.mean) for scale in scales[1:])),
+            resolve_device(self.device),
+            local=self.scope == "local",
+            held=self.holds_back,
+            corrected=corrects(self.bias_correction, self.sparsity, self.strategy, self.holds_back),
+            sparsity=plain_sparsity(self.sparsity),
+            ridge=self.ridge,
+        )
+
+    def _scales(self) -> Scales:
+        own = group_scale(self.scope, self.scaling_)
+        return Scales(own, self.past_scaling_, self.future_scaling_)
 
     def _build(self) -> AutoregressionModule:
         """Make the module, from parameters and fitted attributes alone."""
@@ -278,10 +286,10 @@ class ARNet(Forecaster):
 
     def _describe(self, solution: ClosedForm) -> None:
         """Standard errors, deviation and criteria, in the units of the series."""
-        scale, none = group_scale(self.scope, self.scaling_), torch.zeros_like(solution.intercept)
-        past = len(self.past_scaling_.mean)
-        error = Equations.of_terms(solution.error, none, self.order_, past)
-        error = error.in_units(scale, self.past_scaling_, self.future_scaling_)
+        scales, none = self._scales(), torch.zeros_like(solution.intercept)
+        error = Equations.of_terms(solution.error, none, self.order_, len(scales.past.mean))
+        error, scale = error.in_units(*scales), scales.series
+        self.errors_ = Errors.of(solution)
         self.coef_se_ = self._stepped(error.lags)
         self.past_coef_se_, self.future_coef_se_ = map(self._stepped, (error.past, error.future))
         self.intercept_se_ = self._stepped(solution.intercept_error * scale.deviation[:, None])
@@ -292,8 +300,7 @@ class ARNet(Forecaster):
         self.n_windows_ = solution.count.long().numpy()
 
     def _describe_map(self) -> None:
-        scales = (group_scale(self.scope, self.scaling_), self.past_scaling_, self.future_scaling_)
-        fitted = Equations.of_module(self.module_, self._steps).in_units(*scales)
+        fitted = Equations.of_module(self.module_, self._steps).in_units(*self._scales())
         self.coef_, self.intercept_ = self._stepped(fitted.lags), self._stepped(fitted.constant)
         self.past_coef_, self.future_coef_ = map(self._stepped, (fitted.past, fitted.future))
         self.lags_ = used_lags(fitted.lags)
@@ -309,7 +316,7 @@ class ARNet(Forecaster):
 
     @property
     def is_stable_(self) -> np.ndarray:
-        """Whether the recursion of each group dies out."""
+        """Whether the recursion of each group dies out; with a persistence of 1 it does not."""
         return is_stable(self._recursion()).numpy()
 
     def _recursion(self) -> Float[Tensor, "group lag"]:
@@ -378,13 +385,12 @@ class ARNet(Forecaster):
             return picked.cpu().double()
         if self.holds_back:
             return self.calibration_.quantiles(shown.point, levels, lead)
-        series = shown.context.series.cpu()
-        group = series if self.scope == "local" else torch.zeros_like(series)
-        facts = (shown.point, self.sigma_scaled_, self.module_.lags.detach().cpu(), group, levels)
-        values = shown.context.values.cpu()
-        if self.strategy == "direct":
-            return direct_quantiles(*facts, values, lead)
-        return recursive_quantiles(*facts, values)
+        # A model that was saved earlier has the deviations alone.
+        errors = getattr(self, "errors_", None) or Errors.of_deviation(self.sigma_scaled_)
+        direct = lead if self.strategy == "direct" else None
+        return closed_form_quantiles(
+            self.module_, shown.context, shown.point, errors, levels, direct
+        )
 
     def _check(self, panel: Panel) -> None:
         check_whole("batch_size", self.batch_size)

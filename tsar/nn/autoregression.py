@@ -116,6 +116,21 @@ class AutoregressionModule(ForecastModule):
         values = self._fill(context, group)[:, -self.context_length :]
         return self._outputs(context, values, group)[:, :horizon]
 
+    def terms(
+        self, context: Context, point: Float[Tensor, "batch horizon"]
+    ) -> Float[Tensor, "batch horizon term"]:
+        """What each step of a forecast by one equation was made of, by its own point forecasts.
+
+        Lags of the target, the newest first, of each past covariate (which is known for the first
+        step alone), and the future ones. The context is one that was prepared.
+        """
+        steps = point.shape[1]
+        known = [context.values[:, -self.context_length :], point[:, :-1]]
+        lags = torch.cat(known, dim=1).unfold(1, self.context_length, 1).flip(2)
+        past = self._past(context.past[:, -self.context_length :]).flip(1)
+        past = nn.functional.pad(past.mT.flatten(1)[:, None], (0, 0, 0, steps - 1))
+        return torch.cat([lags, past, self._ahead(context, steps)], dim=2)
+
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean loss over the observed targets; gaps of the context count as the mean."""
         context = batch.context
@@ -145,7 +160,7 @@ class AutoregressionModule(ForecastModule):
         group: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch step output"]:
         past = self._past(context.past[:, -self.context_length :]).transpose(1, 2).flatten(1)
-        known = self._ahead(context)
+        known = self._ahead(context, self.horizon)
         weights = self.weights()
         inputs, weight = values, weights.lags
         if past.shape[1]:
@@ -169,11 +184,11 @@ class AutoregressionModule(ForecastModule):
     ) -> Float[Tensor, "batch *span future"]:
         return ((known - self.future_mean) / self.future_scale).nan_to_num(0.0)
 
-    def _ahead(self, context: Context) -> Float[Tensor, "batch horizon future"]:
-        """Future covariates at the steps of the horizon, the mean beyond those that are known."""
+    def _ahead(self, context: Context, steps: int) -> Float[Tensor, "batch step future"]:
+        """Future covariates at the steps ahead, the mean beyond those that are known."""
         begin = context.values.shape[1]
-        known = self._future(context.future[:, begin : begin + self.horizon])
-        return nn.functional.pad(known, (0, 0, 0, self.horizon - known.shape[1]))
+        known = self._future(context.future[:, begin : begin + steps])
+        return nn.functional.pad(known, (0, 0, 0, steps - known.shape[1]))
 
     def _fill(
         self, context: Context, group: Int[Tensor, " batch"]

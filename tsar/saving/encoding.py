@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsar.arnet.quantiles import Errors
+from tsar.autoregression import Estimates
 from tsar.intervals import Calibration
 from tsar.panel.columns import Columns
 from tsar.panel.frequency import Frequency
@@ -24,7 +26,10 @@ from tsar.saving.frames import FRAME_CODECS
 from tsar.scaling import Scaling
 from tsar.training import Training
 
-RECORDS = (Calibration, Columns, Frequency, Labels, Layout, Panel, Scaling, Training)
+RECORDS = (
+    *(Calibration, Columns, Errors, Estimates, Frequency, Labels, Layout, Panel, Scaling),
+    Training,
+)
 
 Tensors = dict[str, Tensor]
 Json = Any  # None, bool, int, float, str, list, or a dict of one key

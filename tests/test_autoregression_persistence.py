@@ -1,0 +1,185 @@
+"""The corrected persistence and the errors of coefficients, against slow and simulated truth."""
+
+import numpy as np
+import pytest
+import reference_autoregression as reference
+import torch
+from reference_autoregression import Array
+
+from tsar.autoregression import (
+    ClosedForm,
+    Estimates,
+    Terms,
+    complete_runs,
+    correct_persistence,
+    fit_closed_form,
+    limit_growth,
+    roots,
+)
+
+
+def fit(rows: Array, lags: int, *, corrected: bool = True, pooled: bool = False) -> ClosedForm:
+    """Closed form of series, a row each; all lags."""
+    flat = torch.from_numpy(rows.reshape(1, -1).copy())
+    runs = complete_runs(flat, torch.arange(len(rows) + 1) * rows.shape[1])
+    runs = runs.pooled() if pooled else runs
+    series = torch.full((runs.n_groups,), len(rows) / runs.n_groups, dtype=torch.float64)
+    terms = Terms(lags=lags, horizon=1)
+    return fit_closed_form(flat, runs, terms, series=series if corrected else None)
+
+
+def windows(row: Array, lags: int) -> tuple[Array, Array]:
+    """Lags, newest first, and targets."""
+    spans = np.lib.stride_tricks.sliding_window_view(row, lags + 1)
+    return spans[:, :-1][:, ::-1], spans[:, -1]
+
+
+def test_the_coefficients_fit_best_of_all_with_their_sum() -> None:
+    row = 5 + reference.simulate([0.5, 0.2, 0.2], 60, 3)[0]
+    coef = fit(row[None], 3).coef[0, 0].numpy()
+    matrix, target = windows(row, 3)
+    # With the sum given, the newest lag's coefficient is what the others leave of it.
+    rest = matrix[:, 1:] - matrix[:, :1]
+    design = np.column_stack([np.ones(len(rest)), rest])
+    known = np.linalg.lstsq(design, target - coef.sum() * matrix[:, 0], rcond=None)[0]
+    np.testing.assert_allclose(coef[1:], known[1:], rtol=1e-8)
+    plain = fit(row[None], 3, corrected=False).coef[0, 0].numpy()
+    assert coef.sum() == pytest.approx(min(plain.sum() + (1 + 3 * plain.sum()) / 57, 1))
+
+
+@pytest.mark.parametrize(
+    ("coef", "most"),
+    [([0.0], 0.2), ([0.7], 0.2), ([0.9], 0.5), ([0.5, 0.0, 0.3], 0.6), ([0.0, 0.0, 0.6], 0.8)],
+)
+def test_the_bias_of_the_sum_is_less_than_that_of_least_squares(
+    coef: list[float], most: float
+) -> None:
+    """Kendall's is that of one lag; that of several is larger."""
+    rows = reference.simulate(coef, 60, 1, series=4000)
+    told, plain = (
+        float(fit(rows, len(coef), corrected=chosen).coef.sum(dim=2).mean()) - sum(coef)
+        for chosen in (True, False)
+    )
+    assert plain < -0.01
+    assert abs(told) < most * abs(plain)
+
+
+def test_of_series_that_share_an_equation_too() -> None:
+    rows = reference.simulate([0.6], 20, 2, series=2000)
+    rows = rows - rows.mean(axis=1, keepdims=True)  # each has a mean of its own
+    told, plain = (
+        float(fit(rows, 1, corrected=chosen, pooled=True).coef.sum()) - 0.6
+        for chosen in (True, False)
+    )
+    assert plain < -0.06  # (1 + 0.6) / 19, and the mean of all is known
+    assert abs(told) < 0.2 * abs(plain)
+
+
+def test_the_sum_is_at_most_one_and_of_what_grows_with_a_drift() -> None:
+    rows = reference.simulate([1.0], 80, 5, series=50) + 0.5 * np.arange(80)
+    solution = fit(rows, 2)
+    sums = solution.coef.sum(dim=2)
+    assert float(sums.max()) <= 1 + 1e-12
+    ones = (sums[:, 0] > 1 - 1e-12).nonzero()[:, 0]
+    assert len(ones) > 20
+    for row in ones.tolist():
+        matrix, target = windows(rows[row], 2)
+        left = target - matrix @ solution.coef[row, 0].numpy()
+        assert float(solution.intercept[row, 0]) == pytest.approx(left.mean())
+        assert float(solution.power[row, 0]) == pytest.approx(((left - left.mean()) ** 2).sum())
+
+
+def test_where_there_is_no_sum_nothing_changes() -> None:
+    constant = np.full((1, 30), 4.0)
+    assert float(fit(constant, 2).coef.abs().max()) == 0.0
+    none = torch.zeros(1, 2, dtype=torch.float64)
+    one = torch.ones(1, dtype=torch.float64)
+    found = correct_persistence(none, none, torch.zeros(1, 2, dtype=torch.bool), 9 * one, one)
+    assert float(found.abs().max()) == 0.0
+
+
+def test_a_negative_sum_is_not_lowered() -> None:
+    rows = reference.simulate([-0.8], 60, 7, series=3)
+    assert torch.equal(fit(rows, 1).coef, fit(rows, 1, corrected=False).coef)
+
+
+def test_swings_hardly_grow() -> None:
+    coef = torch.tensor([[0.0, -1.3, 0.0], [1.9, -0.95, 0.0], [0.0, 0.0, 1.02], [0.0, 0.0, 0.0]])
+    found = limit_growth(coef.double(), 3, torch.full((4,), 50.0, dtype=torch.float64))
+    size = np.abs(roots(found).numpy()).max(axis=1)
+    np.testing.assert_allclose(size[0], 1.02, rtol=1e-12)
+    assert found[0].count_nonzero() == 1  # what was left out stays out
+    assert torch.equal(found[1:], coef[1:].double())  # 1.02 ** (1 / 3) is less than 1.02
+
+
+def test_covariates_do_not_make_swings() -> None:
+    coef = torch.tensor([[0.5, -2.0, 9.0]], dtype=torch.float64)
+    found = limit_growth(coef, 2, torch.tensor([10.0], dtype=torch.float64))
+    assert float(found[0, 2]) == 9.0
+    assert np.abs(roots(found[:, :2]).numpy()).max() == pytest.approx(1.1)
+
+
+def test_of_several_steps_the_bias_is_not_known() -> None:
+    flat = torch.zeros(1, 30, dtype=torch.float64)
+    runs = complete_runs(flat, torch.tensor([0, 30]))
+    one = torch.ones(1, dtype=torch.float64)
+    with pytest.raises(ValueError, match="series must be None with several steps"):
+        fit_closed_form(flat, runs, Terms(lags=2, horizon=3), series=one)
+
+
+def path(coef: Array, history: Array, horizon: int) -> Array:
+    """Forecasts; the constant stands first."""
+    points = list(history)
+    for _ in range(horizon):
+        points.append(coef[0] + coef[1:] @ np.array(points[-len(coef) + 1 :])[::-1])
+    return np.array(points[len(history) :])
+
+
+@pytest.mark.parametrize("pieces", [1, 1000])
+def test_the_variance_by_errors_of_coefficients_is_that_of_the_delta_method(
+    pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsar.autoregression.estimates.ROOM", pieces * 300)
+    rows = 3 + reference.simulate([0.5, 0.0, 0.3], 40, 4, series=3)
+    solution, horizon = fit(rows, 3, corrected=False), 9
+    estimates = solution.estimates
+    assert estimates is not None
+    group = torch.tensor([2, 0, 1, 2])
+    terms, psi, wanted = [], [], []
+    for row in group.tolist():
+        history = rows[row]
+        coef = np.concatenate([solution.intercept[row].numpy(), solution.coef[row, 0].numpy()])
+        points = np.concatenate([history, path(coef, history, horizon)])
+        spans = np.lib.stride_tricks.sliding_window_view(points[len(history) - 3 : -1], 3)
+        terms.append(spans[:, ::-1])
+        shock = path(np.array([0.0, *coef[1:]]), np.array([0.0, 0.0, 1.0]), horizon - 1)
+        psi.append([1.0, *shock])
+        matrix, _ = windows(history, 3)
+        design = np.column_stack([np.ones(len(matrix)), matrix])
+        step = 1e-6 * np.eye(4)
+        slope = [
+            (path(coef + s, history, horizon) - path(coef - s, history, horizon)) / 2e-6
+            for s in step
+        ]
+        wanted.append(np.einsum("ih,ij,jh->h", slope, np.linalg.inv(design.T @ design), slope))
+    known = torch.from_numpy(np.array(terms))
+    found = estimates.variance(group, lambda rows: known[rows], torch.tensor(psi).double())
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+
+
+def test_what_was_left_out_counts_for_nothing() -> None:
+    gram = torch.tensor([[[4.0, 0.0], [0.0, 0.0]]], dtype=torch.float64)
+    one = torch.ones(1, dtype=torch.float64)
+    known = Estimates(torch.tensor([[1, 0]]), gram, torch.zeros(1, 2).double(), 8 * one)
+    terms = torch.tensor([[[100.0, 2.0]]], dtype=torch.float64)
+    found = known.variance(torch.tensor([0]), lambda rows: terms[rows], one[None])
+    assert float(found) == pytest.approx(2.0**2 / 4 + 1 / 8)
+
+
+def test_a_ridge_and_large_equations_have_none() -> None:
+    rows = reference.simulate([0.5], 400, 8)
+    flat = torch.from_numpy(rows)
+    runs = complete_runs(flat, torch.tensor([0, 400]))
+    assert fit_closed_form(flat, runs, Terms(2, 1), ridge=0.1).estimates is None
+    assert fit_closed_form(flat, runs, Terms(2, 3)).estimates is None
+    assert fit_closed_form(flat, runs, Terms(2, 1)).estimates is not None

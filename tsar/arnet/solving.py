@@ -1,0 +1,57 @@
+"""From a standardized panel to the closed form of every group."""
+
+from typing import NamedTuple, Unpack
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tsar.arnet.equations import flat_channels, origin
+from tsar.arnet.options import Penalties, check_windows, complete_windows
+from tsar.autoregression import ClosedForm, Runs, Terms, complete_runs, fit_closed_form
+from tsar.panel import Panel
+from tsar.scaling import Scaling
+
+
+class Scales(NamedTuple):
+    """Units of the groups' series, and of the covariates."""
+
+    series: Scaling
+    past: Scaling
+    future: Scaling
+
+
+def solve(
+    scaled: Panel,
+    scales: Scales,
+    terms: Terms,
+    device: torch.device,
+    *,
+    local: bool,
+    held: bool,
+    corrected: bool,
+    **penalties: Unpack[Penalties],
+) -> ClosedForm:
+    """Fit an equation to each series, or one to all.
+
+    Parameters
+    ----------
+    held
+        Whether newer points were held back, for what errors say.
+    corrected
+        Whether the bias of the persistence is corrected.
+    """
+    flat = flat_channels(scaled, scales.past, scales.future).to(device)
+    series = complete_runs(flat, scaled.offsets.to(device))
+    runs = series if local else series.pooled()
+    names = list(scaled.labels.ids) if local else []
+    check_windows(runs, terms, names, held, **penalties)
+    members = _members(series, terms, local=local) if corrected else None
+    found = fit_closed_form(flat, runs, terms, origin=origin(*scales), series=members, **penalties)
+    return found.to("cpu")
+
+
+def _members(series: Runs, terms: Terms, *, local: bool) -> Float[Tensor, " group"]:
+    """Series of each group that have a window."""
+    present = (complete_windows(series, terms) > 0).double()
+    return torch.ones_like(present) if local else present.sum()[None]
