@@ -71,7 +71,7 @@ class Estimates:
         tensor([[0.9000]], dtype=torch.float64)
         """
         present, member = group.unique(return_inverse=True)
-        inverse = factorize(self.gram[present]).inverse()
+        root = factorize(self.gram[present]).inverse_root()
         horizon, kept = psi.shape[1], self.terms.shape[1]
         size = horizon * (horizon + kept) + kept**2
         found = []
@@ -80,7 +80,7 @@ class Estimates:
             index = self.terms[mine][:, None].expand(-1, horizon, -1)
             own = read(rows).gather(2, index) - self.mean[mine][:, None]
             slope = _respond(own, psi[rows])
-            found.append(((slope @ inverse[member[rows]]) * slope).sum(2).clamp(min=0))
+            found.append((slope @ root[member[rows]].mT).square().sum(2))
         level = psi.cumsum(1).square() / self.count[group].clamp(min=1)[:, None]
         return torch.cat(found) + level if found else level
 

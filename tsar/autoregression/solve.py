@@ -63,10 +63,17 @@ class Factorization:
         return solution * self.scale[:, :, None]
 
     def inverse_root(self) -> Float[Tensor, "group term term"]:
-        """Return R with inverse = R' R, of systems that are all regular."""
-        eye = torch.eye(self.factor.shape[1]).to(self.factor).expand_as(self.factor)
-        root = torch.linalg.solve_triangular(self.factor, eye, upper=False)
-        return root.mul_(self.scale[:, None])
+        """Return R with inverse = R' R."""
+        eye = _unit(self.factor).expand_as(self.factor)
+        if self.all_regular:
+            root = torch.linalg.solve_triangular(self.factor, eye, upper=False)
+            return root.mul_(self.scale[:, None])
+        safe = torch.where(self.regular[:, None, None], self.factor, eye)
+        root = torch.linalg.solve_triangular(safe, eye, upper=False)
+        singular = (~self.regular).nonzero()[:, 0]
+        values, vectors = torch.linalg.eigh(self.factor[singular])  # of a pseudo-inverse
+        root[singular] = vectors.mT * values.clamp(min=0).sqrt()[:, :, None]
+        return root * self.scale[:, None]
 
     def inverse(self) -> Float[Tensor, "group term term"]:
         """Return the inverse or pseudo-inverse: times the residual variance, the covariance."""
