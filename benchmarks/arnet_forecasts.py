@@ -21,7 +21,7 @@ METRICS = ("smape", "mase", "coverage")
 
 @dataclass(frozen=True)
 class Task:
-    """A data set, how far it is forecast, its season, how often, and the order for a week.
+    """A data set, how far it is forecast, its season, and how often.
 
     Of long series AutoTheta takes a minute each.
     """
@@ -30,13 +30,12 @@ class Task:
     horizon: int
     season: int
     windows: int = 1
-    week: int | None = None
     long: bool = False
 
 
 TASKS = (
     Task("m3_monthly", 18, 12),
-    Task("m4_hourly", 48, 24, week=192),
+    Task("m4_hourly", 48, 24),
     Task("macrodata", 8, 4, windows=8),
     Task("elnino", 12, 12, windows=15),
     Task("sunspots", 11, 11, windows=10),
@@ -59,16 +58,12 @@ def main() -> None:
 
 def models(task: Task) -> dict[str, Forecaster]:
     """Return tsar's sides by name."""
-    sides: dict[str, Forecaster] = {
+    return {
         "ARNet": ARNet(),
         "ARNet, least squares": ARNet(bias_correction=False),
         "SeasonalNaive": SeasonalNaive(task.season),
         "Naive": Naive(),
     }
-    if task.week:
-        sides[f"ARNet({task.week})"] = ARNet(task.week)
-        sides[f"ARNet({task.week}), least squares"] = ARNet(task.week, bias_correction=False)
-    return sides
 
 
 def score(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -622,6 +622,14 @@ def test_the_order_that_nobody_gave_is_that_of_the_frequency(freq: str, order: i
     assert choose_order(7, frequency, many) == 7
 
 
+@pytest.mark.parametrize(("points", "order"), [(60, 20), (499, 24), (500, 166), (9999, 200)])
+def test_of_whole_numbers_a_season_is_looked_for(points: int, order: int) -> None:
+    frequency = Panel.from_frame(pd.Series(range(9)), Columns()).labels.frequency
+    assert choose_order(None, frequency, torch.tensor([points, 10_000])) == order
+    wave = pd.Series(np.sin(np.arange(700) * 2 * np.pi / 168) + 0.3 * noise(700))
+    assert max(ARNet().fit(wave).lags_[0]) > 100
+
+
 def test_quantiles_that_were_trained_hold_roughly() -> None:
     y = 10 + 3 * simulate([0.6], 312, series=60, seed=6)
     levels = (0.9, 0.1, 0.5)  # in any order

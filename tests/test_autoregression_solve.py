@@ -44,6 +44,16 @@ def test_the_inverse_is_the_inverse_of_the_gram_matrix() -> None:
     assert_close(factorize(gram).inverse(), torch.linalg.inv(gram), rtol=1e-9, atol=0)
 
 
+def test_the_root_of_the_inverse_squares_to_it_also_of_dependent_terms() -> None:
+    matrix = RANDOM.normal(size=(3, 40, 4))
+    matrix[1, :, 3] = matrix[1, :, 0] - 2 * matrix[1, :, 1]
+    matrix[2, :, 2] = 0
+    for chosen in (slice(0, 1), slice(0, 3)):
+        known = factorize(equations(matrix[chosen], matrix[chosen][:, :, :1])[0])
+        root = known.inverse_root()
+        assert_close(root.mT @ root, known.inverse(), rtol=1e-9, atol=1e-12)
+
+
 def test_ridge_penalizes_the_coefficients_of_standardized_terms() -> None:
     matrix, targets = designs(2, 50, 4, 1)
     coef = least_squares(*equations(matrix, targets), ridge=0.3).coef

@@ -23,7 +23,8 @@ CHECKED = (
 # handed on from gap to gap three times at least, each time by a few coefficients alone.
 BRIDGE = 4
 
-LEAST, MOST = 24, 1200  # of lags, where nobody says how many
+LEAST, UNKNOWN, MOST = 24, 200, 1200  # lags, where nobody says how many
+MANY = 500  # points that it is not too much for to look back that far
 
 
 class Penalties(TypedDict):
@@ -84,15 +85,19 @@ def choose_order(asked: int | None, frequency: Frequency, targets: Int[Tensor, "
     """The order asked for, or what `usual_order` says, as far as the shortest series allows."""
     if asked is not None:
         return check_whole("context_length", asked)
-    return max(1, min(usual_order(frequency), int(targets.min()) // 3))
+    shortest = int(targets.min())
+    return max(1, min(usual_order(frequency, shortest), shortest // 3))
 
 
-def usual_order(frequency: Frequency) -> int:
+def usual_order(frequency: Frequency, points: int) -> int:
     """A week and a day of points within a day, two seasons of others: a long memory that pays.
 
-    At most `MOST` points, for a fit takes time; at least `LEAST`, but of months and quarters.
+    At most `MOST` points, for a fit takes time; at least `LEAST`, but of months and quarters. Whole
+    numbers don't say what a season is: of many points it is looked for among `UNKNOWN` lags.
     """
     two = 2 * frequency.season_length
+    if frequency.kind == "integer":
+        return UNKNOWN if points >= MANY else LEAST
     if frequency.kind == "tick" and frequency.season_length * frequency.step == DAY:
         week = 4 * two
         return max(week if week <= MOST else min(two, MOST), LEAST)

@@ -73,7 +73,8 @@ class ARNet(Forecaster):
     context_length
         The order: lags 1 to `context_length` may enter. None: two seasons that are usual at the
         frequency, a week and a day of points within a day, as far as the shortest series allows
-        (a third of its points); 24 where no season is usual.
+        (a third of its points). Without a usual season 24; with whole numbers as times, which tell
+        none, 200 from 500 points on.
     horizon
         Points to forecast.
     strategy
