@@ -493,6 +493,23 @@ def hmm_forecasts(record: Record) -> list[Row]:
     ]
 
 
+def arnet_forecasts(record: Record) -> list[Row]:
+    """Defaults beside the classics."""
+    return [
+        {
+            "data": r["data"],
+            "model": r["model"],
+            "series": f"{r['series']:,}",
+            "windows": r["windows"],
+            "sMAPE": f"{100 * r['smape']:.2f}",
+            "MASE": f"{r['mase']:.3f}",
+            f"inside the {record['level']} % interval": f"{100 * r['inside']:.1f} %",
+            "s": number(r["seconds"]),
+        }
+        for r in record["rows"]
+    ]
+
+
 def as_printed(record: Record) -> list[Row]:
     """Rows as the script printed them."""
     return list(record["rows"])
@@ -501,6 +518,7 @@ def as_printed(record: Record) -> list[Row]:
 TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "ar_speed": ar_speed,
     "arnet_paper": arnet_paper,
+    "arnet_forecasts": arnet_forecasts,
     "many_series": many_series,
     "training_speed": training_speed,
     "ltsf": ltsf,

@@ -147,7 +147,9 @@ def test_intervals_count_the_errors_of_bridged_points(strategy: str) -> None:
     gaps = [3, 4, 6, 20]
     y = trend([-back for back in gaps])
     model = ARNet(7, horizon=3, strategy=strategy, sparsity=None, ridge=1e-6).fit(y)  # type: ignore[arg-type]
-    sigma = (model.errors_.sigma[0] * model.scaling_.deviation[0]).numpy()
+    errors = model.errors_
+    sigma = errors.sigma[0] * (1 + errors.estimated[0]).sqrt() * model.scaling_.deviation[0]
+    sigma = sigma.numpy()
     first = sigma[0]
     if strategy == "direct":
         coef, maps, own = model.coef_[0, 0], model.coef_[0], sigma**2
@@ -157,7 +159,7 @@ def test_intervals_count_the_errors_of_bridged_points(strategy: str) -> None:
         own = first**2 * np.cumsum([1.0, maps[0, 0] ** 2, maps[1, 0] ** 2])
     told = np.sqrt(own + first**2 * width_of_shocks(coef, maps, gaps))
     found = model.predict(level=80)
-    quantile = student_t.ppf(0.9, model.errors_.freedom[0].numpy())
+    quantile = student_t.ppf(0.9, errors.freedom[0].numpy())
     half = (found["ARNet-hi-80"] - found["ARNet-lo-80"]) / 2 / quantile
     np.testing.assert_allclose(half, told, rtol=1e-8)
 

@@ -25,7 +25,7 @@ def fit(rows: Array, lags: int, *, corrected: bool = True, pooled: bool = False)
     runs = runs.pooled() if pooled else runs
     series = torch.full((runs.n_groups,), len(rows) / runs.n_groups, dtype=torch.float64)
     terms = Terms(lags=lags, horizon=1)
-    return fit_closed_form(flat, runs, terms, series=series if corrected else None)
+    return fit_closed_form(flat, runs, terms, series=series, corrected=corrected)
 
 
 def windows(row: Array, lags: int) -> tuple[Array, Array]:
@@ -122,9 +122,8 @@ def test_covariates_do_not_make_swings() -> None:
 def test_of_several_steps_the_bias_is_not_known() -> None:
     flat = torch.zeros(1, 30, dtype=torch.float64)
     runs = complete_runs(flat, torch.tensor([0, 30]))
-    one = torch.ones(1, dtype=torch.float64)
-    with pytest.raises(ValueError, match="series must be None with several steps"):
-        fit_closed_form(flat, runs, Terms(lags=2, horizon=3), series=one)
+    with pytest.raises(ValueError, match="corrected must be False with several steps"):
+        fit_closed_form(flat, runs, Terms(lags=2, horizon=3), corrected=True)
 
 
 def path(coef: Array, history: Array, horizon: int) -> Array:
@@ -163,23 +162,81 @@ def test_the_variance_by_errors_of_coefficients_is_that_of_the_delta_method(
         ]
         wanted.append(np.einsum("ih,ij,jh->h", slope, np.linalg.inv(design.T @ design), slope))
     known = torch.from_numpy(np.array(terms))
-    found = estimates.variance(group, lambda rows: known[rows], torch.tensor(psi).double())
+
+    def read(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        return known[rows].gather(2, places[:, None].expand(-1, horizon, -1))
+
+    found = estimates.variance(group, read, torch.tensor(psi).double())
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
 
 
 def test_what_was_left_out_counts_for_nothing() -> None:
     gram = torch.tensor([[[4.0, 0.0], [0.0, 0.0]]], dtype=torch.float64)
     one = torch.ones(1, dtype=torch.float64)
-    known = Estimates(torch.tensor([[1, 0]]), gram, torch.zeros(1, 2).double(), 8 * one)
-    terms = torch.tensor([[[100.0, 2.0]]], dtype=torch.float64)
-    found = known.variance(torch.tensor([0]), lambda rows: terms[rows], one[None])
+    known = Estimates(torch.tensor([[1, 0]]), gram, torch.zeros(1, 2).double(), 0 * one, 8 * one)
+    terms = torch.tensor([[[2.0, 100.0]]], dtype=torch.float64)
+    found = known.variance(torch.tensor([0]), lambda rows, places: terms[rows], one[None])
     assert float(found) == pytest.approx(2.0**2 / 4 + 1 / 8)
 
 
-def test_a_ridge_and_large_equations_have_none() -> None:
+def test_a_ridge_and_several_steps_have_none() -> None:
     rows = reference.simulate([0.5], 400, 8)
     flat = torch.from_numpy(rows)
     runs = complete_runs(flat, torch.tensor([0, 400]))
     assert fit_closed_form(flat, runs, Terms(2, 1), ridge=0.1).estimates is None
     assert fit_closed_form(flat, runs, Terms(2, 3)).estimates is None
     assert fit_closed_form(flat, runs, Terms(2, 1)).estimates is not None
+
+
+def test_equations_of_many_terms_count_their_share_and_change_no_others() -> None:
+    gram = torch.eye(100, dtype=torch.float64).expand(2, -1, -1)
+    places = torch.arange(100).expand(2, -1)
+    mean = torch.zeros(2, 100, dtype=torch.float64)
+    share, windows = torch.tensor([0.5, 0.1]).double(), torch.tensor([200.0, 50.0]).double()
+    size = torch.tensor([100, 3])
+    both = Estimates.of(places, gram, mean, size, share, windows)
+    assert both.terms.shape == (2, 3)
+    psi = torch.tensor([[1.0, 2.0]]).double()
+    alone = Estimates.of(places[1:], gram[1:], mean[1:], size[1:], share[1:], windows[1:])
+
+    def read(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(rows), 2, places.shape[1], dtype=torch.float64)
+
+    small = both.variance(torch.tensor([1]), read, psi)
+    torch.testing.assert_close(small, alone.variance(torch.tensor([0]), read, psi))
+    large = both.variance(torch.tensor([0]), read, psi)
+    torch.testing.assert_close(large, 0.5 * torch.tensor([[1.0, 5.0]]).double())
+    joined = Estimates.joined(
+        [Estimates.of(*(x[:1] for x in (places, gram, mean, size, share, windows))), alone]
+    )
+    torch.testing.assert_close(joined.variance(torch.tensor([1]), read, psi), small)
+
+
+def test_pieces_of_the_groups_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = reference.simulate([0.5, 0.2], 60, 9, series=7)
+    whole = fit(rows, 5)
+    monkeypatch.setattr("tsar.autoregression.closed_form.PIECE", 3 * 36)
+    parts = fit(rows, 5)
+    for name in ("coef", "error", "intercept", "power", "freedom", "count", "active"):
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name))
+    assert parts.estimates is not None and whole.estimates is not None
+    torch.testing.assert_close(parts.estimates.gram, whole.estimates.gram)
+
+
+def test_growth_beyond_doubt_stays() -> None:
+    noise = np.random.default_rng(1).normal(size=(5, 60))
+    growing = 100 * np.exp(0.02 * np.arange(60) + 0.003 * noise)
+    assert torch.equal(fit(growing, 2).coef, fit(growing, 2, corrected=False).coef)
+    assert float(fit(growing, 2).coef.sum(dim=2).min()) > 1.001
+    wave = np.sin(2 * np.pi * np.arange(60) / 25)[None]
+    assert float(fit(wave, 13).power.max()) < 1e-20
+
+
+def test_from_the_step_that_is_not_finite_on_the_variance_has_no_end() -> None:
+    one = torch.ones(1, dtype=torch.float64)
+    known = Estimates(torch.tensor([[0]]), one[None, None], 0 * one[None], 0 * one, 8 * one)
+    psi = torch.tensor([[1.0, 1e200, torch.inf]]).double()
+    terms = torch.tensor([[[1.0], [1.0], [torch.inf]]], dtype=torch.float64)
+    found = known.variance(torch.tensor([0]), lambda rows, places: terms[rows], psi)[0]
+    assert float(found[0]) == pytest.approx(1 + 1 / 8)
+    assert found[1:].isinf().all()

@@ -10,7 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = (
-    *("ar_speed", "arnet_paper", "ltsf", "many_series", "memory", "training_speed"),
+    *(
+        "ar_speed",
+        "arnet_paper",
+        "arnet_forecasts",
+        "ltsf",
+        "many_series",
+        "memory",
+        "training_speed",
+    ),
     *(
         "hmm_speed",
         "hmm_forecasts",
@@ -33,6 +41,7 @@ OPTIONS = {
     "spacetime_ltsf": ("--series", "OT", "--horizons", "96", "--seeds", "1"),
 }
 DATA = (
+    "arnet_forecasts",
     *("ltsf", "complexity_advice", "complexity_features", "spacetime_ltsf", "autotimes_ltsf"),
     "hmm_forecasts",
     *("spacetime_classification", "autotimes_training", "autotimes_speculation", "llm_controls"),

@@ -23,7 +23,7 @@ CHECKED = (
 # handed on from gap to gap three times at least, each time by a few coefficients alone.
 BRIDGE = 4
 
-LEAST, UNKNOWN, MOST = 24, 200, 1200  # lags, where nobody says how many
+LEAST, UNKNOWN, MOST = 24, 200, 800  # lags, where nobody says how many
 MANY = 500  # points that it is not too much for to look back that far
 
 
@@ -54,7 +54,7 @@ def check_options(
     if loss == "quantile":
         _check_levels(quantile_levels)
     _one_of("bias_correction", bias_correction, ("auto", True, False))
-    if bias_correction is True and (strategy == "direct" or loss != "mse" or hidden):
+    if bias_correction not in ("auto", False) and (strategy == "direct" or loss != "mse" or hidden):
         raise ValueError(
             "bias_correction must be 'auto' or False but with strategy='recursive', loss='mse' and "
             "no hidden layer, where one equation in closed form is all; got True. Leave it out."
@@ -63,7 +63,7 @@ def check_options(
 
 def corrects(asked: object, sparsity: object, strategy: str, held: bool) -> bool:
     """Whether bias is corrected: of one equation in closed form, from which nothing is trained."""
-    wanted = sparsity == "auto" if asked == "auto" else asked is True
+    wanted = sparsity == "auto" if asked == "auto" else bool(asked)
     return wanted and strategy == "recursive" and not held
 
 
@@ -90,10 +90,10 @@ def choose_order(asked: int | None, frequency: Frequency, targets: Int[Tensor, "
 
 
 def usual_order(frequency: Frequency, points: int) -> int:
-    """A week and a day of points within a day, two seasons of others: a long memory that pays.
+    """Two seasons; of hours and their parts a week and a day, where that is at most `MOST` points.
 
-    At most `MOST` points, for a fit takes time; at least `LEAST`, but of months and quarters. Whole
-    numbers don't say what a season is: of many points it is looked for among `UNKNOWN` lags.
+    At most `MOST` in any case, for a fit takes time; at least `LEAST`, but of months and quarters.
+    Whole numbers don't say what a season is: of many points it is looked for among `UNKNOWN` lags.
     """
     two = 2 * frequency.season_length
     if frequency.kind == "integer":

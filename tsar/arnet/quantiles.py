@@ -1,6 +1,6 @@
 """Quantiles of autoregressions in closed form, in standardized units."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tsar.autoregression import ClosedForm, Estimates, horizon_map, psi_weights
+from tsar.autoregression.estimates import Read
 from tsar.batch import Context
 from tsar.intervals import student_quantiles
 from tsar.nn.autoregression import AutoregressionModule, bridged_points
@@ -22,29 +23,29 @@ class Errors:
     Attributes
     ----------
     sigma
-        Deviation of a shock; where `estimates` are None, of a one-step error, that of the
-        coefficients among it.
+        Deviation of a shock.
     freedom
         Residuals less coefficients, of which `sigma` was told.
+    estimated
+        Share by which estimated coefficients raise the variance of a step.
     estimates
-        What the coefficients of one equation were estimated from.
+        What the coefficients of one equation were estimated from; None: `estimated` says it all.
     """
 
     sigma: Float[Tensor, "group step"]
     freedom: Float[Tensor, "group step"]
+    estimated: Float[Tensor, "group step"]
     estimates: Estimates | None
 
     @classmethod
     def of(cls, solution: ClosedForm) -> "Errors":
         """Of equations that were just fitted."""
-        known = solution.estimates is not None
-        sigma = solution.deviation if known else solution.forecast_deviation
-        return cls(sigma, solution.freedom, solution.estimates)
+        return cls(solution.deviation, solution.freedom, solution.estimated, solution.estimates)
 
     @classmethod
     def of_deviation(cls, sigma: Float[Tensor, "group step"]) -> "Errors":
         """Of deviations of one-step errors alone, as if they were known."""
-        return cls(sigma, torch.full_like(sigma, torch.inf), None)
+        return cls(sigma, torch.full_like(sigma, torch.inf), torch.zeros_like(sigma), None)
 
 
 @torch.no_grad()
@@ -69,14 +70,14 @@ def closed_form_quantiles(
     group, lags, values = group.cpu(), module.lags.detach().cpu(), context.values.cpu()
     if lead is not None:
         return direct_quantiles(point, errors, lags, group, levels, values, lead)
-    if errors.estimates is None:
-        read = None
-    else:
-        prepared = module.prepare(context)
+    prepared = module.prepare(context)
 
-        def read(rows: Int[Tensor, " row"]) -> Float[Tensor, "row horizon term"]:
-            there = rows.to(prepared.values.device)
-            return module.terms(prepared[there], point[rows].to(prepared.values)).cpu()
+    def read(
+        rows: Int[Tensor, " row"], places: Int[Tensor, "row kept"]
+    ) -> Float[Tensor, "row horizon kept"]:
+        device = prepared.values.device
+        seen, made = prepared[rows.to(device)], point[rows].to(prepared.values)
+        return module.terms(seen, made, places.to(device)).cpu()
 
     return recursive_quantiles(point, errors, lags, group, levels, values, read)
 
@@ -88,7 +89,7 @@ def recursive_quantiles(
     group: Int[Tensor, " batch"],
     levels: Sequence[float],
     context: Float[Tensor, "batch context"],
-    read: Callable[[Int[Tensor, " row"]], Float[Tensor, "row horizon term"]] | None,
+    read: Read,
 ) -> Float[Tensor, "batch horizon level"]:
     """Quantiles; by shocks the variance at step h is sigma^2 (psi_0^2 + ... + psi_{h-1}^2).
 
@@ -103,10 +104,12 @@ def recursive_quantiles(
         psi = torch.nn.functional.pad(known[:, : horizon - 1, 0], (1, 0), value=1.0)
     else:
         psi = psi_weights(known[:, 0], horizon)
-    variance = psi.square().cumsum(1)[member]
-    variance = variance + bridging_variance(context, folded, group, horizon, recursive=True)
-    if errors.estimates is not None and read is not None:
-        variance = variance + errors.estimates.variance(group, read, psi[member])
+    growth = psi.square().cumsum(1)[member]
+    gaps = bridging_variance(context, folded, group, horizon, recursive=True)
+    if errors.estimates is None:
+        variance = (growth + gaps) * (1 + errors.estimated[group])
+    else:
+        variance = growth + gaps + errors.estimates.variance(group, read, psi[member])
     deviation = errors.sigma[group] * variance.sqrt()
     freedom = errors.freedom[group].expand_as(point)
     return student_quantiles(point, deviation, freedom, levels)
@@ -141,7 +144,7 @@ def direct_quantiles(
         )
     steps = torch.arange(horizon).clamp(max=fitted - 1)
     gaps = bridging_variance(context, equations, group, horizon, recursive=False)
-    variance = errors.sigma[group].square()
+    variance = errors.sigma[group].square() * (1 + errors.estimated[group])
     variance = variance[:, steps] + variance[:, :1] * gaps
     return student_quantiles(point, variance.sqrt(), errors.freedom[group][:, steps], levels)
 

@@ -46,12 +46,18 @@ def solve(
     runs = series if local else series.pooled()
     names = list(scaled.labels.ids) if local else []
     check_windows(runs, terms, names, held, **penalties)
-    members = _members(series, terms, local=local) if corrected else None
-    found = fit_closed_form(flat, runs, terms, origin=origin(*scales), series=members, **penalties)
-    return found.to("cpu")
+    return fit_closed_form(
+        flat,
+        runs,
+        terms,
+        origin=origin(*scales),
+        series=_members(series, terms, local=local),
+        corrected=corrected,
+        **penalties,
+    ).to("cpu")
 
 
 def _members(series: Runs, terms: Terms, *, local: bool) -> Float[Tensor, " group"]:
     """Series of each group that have a window."""
     present = (complete_windows(series, terms) > 0).double()
-    return torch.ones_like(present) if local else present.sum()[None]
+    return torch.ones_like(present) if local else present.sum().clamp(min=1)[None]

@@ -1,6 +1,6 @@
 """Closed-form autoregression: pure functions on tensors, batched over systems, in float64."""
 
-from tsar.autoregression.closed_form import ClosedForm, Sparsity, Terms, fit_closed_form
+from tsar.autoregression.closed_form import fit_closed_form
 from tsar.autoregression.dynamics import (
     horizon_map,
     is_stable,
@@ -8,6 +8,7 @@ from tsar.autoregression.dynamics import (
     reflection_coefficients,
     roots,
 )
+from tsar.autoregression.equation import Sparsity
 from tsar.autoregression.estimates import Estimates
 from tsar.autoregression.gram import Moments, Regression, lagged_moments
 from tsar.autoregression.inference import GaussianCriteria, gaussian_criteria, standard_errors
@@ -16,6 +17,7 @@ from tsar.autoregression.persistence import correct_persistence, limit_growth
 from tsar.autoregression.refine import Residuals, refine, residuals
 from tsar.autoregression.runs import Runs, complete_runs
 from tsar.autoregression.select import Selection, select_lags
+from tsar.autoregression.solution import ClosedForm, Terms
 from tsar.autoregression.solve import (
     Factorization,
     LeastSquares,

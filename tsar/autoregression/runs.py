@@ -53,6 +53,16 @@ class Runs:
         starts, lengths, group, weights = (x.to(device) for x in columns)
         return starts, lengths, group, weights
 
+    def select(self, groups: Int[Tensor, " chosen"]) -> "Runs":
+        """Return the runs of consecutive groups, which are counted anew."""
+        if len(groups) == self.n_groups:
+            return self
+        first, last = int(groups[0]), int(groups[-1])
+        inside = (self.group >= first) & (self.group <= last)
+        weights = None if self.weights is None else self.weights[inside]
+        group = self.group[inside] - first
+        return Runs(self.starts[inside], self.lengths[inside], group, len(groups), weights)
+
     def pooled(self) -> "Runs":
         """Return the same runs summed into one system."""
         return Runs(self.starts, self.lengths, torch.zeros_like(self.group), 1, self.weights)

@@ -72,9 +72,9 @@ class ARNet(Forecaster):
     ----------
     context_length
         The order: lags 1 to `context_length` may enter. None: two seasons that are usual at the
-        frequency, a week and a day of points within a day, as far as the shortest series allows
-        (a third of its points). Without a usual season 24; with whole numbers as times, which tell
-        none, 200 from 500 points on.
+        frequency, at least 24 (months and quarters: two years) and at most 800, of hours and
+        quarters of them a week and a day; with whole numbers as times 24, from 500 points on 200;
+        at most a third of the shortest series.
     horizon
         Points to forecast.
     strategy
@@ -90,9 +90,9 @@ class ARNet(Forecaster):
     ridge
         Penalty on the squared standardized coefficients; with `sparsity=None` only.
     bias_correction
-        Whether the sum of the coefficients, which least squares finds too low by (1 + 3 sum) / n or
-        more, is raised by that, to 1 at most (a random walk with drift), and swings are kept from
-        growing; of one equation in closed form. ``"auto"``: where ``sparsity="auto"``.
+        Whether the sum of the coefficients, which least squares finds too low, is raised by
+        (1 + 3 sum) / n to 1 at most (a random walk with drift), and growth is kept from running
+        away unless it is beyond doubt. ``"auto"``: of one equation with ``sparsity="auto"``.
     hidden
         Widths of a network on the lags and covariates, whose output is added to the linear map's.
     loss

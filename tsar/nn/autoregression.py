@@ -117,19 +117,27 @@ class AutoregressionModule(ForecastModule):
         return self._outputs(context, values, group)[:, :horizon]
 
     def terms(
-        self, context: Context, point: Float[Tensor, "batch horizon"]
-    ) -> Float[Tensor, "batch horizon term"]:
+        self,
+        context: Context,
+        point: Float[Tensor, "batch horizon"],
+        places: Int[Tensor, "batch kept"],
+    ) -> Float[Tensor, "batch horizon kept"]:
         """What each step of a forecast by one equation was made of, by its own point forecasts.
 
-        Lags of the target, the newest first, of each past covariate (which is known for the first
-        step alone), and the future ones. The context is one that was prepared.
+        Terms are lags of the target, the newest first, then of each past covariate (which is known
+        for the first step alone), then the future ones; `places` says which of them are wanted. The
+        context is one that was prepared.
         """
-        steps = point.shape[1]
-        known = [context.values[:, -self.context_length :], point[:, :-1]]
-        lags = torch.cat(known, dim=1).unfold(1, self.context_length, 1).flip(2)
-        past = self._past(context.past[:, -self.context_length :]).flip(1)
-        past = nn.functional.pad(past.mT.flatten(1)[:, None], (0, 0, 0, steps - 1))
-        return torch.cat([lags, past, self._ahead(context, steps)], dim=2)
+        steps, length = point.shape[1], self.context_length
+        wanted = places[:, None].expand(-1, steps, -1)
+        known = torch.cat([context.values[:, -length:], point[:, :-1]], dim=1)
+        own = known.unfold(1, length, 1).gather(2, (length - 1 - wanted).clamp(min=0))
+        if not context.past.shape[2] + context.future.shape[2]:
+            return own
+        past = self._past(context.past[:, -length:]).flip(1).mT.flatten(1)[:, None]
+        past = nn.functional.pad(past, (0, 0, 0, steps - 1))
+        others = torch.cat([past, self._ahead(context, steps)], dim=2)
+        return torch.where(wanted < length, own, others.gather(2, (wanted - length).clamp(min=0)))
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean loss over the observed targets; gaps of the context count as the mean."""

@@ -1,0 +1,235 @@
+"""Equations of some groups by least squares: one for each step, or one for all."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tsar.autoregression.estimates import Estimates
+from tsar.autoregression.gram import Moments, Regression, lagged_moments
+from tsar.autoregression.penalty import penalize
+from tsar.autoregression.persistence import correct_persistence, limit_growth
+from tsar.autoregression.precision import Precision, lag_precision, precision
+from tsar.autoregression.refine import refine, residuals
+from tsar.autoregression.runs import Runs
+from tsar.autoregression.select import select_lags
+from tsar.autoregression.solution import LEAST, STEPWISE, ClosedForm, Terms
+from tsar.autoregression.solve import (
+    Factorization,
+    LeastSquares,
+    factorize,
+    least_squares,
+    submatrix,
+)
+
+Sparsity = float | Literal["auto"] | None
+
+# Logarithm of the likelihood ratio, twice, from which on what least squares found is no chance.
+DOUBT = 30.0
+NOISELESS = 1e-12  # share of the targets' power that residuals of an exact recursion leave
+
+
+@dataclass(frozen=True)
+class How:
+    """What is asked for of some groups; `zero` is the origin at each term."""
+
+    terms: Terms
+    ridge: float
+    sparsity: Sparsity
+    zero: Float[Tensor, "group term"]
+    series: Float[Tensor, " group"]
+    corrected: bool
+
+    def select(self, groups: Int[Tensor, " chosen"]) -> "How":
+        """The same of some groups."""
+        chosen = groups.to(self.zero.device)
+        return replace(self, zero=self.zero[chosen], series=self.series.to(self.zero)[chosen])
+
+    def lags(self, active: Bool[Tensor, "group term"]) -> Bool[Tensor, "group term"]:
+        """The active terms that are lags of the target."""
+        return active & (torch.arange(active.shape[1], device=active.device) < self.terms.lags)
+
+
+def fit_groups(channels: Float[Tensor, "channel total"], runs: Runs, how: How) -> ClosedForm:
+    """Fit groups whose Gram matrices are held at once; see `fit_closed_form`."""
+    terms = how.terms
+    moments = lagged_moments(channels, runs, terms.max_lag)
+    if how.sparsity is None and terms.shared:
+        regression = _regression(moments, terms, 0, terms.horizon - 1)
+        return _fit_shared(moments, _System(regression, channels, runs), how)
+    steps = [
+        _fit_step(_System(_regression(moments, terms, step, step), channels, runs), how)
+        for step in range(terms.horizon)
+    ]
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(step, name) for step in steps], dim=1) for name in STEPWISE
+    }
+    return replace(steps[0], **joined)
+
+
+def _regression(moments: Moments, terms: Terms, first: int, last: int) -> Regression:
+    """Normal equations of steps `first` to `last`, which must have the same regressors."""
+    targets = moments.terms(0, terms.horizon - 1 - last, terms.horizon - 1 - first).flip(0)
+    return moments.regression(terms.regressors(moments, first), targets)
+
+
+@dataclass(frozen=True)
+class _System:
+    """Normal equations, and the points that they were made of."""
+
+    regression: Regression
+    channels: Float[Tensor, "channel total"]
+    runs: Runs
+
+    def power(self, coef: Float[Tensor, "group term step"]) -> Float[Tensor, "group step"]:
+        """Sums of squared residuals, to at least seven digits."""
+        power = self.regression.residual_power(coef)
+        faint = power < 1e-8 * self.regression.power
+        if bool(faint.any()):  # the host waits here; so little is lost in rounding of the moments
+            exact = residuals(coef, self.regression, self.channels, self.runs).power.clamp(min=0)
+            power = torch.where(faint, exact, power)
+        return power
+
+
+def _fit_shared(moments: Moments, system: _System, how: How) -> ClosedForm:
+    """All steps by one factorization."""
+    regression = system.regression
+    rough = least_squares(regression.gram, regression.cross, ridge=how.ridge)
+    solution = refine(rough, regression, system.channels, system.runs)
+    known = lag_precision(moments, regression, solution, regression.regressor_mean - how.zero)
+    active = torch.ones_like(solution.coef, dtype=torch.bool)
+    rows = torch.arange(active.shape[1], device=active.device).expand(active.shape[:2])
+    factorization, kept = solution.factorization, active[:, :, 0]
+    coef, power = _unbiased(solution.coef, factorization, rows, kept, system, how)
+    found = _assemble(regression, coef, active, power, known)
+    return replace(found, estimates=_estimates(regression, regression.gram, rows, found, how))
+
+
+def _fit_step(system: _System, how: How) -> ClosedForm:
+    """One step with its own regressors."""
+    regression = system.regression
+    coef, active = _choose(regression, how.ridge, how.sparsity)
+    rows, block = _active_block(regression.gram, active)
+    factorization = factorize(block, ridge=how.ridge)
+    if bool(factorization.ill_conditioned.any()):  # the host waits here
+        kept = regression.restrict(active)
+        rough = LeastSquares(coef, factorize(kept.gram, ridge=how.ridge))
+        coef = refine(rough, kept, system.channels, system.runs).coef
+    means = (regression.regressor_mean - how.zero) * active
+    known = precision(factorization, block, means.gather(1, rows))
+    spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, known.diagonal)
+    coef, power = _unbiased(coef, factorization, rows, active, system, how)
+    known = replace(known, diagonal=spread)
+    found = _assemble(regression, coef, active[:, :, None], power, known)
+    return replace(found, estimates=_estimates(regression, block, rows, found, how))
+
+
+def _unbiased(
+    coef: Float[Tensor, "group term step"],
+    factorization: Factorization,
+    rows: Int[Tensor, "group kept"],
+    active: Bool[Tensor, "group term"],
+    system: _System,
+    how: How,
+) -> tuple[Float[Tensor, "group term step"], Float[Tensor, "group step"]]:
+    """Coefficients corrected, where that is asked for and nothing speaks against; their residuals.
+
+    Growth that is beyond doubt, and recursions without noise, stay as least squares has them.
+    """
+    power = system.power(coef)
+    if not how.corrected:
+        return coef, power
+    lags, count = how.lags(active), system.regression.count
+    small = factorization.solve(lags.gather(1, rows).to(coef)[:, :, None])[:, :, 0]
+    direction = torch.zeros_like(coef[:, :, 0]).scatter(1, rows, small)
+    freedom = (count - active.sum(1) - 1) / how.series
+    found = correct_persistence(coef[:, :, 0], direction, lags, count, how.series)[:, :, None]
+    sure = _loss(power, system.power(found), freedom) > DOUBT
+    found = torch.where(sure[:, None], coef, found)
+    exact = power < NOISELESS * system.regression.power
+    tamed = limit_growth(found[:, :, 0], how.terms.lags, count)[:, :, None]
+    found = torch.where((sure | exact)[:, None], found, tamed)
+    return found, system.power(found)
+
+
+def _loss(
+    power: Float[Tensor, "group step"],
+    raised: Float[Tensor, "group step"],
+    freedom: Float[Tensor, " group"],
+) -> Float[Tensor, "group step"]:
+    """Twice the logarithm of the likelihood ratio of coefficients to others that fit less well.
+
+    Of several series it is a mean, for their bias is there however many they are.
+    """
+    least = torch.finfo(power.dtype).tiny
+    return freedom[:, None] * (raised.clamp(min=least) / power.clamp(min=least)).log()
+
+
+def _estimates(
+    regression: Regression,
+    block: Float[Tensor, "group kept kept"],
+    rows: Int[Tensor, "group kept"],
+    found: ClosedForm,
+    how: How,
+) -> Estimates | None:
+    """Of one equation without a ridge, whose errors are others."""
+    if how.terms.horizon > 1 or how.ridge:
+        return None
+    return Estimates.of(
+        rows,
+        block,
+        regression.regressor_mean,
+        found.active.sum(dim=(1, 2)),
+        found.estimated[:, 0],
+        regression.count / how.series,
+    )
+
+
+def _choose(
+    regression: Regression, ridge: float, sparsity: Sparsity
+) -> tuple[Float[Tensor, "group term 1"], Bool[Tensor, "group term"]]:
+    """Coefficients of the terms that are kept, and which these are."""
+    gram, cross, power = regression.gram, regression.cross[:, :, 0], regression.power[:, 0]
+    if sparsity is None:
+        solution = least_squares(gram, regression.cross, ridge=ridge)
+        return solution.coef, torch.ones_like(cross, dtype=torch.bool)
+    if sparsity == "auto":
+        chosen = select_lags(gram, cross, power, regression.count)
+        return chosen.coef[:, :, None], chosen.active
+    found = penalize(gram, cross, power, regression.count, density=float(sparsity))
+    return found.coef[:, :, None], found.active
+
+
+def _active_block(
+    gram: Float[Tensor, "group term term"], active: Bool[Tensor, "group term"]
+) -> tuple[Int[Tensor, "group kept"], Float[Tensor, "group kept kept"]]:
+    """Rows of the active terms of each group, and the Gram matrix of these."""
+    size = int(active.sum(1).max()) if active.numel() else 0  # the host waits here
+    rows = (~active).long().argsort(dim=1, stable=True)[:, :size]
+    kept = active.gather(1, rows).double()
+    return rows, submatrix(gram, rows) * kept[:, :, None] * kept[:, None]
+
+
+def _assemble(
+    regression: Regression,
+    coef: Float[Tensor, "group term step"],
+    active: Bool[Tensor, "group term step"],
+    power: Float[Tensor, "group step"],
+    known: Precision,
+) -> ClosedForm:
+    freedom = (regression.count - known.rank - 1)[:, None].expand_as(power)
+    variance = power / freedom.clamp(min=LEAST)
+    return ClosedForm(
+        coef=coef.transpose(1, 2),
+        error=(known.diagonal.clamp(min=0)[:, :, None] * variance[:, None]).sqrt().transpose(1, 2),
+        active=active.transpose(1, 2),
+        intercept=regression.intercept(coef),
+        intercept_error=(
+            variance * (1 / regression.count.clamp(min=1) + known.level)[:, None]
+        ).sqrt(),
+        power=power,
+        freedom=freedom,
+        count=regression.count,
+    )
