@@ -85,8 +85,21 @@ def test_the_sum_is_at_most_one_and_of_what_grows_with_a_drift() -> None:
     for row in ones.tolist():
         matrix, target = windows(rows[row], 2)
         left = target - matrix @ solution.coef[row, 0].numpy()
-        assert float(solution.intercept[row, 0]) == pytest.approx(left.mean())
-        assert float(solution.power[row, 0]) == pytest.approx(((left - left.mean()) ** 2).sum())
+        squared = ((left - left.mean()) ** 2).sum() / (len(left) - 3) / len(left)
+        drift = left.mean() * max(1 - squared / left.mean() ** 2, 0)
+        assert float(solution.intercept[row, 0]) == pytest.approx(drift)
+        assert float(solution.power[row, 0]) == pytest.approx(((left - drift) ** 2).sum())
+
+
+def test_a_drift_within_its_error_is_none() -> None:
+    rows = reference.simulate([1.0], 80, 6, series=200)
+    solution = fit(rows, 1)
+    unit = solution.coef[:, 0].sum(dim=1) > 1 - 1e-12
+    none = solution.intercept[:, 0] == 0
+    assert int((unit & none).sum()) > 20 and not bool((~unit & none).any())
+    assert int((unit & ~none).sum()) > 5  # of a walk that went far by chance
+    plain = fit(rows, 1, corrected=False)
+    assert bool((plain.intercept != 0).all())
 
 
 def test_where_there_is_no_sum_nothing_changes() -> None:

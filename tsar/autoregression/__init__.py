@@ -13,7 +13,7 @@ from tsar.autoregression.estimates import Estimates
 from tsar.autoregression.gram import Moments, Regression, lagged_moments
 from tsar.autoregression.inference import GaussianCriteria, gaussian_criteria, standard_errors
 from tsar.autoregression.penalty import PenalizedFit, penalize, sparsity, weighted_lasso
-from tsar.autoregression.persistence import correct_persistence, limit_growth
+from tsar.autoregression.persistence import correct_persistence, drift_share, limit_growth
 from tsar.autoregression.refine import Residuals, refine, residuals
 from tsar.autoregression.runs import Runs, complete_runs
 from tsar.autoregression.select import Selection, select_lags
@@ -42,6 +42,7 @@ __all__ = [
     "Terms",
     "complete_runs",
     "correct_persistence",
+    "drift_share",
     "factorize",
     "fit_closed_form",
     "gaussian_criteria",

@@ -47,7 +47,7 @@ def fit_closed_form(
         Series of each group, each with a mean of its own; None: one.
     corrected
         Whether the bias of one equation is corrected, and its recursion kept from running away
-        (`correct_persistence`, `limit_growth`), where the windows don't contradict it.
+        (`correct_persistence`, `limit_growth`, `drift_share`), where the windows don't contradict.
 
     Returns
     -------

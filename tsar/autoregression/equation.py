@@ -10,7 +10,7 @@ from torch import Tensor
 from tsar.autoregression.estimates import Estimates
 from tsar.autoregression.gram import Moments, Regression, lagged_moments
 from tsar.autoregression.penalty import penalize
-from tsar.autoregression.persistence import correct_persistence, limit_growth
+from tsar.autoregression.persistence import correct_persistence, drift_share, limit_growth
 from tsar.autoregression.precision import Precision, lag_precision, precision
 from tsar.autoregression.refine import refine, residuals
 from tsar.autoregression.runs import Runs
@@ -103,7 +103,7 @@ def _fit_shared(moments: Moments, system: _System, how: How) -> ClosedForm:
     rows = torch.arange(active.shape[1], device=active.device).expand(active.shape[:2])
     factorization, kept = solution.factorization, active[:, :, 0]
     coef, power = _unbiased(solution.coef, factorization, rows, kept, system, how)
-    found = _assemble(regression, coef, active, power, known)
+    found = _less_drift(_assemble(regression, coef, active, power, known), how)
     return replace(found, estimates=_estimates(regression, regression.gram, rows, found, how))
 
 
@@ -122,7 +122,7 @@ def _fit_step(system: _System, how: How) -> ClosedForm:
     spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, known.diagonal)
     coef, power = _unbiased(coef, factorization, rows, active, system, how)
     known = replace(known, diagonal=spread)
-    found = _assemble(regression, coef, active[:, :, None], power, known)
+    found = _less_drift(_assemble(regression, coef, active[:, :, None], power, known), how)
     return replace(found, estimates=_estimates(regression, block, rows, found, how))
 
 
@@ -165,6 +165,16 @@ def _loss(
     """
     least = torch.finfo(power.dtype).tiny
     return freedom[:, None] * (raised.clamp(min=least) / power.clamp(min=least)).log()
+
+
+def _less_drift(found: ClosedForm, how: How) -> ClosedForm:
+    """The same with as much of a drift as is more than chance; without covariates."""
+    if not how.corrected or how.terms.past + how.terms.future:
+        return found
+    total, drift = found.coef[:, 0].sum(dim=1), found.intercept[:, 0]
+    share = drift_share(total, drift, found.deviation[:, 0].square(), found.count)[:, None]
+    lost = found.count[:, None] * (found.intercept * (1 - share)).square()
+    return replace(found, intercept=found.intercept * share, power=found.power + lost)
 
 
 def _estimates(

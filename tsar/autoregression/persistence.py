@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tsar.autoregression.dynamics import is_stable, roots
+from tsar.autoregression.dynamics import ROUNDING, is_stable, roots
 
 UNIT_ROOT = 1.0  # a sum of the coefficients beyond which a series would run away
 GROWTH = 1.0  # logarithm of the most that a swing grows by over as many steps as there were windows
@@ -97,3 +97,36 @@ def limit_growth(
     tamed = coef.clone()
     tamed[wild, :last] = coef[wild, :last] * factor[:, None] ** power
     return tamed
+
+
+def drift_share(
+    total: Float[Tensor, " group"],
+    drift: Float[Tensor, " group"],
+    variance: Float[Tensor, " group"],
+    count: Float[Tensor, " group"],
+) -> Float[Tensor, " group"]:
+    """Share of a drift that is kept: 1 - 1 / t^2, none where t is below 1.
+
+    With a sum of 1 the constant is a drift, by which every step of a forecast moves on, and by
+    whose error, too. What is within its standard error is noise (the non-negative garrote).
+
+    Parameters
+    ----------
+    total, drift
+        Sum of the coefficients, and the constant. With another sum it is no drift, and kept.
+    variance, count
+        Of the residuals, and the windows.
+
+    References
+    ----------
+    L. Breiman, Better subset regression using the nonnegative garrote, Technometrics 37 (1995).
+
+    Examples
+    --------
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> drift_share(one, 0.2 * one, one, 100 * one), drift_share(one, 0.05 * one, one, 100 * one)
+    (tensor([0.7500], dtype=torch.float64), tensor([0.], dtype=torch.float64))
+    """
+    squared = variance / count.clamp(min=1)  # of the standard error
+    share = 1 - squared / drift.square().clamp(min=torch.finfo(drift.dtype).tiny)
+    return torch.where((total - UNIT_ROOT).abs() < ROUNDING, share.clamp(min=0), 1.0)

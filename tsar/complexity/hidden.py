@@ -15,6 +15,7 @@ from tsar.nn.autotimes import AutoTimesModule
 from tsar.nn.normalization import Instance
 from tsar.nn.spacetime import SpaceTimeModule
 from tsar.panel import Panel
+from tsar.pieces import by_pieces
 from tsar.windows import Windows
 
 MOST_LEARNED = 2000  # contexts that principal directions are learned from
@@ -75,13 +76,15 @@ class HiddenStates(Representation):
         module = cast(Module, model.module_).to(device).eval()
         dtype = next(module.parameters()).dtype
         module.expect(windows.times, 1)
-        states, units = [], []
-        with torch.inference_mode():
-            for batch in windows.batches(model.batch_size):
-                context = replace(batch.context, series=torch.zeros_like(batch.context.series))
-                hidden, told = module.hidden(context.to(device, dtype))
-                states.append(hidden.double().cpu())
-                units.append(told)
+
+        @torch.inference_mode()
+        def read(piece: slice) -> tuple[Tensor, Instance]:
+            context = windows.batch(piece).context
+            context = replace(context, series=torch.zeros_like(context.series))
+            hidden, units = module.hidden(context.to(device, dtype))
+            return hidden.double().cpu(), units
+
+        states, units = zip(*by_pieces(read, len(windows), model.batch_size), strict=True)
         level, scale, varies = (torch.cat(part).cpu() for part in zip(*units, strict=True))
         return torch.cat(states), Instance(level.double(), scale.double(), varies)
 
