@@ -95,7 +95,7 @@ def gaussian_quantiles(
 def student_quantiles(
     point: Float[Tensor, "window horizon"],
     deviation: Float[Tensor, "window horizon"],
-    freedom: Float[Tensor, "window horizon"],
+    freedom: Float[Tensor, "#window #horizon"],
     levels: Sequence[float],
 ) -> Float[Tensor, "window horizon level"]:
     """Quantiles by Student's t: normal forecasts whose deviation was estimated.

@@ -111,8 +111,7 @@ def recursive_quantiles(
     else:
         variance = growth + gaps + errors.estimates.variance(group, read, psi[member])
     deviation = errors.sigma[group] * variance.sqrt()
-    freedom = errors.freedom[group].expand_as(point)
-    return student_quantiles(point, deviation, freedom, levels)
+    return student_quantiles(point, deviation, errors.freedom[group], levels)
 
 
 def direct_quantiles(

@@ -1,7 +1,7 @@
 """Equations of some groups by least squares: one for each step, or one for all."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,9 +26,9 @@ from tsar.autoregression.solve import (
 
 Sparsity = float | Literal["auto"] | None
 
-# Logarithm of the likelihood ratio, twice, from which on what least squares found is no chance.
-DOUBT = 30.0
-NOISELESS = 1e-12  # share of the targets' power that residuals of an exact recursion leave
+# Twice the logarithm of the likelihood ratio, up to which what least squares found may be chance,
+# and from which on it is none. Of swings it takes more: many lags swing with few windows.
+GROWN, SWINGING = (20.0, 40.0), (60.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ def _fit_shared(moments: Moments, system: _System, how: How) -> ClosedForm:
     active = torch.ones_like(solution.coef, dtype=torch.bool)
     rows = torch.arange(active.shape[1], device=active.device).expand(active.shape[:2])
     factorization, kept = solution.factorization, active[:, :, 0]
-    coef, power = _unbiased(solution.coef, factorization, rows, kept, system, how)
-    found = _less_drift(_assemble(regression, coef, active, power, known), how)
+    settled = _unbiased(solution.coef, factorization, rows, kept, system, how)
+    found = _assemble(regression, settled.coef, active, settled.power, known)
+    found = _less_drift(found, settled.beyond, how)
     return replace(found, estimates=_estimates(regression, regression.gram, rows, found, how))
 
 
@@ -120,10 +121,19 @@ def _fit_step(system: _System, how: How) -> ClosedForm:
     means = (regression.regressor_mean - how.zero) * active
     known = precision(factorization, block, means.gather(1, rows))
     spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, known.diagonal)
-    coef, power = _unbiased(coef, factorization, rows, active, system, how)
+    settled = _unbiased(coef, factorization, rows, active, system, how)
     known = replace(known, diagonal=spread)
-    found = _less_drift(_assemble(regression, coef, active[:, :, None], power, known), how)
+    found = _assemble(regression, settled.coef, active[:, :, None], settled.power, known)
+    found = _less_drift(found, settled.beyond, how)
     return replace(found, estimates=_estimates(regression, block, rows, found, how))
+
+
+class _Settled(NamedTuple):
+    """Coefficients as they are used, their residuals, and how much of a drift the constant is."""
+
+    coef: Float[Tensor, "group term step"]
+    power: Float[Tensor, "group step"]
+    beyond: Float[Tensor, " group"]
 
 
 def _unbiased(
@@ -133,46 +143,51 @@ def _unbiased(
     active: Bool[Tensor, "group term"],
     system: _System,
     how: How,
-) -> tuple[Float[Tensor, "group term step"], Float[Tensor, "group step"]]:
-    """Coefficients corrected, where that is asked for and nothing speaks against; their residuals.
+) -> _Settled:
+    """Coefficients corrected, where that is asked for and nothing speaks against.
 
     Growth that is beyond doubt, and recursions without noise, stay as least squares has them.
     """
-    power = system.power(coef)
+    power, count = system.power(coef), system.regression.count
     if not how.corrected:
-        return coef, power
-    lags, count = how.lags(active), system.regression.count
+        return _Settled(coef, power, torch.zeros_like(count))
+    lags = how.lags(active)
     small = factorization.solve(lags.gather(1, rows).to(coef)[:, :, None])[:, :, 0]
     direction = torch.zeros_like(coef[:, :, 0]).scatter(1, rows, small)
+    raised = correct_persistence(coef[:, :, 0], direction, lags, count, how.series)
     freedom = (count - active.sum(1) - 1) / how.series
-    found = correct_persistence(coef[:, :, 0], direction, lags, count, how.series)[:, :, None]
-    sure = _loss(power, system.power(found), freedom) > DOUBT
-    found = torch.where(sure[:, None], coef, found)
-    exact = power < NOISELESS * system.regression.power
+    doubt = _doubt(power, system.power(raised.coef[:, :, None]), freedom, GROWN)
+    found = torch.lerp(coef, raised.coef[:, :, None], doubt[:, None])
     tamed = limit_growth(found[:, :, 0], how.terms.lags, count)[:, :, None]
-    found = torch.where((sure | exact)[:, None], found, tamed)
-    return found, system.power(found)
+    # Swings that are beyond doubt stay, too, and those of a growth that does.
+    calm = doubt * _doubt(power, system.power(tamed), freedom, SWINGING)
+    found = torch.lerp(found, tamed, calm[:, None])
+    return _Settled(found, system.power(found), raised.beyond * doubt[:, 0])
 
 
-def _loss(
+def _doubt(
     power: Float[Tensor, "group step"],
     raised: Float[Tensor, "group step"],
     freedom: Float[Tensor, " group"],
+    between: tuple[float, float],
 ) -> Float[Tensor, "group step"]:
-    """Twice the logarithm of the likelihood ratio of coefficients to others that fit less well.
+    """From 1, where coefficients that fit less well are as good as others, to 0.
 
-    Of several series it is a mean, for their bias is there however many they are.
+    By twice the logarithm of the likelihood ratio, from the first number to the second; of several
+    series it is a mean, for their bias is there however many they are.
     """
     least = torch.finfo(power.dtype).tiny
-    return freedom[:, None] * (raised.clamp(min=least) / power.clamp(min=least)).log()
+    ratio = freedom[:, None] * (raised.clamp(min=least) / power.clamp(min=least)).log()
+    unsure, sure = between
+    return ((sure - ratio) / (sure - unsure)).clamp(0, 1)
 
 
-def _less_drift(found: ClosedForm, how: How) -> ClosedForm:
+def _less_drift(found: ClosedForm, beyond: Float[Tensor, " group"], how: How) -> ClosedForm:
     """The same with as much of a drift as is more than chance; without covariates."""
     if not how.corrected or how.terms.past + how.terms.future:
         return found
-    total, drift = found.coef[:, 0].sum(dim=1), found.intercept[:, 0]
-    share = drift_share(total, drift, found.deviation[:, 0].square(), found.count)[:, None]
+    variance = found.deviation[:, 0].square()
+    share = drift_share(beyond, found.intercept[:, 0], variance, found.count)[:, None]
     lost = found.count[:, None] * (found.intercept * (1 - share)).square()
     return replace(found, intercept=found.intercept * share, power=found.power + lost)
 

@@ -123,7 +123,8 @@ class Estimates:
         for rows in torch.arange(len(group), device=group.device).split(max(ROOM // size, 1)):
             mine = group[rows]
             own = read(rows, self.terms[mine]) - self.mean[mine][:, None]
-            found.append(_spread(own, psi[rows], root[member[rows]]))
+            each = root if len(root) == len(rows) == len(group) else root[member[rows]]
+            found.append(_spread(own, psi[rows], each))
         shared = psi.square().cumsum(1) * self.share[group][:, None]
         level = psi.cumsum(1).square() / self.windows[group].clamp(min=1)[:, None]
         exact = (self.share[group] == 0)[:, None]
@@ -136,10 +137,12 @@ def _spread(
     root: Float[Tensor, "row kept kept"],
 ) -> Float[Tensor, "row horizon"]:
     """Variance by errors of the slopes, without end from the first step that is not finite."""
-    known = psi.isfinite() & own.isfinite().all(dim=2)
-    known = known.cummin(dim=1).values
+    if bool((own.sum() + psi.sum()).isfinite()):  # the host waits here
+        return (_respond(own, psi) @ root.mT).square().sum(2)
+    known = (psi.isfinite() & own.isfinite().all(dim=2)).cummin(dim=1).values
     slope = _respond(own.masked_fill(~known[:, :, None], 0.0), psi.masked_fill(~known, 0.0))
-    return (slope @ root.mT).square().sum(2).masked_fill(~known, torch.inf)
+    variance = (slope @ root.mT).square().sum(2).nan_to_num(torch.inf, torch.inf)
+    return variance.masked_fill(~known, torch.inf)
 
 
 def _respond(

@@ -1,13 +1,26 @@
 """How long an autoregression remembers, which least squares finds too short, or without an end."""
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tsar.autoregression.dynamics import ROUNDING, is_stable, roots
+from tsar.autoregression.dynamics import is_stable, roots
 
 UNIT_ROOT = 1.0  # a sum of the coefficients beyond which a series would run away
+STEEP = 4.0  # a quarter of the bias beyond a sum of 1 makes the constant a drift
 GROWTH = 1.0  # logarithm of the most that a swing grows by over as many steps as there were windows
+
+
+class Raised(NamedTuple):
+    """Coefficients with a raised sum, and how much of a drift the constant is, 0 to 1.
+
+    It is one where the sum would have come beyond 1 (`STEEP`), and turns into one step by step.
+    """
+
+    coef: Float[Tensor, "group term"]
+    beyond: Float[Tensor, " group"]
 
 
 def correct_persistence(
@@ -16,15 +29,18 @@ def correct_persistence(
     lags: Bool[Tensor, "group term"],
     count: Float[Tensor, " group"],
     series: Float[Tensor, " group"],
-) -> Float[Tensor, "group term"]:
+) -> Raised:
     """Least squares coefficients with a sum that is right on average.
 
     The sum s of the coefficients, the persistence, tells how much of a level is kept. Least squares
     finds it too low, because the mean is estimated from the points that are explained: with one lag
     by (1 + 3 s) / n for n windows of one series, of which 2 s / n are there also when the mean is
-    known; with several by more. It is raised by that, to 1 at most: a random walk with drift, from
-    which a series does not return, instead of one that runs away. The coefficients are those that
-    fit best among all with that sum.
+    known. It is raised by that, to 1 at most: a random walk with drift, from which a series does
+    not return, instead of one that runs away. Where later lags take back what the first gives, as
+    in cycles, a level is hardly kept, and the bias is smaller by 1 + a2 + 2 a3 + 3 a4 ..., the
+    factor in which Dickey and Fuller's distribution comes with several lags. Where they add to it,
+    the bias is larger; that is not made up for. The coefficients are those that fit best among all
+    with that sum.
 
     Parameters
     ----------
@@ -33,7 +49,7 @@ def correct_persistence(
     direction
         ``inverse(gram) @ lags``: how they change with their sum.
     lags
-        The terms that are summed: lags of the target that were not left out.
+        The terms that are summed: lags of the target that were not left out, which come first.
     count, series
         Windows, and the series that they are of, each with a mean of its own.
 
@@ -42,25 +58,31 @@ def correct_persistence(
     M. G. Kendall, Note on bias in the estimation of autocorrelation, Biometrika 41 (1954).
     F. H. C. Marriott, J. A. Pope, Bias in the estimation of autocorrelations, Biometrika 41 (1954).
     S. Nickell, Biases in dynamic models with fixed effects, Econometrica 49 (1981), for several
-    series. L. Kilian, Small-sample confidence intervals for impulse response functions, Review of
-    Economics and Statistics 80 (1998), for forecasts by corrected coefficients.
+    series. S. E. Said, D. A. Dickey, Testing for unit roots in autoregressive-moving average models
+    of unknown order, Biometrika 71 (1984), for several lags. L. Kilian, Small-sample confidence
+    intervals for impulse response functions, Review of Economics and Statistics 80 (1998), for
+    forecasts by corrected coefficients.
 
     Examples
     --------
     >>> one = torch.ones(1, dtype=torch.float64)
     >>> half, lag = 0.5 * one[:, None], one[:, None] > 0
-    >>> correct_persistence(half, one[:, None], lag, 50 * one, one)
+    >>> correct_persistence(half, one[:, None], lag, 50 * one, one).coef
     tensor([[0.5500]], dtype=torch.float64)
     """
     total = (coef * lags).sum(1)
     windows = count.clamp(min=1)
-    bias = (1 + total) * series / windows + 2 * total / windows
-    missing = (total + bias.clamp(min=0)).clamp(max=UNIT_ROOT) - total
+    place = torch.arange(coef.shape[1], device=coef.device)
+    kept = (1 + (coef * lags * place).sum(1)).clamp(0, 1)
+    bias = ((1 + total) * series / windows + 2 * total / windows).clamp(min=0) * kept
+    raised = (total + bias).clamp(max=UNIT_ROOT)
     reach = (direction * lags).sum(1)
     # Without lags, or where they are constant, there is no sum to change.
     possible = reach > torch.finfo(reach.dtype).tiny
-    share = torch.where(possible, missing / torch.where(possible, reach, 1.0), 0.0)
-    return coef + direction * share[:, None]
+    share = torch.where(possible, (raised - total) / torch.where(possible, reach, 1.0), 0.0)
+    least = torch.finfo(reach.dtype).eps
+    beyond = (STEEP * (total + bias - UNIT_ROOT) / bias.clamp(min=least)).clamp(0, 1) * possible
+    return Raised(coef + direction * share[:, None], beyond)
 
 
 def limit_growth(
@@ -100,7 +122,7 @@ def limit_growth(
 
 
 def drift_share(
-    total: Float[Tensor, " group"],
+    beyond: Float[Tensor, " group"],
     drift: Float[Tensor, " group"],
     variance: Float[Tensor, " group"],
     count: Float[Tensor, " group"],
@@ -112,10 +134,10 @@ def drift_share(
 
     Parameters
     ----------
-    total, drift
-        Sum of the coefficients, and the constant. With another sum it is no drift, and kept.
-    variance, count
-        Of the residuals, and the windows.
+    beyond
+        How much of a drift the constant is; 0: none, it is kept.
+    drift, variance, count
+        The constant, the variance of the residuals, and the windows.
 
     References
     ----------
@@ -128,5 +150,5 @@ def drift_share(
     (tensor([0.7500], dtype=torch.float64), tensor([0.], dtype=torch.float64))
     """
     squared = variance / count.clamp(min=1)  # of the standard error
-    share = 1 - squared / drift.square().clamp(min=torch.finfo(drift.dtype).tiny)
-    return torch.where((total - UNIT_ROOT).abs() < ROUNDING, share.clamp(min=0), 1.0)
+    noise = (squared / drift.square().clamp(min=torch.finfo(drift.dtype).tiny)).clamp(max=1)
+    return 1 - beyond * noise
