@@ -91,7 +91,7 @@ class ARNet(Forecaster):
         Penalty on the squared standardized coefficients; with `sparsity=None` only.
     bias_correction
         Whether the sum of the coefficients, which least squares finds too low, is raised by
-        (1 + 3 sum) / n to 1 at most (a random walk with drift), and growth is kept from running
+        up to (1 + 3 sum) / n, to 1 at most (a random walk with drift), and growth kept from running
         away unless it is beyond doubt. ``"auto"``: of one equation with ``sparsity="auto"``.
     hidden
         Widths of a network on the lags and covariates, whose output is added to the linear map's.
