@@ -209,9 +209,9 @@ def test_the_variance_by_errors_of_coefficients_is_that_of_the_delta_method(
 
 
 def test_what_was_left_out_counts_for_nothing() -> None:
-    gram = torch.tensor([[[4.0, 0.0], [0.0, 0.0]]], dtype=torch.float64)
+    root = torch.tensor([[[0.5, 0.0], [0.0, 0.0]]], dtype=torch.float64)
     one = torch.ones(1, dtype=torch.float64)
-    known = Estimates(torch.tensor([[1, 0]]), gram, torch.zeros(1, 2).double(), 0 * one, 8 * one)
+    known = Estimates(torch.tensor([[1, 0]]), root, torch.zeros(1, 2).double(), 0 * one, 8 * one)
     terms = torch.tensor([[[2.0, 100.0]]], dtype=torch.float64)
     found = known.variance(torch.tensor([0]), lambda rows, places: terms[rows], one[None])
     assert float(found) == pytest.approx(2.0**2 / 4 + 1 / 8)
@@ -227,15 +227,15 @@ def test_a_ridge_and_several_steps_have_none() -> None:
 
 
 def test_equations_of_many_terms_count_their_share_and_change_no_others() -> None:
-    gram = torch.eye(100, dtype=torch.float64).expand(2, -1, -1)
+    root = torch.eye(100, dtype=torch.float64).expand(2, -1, -1)
     places = torch.arange(100).expand(2, -1)
     mean = torch.zeros(2, 100, dtype=torch.float64)
     share, windows = torch.tensor([0.5, 0.1]).double(), torch.tensor([200.0, 50.0]).double()
     size = torch.tensor([100, 3])
-    both = Estimates.of(places, gram, mean, size, share, windows)
+    both = Estimates.of(places, root, mean, size, share, windows)
     assert both.terms.shape == (2, 3)
     psi = torch.tensor([[1.0, 2.0]]).double()
-    alone = Estimates.of(places[1:], gram[1:], mean[1:], size[1:], share[1:], windows[1:])
+    alone = Estimates.of(places[1:], root[1:], mean[1:], size[1:], share[1:], windows[1:])
 
     def read(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         return torch.ones(len(rows), 2, places.shape[1], dtype=torch.float64)
@@ -245,7 +245,7 @@ def test_equations_of_many_terms_count_their_share_and_change_no_others() -> Non
     large = both.variance(torch.tensor([0]), read, psi)
     torch.testing.assert_close(large, 0.5 * torch.tensor([[1.0, 5.0]]).double())
     joined = Estimates.joined(
-        [Estimates.of(*(x[:1] for x in (places, gram, mean, size, share, windows))), alone]
+        [Estimates.of(*(x[:1] for x in (places, root, mean, size, share, windows))), alone]
     )
     torch.testing.assert_close(joined.variance(torch.tensor([1]), read, psi), small)
 
@@ -258,7 +258,7 @@ def test_pieces_of_the_groups_are_those_of_all(monkeypatch: pytest.MonkeyPatch) 
     for name in ("coef", "error", "intercept", "power", "freedom", "count", "active"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name))
     assert parts.estimates is not None and whole.estimates is not None
-    torch.testing.assert_close(parts.estimates.gram, whole.estimates.gram)
+    torch.testing.assert_close(parts.estimates.root, whole.estimates.root)
 
 
 def test_growth_beyond_doubt_stays() -> None:

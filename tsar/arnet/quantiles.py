@@ -75,8 +75,9 @@ def closed_form_quantiles(
     def read(
         rows: Int[Tensor, " row"], places: Int[Tensor, "row kept"]
     ) -> Float[Tensor, "row horizon kept"]:
-        device = prepared.values.device
-        seen, made = prepared[rows.to(device)], point[rows].to(prepared.values)
+        device, some = prepared.values.device, len(rows) < len(point)
+        seen = prepared[rows.to(device)] if some else prepared
+        made = (point[rows] if some else point).to(prepared.values)
         return module.terms(seen, made, places.to(device)).cpu()
 
     return recursive_quantiles(point, errors, lags, group, levels, values, read)

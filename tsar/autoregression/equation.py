@@ -105,7 +105,7 @@ def _fit_shared(moments: Moments, system: _System, how: How) -> ClosedForm:
     settled = _unbiased(solution.coef, factorization, rows, kept, system, how)
     found = _assemble(regression, settled.coef, active, settled.power, known)
     found = _less_drift(found, settled.beyond, how)
-    return replace(found, estimates=_estimates(regression, regression.gram, rows, found, how))
+    return replace(found, estimates=_estimates(regression, known.root, rows, found, how))
 
 
 def _fit_step(system: _System, how: How) -> ClosedForm:
@@ -125,7 +125,7 @@ def _fit_step(system: _System, how: How) -> ClosedForm:
     known = replace(known, diagonal=spread)
     found = _assemble(regression, settled.coef, active[:, :, None], settled.power, known)
     found = _less_drift(found, settled.beyond, how)
-    return replace(found, estimates=_estimates(regression, block, rows, found, how))
+    return replace(found, estimates=_estimates(regression, known.root, rows, found, how))
 
 
 class _Settled(NamedTuple):
@@ -194,17 +194,17 @@ def _less_drift(found: ClosedForm, beyond: Float[Tensor, " group"], how: How) ->
 
 def _estimates(
     regression: Regression,
-    block: Float[Tensor, "group kept kept"],
+    root: Float[Tensor, "group kept kept"] | None,
     rows: Int[Tensor, "group kept"],
     found: ClosedForm,
     how: How,
 ) -> Estimates | None:
-    """Of one equation without a ridge, whose errors are others."""
-    if how.terms.horizon > 1 or how.ridge:
+    """Of one equation, of few terms and without a ridge, whose errors are others."""
+    if how.terms.horizon > 1 or root is None:
         return None
     return Estimates.of(
         rows,
-        block,
+        root,
         regression.regressor_mean,
         found.active.sum(dim=(1, 2)),
         found.estimated[:, 0],

@@ -7,11 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.autoregression.solve import factorize
-
 ROOM = 2**22  # elements of what is made at once, 32 MB
 Read = Callable[[Int[Tensor, " row"], Int[Tensor, "row kept"]], Float[Tensor, "row horizon kept"]]
-MOST = 64  # coefficients of an equation whose Gram matrix is kept
+MOST = 63  # coefficients of an equation whose errors are kept; of more no root is made (FEWEST)
 
 
 @dataclass(frozen=True)
@@ -22,8 +20,8 @@ class Estimates:
     ----------
     terms
         Places of the kept terms among all; behind those of a group others, which count for nothing.
-    gram
-        Centred products of the kept terms, zero in the rows of the others.
+    root
+        R with R' R the inverse of the kept terms' centred products, zero in columns of the others.
     mean
         Means of the kept terms.
     share
@@ -34,7 +32,7 @@ class Estimates:
     """
 
     terms: Int[Tensor, "group kept"]
-    gram: Float[Tensor, "group kept kept"]
+    root: Float[Tensor, "group kept kept"]
     mean: Float[Tensor, "group kept"]
     share: Float[Tensor, " group"]
     windows: Float[Tensor, " group"]
@@ -43,7 +41,7 @@ class Estimates:
     def of(
         cls,
         rows: Int[Tensor, "group kept"],
-        gram: Float[Tensor, "group kept kept"],
+        root: Float[Tensor, "group kept kept"],
         mean: Float[Tensor, "group term"],
         size: Int[Tensor, " group"],
         share: Float[Tensor, " group"],
@@ -56,9 +54,11 @@ class Estimates:
         small = size <= MOST
         most = int((size * small).max()) if len(size) else 0  # the host waits here
         kept = small[:, None] & (torch.arange(most, device=rows.device) < size[:, None])
-        products = gram[:, :most, :most] * kept[:, :, None] * kept[:, None]
+        known = root[:, :most, :most]
+        if not bool(kept.all()):  # else there is nothing to copy
+            known = known * kept[:, :, None] * kept[:, None]
         share = torch.where(small, 0.0, share)
-        return cls(rows[:, :most], products, mean.gather(1, rows[:, :most]), share, windows)
+        return cls(rows[:, :most], known, mean.gather(1, rows[:, :most]), share, windows)
 
     @classmethod
     def joined(cls, parts: Sequence["Estimates"]) -> "Estimates":
@@ -69,7 +69,7 @@ class Estimates:
         both = list(zip(parts, rooms, strict=True))
         return cls(
             torch.cat([pad(part.terms, (0, room)) for part, room in both]),
-            torch.cat([pad(part.gram, (0, room, 0, room)) for part, room in both]),
+            torch.cat([pad(part.root, (0, room, 0, room)) for part, room in both]),
             torch.cat([pad(part.mean, (0, room)) for part, room in both]),
             torch.cat([part.share for part in parts]),
             torch.cat([part.windows for part in parts]),
@@ -111,20 +111,18 @@ class Estimates:
         The mean of 10 points, and a slope of 0 on deviations from it whose squares sum to 5:
 
         >>> one = torch.ones(1, 1, dtype=torch.float64)
-        >>> known = Estimates(torch.tensor([[0]]), 5 * one[None], 0 * one, 0 * one[0], 10 * one[0])
+        >>> root = one[None] / 5**0.5
+        >>> known = Estimates(torch.tensor([[0]]), root, 0 * one, 0 * one[0], 10 * one[0])
         >>> known.variance(torch.tensor([0]), lambda rows, terms: 2 * one[None], one)
         tensor([[0.9000]], dtype=torch.float64)
         """
-        present, member = group.unique(return_inverse=True)
-        root = factorize(self.gram[present]).inverse_root()
         horizon, kept = psi.shape[1], self.terms.shape[1]
         size = horizon * (horizon + 2 * kept) + kept**2
         found = [psi[:0]]
         for rows in torch.arange(len(group), device=group.device).split(max(ROOM // size, 1)):
             mine = group[rows]
             own = read(rows, self.terms[mine]) - self.mean[mine][:, None]
-            each = root if len(root) == len(rows) == len(group) else root[member[rows]]
-            found.append(_spread(own, psi[rows], each))
+            found.append(_spread(own, psi[rows], self.root[mine]))
         shared = psi.square().cumsum(1) * self.share[group][:, None]
         level = psi.cumsum(1).square() / self.windows[group].clamp(min=1)[:, None]
         exact = (self.share[group] == 0)[:, None]

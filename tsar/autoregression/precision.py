@@ -17,12 +17,14 @@ AGREEMENT = 1e-9  # relative, of the last number of the recursion with what it m
 class Precision:
     """Diagonal of the inverse Gram matrix G, `level` = mean' inverse(G) mean, and parameters used.
 
-    `rank` counts the independent terms, but for what a ridge takes from them.
+    `rank` counts the independent terms, but for what a ridge takes from them. `root` is R with
+    inverse(G) = R' R, where it was made.
     """
 
     diagonal: Float[Tensor, "group term"]
     level: Float[Tensor, " group"]
     rank: Float[Tensor, " group"]
+    root: Float[Tensor, "group term term"] | None = None
 
 
 def precision(
@@ -36,15 +38,14 @@ def precision(
     Tibshirani & Friedman, The Elements of Statistical Learning, 2009, section 7.6).
     """
     rank = factorization.rank.double()
-    if not factorization.ridge and factorization.all_regular:
+    if not factorization.ridge:
         root = factorization.inverse_root()
         level = (root @ mean[:, :, None]).square().sum(dim=(1, 2))
-        return Precision(root.square_().sum(dim=1), level, rank)
+        return Precision(root.square().sum(dim=1), level, rank, root)
     inverse = factorization.inverse()
-    if factorization.ridge:
-        scale = gram.diagonal(dim1=1, dim2=2).sqrt()
-        taken = factorization.ridge * inverse * scale[:, :, None] * scale[:, None]
-        rank = rank - taken.square().sum(dim=(1, 2))
+    scale = gram.diagonal(dim1=1, dim2=2).sqrt()
+    taken = factorization.ridge * inverse * scale[:, :, None] * scale[:, None]
+    rank = rank - taken.square().sum(dim=(1, 2))
     level = torch.einsum("gi,gij,gj->g", mean, inverse, mean).clamp(min=0)
     return Precision(inverse.diagonal(dim1=1, dim2=2), level, rank)
 
