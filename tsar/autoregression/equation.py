@@ -122,10 +122,10 @@ def _fit_step(system: _System, how: How) -> ClosedForm:
     known = precision(factorization, block, means.gather(1, rows))
     spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, known.diagonal)
     settled = _unbiased(coef, factorization, rows, active, system, how)
-    known = replace(known, diagonal=spread)
+    root, known = known.root, replace(known, diagonal=spread, root=None)
     found = _assemble(regression, settled.coef, active[:, :, None], settled.power, known)
     found = _less_drift(found, settled.beyond, how)
-    return replace(found, estimates=_estimates(regression, known.root, rows, found, how))
+    return replace(found, estimates=_estimates(regression, root, rows, found, how))
 
 
 class _Settled(NamedTuple):
