@@ -543,6 +543,12 @@ def test_intervals_of_one_step_from_few_points_hold(strategy: str) -> None:
     assert share == pytest.approx(0.8, abs=0.02)
 
 
+def test_direct_equations_for_all_series_count_that_each_has_a_mean_of_its_own() -> None:
+    y = 10 + simulate([0.6], 18, series=2000, seed=5)
+    model = ARNet(1, horizon=6, scope="global", strategy="direct").fit(y[:12])
+    assert share_inside(model.predict(level=80), y[12:], 1).min() > 0.63  # 0.58 without
+
+
 def test_of_series_that_share_an_equation_each_has_a_mean_of_its_own() -> None:
     y = 10 + simulate([0.9], 52, series=2000, seed=5)
     model = ARNet(1, horizon=12, scope="global").fit(y[:40])

@@ -40,7 +40,7 @@ class Errors:
     @classmethod
     def of(cls, solution: ClosedForm) -> "Errors":
         """Of equations that were just fitted."""
-        return cls(solution.deviation, solution.freedom, solution.estimated, solution.estimates)
+        return cls(solution.spread, solution.free, solution.estimated, solution.estimates)
 
     @classmethod
     def of_deviation(cls, sigma: Float[Tensor, "group step"]) -> "Errors":

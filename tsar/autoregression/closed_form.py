@@ -86,8 +86,9 @@ def fit_closed_form(
 
 def _joined(pieces: list[ClosedForm]) -> ClosedForm:
     """Of all groups, in order."""
+    names = (*STEPWISE, "count", "series")
     joined: dict[str, Any] = {
-        name: torch.cat([getattr(piece, name) for piece in pieces]) for name in (*STEPWISE, "count")
+        name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names
     }
     estimates = [piece.estimates for piece in pieces if piece.estimates is not None]
     return ClosedForm(**joined, estimates=Estimates.joined(estimates) if estimates else None)

@@ -103,7 +103,7 @@ def _fit_shared(moments: Moments, system: _System, how: How) -> ClosedForm:
     rows = torch.arange(active.shape[1], device=active.device).expand(active.shape[:2])
     factorization, kept = solution.factorization, active[:, :, 0]
     settled = _unbiased(solution.coef, factorization, rows, kept, system, how)
-    found = _assemble(regression, settled.coef, active, settled.power, known)
+    found = _assemble(regression, settled.coef, active, settled.power, known, how)
     found = _less_drift(found, settled.beyond, how)
     return replace(found, estimates=_estimates(regression, known.root, rows, found, how))
 
@@ -123,7 +123,7 @@ def _fit_step(system: _System, how: How) -> ClosedForm:
     spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, known.diagonal)
     settled = _unbiased(coef, factorization, rows, active, system, how)
     root, known = known.root, replace(known, diagonal=spread, root=None)
-    found = _assemble(regression, settled.coef, active[:, :, None], settled.power, known)
+    found = _assemble(regression, settled.coef, active[:, :, None], settled.power, known, how)
     found = _less_drift(found, settled.beyond, how)
     return replace(found, estimates=_estimates(regression, root, rows, found, how))
 
@@ -243,6 +243,7 @@ def _assemble(
     active: Bool[Tensor, "group term step"],
     power: Float[Tensor, "group step"],
     known: Precision,
+    how: How,
 ) -> ClosedForm:
     freedom = (regression.count - known.rank - 1)[:, None].expand_as(power)
     variance = power / freedom.clamp(min=LEAST)
@@ -257,4 +258,5 @@ def _assemble(
         power=power,
         freedom=freedom,
         count=regression.count,
+        series=how.series.to(power),
     )

@@ -65,8 +65,8 @@ class ClosedForm:
         Constants, and the standard errors that they have in the units of the `origin`.
     power, freedom
         Sums of squared residuals, and degrees of freedom left to these.
-    count
-        Complete windows of each group.
+    count, series
+        Complete windows of each group, and the series that they are of.
     estimates
         What the coefficients of one equation were estimated from, where that is not too large.
     """
@@ -79,6 +79,7 @@ class ClosedForm:
     power: Float[Tensor, "group step"]
     freedom: Float[Tensor, "group step"]
     count: Float[Tensor, " group"]
+    series: Float[Tensor, " group"]
     estimates: Estimates | None = None
 
     @property
@@ -87,12 +88,22 @@ class ClosedForm:
         return (self.power / self.freedom.clamp(min=LEAST)).sqrt()
 
     @property
+    def free(self) -> Float[Tensor, "group step"]:
+        """Degrees of freedom less the means of the series but one, which were estimated, too."""
+        return (self.freedom - (self.series - 1)[:, None]).clamp(min=LEAST)
+
+    @property
+    def spread(self) -> Float[Tensor, "group step"]:
+        """Standard deviation of a shock, of which also the means of the series took a part."""
+        return (self.power / self.free).sqrt()
+
+    @property
     def estimated(self) -> Float[Tensor, "group step"]:
-        """What k estimated coefficients add to the variance of a one-step error, a share k / n.
+        """What k estimated coefficients and means add to the variance of a step, a share k / n.
 
         Akaike's final prediction error (1969).
         """
-        return 1 - self.freedom / self.count.clamp(min=1)[:, None]
+        return 1 - self.free / self.count.clamp(min=1)[:, None]
 
     def to(self, device: torch.device | str) -> "ClosedForm":
         """The same on a device."""
