@@ -477,30 +477,14 @@ def complexity_symbols(record: Record) -> list[Row]:
     ]
 
 
-def hmm_forecasts(record: Record) -> list[Row]:
-    """Regimes of values and of changes, beside others."""
-    return [
-        {
-            "data": r["data"],
-            "model": f"`{r['model']}`",
-            "series": f"{r['series']:,}",
-            "sMAPE": f"{100 * r['smape']:.2f}",
-            "MASE": f"{r['mase']:.3f}",
-            f"inside the {record['level']} % interval": f"{100 * r['inside']:.1f} %",
-            "s": number(r["seconds"]),
-        }
-        for r in record["rows"]
-    ]
-
-
-def arnet_forecasts(record: Record) -> list[Row]:
-    """Defaults beside the classics."""
+def forecasts(record: Record) -> list[Row]:
+    """Errors of forecasts, how often intervals hold, and time."""
     return [
         {
             "data": r["data"],
             "model": r["model"],
             "series": f"{r['series']:,}",
-            "windows": r["windows"],
+            **({"windows": r["windows"]} if "windows" in r else {}),
             "sMAPE": f"{100 * r['smape']:.2f}",
             "MASE": f"{r['mase']:.3f}",
             f"inside the {record['level']} % interval": f"{100 * r['inside']:.1f} %",
@@ -518,7 +502,7 @@ def as_printed(record: Record) -> list[Row]:
 TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "ar_speed": ar_speed,
     "arnet_paper": arnet_paper,
-    "arnet_forecasts": arnet_forecasts,
+    "arnet_forecasts": forecasts,
     "many_series": many_series,
     "training_speed": training_speed,
     "ltsf": ltsf,
@@ -539,7 +523,7 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "autotimes_training_ETTh1_seeds": autotimes_training,
     "hmm_speed:single": hmm_single,
     "hmm_speed:batch": hmm_batch,
-    "hmm_forecasts": hmm_forecasts,
+    "hmm_forecasts": forecasts,
     "complexity_simulation:curve": complexity_simulation,
     "complexity_simulation:off": complexity_off,
     "complexity_simulation:symbols": complexity_symbols,

@@ -51,13 +51,12 @@ def solve(
         runs,
         terms,
         origin=origin(*scales),
-        series=_members(series, terms, local=local),
+        series=None if local else _members(series, terms),
         corrected=corrected,
         **penalties,
     ).to("cpu")
 
 
-def _members(series: Runs, terms: Terms, *, local: bool) -> Float[Tensor, " group"]:
-    """Series of each group that have a window."""
-    present = (complete_windows(series, terms) > 0).double()
-    return torch.ones_like(present) if local else present.sum().clamp(min=1)[None]
+def _members(series: Runs, terms: Terms) -> Float[Tensor, " group"]:
+    """Series that have a window, of the one group of all."""
+    return (complete_windows(series, terms) > 0).double().sum().clamp(min=1)[None]

@@ -103,9 +103,7 @@ def _fit_shared(moments: Moments, system: _System, how: How) -> ClosedForm:
     rows = torch.arange(active.shape[1], device=active.device).expand(active.shape[:2])
     factorization, kept = solution.factorization, active[:, :, 0]
     settled = _unbiased(solution.coef, factorization, rows, kept, system, how)
-    found = _assemble(regression, settled.coef, active, settled.power, known, how)
-    found = _less_drift(found, settled.beyond, how)
-    return replace(found, estimates=_estimates(regression, known.root, rows, found, how))
+    return _finish(regression, settled, active, known, known.root, rows, how)
 
 
 def _fit_step(system: _System, how: How) -> ClosedForm:
@@ -123,9 +121,7 @@ def _fit_step(system: _System, how: How) -> ClosedForm:
     spread = torch.zeros_like(regression.cross[:, :, 0]).scatter(1, rows, known.diagonal)
     settled = _unbiased(coef, factorization, rows, active, system, how)
     root, known = known.root, replace(known, diagonal=spread, root=None)
-    found = _assemble(regression, settled.coef, active[:, :, None], settled.power, known, how)
-    found = _less_drift(found, settled.beyond, how)
-    return replace(found, estimates=_estimates(regression, root, rows, found, how))
+    return _finish(regression, settled, active[:, :, None], known, root, rows, how)
 
 
 class _Settled(NamedTuple):
@@ -163,6 +159,21 @@ def _unbiased(
     calm = doubt * _doubt(power, system.power(tamed), freedom, SWINGING)
     found = torch.lerp(found, tamed, calm[:, None])
     return _Settled(found, system.power(found), raised.beyond * doubt[:, 0])
+
+
+def _finish(
+    regression: Regression,
+    settled: _Settled,
+    active: Bool[Tensor, "group term step"],
+    known: Precision,
+    root: Float[Tensor, "group kept kept"] | None,
+    rows: Int[Tensor, "group kept"],
+    how: How,
+) -> ClosedForm:
+    """All that goes with settled coefficients."""
+    found = _assemble(regression, settled.coef, active, settled.power, known, how)
+    found = _less_drift(found, settled.beyond, how)
+    return replace(found, estimates=_estimates(regression, root, rows, found, how))
 
 
 def _doubt(
