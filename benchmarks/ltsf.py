@@ -112,9 +112,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for one, name in zip(np.atleast_1d(axes), names, strict=True):
         for color, model in zip(figures.COLORS, SHOWN, strict=False):
             mine = [row for row in rows if (row["dataset"], row["model"]) == (name, model)]
-            steps = [row["horizon"] for row in mine]
             if not mine:
                 continue
+            steps = [row["horizon"] for row in mine]
             one.plot(steps, [row["mse"] for row in mine], "o-", color=color, label=model)
             if (name, model) in PUBLISHED:
                 printed = [row["published mse"] for row in mine]
