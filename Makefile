@@ -5,8 +5,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 # Every test file but those of frames, files and commands: they check no tensor and start other processes.
-SHAPES := $(filter-out $(addprefix tests/test_,$(addsuffix .py,architecture bad_input benchmarks cli cli_analyze datasets demo \
-	notebooks plotting report)),$(wildcard tests/test_*.py))
+SHAPES := $(filter-out $(addprefix tests/,test_architecture.py test_bad_input.py test_notebooks.py benchmarks/ cli/ \
+	datasets/ plotting/),$(wildcard tests/test_*.py tests/*/))
 
 .PHONY: demo test shapes lint notebooks clean
 

@@ -13,7 +13,7 @@ import pandas as pd
 from measure import parser, report, set_threads, show
 
 from tsar import ARNet, Naive, SeasonalNaive, cross_validation, datasets, evaluate
-from tsar.forecaster import Forecaster
+from tsar.forecasters.base import Forecaster
 
 LEVEL = 80
 METRICS = ("smape", "mase", "coverage")

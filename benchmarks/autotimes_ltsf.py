@@ -10,7 +10,7 @@ from ltsf import HORIZONS
 from measure import keep, parser, report, set_threads, show
 
 from tsar import AutoTimes, DLinear, NLinear, Training
-from tsar.benchmarking import Protocol, fit_protocol, read_protocol, score_horizons
+from tsar.evaluation.benchmarking import Protocol, fit_protocol, read_protocol, score_horizons
 
 SEGMENT, CONTEXT = 96, 672
 # Chosen by the validation loss of ETTh1 at 96 alone (see RESULTS.md).

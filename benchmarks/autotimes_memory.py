@@ -11,7 +11,7 @@ from autotimes_ltsf import CONTEXT, SEGMENT
 from measure import Side, alone, grown, interleaved, parser, report, set_threads, show, spread
 
 from tsar import AutoTimes
-from tsar.batch import Batch, Context
+from tsar.data.batch import Batch, Context
 
 SIDES = {"blocks kept": False, "blocks computed again": True}
 

@@ -9,12 +9,12 @@ from autotimes_ltsf import CONTEXT, RECIPE, SEGMENT
 from measure import Side, interleaved, parser, ratio, report, set_threads, show
 
 from tsar import AutoTimes, Training
-from tsar.batch import Batch
-from tsar.benchmarking import Protocol, fit_protocol, read_protocol
-from tsar.nn.autotimes import AutoTimesModule
-from tsar.panel import Panel
+from tsar.data.batch import Batch
+from tsar.data.panel import Panel
+from tsar.data.windows import Windows
+from tsar.evaluation.benchmarking import Protocol, fit_protocol, read_protocol
+from tsar.forecasters.autotimes.module import AutoTimesModule
 from tsar.rollout import Speculation, rollout, speculate
-from tsar.windows import Windows
 
 HORIZON = 720
 TOLERANCES = (0.0, 0.1, 0.25, 0.5, 1.0)  # in deviations of the context

@@ -21,14 +21,14 @@ from measure import Side, interleaved, parser, ratio, report, set_threads, show,
 from torch import Tensor
 
 from tsar import AutoTimes
-from tsar.benchmarking import Protocol, read_protocol
-from tsar.forecasters.autotimes import resolve_precision
-from tsar.nn.autotimes import AutoTimesModule
+from tsar.data.panel import Panel
+from tsar.data.windows import Windows
+from tsar.evaluation.benchmarking import Protocol, read_protocol
+from tsar.forecasters.autotimes.estimator import resolve_precision
+from tsar.forecasters.autotimes.module import AutoTimesModule
 from tsar.nn.normalization import instance
-from tsar.panel import Panel
 from tsar.rollout import Generation, rollout
 from tsar.training import train
-from tsar.windows import Windows
 
 PAPER = "paper's procedure, float32"
 CLOSE = 1e-3

@@ -11,9 +11,9 @@ from autotimes_ltsf import CONTEXT, SEGMENT
 from measure import keep, parser, report, set_threads, show
 
 from tsar import AutoTimes, Training
-from tsar.batch import Batch
-from tsar.benchmarking import Protocol, fit_protocol, read_protocol, score_protocol
-from tsar.nn.autotimes import AutoTimesModule
+from tsar.data.batch import Batch
+from tsar.evaluation.benchmarking import Protocol, fit_protocol, read_protocol, score_protocol
+from tsar.forecasters.autotimes.module import AutoTimesModule
 
 RECIPE = AutoTimes.recipe
 # Options of the estimator and of its training.
@@ -78,7 +78,7 @@ def choice(protocol: Protocol, name: str, args: argparse.Namespace) -> dict[str,
             **chosen | ({"backbone": None, "layers": 1} if args.quick else {}),
         )
         start = time.perf_counter()
-        with patch("tsar.forecasters.autotimes.AutoTimesModule", module):
+        with patch("tsar.forecasters.autotimes.estimator.AutoTimesModule", module):
             fitted = fit_protocol(protocol, model, horizon)
         seconds.append(time.perf_counter() - start)
         lows.append(next_segment(protocol, fitted))

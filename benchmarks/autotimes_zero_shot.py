@@ -32,12 +32,12 @@ from measure import parser, report, set_threads, show
 from torch import Tensor
 
 from tsar import ARNet, AutoTimes, Naive, SeasonalNaive, Training
+from tsar.data.panel import Panel
+from tsar.data.scaling import naive_error
 from tsar.datasets import load
-from tsar.forecaster import Forecaster
+from tsar.forecasters.autotimes.heads import Loss
+from tsar.forecasters.base import Forecaster
 from tsar.metrics import METRICS
-from tsar.nn.heads import Loss
-from tsar.panel import Panel
-from tsar.scaling import naive_error
 
 KEYS = ["unique_id", "ds"]
 STRATEGIES = ("first", "last", "phase", "nearest")

@@ -15,7 +15,7 @@ from measure import parser, report, set_threads, show, timed
 
 from tsar import ARNet, AutoTimes, ComplexityAnalysis, SpaceTime, cross_validation, evaluate
 from tsar.datasets import load
-from tsar.forecaster import Forecaster
+from tsar.forecasters.base import Forecaster
 from tsar.training import Training
 
 Make = Callable[[int | None], Forecaster]  # of a size; None for the default

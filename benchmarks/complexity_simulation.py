@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import torch
 from measure import parser, report, set_threads, show, timed
+from theory.simulation import Scheme, draw_model, simulate
+from theory.symbols import tune_over_states
 
 from tsar.complexity.drawing import plot_risk
-from tsar.complexity.simulation import Scheme, draw_model, simulate
-from tsar.complexity.symbols import tune_over_states
 
 ROWS, STATES = 200, 20
 SIZES = (5, 7, 10, 14, 20, 28, 40, 57, 80, 120, 160, 180, 190, 210, 220, 240, 300, 400, 500, 700)

@@ -12,7 +12,7 @@ import pandas as pd
 from measure import parser, report, set_threads, show
 
 from tsar import HMM, ARNet, Naive, SeasonalNaive, cross_validation, datasets, evaluate
-from tsar.forecaster import Forecaster
+from tsar.forecasters.base import Forecaster
 
 SETS = {"m3_monthly": (18, 12), "m4_hourly": (48, 24)}  # horizon, season
 LEVEL = 80

@@ -13,14 +13,14 @@ import torch
 from hmmlearn.hmm import GaussianHMM as Peer
 from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread, timed
 
-from tsar.hmm.compiled import installed
+from tsar.hmm.discrete.compiled import installed
+from tsar.hmm.discrete.emissions import DiagonalGaussian
+from tsar.hmm.discrete.fitting import Grouped, Rules, fit, point_scores
+from tsar.hmm.discrete.inference import sample_states
+from tsar.hmm.discrete.parameters import Parameters
+from tsar.hmm.discrete.restarts import GaussianFamily, fit_restarts
 from tsar.hmm.em import take
-from tsar.hmm.emissions import DiagonalGaussian
-from tsar.hmm.fitting import Grouped, Rules, fit, point_scores
-from tsar.hmm.inference import sample_states
 from tsar.hmm.observations import Observations
-from tsar.hmm.parameters import Parameters
-from tsar.hmm.restarts import GaussianFamily, fit_restarts
 
 STEPS = 10  # of expectation-maximization on one series, from the same start
 EMISSION = DiagonalGaussian(0.0, 0.0, 1e-2, 1.0, 1e-3)  # hmmlearn's prior
@@ -110,7 +110,7 @@ def switched(engine: str) -> Iterator[None]:
     if engine == "compiled":
         yield
         return
-    with patch("tsar.hmm.inference.usable", lambda _: False):
+    with patch("tsar.hmm.discrete.inference.usable", lambda _: False):
         yield
 
 

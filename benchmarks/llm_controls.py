@@ -17,10 +17,10 @@ from autotimes_ltsf import CONTEXT, HORIZONS, RECIPE, SEGMENT
 from measure import keep, parser, report, set_threads, show
 
 from tsar import AutoTimes
-from tsar.benchmarking import Protocol, read_protocol, score_horizons
-from tsar.panel import Panel
+from tsar.data.panel import Panel
+from tsar.data.windows import Windows
+from tsar.evaluation.benchmarking import Protocol, read_protocol, score_horizons
 from tsar.rollout import rollout
-from tsar.windows import Windows
 
 RATES = (2e-3, 5e-3)
 MOST_SHUFFLED = 4096  # windows

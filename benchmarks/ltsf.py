@@ -10,7 +10,7 @@ import pandas as pd
 from measure import parser, report, set_threads, show
 
 from tsar import ARNet, DLinear, Naive, NLinear, SeasonalNaive, Training, benchmark, datasets
-from tsar.forecaster import Forecaster
+from tsar.forecasters.base import Forecaster
 
 HORIZONS = (96, 192, 336, 720)
 CONTEXT = 336

@@ -24,7 +24,7 @@ from synthetic import Floats
 from torch import Tensor
 
 import tsar
-from tsar.schedules import one_cycle
+from tsar.training.schedules import one_cycle
 
 HORIZON, FARTHER, SEASON, PERIOD, MOVING = 32, 10, 24, 16, 0.6
 SHORT, LONG = 64, 96  # contexts

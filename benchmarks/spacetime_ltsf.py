@@ -9,8 +9,8 @@ from ltsf import HORIZONS, summarize
 from measure import parser, report, set_threads, show
 
 from tsar import ARNet, DLinear, NLinear, SpaceTime, Training, benchmark
-from tsar.benchmarking import fit_protocol, read_protocol, score_protocol
-from tsar.forecaster import Forecaster
+from tsar.evaluation.benchmarking import fit_protocol, read_protocol, score_protocol
+from tsar.forecasters.base import Forecaster
 
 BEYOND = (960, 1920)  # further than any of the horizons that are trained for
 CONTEXT = 336

@@ -27,9 +27,9 @@ from spacetime_baseline import Released, count, sized
 from torch import Tensor, nn
 
 from tsar import SpaceTime, Training
-from tsar.batch import Batch, Context
-from tsar.nn.recurrence import OpenLoop
-from tsar.nn.spacetime import SpaceTimeModule
+from tsar.data.batch import Batch, Context
+from tsar.forecasters.spacetime.module import SpaceTimeModule
+from tsar.forecasters.spacetime.recurrence import OpenLoop
 
 SIZES = (336, 720, 50)  # context, horizon, batch of the released code's README
 TINY = (24, 12, 5)

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from tsar import ARNet, Training
-from tsar.benchmarking import read_protocol
+from tsar.data.panel import Panel
+from tsar.data.windows import Windows
+from tsar.evaluation.benchmarking import read_protocol
 from tsar.forecasters.linear import NLinearModule
-from tsar.panel import Panel
 from tsar.training import train
-from tsar.windows import Windows
 
 RATE, CLIP = 1e-3, 1.0
 

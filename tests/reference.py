@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from tsar.batch import Context
+from tsar.data.batch import Context
 from tsar.nn.module import ForecastModule
 
 

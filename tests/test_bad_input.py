@@ -8,9 +8,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from tsar.data.panel import Columns, Panel
 from tsar.intervals import Levels
-from tsar.panel import Columns, Panel
-from tsar.randomness import draw_seed
+from tsar.runtime.seeds import draw_seed
 from tsar.training import Training
 
 FRAME = pd.DataFrame(

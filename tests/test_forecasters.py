@@ -19,8 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from tsar.batch import Batch, Context
-from tsar.forecaster import Forecaster
+from tsar.data.batch import Batch, Context
+from tsar.data.panel import Columns, Panel
+from tsar.data.windows import Windows
 from tsar.forecasters import (
     FORECASTERS,
     HMM,
@@ -33,11 +34,10 @@ from tsar.forecasters import (
     SeasonalNaive,
     SpaceTime,
 )
+from tsar.forecasters.base import Forecaster
+from tsar.forecasters.loading import load
 from tsar.nn.module import ForecastModule
-from tsar.panel import Columns, Panel
-from tsar.registry import load
 from tsar.training import Training
-from tsar.windows import Windows
 
 TRAINING = Training(epochs=2, batch_size=16)
 CPU: dict[str, Any] = {"device": "cpu", "random_state": 0}

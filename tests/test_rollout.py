@@ -11,11 +11,11 @@ import torch
 from reference import rollout_loop
 from small_modules import Covariates, Linear
 
-from tsar.batch import Context
-from tsar.panel import Columns, Panel
-from tsar.pieces import by_pieces
+from tsar.data.batch import Context
+from tsar.data.panel import Columns, Panel
+from tsar.data.windows import Windows
 from tsar.rollout import advance, forecast_batches, forecast_windows, rollout
-from tsar.windows import Windows
+from tsar.runtime.chunks import by_pieces
 
 LENGTH, OWN = 5, 3
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsar import datasets, hmm, metrics
-    from tsar.benchmarking import benchmark
-    from tsar.classifier import SpaceTimeClassifier
     from tsar.complexity import ComplexityAnalysis
-    from tsar.evaluation import cross_validation
+    from tsar.data.panel import Columns, make_future
+    from tsar.evaluation.benchmarking import benchmark
+    from tsar.evaluation.cross_validation import cross_validation
+    from tsar.evaluation.scoring import evaluate
     from tsar.forecasters import (
         HMM,
         ARNet,
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
         SeasonalNaive,
         SpaceTime,
     )
-    from tsar.panel import Columns, make_future
-    from tsar.registry import load
-    from tsar.scoring import evaluate
+    from tsar.forecasters.loading import load
+    from tsar.forecasters.spacetime.classifier import SpaceTimeClassifier
     from tsar.training import Training
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ _HOMES = {
     "ARNet": "tsar.forecasters",
     "AutoTimes": "tsar.forecasters",
     "Classical": "tsar.forecasters",
-    "Columns": "tsar.panel",
+    "Columns": "tsar.data.panel",
     "ComplexityAnalysis": "tsar.complexity",
     "DLinear": "tsar.forecasters",
     "HMM": "tsar.forecasters",
@@ -42,15 +42,15 @@ _HOMES = {
     "Naive": "tsar.forecasters",
     "SeasonalNaive": "tsar.forecasters",
     "SpaceTime": "tsar.forecasters",
-    "SpaceTimeClassifier": "tsar.classifier",
+    "SpaceTimeClassifier": "tsar.forecasters.spacetime.classifier",
     "Training": "tsar.training",
-    "benchmark": "tsar.benchmarking",
-    "cross_validation": "tsar.evaluation",
+    "benchmark": "tsar.evaluation.benchmarking",
+    "cross_validation": "tsar.evaluation.cross_validation",
     "datasets": "tsar.datasets",
-    "evaluate": "tsar.scoring",
+    "evaluate": "tsar.evaluation.scoring",
     "hmm": "tsar.hmm",
-    "load": "tsar.registry",
-    "make_future": "tsar.panel",
+    "load": "tsar.forecasters.loading",
+    "make_future": "tsar.data.panel",
     "metrics": "tsar.metrics",
 }
 

@@ -10,10 +10,13 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 from torch import Tensor
 
+from tsar.records import record
+
 MARKS = ("-lo-", "-hi-", "-q-")  # between a model's name and the level of a column
 MOST_SCORES = 2000  # scores kept a horizon step: the 99.9 % quantile is still inside
 
 
+@record("calibration")
 @dataclass(frozen=True)
 class Calibration:
     """Absolute errors on held-back windows, sorted for each step of the horizon.

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsar.data.panel.columns import Columns
 from tsar.intervals import MARKS
-from tsar.panel.columns import Columns
 
 Floats = NDArray[np.float64]
 

@@ -7,11 +7,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tsar.records import record
+
 ROOM = 2**22  # elements of what is made at once, 32 MB
 Read = Callable[[Int[Tensor, " row"], Int[Tensor, "row kept"]], Float[Tensor, "row horizon kept"]]
 MOST = 63  # coefficients of an equation whose errors are kept; of more no root is made (FEWEST)
 
 
+@record("estimates")
 @dataclass(frozen=True)
 class Estimates:
     """Of the equation of each group: what its coefficients were estimated from.

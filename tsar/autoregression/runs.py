@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.convolution import fast_length
+from tsar.nn.convolution import fast_length
 
 # Elements that one chunk may hold. 2**18 float64 are 2 MB: the transforms of a chunk stay near the
 # processor's cache, its temporaries are small against the data, and it still hides the launch of

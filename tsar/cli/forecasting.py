@@ -15,7 +15,7 @@ from tsar.cli.models import Choice, build, choose, load_model
 from tsar.cli.output import at_work, print_facts, print_json
 
 if TYPE_CHECKING:
-    from tsar.forecaster import Forecaster
+    from tsar.forecasters.base import Forecaster
 
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", show_default=False, help="Where a model was saved.")

@@ -10,7 +10,7 @@ from tsar.cli.options import Outputs
 from tsar.cli.output import print_frame, print_json, print_line, records
 
 if TYPE_CHECKING:
-    from tsar.panel import Columns
+    from tsar.data.panel import Columns
 
 SHOWN = 12  # rows of a forecast on the screen
 

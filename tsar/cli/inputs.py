@@ -8,7 +8,7 @@ from tsar.cli.lazy import datasets, files, pandas, panel
 from tsar.cli.settings import did_you_mean
 
 if TYPE_CHECKING:
-    from tsar.panel import Columns, Panel
+    from tsar.data.panel import Columns, Panel
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pandas
 
-    from tsar import benchmarking as benchmarking
     from tsar import complexity as complexity
     from tsar import datasets as datasets
-    from tsar import demo as demo
-    from tsar import evaluation as evaluation
-    from tsar import files as files
     from tsar import forecasters as forecasters
     from tsar import intervals as intervals
     from tsar import metrics as metrics
-    from tsar import panel as panel
     from tsar import plotting as plotting
-    from tsar import registry as registry
-    from tsar import scoring as scoring
+    from tsar.cli import demo as demo
+    from tsar.data import io as files
+    from tsar.data import panel as panel
+    from tsar.evaluation import benchmarking as benchmarking
+    from tsar.evaluation import cross_validation as evaluation
+    from tsar.evaluation import scoring as scoring
+    from tsar.forecasters import loading as registry
 else:
 
     class _Lazy:
@@ -35,16 +35,16 @@ else:
             return getattr(import_module(self._name), attribute)
 
     pandas = _Lazy("pandas")
-    benchmarking = _Lazy("tsar.benchmarking")
+    benchmarking = _Lazy("tsar.evaluation.benchmarking")
     complexity = _Lazy("tsar.complexity")
     datasets = _Lazy("tsar.datasets")
-    demo = _Lazy("tsar.demo")
-    evaluation = _Lazy("tsar.evaluation")
-    scoring = _Lazy("tsar.scoring")
-    files = _Lazy("tsar.files")
+    demo = _Lazy("tsar.cli.demo")
+    evaluation = _Lazy("tsar.evaluation.cross_validation")
+    scoring = _Lazy("tsar.evaluation.scoring")
+    files = _Lazy("tsar.data.io")
     forecasters = _Lazy("tsar.forecasters")
     intervals = _Lazy("tsar.intervals")
     metrics = _Lazy("tsar.metrics")
-    panel = _Lazy("tsar.panel")
+    panel = _Lazy("tsar.data.panel")
     plotting = _Lazy("tsar.plotting")
-    registry = _Lazy("tsar.registry")
+    registry = _Lazy("tsar.forecasters.loading")

@@ -10,8 +10,8 @@ from tsar.cli.lazy import forecasters, registry
 from tsar.cli.settings import Setting, convert, did_you_mean
 
 if TYPE_CHECKING:
-    from tsar.forecaster import Forecaster
-    from tsar.panel import Columns
+    from tsar.data.panel import Columns
+    from tsar.forecasters.base import Forecaster
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tsar.cli.job import read_job
 from tsar.cli.lazy import files, intervals, panel
 
 if TYPE_CHECKING:
-    from tsar.panel import Columns
+    from tsar.data.panel import Columns
 
 PANEL = "Columns of INPUT"
 

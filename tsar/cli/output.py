@@ -17,7 +17,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas
 
-    from tsar.forecaster import Forecaster
+    from tsar.forecasters.base import Forecaster
 
 WIDE = 10_000  # columns where nobody watches: lines that a program reads are not wrapped
 FOLD = 100  # but for texts: characters in a line of those

@@ -16,8 +16,8 @@ from tsar.cli.settings import did_you_mean
 if TYPE_CHECKING:
     import pandas
 
-    from tsar.forecaster import Forecaster
-    from tsar.panel import Columns
+    from tsar.data.panel import Columns
+    from tsar.forecasters.base import Forecaster
 
 Models = dict[str, "Forecaster"]
 

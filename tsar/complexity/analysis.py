@@ -33,10 +33,10 @@ from tsar.complexity.series import series_table
 from tsar.complexity.sizes import SizedFeatures, check_memory, check_sizes, default_sizes
 from tsar.complexity.states import states_of_series
 from tsar.complexity.task import MOST_ASKED, Split, following, split_rows
-from tsar.conditions import SHARE, Condition, check_options, check_whole, one_of, whole
-from tsar.devices import resolve_device
-from tsar.panel import Columns, Panel
-from tsar.randomness import draw_seed
+from tsar.data.panel import Columns, Panel
+from tsar.runtime.devices import resolve_device
+from tsar.runtime.seeds import draw_seed
+from tsar.validation import SHARE, Condition, check_options, check_whole, one_of, whole
 
 
 class ComplexityAnalysis(BaseEstimator):

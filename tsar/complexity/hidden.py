@@ -9,14 +9,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tsar.complexity.representations import Frozen, Representation, Told, whole_windows
-from tsar.devices import resolve_device
+from tsar.data.panel import Panel
+from tsar.data.windows import Windows
 from tsar.forecasters import AutoTimes, SpaceTime
-from tsar.nn.autotimes import AutoTimesModule
+from tsar.forecasters.autotimes.module import AutoTimesModule
+from tsar.forecasters.spacetime.module import SpaceTimeModule
 from tsar.nn.normalization import Instance
-from tsar.nn.spacetime import SpaceTimeModule
-from tsar.panel import Panel
-from tsar.pieces import by_pieces
-from tsar.windows import Windows
+from tsar.runtime.chunks import by_pieces
+from tsar.runtime.devices import resolve_device
 
 MOST_LEARNED = 2000  # contexts that principal directions are learned from
 Backbone: TypeAlias = AutoTimes | SpaceTime

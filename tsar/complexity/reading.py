@@ -15,12 +15,12 @@ from tsar.complexity.hidden import HiddenStates
 from tsar.complexity.representations import Given, Lags, RandomFeatures, Representation
 from tsar.complexity.states import StateFeatures
 from tsar.complexity.task import LEAST, cuts
+from tsar.data.panel import Columns, Panel, is_long, row_order
+from tsar.data.panel.layout import to_pandas
+from tsar.data.scaling import Scaling
 from tsar.forecasters import AutoTimes, SpaceTime
 from tsar.hmm import GaussianHMM
-from tsar.hmm.linear_gaussian import LinearGaussianHMM
-from tsar.panel import Columns, Panel, is_long, row_order
-from tsar.panel.layout import to_pandas
-from tsar.scaling import Scaling
+from tsar.hmm.linear_gaussian.estimator import LinearGaussianHMM
 
 NAMES = ("random", "lags", "hmm", "linear_gaussian")
 MOST_CLASSES = 100  # each is a column of the response of every point

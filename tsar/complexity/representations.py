@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tsar.data.panel import Panel
 from tsar.nn.normalization import Instance
-from tsar.panel import Panel
 
 Kind = Literal["relu", "fourier"]
 SEASONS, WEEK = 8, 168  # of a window of lags, at most: a week of hours

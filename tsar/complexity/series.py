@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsar.complexity.representations import whole_windows
 from tsar.complexity.task import Rows, cuts, following
-from tsar.panel import Panel
+from tsar.data.panel import Panel
 
 CHUNK = 2**24  # values of lag windows that are held at once
 JITTER = 1e-10  # of the variance, a row for each lag: no triangle is singular

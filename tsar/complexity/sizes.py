@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tsar.complexity.representations import Frozen
 from tsar.complexity.task import Split, standardized
-from tsar.panel import Panel
+from tsar.data.panel import Panel
 
 A_DECADE = 6  # sizes
 NEAR = (0.5, 0.7, 0.85, 0.95, 1.0, 1.05, 1.2, 1.5, 2.0)  # features a row, around the peak

@@ -10,13 +10,13 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from tsar.complexity.representations import Frozen, Representation, Told
-from tsar.hmm.emissions import DiagonalGaussian
-from tsar.hmm.fitting import Grouped, Rules
+from tsar.data.panel import Panel
+from tsar.forecasters.regimes.regimes import tamed
+from tsar.hmm.discrete.emissions import DiagonalGaussian
+from tsar.hmm.discrete.fitting import Grouped, Rules
+from tsar.hmm.discrete.restarts import GaussianFamily, fit_restarts
+from tsar.hmm.discrete.selection import Fitted, select
 from tsar.hmm.observations import Observations
-from tsar.hmm.regimes import tamed
-from tsar.hmm.restarts import GaussianFamily, fit_restarts
-from tsar.hmm.selection import Fitted, select
-from tsar.panel import Panel
 
 MOST_STATES = 12
 MOST_SERIES = 100  # whose number of states is chosen: a third of a second each

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.panel import Panel
+from tsar.data.panel import Panel
 
 LEAST = 10  # rows that a curve needs to train on
 MOST_ASKED = 2000  # rows of a stretch that heads are asked about, spread evenly

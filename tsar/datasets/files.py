@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tsar.caching import cache_folder
 from tsar.datasets.registry import DatasetFile
+from tsar.runtime.cache import cache_folder
 
 _TIMEOUT = 60  # seconds without a byte, not for the whole file
 

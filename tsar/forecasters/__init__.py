@@ -1,12 +1,12 @@
 """The forecasters: this list is the registry that the contract test and the command line read."""
 
-from tsar.forecasters.arnet import ARNet
-from tsar.forecasters.autotimes import AutoTimes
-from tsar.forecasters.classical import Classical
-from tsar.forecasters.hmm import HMM
+from tsar.forecasters.arnet.estimator import ARNet
+from tsar.forecasters.autotimes.estimator import AutoTimes
+from tsar.forecasters.classical.estimator import Classical
 from tsar.forecasters.linear import DLinear, NLinear
 from tsar.forecasters.naive import Naive, SeasonalNaive
-from tsar.forecasters.spacetime import SpaceTime
+from tsar.forecasters.regimes.estimator import HMM
+from tsar.forecasters.spacetime.estimator import SpaceTime
 
 FORECASTERS = (Naive, SeasonalNaive, NLinear, DLinear, ARNet, SpaceTime, AutoTimes, HMM, Classical)
 

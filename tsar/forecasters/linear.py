@@ -3,11 +3,11 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsar.batch import Batch, Context
-from tsar.neural import NeuralForecaster
+from tsar.data.batch import Batch, Context
+from tsar.data.panel import Columns
+from tsar.forecasters.neural import NeuralForecaster
 from tsar.nn.module import ForecastModule, fill_target, masked_mean
 from tsar.nn.normalization import averaging_matrix, last_observed, moving_average
-from tsar.panel import Columns
 from tsar.training import Training
 
 

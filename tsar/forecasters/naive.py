@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsar.conditions import check_whole
-from tsar.following import fitted_rows
-from tsar.forecast import Forecast
-from tsar.forecaster import Forecaster
+from tsar.data.alignment import fitted_rows
+from tsar.data.panel import Columns, Panel
+from tsar.data.windows import Windows
+from tsar.forecasters.base import Forecaster
+from tsar.forecasters.forecast import Forecast
 from tsar.intervals import gaussian_quantiles
 from tsar.metrics import seasonal_squared_scale
-from tsar.panel import Columns, Panel
-from tsar.windows import Windows
+from tsar.validation import check_whole
 
 
 class RepeatingForecaster(Forecaster):

@@ -1,7 +1,7 @@
 """Hidden Markov models: inference for many at once, and estimators."""
 
-from tsar.hmm.categorical import CategoricalHMM
-from tsar.hmm.gaussian import GaussianHMM
-from tsar.hmm.linear_gaussian import LinearGaussianHMM
+from tsar.hmm.discrete.categorical import CategoricalHMM
+from tsar.hmm.discrete.gaussian import GaussianHMM
+from tsar.hmm.linear_gaussian.estimator import LinearGaussianHMM
 
 __all__ = ["CategoricalHMM", "GaussianHMM", "LinearGaussianHMM"]

@@ -13,14 +13,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from tsar.hmm.middle import WIDE, is_wild, middles
-from tsar.panel import Columns, Panel, is_long, row_order
-from tsar.segments import reduce
+from tsar.data.panel import Columns, Panel, is_long, row_order
+from tsar.data.segments import reduce
+from tsar.hmm.robust_scale import WIDE, is_wild, middles
 
 LEAST_UNIT = 1e-140  # standard deviation whose square is still far from 0
 NUMBERS = 1 << 22  # float64 of a block's widest tensor: 32 MB
 ENCODE = "Encode them: sklearn.preprocessing.OrdinalEncoder, or KBinsDiscretizer(encode='ordinal')."
-NAMED = "tsar.panel.Panel.from_frame(frame, Columns(...)) as X"
+NAMED = "tsar.data.panel.Panel.from_frame(frame, Columns(...)) as X"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tsar.data.segments import common_length
+from tsar.data.segments import mean as segment_mean
 from tsar.metrics.metric import Metric
 from tsar.metrics.point import absolute_error, squared_error
-from tsar.segments import common_length
-from tsar.segments import mean as segment_mean
 
 PIECE = 2**18  # differences held at once
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tsar.batch import Batch, Context, Times
+from tsar.data.batch import Batch, Context, Times
 from tsar.nn.density import Density
 from tsar.nn.draft import Draft
 from tsar.nn.normalization import Instance

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsar.batch import Context
+from tsar.data.batch import Context
+from tsar.data.windows import Windows
 from tsar.nn.module import ForecastModule, ReadingModule
-from tsar.pieces import by_pieces
 from tsar.rollout.speculation import Speculation, can_speculate, speculate
-from tsar.windows import Windows
+from tsar.runtime.chunks import by_pieces
 
 # "exact": every step reads its whole context anew, without the oldest points; "cached": what was
 # read is kept, and the context grows.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsar.batch import Context
+from tsar.data.batch import Context
 from tsar.nn.density import Density
 from tsar.nn.module import ForecastModule, ReadingModule
 from tsar.rollout.loop import Plain, advance

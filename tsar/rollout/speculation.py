@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.batch import Context
+from tsar.data.batch import Context
 from tsar.nn.draft import Draft
 from tsar.nn.module import Reading, ReadingModule
 from tsar.nn.normalization import carry_forward

@@ -15,11 +15,11 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from tsar import __version__
-from tsar.conditions import Mismatch
 from tsar.nn.module import trained_state
-from tsar.randomness import seeded
+from tsar.runtime.seeds import seeded
 from tsar.saving.encoding import Tensors, decode, encode
 from tsar.saving.folder import CONFIG, FORMAT, damaged, read_folder, write_folder
+from tsar.validation import Mismatch
 
 __all__ = ["Savable", "restore", "save"]
 

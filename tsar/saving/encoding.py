@@ -15,21 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsar.arnet.quantiles import Errors
-from tsar.autoregression import Estimates
-from tsar.intervals import Calibration
-from tsar.panel.columns import Columns
-from tsar.panel.frequency import Frequency
-from tsar.panel.layout import Layout
-from tsar.panel.panel import Labels, Panel
+from tsar.records import RECORDS
 from tsar.saving.frames import FRAME_CODECS
-from tsar.scaling import Scaling
-from tsar.training import Training
-
-RECORDS = (
-    *(Calibration, Columns, Errors, Estimates, Frequency, Labels, Layout, Panel, Scaling),
-    Training,
-)
 
 Tensors = dict[str, Tensor]
 Json = Any  # None, bool, int, float, str, list, or a dict of one key
@@ -59,13 +46,13 @@ def encode(value: Any, name: str, tensors: Tensors) -> Json:
         # A copy: a file can't hold views of one memory. On the CPU: so that any machine reads it.
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": name}
-    tag = "scalar" if isinstance(value, np.generic) else TAGS.get(type(value))
+    tag = _tag(value)
     if tag is None:
         raise TypeError(
             f"{name} must be a number, text, array, tensor or frame to be saved, or a list, tuple "
             f"or dict of these; got {value!r}. Set it to one, or leave it out, before saving."
         )
-    return {tag: _encode_parts(CODECS[tag].split(value), name, tensors)}
+    return {tag: _encode_parts(_codec(tag).split(value), name, tensors)}
 
 
 def decode(json: Json, tensors: Tensors) -> Any:
@@ -78,8 +65,8 @@ def decode(json: Json, tensors: Tensors) -> Any:
     if tag == "tensor":
         return tensors[parts]
     if isinstance(parts, dict):
-        return CODECS[tag].join({key: decode(part, tensors) for key, part in parts.items()})
-    return CODECS[tag].join([decode(part, tensors) for part in parts])
+        return _codec(tag).join({key: decode(part, tensors) for key, part in parts.items()})
+    return _codec(tag).join([decode(part, tensors) for part in parts])
 
 
 def _encode_parts(parts: Any, name: str, tensors: Tensors) -> Json:
@@ -112,6 +99,18 @@ def _join_array(parts: dict[str, Any]) -> NDArray[Any]:
     return numbers[..., 0] if dtype.kind == "c" else numbers
 
 
+def _tag(value: Any) -> str | None:
+    """Tag of the codec of a value; None where there is none."""
+    if isinstance(value, np.generic):
+        return "scalar"
+    names = {kind: name for name, kind in RECORDS.items()}
+    return TAGS.get(type(value)) or names.get(type(value))
+
+
+def _codec(tag: str) -> Codec:
+    return CODECS[tag] if tag in CODECS else _record(RECORDS[tag])
+
+
 def _record(kind: type[Any]) -> Codec:
     names = [field.name for field in fields(kind)]
     return Codec(
@@ -134,6 +133,5 @@ CODECS = {
     "array": Codec(np.ndarray, _split_array, _join_array),
     "scalar": Codec(np.generic, lambda value: [np.asarray(value)], lambda parts: parts[0][()]),
     **{tag: Codec(*functions) for tag, functions in FRAME_CODECS.items()},
-    **{kind.__name__: _record(kind) for kind in RECORDS},
 }
 TAGS = {codec.kind: tag for tag, codec in CODECS.items()}

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, TENSORS = "config.json", "model.safetensors"
 KINDS: dict[str, type | tuple[type, ...]] = {
     "format": int,

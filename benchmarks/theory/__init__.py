@@ -1,0 +1,1 @@
+"""Simulations that the theory of `tsar.complexity` is checked against."""

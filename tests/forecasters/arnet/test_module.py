@@ -1,0 +1,340 @@
+"""AutoregressionModule: its map, its losses and its handling of gaps, against loops."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from tsar.data.batch import Batch, Context
+from tsar.forecasters.arnet.module import AutoregressionModule, Loss, grouped_linear
+
+NAN = float("nan")
+LEVELS = (0.1, 0.5, 0.9)
+ORDER = 4
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def build(
+    groups: int = 1,
+    horizon: int = 3,
+    *,
+    past: int = 0,
+    future: int = 0,
+    hidden: tuple[int, ...] = (),
+    loss: Loss = "mse",
+    levels: tuple[float, ...] = LEVELS,
+    delta: float = 0.7,
+) -> AutoregressionModule:
+    module = AutoregressionModule(
+        groups,
+        ORDER,
+        horizon,
+        past=past,
+        future=future,
+        hidden=hidden,
+        loss=loss,
+        levels=levels,
+        delta=delta,
+    ).double()
+    with torch.no_grad():
+        for parameter in (module.lags, module.past, module.future, module.constant):
+            parameter.copy_(torch.randn(parameter.shape, generator=generator(1)) / 3)
+        for name in ("past_mean", "future_mean"):
+            buffer = getattr(module, name)
+            buffer.copy_(torch.randn(buffer.shape, generator=generator(2)))
+            getattr(module, name.replace("mean", "scale")).copy_(1 + buffer.square())
+    return module
+
+
+def contexts(groups: list[int], horizon: int = 3, *, past: int = 0, future: int = 0) -> Context:
+    count = len(groups)
+    draw = [
+        torch.randn(shape, generator=generator(3 + k), dtype=torch.float64)
+        for k, shape in enumerate(
+            [(count, ORDER), (count, ORDER, past), (count, ORDER + horizon, future)]
+        )
+    ]
+    none = torch.empty(count, 0, dtype=torch.float64)
+    rows = torch.tensor(groups)
+    return Context(*draw, none, none.long(), rows, torch.zeros_like(rows))
+
+
+@torch.no_grad()
+def slowly(
+    module: AutoregressionModule, context: Context, row: int, step: int, output: int
+) -> float:
+    """A forecast by its definition, a product at a time; the newest point comes first."""
+    group = int(context.series[row]) if len(module.lags) > 1 else 0
+    line = step * module.outputs + output
+    total = float(module.constant[group, line])
+    for lag in range(1, ORDER + 1):
+        if bool(module.active[group, line, -lag]):
+            total += float(module.lags[group, line, -lag] * context.values[row, -lag])
+    for kind in range(context.past.shape[2]):
+        weights = module.past[group, line, kind * ORDER : (kind + 1) * ORDER]
+        for lag in range(1, ORDER + 1):
+            value = context.past[row, -lag, kind] - module.past_mean[kind]
+            total += float(weights[-lag] * value / module.past_scale[kind])
+    for kind in range(context.future.shape[2]):
+        value = context.future[row, ORDER + step, kind] - module.future_mean[kind]
+        weight = module.future[group, step, output, kind]
+        total += float(weight * value / module.future_scale[kind])
+    return total
+
+
+@pytest.mark.parametrize("loss", ["mse", "quantile"])
+@pytest.mark.parametrize("groups", [[0, 0, 0], [0, 1, 2], [2, 0, 2, 1, 2], [1, 1]])
+@pytest.mark.parametrize(("past", "future"), [(0, 0), (2, 1)])
+def test_a_forecast_is_the_linear_map_of_its_group(
+    groups: list[int], past: int, future: int, loss: Loss
+) -> None:
+    module = build(3, past=past, future=future, loss=loss)
+    module.active[:, :, 1] = False
+    context = contexts(groups, past=past, future=future)
+    found = module.forecast(context, 3).detach()
+    for row in range(len(groups)):
+        for step in range(3):
+            for output in range(module.outputs):
+                wanted = slowly(module, context, row, step, output)
+                assert float(found[row, step, output]) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_contexts_of_any_series_go_to_the_only_group() -> None:
+    module = build(1)
+    apart, same = contexts([5, 0, 7]), contexts([0, 0, 0])
+    assert_close(module.forecast(apart, 3), module.forecast(same, 3))
+
+
+def excite(module: AutoregressionModule) -> AutoregressionModule:
+    """Give the last layer of the network weights, which are zero at first."""
+    with torch.no_grad():
+        for parameter in module.network.parameters():  # type: ignore[union-attr]
+            parameter.copy_(torch.randn(parameter.shape, generator=generator(4)) / 2)
+    return module
+
+
+@pytest.mark.parametrize("hidden", [(), (5,)])
+def test_a_shorter_forecast_is_the_prefix_of_a_longer_one(hidden: tuple[int, ...]) -> None:
+    module = build(2, future=1, hidden=hidden)
+    module = excite(module) if hidden else module
+    context = contexts([0, 1, 1], future=1)
+    near = replace(context, future=context.future[:, : ORDER + 2])
+    assert_close(module.forecast(near, 2), module.forecast(context, 3)[:, :2])
+
+
+@pytest.mark.parametrize("loss", ["mse", "quantile"])
+@pytest.mark.parametrize(("past", "future"), [(0, 0), (1, 0), (1, 2)])
+def test_the_network_adds_a_function_of_the_lags_and_of_the_covariates_of_the_step(
+    past: int, future: int, loss: Loss
+) -> None:
+    module = excite(build(past=past, future=future, hidden=(6, 5), loss=loss))
+    context = contexts([0, 0], past=past, future=future)
+    found = module.forecast(context, 3).detach()
+    first, _, second, _ = module.network.trunk  # type: ignore[union-attr,misc]
+    last = module.network.last  # type: ignore[union-attr]
+    for row in range(2):
+        covariates = (context.past[row] - module.past_mean) / module.past_scale
+        for step in range(3):
+            known = (context.future[row, ORDER + step] - module.future_mean) / module.future_scale
+            inputs = torch.cat([context.values[row], covariates.T.reshape(-1), known])
+            inner = torch.nn.functional.gelu(first.weight @ inputs + first.bias)
+            inner = torch.nn.functional.gelu(second.weight @ inner + second.bias)
+            for output in range(module.outputs):
+                line = step * module.outputs + output
+                wanted = slowly(module, context, row, step, output)
+                wanted += float((last.weight[line] @ inner + last.bias[line]).detach())
+                assert float(found[row, step, output]) == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("groups", [[0] * 5, [0, 1, 2], [2, 1, 0], [1, 1, 0, 1], [3]])
+def test_one_product_for_all_groups_equals_one_for_each_row(groups: list[int]) -> None:
+    inputs = torch.randn(len(groups), 6, generator=generator())
+    weight, constant = torch.randn(4, 5, 6, generator=generator(1)), torch.randn(4, 5)
+    found = grouped_linear(inputs, weight, constant, torch.tensor(groups))
+    for row, group in enumerate(groups):
+        assert_close(found[row], weight[group] @ inputs[row] + constant[group])
+
+
+def bounded(guess: float, observed: list[float]) -> float:
+    """A guess no further outside of what was observed than that is wide."""
+    if not observed:
+        return 0.0
+    room = max(observed) - min(observed)
+    return min(max(guess, min(observed) - room), max(observed) + room)
+
+
+def fill_slowly(module: AutoregressionModule, context: Context, row: int) -> list[float]:
+    """Walk through a context; a gap takes the one-step forecast from the points before it."""
+    known = [float(v) for v in context.values[row]]
+    observed = [v for v in known if v == v]
+    for place in range(ORDER):
+        if known[place] == known[place]:
+            continue
+        # What stands before the context counts as the mean, which is zero in standardized units.
+        shift = ORDER - place
+        values = torch.tensor([0.0] * shift + known[:place]).double()
+        past = torch.cat([module.past_mean.expand(shift, -1), context.past[row, :place]])
+        future = context.future[row, place : place + 1].expand(ORDER + 3, -1)
+        moved = Context(
+            values[None],
+            past[None],
+            future[None],
+            context.static[:1],
+            context.category[:1],
+            context.series[row : row + 1],
+            context.origin[row : row + 1],
+        )
+        guess = slowly(module, moved, 0, 0, module.point)
+        known[place] = bounded(guess, observed)
+    return known
+
+
+@pytest.mark.parametrize("levels", [LEVELS, (0.5, 0.9), (0.1, 0.2, 0.5)])
+@pytest.mark.parametrize(("loss", "past", "future"), [("mse", 0, 0), ("quantile", 1, 2)])
+def test_gaps_of_a_context_are_filled_by_the_forecasts_of_the_point_before(
+    loss: Loss, past: int, future: int, levels: tuple[float, ...]
+) -> None:
+    module = build(2, past=past, future=future, loss=loss, levels=levels)
+    context = contexts([0, 1, 0, 1, 1], past=past, future=future)
+    context.values[0, :2] = NAN  # a short series
+    context.values[1, 2] = NAN
+    context.values[2, [1, 3]] = NAN
+    context.values[3] = NAN
+    filled = [fill_slowly(module, context, row) for row in range(5)]
+    whole = replace(context, values=torch.tensor(filled).double())
+    assert_close(module.forecast(context, 3), module.forecast(whole, 3))
+
+
+def test_a_long_gap_of_an_explosive_map_stays_within_what_was_seen() -> None:
+    module = build(1)
+    with torch.no_grad():
+        module.lags.fill_(5.0)
+    context = contexts([0])
+    context.values[0] = torch.tensor([1.0, NAN, NAN, NAN])
+    # All that was seen is a 1, so that the gaps are ones too.
+    assert_close(module.forecast(context, 1)[0, 0, 0], module.constant[0, 0] + 5.0 * 4)
+
+
+@pytest.mark.parametrize(("past", "future"), [(0, 0), (1, 2)])
+def test_older_points_tell_what_stood_in_a_gap(past: int, future: int) -> None:
+    module = build(2, past=past, future=future)
+    noise = torch.randn(2, 3 * ORDER + 3, 4, generator=generator(8)).double()
+    known = noise[:, :-3, 0]
+    known[0, ORDER + 2], known[1, [ORDER + 1, 2 * ORDER + 2]] = NAN, NAN
+    rows = torch.arange(2)
+    long = Context(
+        known, noise[:, :-3, 1 : past + 1], noise[:, :, 2 : future + 2], known[:, :0],
+        known[:, :0].long(), rows, rows,
+    )  # fmt: skip
+    filled = known.clone()
+    for row, place in known.isnan().nonzero().tolist():
+        near = slice(place - ORDER, place)
+        before = replace(
+            long,
+            values=filled[:, near],
+            past=long.past[:, near],
+            future=long.future[:, near.start :],
+        )
+        guess = slowly(module, before, row, 0, module.point)
+        filled[row, place] = bounded(guess, [v for v in known[row].tolist() if v == v])
+    near = slice(2 * ORDER, 3 * ORDER)
+    whole = replace(
+        long, values=filled[:, near], past=long.past[:, near], future=long.future[:, near.start :]
+    )
+    assert_close(module.forecast(long, 3), module.forecast(whole, 3))
+    ready = module.prepare(long)
+    assert_close(ready.values, whole.values)
+    assert_close(module.forecast(ready, 3), module.forecast(whole, 3))
+
+
+def loss_slowly(kind: str, error: float, level: float, delta: float) -> float:
+    if kind == "mse":
+        return error**2
+    if kind == "huber":
+        size = abs(error)
+        return error**2 / 2 if size <= delta else delta * (size - delta / 2)
+    return level * error if error > 0 else (level - 1) * error
+
+
+@pytest.mark.parametrize("kind", ["mse", "huber", "quantile"])
+def test_the_loss_is_the_mean_over_observed_targets(kind: Loss) -> None:
+    module = build(2, loss=kind)
+    context = contexts([0, 1, 1])
+    target = torch.randn(3, 3, generator=generator(9)).double()
+    target[0, 1] = target[2] = NAN
+    forecast = module.forecast(context, 3).detach()
+    losses = [
+        loss_slowly(kind, float(target[r, s] - forecast[r, s, k]), LEVELS[k], 0.7)
+        for r in range(3)
+        for s in range(3)
+        for k in range(module.outputs)
+        if target[r, s] == target[r, s]
+    ]
+    found = module.loss(Batch(context, target))
+    assert found.item() == pytest.approx(sum(losses) / len(losses))
+    found.backward()
+    gradients = [p.grad for p in module.parameters() if p.numel()]
+    assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
+
+
+def test_gaps_of_a_context_count_as_the_mean_in_the_loss() -> None:
+    module = build(1, past=1, future=1)
+    context = contexts([0, 0], past=1, future=1)
+    mean = module.past_mean
+    context.values[0, 1], context.past[1, 2], context.future[0, ORDER + 1] = NAN, NAN, NAN
+    whole = replace(
+        context,
+        values=context.values.nan_to_num(0.0),
+        past=torch.where(context.past.isnan(), mean, context.past),
+        future=torch.where(context.future.isnan(), module.future_mean, context.future),
+    )
+    target = torch.ones(2, 3).double()
+    assert_close(module.loss(Batch(context, target)), module.loss(Batch(whole, target)))
+
+
+@pytest.mark.parametrize("loss", ["mse", "huber", "quantile"])
+def test_a_fresh_network_adds_nothing(loss: Loss) -> None:
+    plain, deep = build(2, loss=loss), build(2, loss=loss, hidden=(8, 3))
+    context = contexts([1, 0])
+    assert_close(deep.forecast(context, 3), plain.forecast(context, 3), rtol=0, atol=0)
+
+
+def test_a_lag_that_was_left_out_never_comes_back() -> None:
+    module = build(2, past=1, future=1, hidden=(3,))
+    for name in ("active", "active_past", "active_future"):
+        getattr(module, name)[..., 0] = False
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, weight_decay=0.1)
+    before = module.lags.detach().clone()
+    batch = Batch(contexts([0, 1], past=1, future=1), torch.ones(2, 3).double())
+    for _ in range(3):
+        optimizer.zero_grad()
+        module.loss(batch).backward()
+        assert not module.lags.grad[..., 0].any()
+        assert not module.past.grad[..., 0].any() and not module.future.grad[..., 0].any()
+        optimizer.step()
+    weights = module.weights()
+    assert not weights.lags[..., 0].any() and not weights.future.any()
+    assert not torch.equal(weights.lags[..., 1], before[..., 1])
+
+
+def test_the_point_forecast_is_the_median_wherever_it_stands() -> None:
+    assert build(loss="quantile", levels=(0.5, 0.9)).point == 0
+    assert build(loss="quantile", levels=(0.9, 0.2, 0.5)).point == 2
+    assert build(loss="mse", levels=(0.2, 0.5)).point == 0
+
+
+def test_a_module_that_knows_past_covariates_says_so() -> None:
+    assert build(past=1).reads_past and not build(future=1).reads_past
+
+
+def test_values_need_no_gradient_to_flow_into_gaps() -> None:
+    module = build(1)
+    context: Tensor = contexts([0]).values
+    context[0, 2] = NAN
+    with torch.inference_mode():
+        assert bool(module.forecast(Context.of(context), 3).isfinite().all())

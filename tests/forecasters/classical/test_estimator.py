@@ -1,0 +1,296 @@
+"""Classical gives the numbers of statsmodels used by hand, and refilters without a refit."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from statsmodels.tsa.ar_model import AutoReg, ar_select_order
+from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothing
+
+import tsar.forecasters.classical.estimator
+from tsar.evaluation.cross_validation import cross_validation
+from tsar.forecasters import Classical
+from tsar.forecasters.classical.smoothing import Smoothing, fit_line
+
+Series = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def wave(length: int, seed: int = 0) -> Series:
+    """A season of 12, a line, and noise that an autoregression of order 2 makes."""
+    noise = np.random.default_rng(seed).normal(size=length)
+    for t in range(2, length):
+        noise[t] += 0.6 * noise[t - 1] - 0.3 * noise[t - 2]
+    time = np.arange(length)
+    return 20 + 0.1 * time + 3 * np.sin(2 * np.pi * time / 12) + noise
+
+
+def states_by_hand(values: Series, season: int) -> tuple[float, float, list[float]]:
+    """Level, slope and season before the first point, by an equation for each point and phase."""
+    rows, right = [], []
+    for t, value in enumerate(values):
+        if not np.isnan(value):
+            phase = [1.0 if k == t % season else 0.0 for k in range(season)] if season else []
+            rows.append([1.0, t + 1.0, *phase])
+            right.append(value)
+    if season:
+        rows.append([0.0, 0.0] + [1.0] * season)  # the effects sum to zero
+        right.append(0.0)
+    level, slope, *effects = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
+    return level, slope, effects
+
+
+def by_hand(values: Series, season: int, points: int) -> Any:
+    level, slope, effects = states_by_hand(values[:points], season)
+    return ExponentialSmoothing(
+        values,
+        trend=True,
+        damped_trend=True,
+        seasonal=season or None,
+        initialization_method="known",
+        initial_level=level,
+        initial_trend=slope,
+        initial_seasonal=effects[::-1] or None,
+    )
+
+
+# --- exponential smoothing --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("season", (0, 12))
+@pytest.mark.parametrize("gaps", (False, True))
+def test_smoothing_equals_statsmodels_by_hand(season: int, gaps: bool) -> None:
+    values = wave(60)
+    if gaps:
+        values[[7, 30, 31, 32]] = np.nan
+    fits = [by_hand(values, season, n).fit(disp=False) for n in (60, max(10, 2 * season))]
+    best = max(fits, key=lambda fit: fit.llf)
+    told = best.get_forecast(8).summary_frame(alpha=0.2)
+
+    model = Classical(season_length=season or 1, horizon=8).fit(values)
+    found = model.predict(level=80)
+
+    rtol = 2e-3  # both optimizers stop where the likelihood is flat
+    np.testing.assert_allclose(found[:, 0], told["mean"], rtol=rtol)
+    np.testing.assert_allclose(found[:, 1], told["mean_ci_lower"], rtol=rtol)
+    np.testing.assert_allclose(found[:, 2], told["mean_ci_upper"], rtol=rtol)
+    np.testing.assert_allclose(model.sigma_[0], np.sqrt(best.scale), rtol=rtol)
+
+
+def test_with_its_own_parameters_smoothing_equals_statsmodels_to_rounding() -> None:
+    values = wave(50)
+    values[[20, 21]] = np.nan
+    model = Classical(season_length=12, horizon=6).fit(values)
+    points = int(model.initial_points_[0]) or 50
+    told = by_hand(values, 12, points).filter(model.params_[0]).get_forecast(6)
+    found = model.predict(quantile_levels=0.975)
+    deviation = (found[:, 1] - found[:, 0]) / 1.959963984540054
+    np.testing.assert_allclose(found[:, 0], told.predicted_mean, rtol=1e-10)
+    np.testing.assert_allclose(deviation, np.sqrt(told.var_pred_mean), rtol=1e-8)
+
+
+def test_on_complete_series_the_likelihood_is_no_worse_than_that_of_ets_model() -> None:
+    values = wave(72)
+    model = Classical(season_length=12).fit(values)
+    points = int(model.initial_points_[0]) or 72
+    ours = by_hand(values, 12, points).loglike(model.params_[0])
+    theirs = ETSModel(
+        values,
+        error="add",
+        trend="add",
+        damped_trend=True,
+        seasonal="add",
+        seasonal_periods=12,
+        initialization_method="heuristic",
+    ).fit(disp=False)
+    assert ours > theirs.llf - 1
+
+
+def test_newer_history_is_filtered_with_the_parameters_that_were_fitted() -> None:
+    values = wave(60)
+    model = Classical(season_length=12, horizon=4).fit(values[:48])
+    before = model.params_.copy()
+    points = int(model.initial_points_[0]) or 60
+    told = by_hand(values, 12, points).filter(model.params_[0]).get_forecast(4)
+    np.testing.assert_allclose(model.predict(values), told.predicted_mean, rtol=1e-10)
+    np.testing.assert_array_equal(model.params_, before)
+
+
+def test_missing_values_before_the_first_observed_one_change_nothing() -> None:
+    values = wave(40)
+    padded = np.concatenate([np.full(7, np.nan), values])
+    short = Classical(season_length=12, horizon=3).fit(values).predict(level=80)
+    np.testing.assert_array_equal(
+        Classical(season_length=12, horizon=3).fit(padded).predict(level=80), short
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "parts"),
+    ((3, [True, False, False, False]), (9, [True, False, False, False]),
+     (10, [True, True, False, True]), (23, [True, True, False, True]), (24, [True] * 4)),
+)  # fmt: skip
+def test_a_series_has_the_parts_that_it_is_long_enough_for(length: int, parts: list[bool]) -> None:
+    model = Classical(season_length=12, horizon=2).fit(wave(length))
+    assert (~np.isnan(model.params_[0])).tolist() == parts
+    assert np.isfinite(model.predict(level=80)).all()
+
+
+@pytest.mark.parametrize("model", ("ets", "autoreg"))
+def test_series_without_error_are_forecast_without_error(model: Any) -> None:
+    pattern = np.tile([1.0, 5.0, 2.0, 3.0], 8)
+    frame = np.stack([np.zeros(32), np.full(32, 7.0), 1e9 + pattern], axis=1)
+    found = Classical(model, season_length=4, horizon=5).fit(frame).predict(level=80)
+    told = np.stack([np.zeros(5), np.full(5, 7.0), 1e9 + pattern[:5]], axis=1)
+    np.testing.assert_allclose(found, np.repeat(told[:, :, None], 3, axis=2), atol=1e-4)
+
+
+def test_a_context_shorter_than_a_season_can_be_forecast() -> None:
+    model = Classical(season_length=12, horizon=3).fit(wave(48))
+    assert np.isfinite(model.predict(wave(48)[:5])).all()
+
+
+@pytest.mark.parametrize("season", (0, 4))
+@pytest.mark.parametrize("trend", (False, True))
+def test_the_line_is_found_that_made_the_points(season: int, trend: bool) -> None:
+    time = np.arange(20)
+    effects = np.array([2.0, -1.0, 0.5, -1.5])
+    values = 3.0 + trend * 0.5 * (time + 1) + bool(season) * effects[time % 4]
+    values[[3, 8]] = np.nan
+    told = [3.0, *([0.5] if trend else []), *(effects if season else [])]
+    np.testing.assert_allclose(fit_line(values, trend, season), told, atol=1e-12)
+
+
+def test_one_warning_names_the_first_series_that_did_not_converge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fit(values: Series, season: int) -> Smoothing:
+        params = np.array([0.5, np.nan, np.nan, np.nan])
+        return Smoothing(params, 1.0, 0, values[0] < 2)
+
+    monkeypatch.setattr(tsar.forecasters.classical.estimator, "fit_smoothing", fit)
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, 3.0], "c": [3.0, 3.0]})
+    with pytest.warns(ConvergenceWarning, match="for 2 of 3 series, first 'b'") as caught:
+        Classical().fit(frame)
+    assert len(caught) == 1
+
+
+# --- autoregression ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", (1, 3, 14, None))
+def test_autoregression_equals_statsmodels_by_hand(order: int | None) -> None:
+    values = wave(80)
+    lags = order or ar_select_order(values, 19, ic="bic", trend="c").ar_lags
+    told = AutoReg(values, lags=lags, trend="c").fit().get_prediction(80, 89).summary_frame(0.2)
+    found = Classical("autoreg", order=order, horizon=10).fit(values).predict(level=80)
+    np.testing.assert_allclose(found[:, 0], told["mean"], rtol=1e-9)
+    np.testing.assert_allclose(found[:, 1], told["mean_ci_lower"], rtol=1e-9)
+    np.testing.assert_allclose(found[:, 2], told["mean_ci_upper"], rtol=1e-9)
+
+
+def test_a_season_and_one_lag_are_tried_where_they_are_more() -> None:
+    values = np.tile(np.random.default_rng(1).normal(size=30), 6)
+    values = values + 0.01 * np.random.default_rng(2).normal(size=180)
+    assert Classical("autoreg").fit(values).params_.shape[1] - 1 <= 22
+    assert Classical("autoreg", season_length=30).fit(values).params_.shape[1] - 1 >= 30
+
+
+def test_autoregressions_of_different_orders_stand_beside_each_other() -> None:
+    noise = np.random.default_rng(3).normal(size=100)
+    frame = np.stack([wave(100), noise, np.full(100, 2.0)], axis=1)
+    model = Classical("autoreg", horizon=5).fit(frame)
+    alone = [Classical("autoreg", horizon=5).fit(column).predict() for column in frame.T]
+    np.testing.assert_allclose(model.predict(), np.stack(alone, axis=1), rtol=1e-10)
+    assert model.params_[2].tolist() == [2.0] + [0.0] * (model.params_.shape[1] - 1)
+
+
+def test_newer_history_is_forecast_with_the_coefficients_that_were_fitted() -> None:
+    values = wave(80)
+    model = Classical("autoreg", order=3, horizon=4).fit(values[:60])
+    by_hand = AutoReg(values, lags=3, trend="c").predict(model.params_[0], start=80, end=83)
+    np.testing.assert_allclose(model.predict(values), by_hand, rtol=1e-10)
+
+
+def test_autoregression_says_which_value_is_missing() -> None:
+    days = pd.date_range("2024-01-01", periods=30)
+    frame = pd.DataFrame({"a": wave(30), "b": wave(30, seed=1)}, index=days)
+    frame.iloc[[0, 1, 11, 12], 1] = np.nan
+    with pytest.raises(ValueError, match=r"got 2 for series 'b', first at 2024-01-12"):
+        Classical("autoreg").fit(frame)
+    frame.iloc[[11, 12], 1] = 1.0
+    assert np.isfinite(Classical("autoreg").fit(frame).predict()).all(axis=None)
+
+
+def test_autoregression_needs_its_lags_observed_to_forecast() -> None:
+    model = Classical("autoreg", order=3).fit(wave(40))
+    newer = wave(45)
+    newer[43] = np.nan
+    with pytest.raises(ValueError, match=r"must end in 3 observed points .* for series 0"):
+        model.predict(newer)
+    with pytest.raises(ValueError, match="must end in 3 observed points"):
+        model.predict(wave(2))
+    newer[[42, 43]] = np.nan, 1.0
+    newer[41] = np.nan
+    with pytest.raises(ValueError, match="must end in 3 observed points"):
+        model.predict(newer)
+
+
+def test_an_order_beyond_the_points_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"got 5 with 10 points .*Lower it to 4, or give 12"):
+        Classical("autoreg", order=5).fit(wave(10))
+
+
+# --- both -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ("ets", "autoreg"))
+def test_a_backtest_without_refit_equals_predict_from_each_cutoff(model: Any) -> None:
+    values = wave(60)
+    found = cross_validation(
+        Classical(model, season_length=12), values, horizon=3, n_windows=3, step_size=4, level=80
+    )
+    fitted = Classical(model, season_length=12, horizon=3).fit(values[:49])
+    told = [fitted.predict(values[:cutoff], level=80) for cutoff in (49, 53, 57)]
+    columns = ["Classical", "Classical-lo-80", "Classical-hi-80"]
+    np.testing.assert_allclose(found[columns], np.concatenate(told), rtol=1e-12)
+
+
+@pytest.mark.parametrize("model", ("ets", "autoreg"))
+def test_processes_change_no_number(model: Any) -> None:
+    frame = np.stack([wave(30, seed) for seed in range(3)], axis=1)
+    one = Classical(model, horizon=2).fit(frame).predict(level=80)
+    two = Classical(model, horizon=2, n_jobs=2).fit(frame).predict(level=80)
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize(
+    ("options", "message"),
+    (
+        ({"model": "arima"}, "model must be 'ets' or 'autoreg'; got 'arima'"),
+        ({"season_length": 0}, "season_length must be a whole number of at least 1; got 0"),
+        ({"model": "autoreg", "order": 0}, "order must be a whole number of at least 1; got 0"),
+        ({"order": 2}, "order must be None with model 'ets'"),
+    ),
+)
+def test_options_that_mean_nothing_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Classical(**options).fit(wave(20))
+
+
+def test_a_series_that_was_not_fitted_is_refused() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": np.arange(20), "y": wave(20)})
+    with pytest.raises(ValueError, match="got series 'b'"):
+        Classical().fit(frame).predict(frame.assign(unique_id="b"))
+
+
+def test_fitting_is_silent() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Classical("autoreg").fit(np.stack([np.arange(30.0), np.ones(30)], axis=1))
+        Classical().fit(np.stack([np.arange(30.0), np.ones(30)], axis=1))
+    assert not [w for w in caught if not issubclass(w.category, ConvergenceWarning)]

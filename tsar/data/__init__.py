@@ -1,0 +1,1 @@
+"""Series as tensors: panels, windows and batches of them, scaling, and files to read."""

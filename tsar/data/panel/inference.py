@@ -1,0 +1,125 @@
+"""What frequency a run of times has, told from the times themselves."""
+
+from datetime import tzinfo
+
+import numpy as np
+import pandas as pd
+
+from tsar.data.panel.days import Ordinals, business_days, month_days
+from tsar.data.panel.frequency import (
+    HOUR,
+    MINUTE,
+    OFF_CALENDAR,
+    SECOND,
+    Frequency,
+    common_clock,
+    microseconds,
+    parse_alias,
+    wall_clock,
+)
+
+MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+WEEKDAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
+PLACES = {"S": "start", "E": "end", "BS": "business start", "BE": "business end"}
+
+
+def infer_frequency(times: pd.Index) -> Frequency | None:
+    """Frequency of one series' sorted, distinct times; None where no regular step explains them.
+
+    Gaps are allowed for: the most common step decides, and the others must be multiples of it.
+    """
+    if len(times) < 2:
+        return None
+    if not isinstance(times, pd.DatetimeIndex):
+        numbers: Ordinals = np.asarray(times, dtype=np.int64)
+        step = _common_step(np.diff(numbers))
+        return Frequency(str(step), "integer", step) if step else None
+    zone, clock = zone_of(times), common_clock(times)
+    days = parse_alias("D", timezone=zone, unit=times.unit, clock=clock).to_ordinals(times)
+    daily = not np.any(days == OFF_CALENDAR)
+    alias = (_month_alias(days) or _day_alias(days)) if daily else _tick_alias(times)
+    return parse_alias(alias, timezone=zone, unit=times.unit, clock=clock) if alias else None
+
+
+def zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
+    """Name of the time zone; the zone itself where pandas can't read it back from its name."""
+    if times.tz is None:
+        return None
+    try:
+        same = times[:0].tz_convert(str(times.tz)).dtype == times.dtype
+    except (KeyError, ValueError, AttributeError):  # fixed offsets, in pandas 2.2
+        same = False
+    return str(times.tz) if same else times.tz
+
+
+def check_zone(zone: str | tzinfo | None, fitted: Frequency, name: str, where: str = "fit") -> None:
+    """Check that times have a zone where those that were fitted have one, and none where not.
+
+    Raises
+    ------
+    ValueError
+        It is otherwise: nobody knows which moments are meant.
+    """
+    if fitted.kind in ("integer", "period") or (zone is None) == (fitted.timezone is None):
+        return
+    if zone is None:
+        raise ValueError(
+            f"{name} must have times with the zone {str(fitted.timezone)!r}, as in {where}; got "
+            "times without one. Use tz_localize."
+        )
+    raise ValueError(
+        f"{name} must have times without a zone, as in {where}; got the zone {str(zone)!r}. "
+        "Use tz_convert, then tz_localize(None)."
+    )
+
+
+def _common_step(steps: Ordinals) -> int:
+    """Most frequent step if all others are multiples of it, else 0."""
+    values, counts = np.unique(steps, return_counts=True)
+    step = int(values[counts.argmax()])
+    return step if step > 0 and not np.any(values % step) else 0
+
+
+def _tick_alias(times: pd.DatetimeIndex) -> str | None:
+    step = _common_step(np.diff(microseconds(wall_clock(times, absolute=True))))
+    if not step:
+        return None
+    units = {"h": HOUR, "min": MINUTE, "s": SECOND, "ms": SECOND // 1000, "us": 1}
+    unit = next(name for name, size in units.items() if step % size == 0)
+    return f"{step // units[unit]}{unit}"
+
+
+def _month_alias(days: Ordinals) -> str | None:
+    """Alias where all times are starts or ends of months, of business or not."""
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]").astype(np.int64)
+    for place, anchor in PLACES.items():
+        if np.array_equal(month_days(months, anchor), dates):
+            return _month_name(months, place)
+    return None
+
+
+def _month_name(months: Ordinals, place: str) -> str | None:
+    step = _common_step(np.diff(months))
+    if not step:
+        return None
+    business, side = place[:-1], place[-1]
+    month = int(months[0] % 12)
+    if step % 12 == 0:
+        return f"{step // 12}{business}Y{side}-{MONTHS[month]}"
+    if step == 3:  # one name for the four months that share their quarters: QS-JAN, QE-DEC
+        quarter = MONTHS[month % 3 + (0 if side == "S" else 9)]
+        return f"{business}Q{side}-{quarter}"
+    return f"{step}{business}M{side}"
+
+
+def _day_alias(days: Ordinals) -> str | None:
+    steps = np.diff(days)
+    step = _common_step(steps)
+    if step and step % 7 == 0:
+        return f"{step // 7}W-{WEEKDAYS[(days[0] + 3) % 7]}"  # 1970 began on a Thursday
+    business = business_days(days.astype("datetime64[D]"))
+    over_weekends = steps.min() < steps.max() and np.any(np.diff(business) != steps)
+    if over_weekends and np.all((days + 3) % 7 < 5) and _common_step(np.diff(business)):
+        return f"{_common_step(np.diff(business))}B"
+    return f"{step}D" if step else None

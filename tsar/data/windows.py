@@ -1,0 +1,179 @@
+"""Windows: every (context, target) pair of a panel, gathered on its device when asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.data.batch import Batch, Context, Times
+from tsar.data.panel import Panel
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Every (context, target) pair that was asked for: one int64 a window, one gather a batch.
+
+    Attributes
+    ----------
+    panel
+        Series with room around them, so that no window reaches into a neighbour.
+    cutoffs
+        Row of `panel.values` at which each window's target begins.
+    context_length, horizon
+        Points of a context and of a target.
+    lead
+        First points of the target that were due before the forecast, but missing.
+    """
+
+    panel: Panel
+    cutoffs: Int[Tensor, " window"]
+    context_length: int
+    horizon: int
+    lead: int = 0
+
+    @classmethod
+    def complete(
+        cls,
+        panel: Panel,
+        context_length: int,
+        horizon: int,
+        *,
+        first: Int[Tensor, " series"] | None = None,
+    ) -> "Windows":
+        """Every window whose target begins at point `first` of its series or later.
+
+        A series too short for one complete window gives every window that it can: contexts padded
+        on the left, and a target padded on the right where the series is no longer than the
+        horizon. Windows with no observed target, or with no observed context, are left out.
+        """
+        final = torch.maximum(panel.lengths - horizon, torch.ones_like(panel.lengths))
+        final = torch.minimum(final, panel.lengths - 1)
+        begin = torch.where(final < context_length, 1, context_length)
+        begin = begin if first is None else torch.maximum(begin, first)
+        counts = (final - begin + 1).clamp(min=0)
+        series = torch.arange(len(panel), device=counts.device).repeat_interleave(counts)
+        order = torch.arange(len(series), device=counts.device)
+        points = order - (counts.cumsum(0) - counts)[series] + begin[series]
+        return cls.at(panel, context_length, horizon, series, points).seen()
+
+    @classmethod
+    def at(
+        cls,
+        panel: Panel,
+        context_length: int,
+        horizon: int,
+        series: Int[Tensor, " window"],
+        points: Int[Tensor, " window"],
+        *,
+        lead: int = 0,
+    ) -> "Windows":
+        """Windows whose targets begin at the given points of the given series."""
+        lengths = panel.lengths[series]
+        reach = torch.stack([context_length - points, points + horizon - lengths])
+        left, right = reach.amax(dim=1).clamp(min=0).tolist() if len(points) else (0, 0)
+        padded = panel.pad(int(left), int(right)) if left or right else panel
+        cutoffs = padded.offsets[series] + int(left) + points
+        return cls(padded, cutoffs, context_length, horizon, lead)
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.cutoffs)
+
+    @property
+    def series(self) -> Int[Tensor, " window"]:
+        """Row of the series that each window belongs to."""
+        return _series_of(self.panel, self.cutoffs)
+
+    @property
+    def times(self) -> Times:
+        """Where the contexts stand in time."""
+        series, step = self.series, self.panel.labels.frequency.step
+        origins = self.panel.ordinals_at(series, self.cutoffs)
+        return Times(origins, step, self.context_length, self._jump(series))
+
+    def _jump(self, series: Int[Tensor, " row"]) -> Int[Tensor, "row 2"] | None:
+        jump = self.panel.jump
+        return None if jump is None else jump[:, series].mT
+
+    def seen(self) -> "Windows":
+        """Windows that have an observed target and an observed context."""
+        cutoffs = self.cutoffs
+        observed = torch.cat([cutoffs.new_zeros(1), (~self.panel.values.isnan()).cumsum(0)])
+        ahead = observed[(cutoffs + self.horizon).clamp(max=len(observed) - 1)] > observed[cutoffs]
+        before = observed[cutoffs] > observed[cutoffs - self.context_length]
+        return replace(self, cutoffs=cutoffs[ahead & before])
+
+    def check_ends(self) -> None:
+        """Refuse windows whose context ends with a missing point."""
+        if bool(self.panel.values[self.cutoffs - 1].isnan().any()):
+            raise ValueError(
+                "context must end with an observed point to draw paths behind it; got a missing "
+                "one. Leave those at the end out, and draw further."
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the series are."""
+        return self.cutoffs.device
+
+    @property
+    def facts(self) -> tuple[int, ...]:
+        """What tells these windows from others of the same tensors."""
+        return self.context_length, self.horizon
+
+    def tensors(self) -> list[Tensor]:
+        """All that the windows show."""
+        panel = self.panel
+        kinds = [panel.values, panel.offsets, panel.past, panel.future]
+        return [self.cutoffs, *kinds, panel.static, panel.category]
+
+    def batch(self, rows: Int[Tensor, " row"] | slice) -> Batch:
+        """Batch of some windows: one gather for the target and each kind of covariate."""
+        cutoffs = self.cutoffs[rows]
+        begin = cutoffs - self.context_length
+        series = _series_of(self.panel, cutoffs)
+        span = _gather(self.panel.values, begin, self.context_length + self.horizon)
+        context = Context(
+            values=span[:, : self.context_length],
+            past=_gather(self.panel.past, begin, self.context_length),
+            future=_gather(self.panel.future, begin, self.context_length + self.horizon),
+            static=self.panel.static[series],
+            category=self.panel.category[series],
+            series=series,
+            origin=self.panel.ordinals_at(series, cutoffs),
+            step=self.panel.labels.frequency.step,
+            gapless=self.panel.gapless,
+            jump=self._jump(series),
+        )
+        return Batch(context, span[:, self.context_length :])
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All windows in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.batch(slice(start, start + size))
+
+    def thinned(self, most: int) -> "Windows":
+        """At most `most` windows, spread evenly."""
+        if len(self) <= most:
+            return self
+        # In whole numbers, for float32 counts no further than 2 ** 24.
+        rows = torch.arange(most, device=self.cutoffs.device) * (len(self) - 1) // max(most - 1, 1)
+        return replace(self, cutoffs=self.cutoffs[rows])
+
+
+def _series_of(panel: Panel, cutoffs: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
+    # A cutoff may stand just behind its series; the point before it never does.
+    return torch.searchsorted(panel.offsets, cutoffs - 1, right=True) - 1
+
+
+def _gather(
+    values: Float[Tensor, " time *feature"], begin: Int[Tensor, " row"], length: int
+) -> Float[Tensor, "row span *feature"]:
+    """Rows of consecutive points: a view of every span, and one index_select of it."""
+    if values.ndim == 1:
+        return values.unfold(0, length, 1).index_select(0, begin)
+    if not values.shape[1]:
+        return values.new_empty(len(begin), length, 0)
+    return values.unfold(0, length, 1).index_select(0, begin).transpose(1, 2)

@@ -1,0 +1,7 @@
+"""How good forecasts are: backtests, scores, published protocols."""
+
+from tsar.evaluation.benchmarking import benchmark
+from tsar.evaluation.cross_validation import cross_validation
+from tsar.evaluation.scoring import evaluate
+
+__all__ = ["benchmark", "cross_validation", "evaluate"]

@@ -1,0 +1,91 @@
+"""Which body to load, and how."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from tsar.validation import YES_OR_NO, Condition, check_options, one_of, whole
+
+SMOLLM2 = "smollm2"
+SCRATCH_LAYERS = 3
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Which body to load, and how.
+
+    Parameters
+    ----------
+    name
+        ``"smollm2"`` (SmolLM2-135M-Instruct, out of a package), a folder that holds a model of
+        transformers, the name of one on the Hugging Face hub, or None: a small causal transformer
+        from scratch, which is trained.
+    layers
+        How many blocks are used, the first ones; None for all, or 3 from scratch. 0, from scratch
+        only: none, so that each token is forecast from alone. A control.
+    width
+        Of a body from scratch.
+    init
+        ``"pretrained"``, or ``"random"``: the same architecture with random weights, frozen all
+        the same. A control: what did the training on language give?
+    lora
+        Rank of the adapters, which are trained, at each linear map of the blocks; None for none.
+    gradient_checkpointing
+        Whether blocks are computed again on the way back, which takes less memory and more time.
+    precision
+        Of the frozen weights, and of what is computed with them. Trained weights are float32.
+    """
+
+    name: str | None
+    layers: int | None = None
+    width: int = 128
+    init: Literal["pretrained", "random"] = "pretrained"
+    lora: int | None = None
+    gradient_checkpointing: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Check each option once."""
+        check_options("backbone", self, CONDITIONS)
+        if self.name is not None and self.layers == 0:
+            raise ValueError(
+                "backbone.layers must be at least 1 of a language model; got 0. Name a number, or "
+                "set backbone=None."
+            )
+        if self.name is None and self.lora is not None:
+            raise ValueError(
+                f"backbone.lora must be None with backbone=None; got {self.lora!r}. A body from "
+                "scratch is trained as a whole and needs no adapters: set it to None."
+            )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the frozen weights; a body from scratch has none."""
+        half = self.precision == "bfloat16" and self.name is not None
+        return torch.bfloat16 if half else torch.float32
+
+
+def _blocks(value: object) -> bool:
+    return value is None or whole(0)[0](value)
+
+
+def _none_or_whole(value: object) -> bool:
+    return value is None or whole(1)[0](value)
+
+
+CONDITIONS: dict[str, Condition] = {
+    "name": (
+        lambda name: name is None or (isinstance(name, str) and name != ""),
+        "'smollm2', a folder, a name on the Hugging Face hub, or None",
+    ),
+    "layers": (_blocks, "a whole number of at least 1, or None; 0 with backbone=None only"),
+    "width": (
+        lambda width: whole(2)[0](width) and width % (2 * max(width // 32, 1)) == 0,
+        "a multiple of 64, or an even number below 64",
+    ),
+    "init": one_of(("pretrained", "random")),
+    "lora": (_none_or_whole, "a whole number of at least 1, or None"),
+    "gradient_checkpointing": YES_OR_NO,
+    "precision": one_of(("float32", "bfloat16")),
+}

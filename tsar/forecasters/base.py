@@ -1,0 +1,413 @@
+"""Forecaster: frames in, frames out; tensors in, tensors out."""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from tsar.data.alignment import (
+    are_others,
+    check_contexts,
+    check_covariates,
+    check_follows,
+    check_prompts,
+    context_ids,
+    fitted_rows,
+    held,
+    place,
+    read_like,
+    steps_behind,
+    together,
+    usable_columns,
+)
+from tsar.data.panel import Columns, Panel, join, read_future
+from tsar.data.windows import Windows
+from tsar.forecasters.forecast import Forecast, Sampler, named_columns
+from tsar.forecasters.prompts import with_prompts
+from tsar.intervals import Levels
+from tsar.metrics import seasonal_scale
+from tsar.saving import Savable
+from tsar.validation import check_whole
+
+# Not typing.Self: a checker of shapes sees a method without its class.
+Fitted = TypeVar("Fitted", bound="Forecaster")
+
+
+class Forecaster(Savable, ABC):
+    """Frames in, frames out: `fit`, `predict`; tensors in, tensors out: `forecast`.
+
+    A forecaster names its parameters in `__init__`, among them `horizon` and `columns`, and brings
+    `_fit`, `_reach` and `_forecast`. All else is here, once.
+    """
+
+    horizon: int
+    columns: Columns | None
+    # Whether each series sees the others; a forecaster that offers it makes it a parameter.
+    joint: bool = False
+    # Whether series of another frequency than that of fit can be forecast too.
+    zero_shot_: bool = False
+    # Whether forecasts depend on the calendar.
+    reads_times_: bool = False
+    # Points of a prompt, for one that uses them; None: as many as of a context.
+    prompt_length: int | None = None
+    # What the forecaster uses of covariates and prompts: "past", "future", "static", "prompts".
+    uses: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    @abstractmethod
+    def holds_back(self) -> bool:
+        """Whether `fit` holds back the newest points, for early stopping."""
+
+    @abstractmethod
+    def _fit(self, panel: Panel) -> None:
+        """Learn from a panel (float64, on the CPU)."""
+
+    @abstractmethod
+    def _reach(self, panel: Panel) -> int:
+        """Newest points of each series that a forecast after this panel needs."""
+
+    @abstractmethod
+    def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
+        """Forecast the targets of windows (float64, on the CPU)."""
+
+    def fit(self: Fitted, frame: Any, y: Any = None) -> Fitted:
+        """Learn from the series of a frame.
+
+        Parameters
+        ----------
+        frame
+            A long frame, a wide one, a Series or an array of shape (time, series); see `Columns`.
+        y
+            Ignored; there for scikit-learn's pipelines. None with a 1-D array.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            A parameter or the frame is not as it must be.
+        """
+        check_whole("horizon", self.horizon)
+        if y is not None and isinstance(frame, np.ndarray) and frame.ndim == 1:
+            raise ValueError(
+                "y must be None with a 1-D array, which is itself the series to forecast; got "
+                f"{type(y).__name__}. Call fit(series), or reshape your data to (time, series)."
+            )
+        panel = Panel.from_frame(frame, self._columns())
+        self._forget()
+        if panel.labels.layout.style != "long" and np.ndim(frame) == 2:
+            validate_data(self, frame, reset=True, skip_check_array=True)
+        return self._learn(panel)
+
+    def fit_panel(self: Fitted, panel: Panel) -> Fitted:
+        """Learn from a panel that was read before; see `fit`."""
+        check_whole("horizon", self.horizon)
+        self._columns()
+        self._forget()
+        return self._learn(panel)
+
+    def _forget(self) -> None:
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
+    def _learn(self: Fitted, panel: Panel) -> Fitted:
+        self._fit(self._seen(panel))
+        self.scale_ = _naive_error(panel)
+        return self._remember(panel)
+
+    def _seen(self, panel: Panel) -> Panel:
+        """What the forecaster sees of a panel."""
+        return together(panel, getattr(self, "context_", panel)) if self.joint else panel
+
+    def _remember(self: Fitted, panel: Panel) -> Fitted:
+        missed = panel.gaps_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
+        self.context_ = panel.tail(self._reach(panel) + int(missed.max()))
+        return self
+
+    def update(self: Fitted, frame: Any) -> Fitted:
+        """Take newer points of the fitted series, without fitting again.
+
+        What was learned stays as it is; `predict` goes on from the new points.
+
+        Parameters
+        ----------
+        frame
+            Points that follow at once, with their covariates, in the layout that was fitted, NaN
+            where missing; of all series, or of some in a long frame.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            `fit` was not called; the points do not follow those that are known.
+        """
+        check_is_fitted(self, "context_")
+        newer = self._read(frame, observed=False)
+        rows = fitted_rows(newer, self.context_, type(self).__name__)
+        check_follows(newer, self.context_, rows)
+        joined = join(self.context_, newer, rows)
+        self._seen(joined)  # or an error: nothing is remembered of what can't be forecast
+        return self._remember(joined)
+
+    def predict(
+        self,
+        frame: Any = None,
+        *,
+        horizon: int | None = None,
+        future: Any = None,
+        quantile_levels: Any = None,
+        level: Any = None,
+        prompts: Any = None,
+    ) -> Any:
+        """Forecast what comes after the series that were fitted, or after those of `frame`.
+
+        Parameters
+        ----------
+        frame
+            Newer history of the fitted series, or other series; None for those of `fit`.
+        horizon
+            Points ahead; None for the estimator's own.
+        future
+            Values of the future covariates at the times to forecast; see `tsar.make_future`.
+        quantile_levels
+            Quantiles to forecast, each in (0, 1); columns ``NAME-q-0.9``.
+        level
+            Central intervals in percent; columns ``NAME-lo-80`` and ``NAME-hi-80``.
+        prompts
+            Earlier stretches, put before the contexts of a model that learns from them:
+            ``"auto"``, ``"first"``, ``"last"``, ``"phase"`` or ``"nearest"``, of the series in
+            `frame` or another frame to find the nearest in.
+
+        Returns
+        -------
+        frame
+            In the layout that came in, ``NAME`` the class's name. A wide frame has a column for
+            each series, or with intervals (series, column) pairs. An array has shape
+            (horizon, series), with intervals (horizon, series, column); a 1-D one the same
+            without the series axis.
+
+        Raises
+        ------
+        NotFittedError
+            `fit` was not called.
+        ValueError
+            An argument is not as it must be.
+        """
+        check_is_fitted(self, "context_")
+        horizon = check_whole("horizon", self.horizon if horizon is None else horizon)
+        wanted = Levels.of(quantile_levels, level)
+        tail = self.context_ if frame is None else self._read(frame, any_frequency=True)
+        if prompts is not None:
+            check_prompts(prompts, self.uses, type(self).__name__, told=frame is not None)
+            tail = self.prompted(tail, prompts)
+        extended = tail.extend(read_future(tail, future, horizon))
+        reach = None if prompts is None else tail.common_length
+        forecast = self.forecast_panel(extended, horizon, wanted.levels, reach=reach)
+        return tail.to_frame(named_columns(type(self).__name__, forecast, wanted))
+
+    def prompted(self, panel: Panel, prompts: Any) -> Panel:
+        """Panel of contexts, each behind a prompt; see `predict`."""
+        known = isinstance(prompts, str)
+        try:
+            pool = panel if known else self._read(prompts, any_frequency=True)
+        except (TypeError, ValueError) as error:  # it speaks of a frame
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f"prompts must be a strategy, or a frame to find them in: {error}"
+            ) from error
+        strategy: Any = prompts if known else "nearest"
+        return with_prompts(panel, pool, self._reach(panel), self.prompt_length, strategy)
+
+    def forecast(
+        self,
+        context: Float[Tensor, "batch time"],
+        horizon: int | None = None,
+        *,
+        series: Int[Tensor, " batch"] | None = None,
+        quantile_levels: Any = None,
+        n_samples: int | None = None,
+    ) -> Tensor:
+        """Forecast after contexts given as a tensor.
+
+        Parameters
+        ----------
+        context
+            Points in the units of the fitted series, oldest first, NaN where missing.
+        horizon
+            Points ahead; None for the estimator's own.
+        series
+            Row of each context's series among the fitted ones, -1 for a series that was not
+            fitted. None: context i is of series i, or all are of the one series.
+        quantile_levels
+            Quantiles to forecast.
+        n_samples
+            Sample paths to draw of each context, by the estimator's seed, from a model with a
+            density.
+
+        Returns
+        -------
+        tensor
+            Of shape (batch, horizon), with `quantile_levels` (batch, horizon, level), with
+            `n_samples` (batch, path, horizon).
+        """
+        check_is_fitted(self, "context_")
+        horizon = check_whole("horizon", self.horizon if horizon is None else horizon)
+        wanted = Levels.of(quantile_levels)
+        if wanted.levels and n_samples is not None:
+            raise ValueError("quantile_levels must be None with n_samples; got both. Ask for one.")
+        if self.joint:
+            raise ValueError(
+                "joint must be False for forecast, whose contexts are each by itself; got True. "
+                "Use predict(frame)."
+            )
+        told = self._columns().covariates or ("timestamps" if self.reads_times_ else None)
+        if told:
+            raise ValueError(
+                f"forecast takes no covariates and no times, and {type(self).__name__} was fitted "
+                f"with {told}. Use predict(frame, future=...)."
+            )
+        context = check_contexts(context)
+        panel = Panel.from_tensor(context.to("cpu", torch.float64))
+        ids = context_ids(self.context_, len(context), series)
+        panel = replace(panel, labels=replace(panel.labels, ids=ids))
+        extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
+        if n_samples is not None:
+            return self._sampled(extended, horizon, check_whole("n_samples", n_samples)).to(context)
+        result = self.forecast_panel(extended, horizon, wanted.levels)
+        wanted_tensor = result.quantiles if wanted.levels else result.point
+        return wanted_tensor.to(context)
+
+    def _sampled(self, panel: Panel, horizon: int, paths: int) -> Tensor:
+        if not isinstance(self, Sampler):
+            raise ValueError(
+                f"n_samples must be None for {type(self).__name__}, which draws no paths; got "
+                f"{paths}. Use quantile_levels, or a model with a density."
+            )
+        where = (torch.arange(len(panel)), panel.lengths - horizon)
+        windows = Windows.at(panel, self._reach(panel), horizon, *where)
+        return self.sample_windows(windows, paths)
+
+    def forecast_panel(
+        self,
+        panel: Panel,
+        horizon: int,
+        levels: tuple[float, ...] = (),
+        *,
+        series: Int[Tensor, " window"] | None = None,
+        points: Int[Tensor, " window"] | None = None,
+        reach: int | None = None,
+    ) -> Forecast:
+        """Forecast stretches of the series of a panel, which see nothing behind their start.
+
+        Where points are missing just before a stretch, the forecast begins at the last observed
+        one, and its intervals count the steps that were missed. A series with none gets NaN.
+
+        Parameters
+        ----------
+        panel
+            Series that hold the stretches to forecast, with their future covariates.
+        horizon
+            Points of a stretch.
+        levels
+            Quantile levels, ascending.
+        series, points
+            Row of the series, and point at which each stretch begins; None: the last `horizon`
+            points of every series.
+        reach
+            Points of a context; None for as many as the forecaster needs.
+        """
+        check_is_fitted(self, "context_")
+        if series is None or points is None:
+            series, points = torch.arange(len(panel)), panel.lengths - horizon
+        gaps = panel.gaps_before(series, points)
+        # What stands further back than without gaps only helps to bridge them: the mean will do.
+        needs = self._reach(panel.tail(0)) if panel.labels.columns.covariates else 0
+        lead = gaps.clamp(min=0)
+        check_covariates(panel, series, points, back=needs, lead=lead, horizon=horizon)
+        panel = self._seen(panel)
+        reach = reach or self._reach(panel.without_last(horizon))
+        if bool((gaps == 0).all()) or panel.past.shape[1]:
+            return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
+        point = panel.values.new_full((len(points), horizon), torch.nan)
+        quantiles = point[:, :, None].repeat(1, 1, len(levels))
+        for gap in gaps[gaps >= 0].unique().tolist():
+            rows = (gaps == gap).nonzero()[:, 0]
+            where = (series[rows], points[rows] - gap)
+            windows = Windows.at(panel, reach, horizon + gap, *where, lead=gap)
+            part = self._forecast(windows, levels)
+            point[rows], quantiles[rows] = part.point[:, gap:], part.quantiles[:, gap:]
+        return Forecast(point, quantiles)
+
+    def score(self, frame: Any, y: Any = None) -> float:
+        """Negative mean absolute scaled error of forecasting `frame` from what was fitted.
+
+        `frame` holds what came after the fitted series, with its covariates. The scale is the
+        in-sample error of the seasonal naive forecast (Hyndman & Koehler 2006); series where it is
+        zero do not count.
+        """
+        check_is_fitted(self, "context_")
+        actual = self._read(frame)
+        rows = fitted_rows(actual, self.context_, type(self).__name__)
+        lead = steps_behind(actual, self.context_, rows)
+        horizon = int((lead + actual.lengths).max())
+        tail = self.context_.select(rows)
+        future = held(place(actual, lead, horizon, actual.future), lead + actual.lengths)
+        point = self.forecast_panel(tail.extend(future), horizon).point
+        target = place(actual, lead, horizon, actual.values[:, None])[:, :, 0]
+        errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
+        return -float(errors[errors.isfinite()].mean())
+
+    def _read(self, frame: Any, *, any_frequency: bool = False, observed: bool = True) -> Panel:
+        """Panel of a frame given after fit: of the fitted frequency, or of any if that can be."""
+        features = getattr(self, "n_features_in_", None)
+        free = any_frequency and self.zero_shot_
+        panel = read_like(
+            frame,
+            self._columns(),
+            self.context_.labels,
+            features,
+            zero_shot=free,
+            observed=observed,
+        )
+        # Nameless or positional columns are told apart by their number alone. With dates, a frame
+        # of none that was fitted is meant as it is.
+        others = free and panel.labels.frequency.kind != "integer"
+        others = others and are_others(panel, self.context_.labels)
+        wide = panel.labels.layout.style != "long" and np.ndim(frame) == 2
+        if wide and features is not None and not others:
+            validate_data(self, frame, reset=False, skip_check_array=True)
+        return panel
+
+    def _columns(self) -> Columns:
+        return usable_columns(self.columns, self.uses, type(self).__name__)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Tags of scikit-learn: missing values are allowed, a target is not needed."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = False
+        return tags
+
+
+def _naive_error(panel: Panel) -> Float[Tensor, " series"]:
+    """Mean absolute error of the seasonal naive forecast in each series, the scale of MASE.
+
+    Series no longer than a season are scaled by the one-step naive error.
+    """
+    season = panel.labels.frequency.season_length
+    error = seasonal_scale(panel.values, season, panel.offsets)
+    seasonal = panel.lengths > season
+    if bool(seasonal.all()):
+        return error
+    return torch.where(seasonal, error, seasonal_scale(panel.values, 1, panel.offsets))

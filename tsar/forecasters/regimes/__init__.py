@@ -1,0 +1,5 @@
+"""HMM: forecasts of series that switch between regimes."""
+
+from tsar.forecasters.regimes.estimator import HMM
+
+__all__ = ["HMM"]

@@ -1,0 +1,233 @@
+"""SpaceTime: companion state spaces that forecast any horizon in closed loop."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, cast
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from tsar.data.panel import Columns
+from tsar.data.windows import Windows
+from tsar.forecasters.neural import NeuralForecaster
+from tsar.forecasters.spacetime.module import Initial, SpaceTimeModule
+from tsar.forecasters.spacetime.recurrence import Stability
+from tsar.forecasters.spacetime.stream import Stream
+from tsar.forecasters.spacetime.views import VIEWS
+from tsar.nn.module import ForecastModule
+from tsar.nn.normalization import Normalization
+from tsar.training import Training
+from tsar.validation import (
+    NOT_NEGATIVE,
+    QUANTILE_LEVELS,
+    SHARE,
+    YES_OR_NO,
+    Condition,
+    check_options,
+    one_of,
+    whole,
+)
+
+
+class SpaceTime(NeuralForecaster):
+    """Companion state-space layers; the last one forecasts its own inputs and so runs on for ever.
+
+    One fitted model forecasts any horizon. Its recurrences are stable whatever is learned, and it
+    begins as a stable autoregression, fitted in closed form; training goes on from there.
+
+    Parameters
+    ----------
+    context_length
+        Points that a forecast sees.
+    horizon
+        Points that the loss looks ahead; a forecast may go further.
+    state_size
+        Values that each channel remembers: the lags of its recurrence. A season, or several.
+    width
+        Channels, a multiple of 8.
+    depth
+        Companion layers before the one that forecasts.
+    normalization
+        What is taken out of each context, and added to its forecast: ``"mean"``, ``"last"`` value,
+        ``"standardize"`` (mean and deviation) or ``"none"``.
+    stability
+        ``"reflection"``: any stable recurrence can be learned. ``"l1"``: the paper's, whose
+        coefficients add up to 1 in size, from random weights.
+    unit_roots
+        Roots at 1 that the forecasting layer has besides: 1 keeps a level, 2 a trend. With
+        ``initial="random"`` only, as is ``stability="l1"``, whose coefficients have a root at 1 of
+        their own where all are positive: with both, forecasts may grow by a power more.
+    initial
+        ``"burg"``: begin as the autoregression that Burg's method fits. ``"arma"``: as the one
+        with moving averages that Hannan and Rissanen's fits, exact where there is no noise.
+        ``"random"``: from random weights, and recurrences without memory.
+    dropout
+        Share of the channels that are left out at random in training.
+    joint
+        Whether each series also sees all others, as input channels, each in its own way: series
+        that begin and end together. Memory grows with the square of their number.
+    one_step_weight, input_weight
+        Weights of two more losses: of the next point at each time of the context, and of the next
+        input of the forecasting layer.
+    loss
+        ``"mse"`` or ``"quantile"``.
+    quantile_levels
+        Levels that ``loss="quantile"`` fits, 0.5 among them.
+    training
+        How to train; None for `Training()`.
+    columns
+        How to read frames; past and future covariates are input channels.
+    batch_size
+        Most contexts that are forecast at once, fewer where memory is short: changes no result.
+    device, random_state, verbose
+        ``"auto"``, ``"cpu"``, ...; seed of the weights and of the windows' order; above 0: a bar.
+
+    Attributes
+    ----------
+    module_
+        The fitted network.
+    history_
+        Training and validation loss of each epoch (frame).
+    scaling_
+        Mean and deviation of each series.
+    context_
+        The newest points of each series, for `predict()`.
+
+    References
+    ----------
+    Zhang et al. 2023, "Effectively Modeling Time Series with Simple Discrete State Spaces"
+    (arXiv 2303.09489).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tsar import SpaceTime
+    >>> wave = np.sin(np.arange(300) * 2 * np.pi / 20)
+    >>> model = SpaceTime(60, horizon=20, state_size=20, width=8, random_state=0).fit(wave)
+    >>> model.predict(horizon=100).shape
+    (100,)
+    """
+
+    uses: ClassVar[frozenset[str]] = frozenset({"past", "future"})
+
+    def __init__(
+        self,
+        context_length: int = 336,
+        *,
+        horizon: int = 1,
+        state_size: int = 64,
+        width: int = 64,
+        depth: int = 1,
+        normalization: Normalization = "mean",
+        stability: Stability = "reflection",
+        unit_roots: int = 0,
+        initial: Initial = "burg",
+        dropout: float = 0.1,
+        joint: bool = False,
+        one_step_weight: float = 0.1,
+        input_weight: float = 0.1,
+        loss: Literal["mse", "quantile"] = "mse",
+        quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
+        training: Training | None = None,
+        columns: Columns | None = None,
+        batch_size: int = 1024,
+        device: str = "auto",
+        random_state: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.context_length = context_length
+        self.horizon = horizon
+        self.state_size = state_size
+        self.width = width
+        self.depth = depth
+        self.normalization = normalization
+        self.stability = stability
+        self.unit_roots = unit_roots
+        self.initial = initial
+        self.dropout = dropout
+        self.joint = joint
+        self.one_step_weight = one_step_weight
+        self.input_weight = input_weight
+        self.loss = loss
+        self.quantile_levels = quantile_levels
+        self.training = training
+        self.columns = columns
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def stream(self) -> Stream:
+        """Read new points one by one, in microseconds each, where the normalization is ``"none"``.
+
+        Returns
+        -------
+        Stream
+            Has read the newest `context_length` points of each fitted series, in the order of
+            their ids. ``push(points)`` reads one more of each and forecasts the next;
+            ``forecast(horizon)`` forecasts any number. A missing point counts as the one before,
+            the newest too. Unlike `update` and `predict`, which see the
+            newest `context_length` points, it forgets none.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            `fit` was not called; the normalization is another one, or there are covariates.
+        """
+        check_is_fitted(self, "context_")
+        module = cast(SpaceTimeModule, self.module_)
+        stream = Stream(module, self.scaling_.mean, self.scaling_.deviation)
+        panel = self.context_
+        windows = Windows.at(panel, self.context_length, 0, torch.arange(len(panel)), panel.lengths)
+        for points in windows.batch(slice(None)).context.values.T.numpy():
+            stream.push(points)
+        return stream
+
+    def _build(self) -> ForecastModule:
+        check_options("SpaceTime", self, CONDITIONS)
+        if self.initial != "random" and (self.stability == "l1" or self.unit_roots):
+            raise ValueError(
+                "initial must be 'random' with stability='l1' or unit_roots, which no "
+                f"autoregression is fitted to; got {self.initial!r}. Set it."
+            )
+        columns, series = self._columns(), len(self.scaling_.mean)
+        return SpaceTimeModule(
+            self.context_length,
+            self.horizon,
+            state_size=self.state_size,
+            width=self.width,
+            depth=self.depth,
+            normalization=self.normalization,
+            stability=self.stability,
+            unit_roots=self.unit_roots,
+            initial=self.initial,
+            dropout=self.dropout,
+            past=len(columns.past) + (series if self.joint else 0),
+            future=len(columns.future),
+            groups=series if self.joint else 1,
+            levels=tuple(self.quantile_levels) if self.loss == "quantile" else (),
+            one_step_weight=self.one_step_weight,
+            input_weight=self.input_weight,
+        )
+
+
+CONDITIONS: dict[str, Condition] = {
+    "state_size": whole(1),
+    "width": (
+        lambda width: whole(VIEWS)[0](width) and width % VIEWS == 0,
+        f"a multiple of {VIEWS}",
+    ),
+    "depth": whole(0),
+    "normalization": one_of(("mean", "last", "standardize", "none")),
+    "stability": one_of(("reflection", "l1")),
+    "unit_roots": (
+        lambda roots: whole(0)[0](roots) and roots <= 2,
+        "0, 1 or 2",
+    ),
+    "initial": one_of(("burg", "arma", "random")),
+    "dropout": SHARE,
+    "joint": YES_OR_NO,
+    "one_step_weight": NOT_NEGATIVE,
+    "input_weight": NOT_NEGATIVE,
+    "loss": one_of(("mse", "quantile")),
+    "quantile_levels": QUANTILE_LEVELS,
+}

@@ -1,0 +1,1 @@
+"""Hidden Markov models with discrete states: inference, EM, estimators."""

@@ -1,0 +1,188 @@
+"""GaussianHMM: hidden states that each have a normal distribution of their own."""
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tsar.hmm.discrete.emissions import DiagonalGaussian, Emission, FullGaussian
+from tsar.hmm.discrete.estimator import SHARED, HiddenMarkovModel
+from tsar.hmm.discrete.fitting import Grouped
+from tsar.hmm.discrete.parameters import Parameters
+from tsar.hmm.discrete.restarts import GaussianFamily
+from tsar.hmm.discrete.selection import Criterion
+from tsar.hmm.observations import Observations, Reading, Units
+from tsar.validation import NOT_NEGATIVE, POSITIVE, Condition, is_finite, one_of
+
+Floats = NDArray[np.float64]
+
+
+class GaussianHMM(HiddenMarkovModel):
+    """Hidden Markov model with Gaussian points; missing points and features are summed out.
+
+    Parameters
+    ----------
+    n_components
+        Hidden states; ``"auto"``: chosen among 1 to `max_components` by `criterion`.
+    covariance_type
+        ``"diag"``: a variance for each feature and state; ``"full"``: a covariance for each state;
+        ``"tied"``: one covariance for all states.
+    max_components
+        States at most with ``"auto"``.
+    criterion
+        ``"heldout"``: the fewest states whose one-step log density of the newest fifth of the
+        observed points is within a standard error of the best (one state where that fifth is less
+        than five points); ``"bic"``, ``"icl"``, ``"aic"``: penalties, of which the last tends to
+        take too many.
+    min_covar
+        Least variance, in units of each feature's variance over all points; where a few wild values
+        make a deviation wider than twice the middle half of the points, that is the unit, here and
+        below. A wild value may still take a state for itself.
+    startprob_prior, transmat_prior
+        Parameters of Dirichlet priors of the start and the transitions; 1 for none.
+    means_prior, means_weight
+        Mean of a normal prior of the means, in standard deviations of a feature from its mean, and
+        how many points it counts as.
+    covars_prior, covars_weight
+        Scale of an inverse Wishart prior of the covariances, in units of each feature's variance,
+        and its shape.
+    n_init
+        Starts, all fitted in one batch; the best is kept.
+    n_iter, tol
+        Steps of expectation-maximization at most, and the gain of the objective below which it
+        ends.
+    device
+        ``"cpu"``, ``"cuda"``, ``"auto"``: where to compute.
+    random_state
+        Seed of the starts and of `sample`.
+
+    Attributes
+    ----------
+    n_components_
+        Hidden states. They are ordered by their mean in the first feature.
+    startprob_, transmat_
+        Probability of each state at the start, and of each (column) after each (row).
+    means_, covars_
+        Means (state, feature), and variances (state, feature), covariances (state, feature,
+        feature), or one covariance (feature, feature).
+    log_likelihood_
+        Of the points that were fitted.
+    n_iter_, converged_, history_
+        Steps, whether they converged, and the objective at each, of the start that was kept.
+    restarts_
+        Objective, steps and convergence of every start (frame).
+    selection_
+        What was measured of every number of states with ``"auto"`` (frame).
+
+    References
+    ----------
+    Rabiner 1989, "A Tutorial on Hidden Markov Models"; the names are those of hmmlearn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tsar.hmm import GaussianHMM
+    >>> quiet, wild = np.random.default_rng(0).normal(size=(2, 200))
+    >>> series = np.concatenate([quiet, 8 + 3 * wild])
+    >>> model = GaussianHMM(2, random_state=0).fit(series[:, None])
+    >>> model.means_.round(1)
+    array([[0. ],
+           [7.7]])
+    >>> model.filter_proba([[0.1], [9.0], [7.0]]).round(2)
+    array([[1., 0.],
+           [0., 1.],
+           [0., 1.]])
+    """
+
+    def __init__(
+        self,
+        n_components: int | Literal["auto"] = 2,
+        covariance_type: Literal["diag", "full", "tied"] = "diag",
+        *,
+        max_components: int = 8,
+        criterion: Criterion = "heldout",
+        min_covar: float = 1e-8,
+        startprob_prior: float = 1.0,
+        transmat_prior: float = 1.0,
+        means_prior: float = 0.0,
+        means_weight: float = 0.0,
+        covars_prior: float = 1e-5,
+        covars_weight: float = 1.0,
+        n_init: int = 10,
+        n_iter: int = 100,
+        tol: float = 1e-2,
+        device: str = "cpu",
+        random_state: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.max_components = max_components
+        self.criterion = criterion
+        self.min_covar = min_covar
+        self.startprob_prior = startprob_prior
+        self.transmat_prior = transmat_prior
+        self.means_prior = means_prior
+        self.means_weight = means_weight
+        self.covars_prior = covars_prior
+        self.covars_weight = covars_weight
+        self.n_init = n_init
+        self.n_iter = n_iter
+        self.tol = tol
+        self.device = device
+        self.random_state = random_state
+
+    def _conditions(self) -> dict[str, Condition]:
+        return CONDITIONS
+
+    def _read(self, X: Any, lengths: Any, reset: bool) -> Reading:
+        return self._observations(X, lengths, reset, False)
+
+    def _family(self, data: Grouped) -> GaussianFamily:
+        return GaussianFamily(self._emission(self.min_covar))
+
+    def _emission(self, floor: float) -> DiagonalGaussian | FullGaussian:
+        priors = self.means_prior, self.means_weight, self.covars_prior, self.covars_weight
+        if self.covariance_type == "diag":
+            return DiagonalGaussian(*priors, floor)
+        return FullGaussian(self.covariance_type == "tied", *priors, floor)
+
+    def _units(self, observations: Observations) -> Units:
+        return Units.of(observations.values)
+
+    def _adopt(self, parameters: Parameters, units: Units | None) -> None:
+        center, scale = (0.0, 1.0) if units is None else (units.center, units.scale)
+        self.means_ = (parameters.center[0] * scale + center).cpu().numpy()
+        square = torch.as_tensor(scale * scale)
+        if self.covariance_type != "diag" and units is not None:
+            square = units.scale[:, None] * units.scale
+        covars = parameters.spread[0] * square
+        self.covars_ = (covars[0] if self.covariance_type == "tied" else covars).cpu().numpy()
+
+    def _known(self) -> tuple[Emission, Parameters]:
+        means, covars = np.asarray(self.means_), np.asarray(self.covars_)
+        if self.covariance_type == "tied":
+            covars = np.broadcast_to(covars, (len(means), *covars.shape))
+        known = self._model(self.startprob_, self.transmat_, means, covars)
+        return self._emission(0.0), Parameters(*known)
+
+    def _draw(self, states: NDArray[np.int64], seed: int) -> Floats:
+        generator = np.random.default_rng(seed)
+        means = np.asarray(self.means_)
+        noise = generator.normal(size=(len(states), means.shape[1]))
+        if self.covariance_type == "diag":
+            return means[states] + noise * np.sqrt(np.asarray(self.covars_))[states]
+        covars = np.broadcast_to(self.covars_, (len(means), means.shape[1], means.shape[1]))
+        factor = np.linalg.cholesky(covars)
+        return means[states] + np.einsum("tij,tj->ti", factor[states], noise)
+
+
+CONDITIONS: dict[str, Condition] = {
+    **SHARED,
+    "covariance_type": one_of(("diag", "full", "tied")),
+    "min_covar": POSITIVE,
+    "means_prior": (is_finite, "finite"),
+    "means_weight": NOT_NEGATIVE,
+    "covars_prior": NOT_NEGATIVE,
+    "covars_weight": NOT_NEGATIVE,
+}

@@ -1,0 +1,1 @@
+"""Hidden Markov models with continuous states: Kalman filter and smoother, EM, estimator."""

@@ -1,0 +1,1 @@
+"""What the machine gives: devices, memory, seeds, and a folder for downloads."""
