@@ -15,7 +15,7 @@ from tsar.data.batch import Context
 from tsar.data.panel import Columns, Panel
 from tsar.data.windows import Windows
 from tsar.rollout import advance, forecast_batches, forecast_windows, rollout
-from tsar.runtime.chunks import by_pieces
+from tsar.runtime.memory import chunked
 
 LENGTH, OWN = 5, 3
 
@@ -152,7 +152,7 @@ def test_an_allocation_that_fails_is_known() -> None:
             torch.empty(1 << 60, dtype=torch.uint8)
         return list(range(rows.start, rows.stop))
 
-    assert list(by_pieces(run, 3, 3)) == [[0], [1], [2]]
+    assert list(chunked(run, 3, 3)) == [[0], [1], [2]]
 
 
 def test_no_room_for_one_window_is_said(windows: Windows) -> None:

@@ -15,8 +15,8 @@ from tsar.forecasters import AutoTimes, SpaceTime
 from tsar.forecasters.autotimes.module import AutoTimesModule
 from tsar.forecasters.spacetime.module import SpaceTimeModule
 from tsar.nn.normalization import Instance
-from tsar.runtime.chunks import by_pieces
 from tsar.runtime.devices import resolve_device
+from tsar.runtime.memory import chunked
 
 MOST_LEARNED = 2000  # contexts that principal directions are learned from
 Backbone: TypeAlias = AutoTimes | SpaceTime
@@ -84,7 +84,7 @@ class HiddenStates(Representation):
             hidden, units = module.hidden(context.to(device, dtype))
             return hidden.double().cpu(), units
 
-        states, units = zip(*by_pieces(read, len(windows), model.batch_size), strict=True)
+        states, units = zip(*chunked(read, len(windows), model.batch_size), strict=True)
         level, scale, varies = (torch.cat(part).cpu() for part in zip(*units, strict=True))
         return torch.cat(states), Instance(level.double(), scale.double(), varies)
 

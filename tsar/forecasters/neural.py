@@ -28,8 +28,8 @@ from tsar.rollout import (
     sample_paths,
     uniforms,
 )
-from tsar.runtime.chunks import by_pieces
 from tsar.runtime.devices import resolve_device
+from tsar.runtime.memory import chunked
 from tsar.runtime.seeds import draw_seed, seeded
 from tsar.training import Record, Training, train
 from tsar.validation import (
@@ -254,7 +254,7 @@ def forecast_in_units(
         levels = spread(shown) if spread else point[:, :, None][:, :, :0]
         return units.invert(point[:, :, None])[:, :, 0], units.invert(levels)
 
-    points, quantiles = zip(*by_pieces(forecast, len(windows), batch_size), strict=True)
+    points, quantiles = zip(*chunked(forecast, len(windows), batch_size), strict=True)
     return Forecast(torch.cat(points), torch.cat(quantiles))
 
 

@@ -12,7 +12,7 @@ from tsar.data.batch import Context
 from tsar.data.windows import Windows
 from tsar.nn.module import ForecastModule, ReadingModule
 from tsar.rollout.speculation import Speculation, can_speculate, speculate
-from tsar.runtime.chunks import by_pieces
+from tsar.runtime.memory import chunked
 
 # "exact": every step reads its whole context anew, without the oldest points; "cached": what was
 # read is kept, and the context grows.
@@ -94,7 +94,7 @@ def forecast_batches(
         with torch.inference_mode():
             return rollout(module, windows.batch(rows).context, windows.horizon, generation)
 
-    return by_pieces(forecast, len(windows), batch_size)
+    return chunked(forecast, len(windows), batch_size)
 
 
 def forecast_windows(
