@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tsar.complexity.representations import Frozen, Representation, Told
 from tsar.data.panel import Panel
-from tsar.forecasters.regimes.regimes import tamed
 from tsar.hmm.discrete.emissions import DiagonalGaussian
 from tsar.hmm.discrete.fitting import Grouped, Rules
 from tsar.hmm.discrete.restarts import GaussianFamily, fit_restarts
@@ -88,7 +87,7 @@ def states_of_series(panel: Panel, seed: int) -> list[int]:
     """
     first = panel.select(np.arange(min(len(panel), MOST_SERIES)))
     observations = Observations(first.values[:, None], first.offsets)
-    data, _ = tamed(Grouped(observations, torch.arange(len(first))))
+    data, _ = Grouped(observations, torch.arange(len(first))).robust_standardize()
 
     def fitted(part: Grouped, states: int) -> Fitted:
         return fit_restarts(FAMILY, part, states, STARTS, RULES, seed)

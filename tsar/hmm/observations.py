@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tsar.data.panel import Columns, Panel, is_long, row_order
 from tsar.data.segments import reduce
-from tsar.hmm.robust_scale import WIDE, is_wild, middles
+from tsar.hmm.robust_scale import OUTLIER_RATIO, group_median_iqr, has_outliers
 
 LEAST_UNIT = 1e-140  # standard deviation whose square is still far from 0
 NUMBERS = 1 << 22  # float64 of a block's widest tensor: 32 MB
@@ -155,9 +155,10 @@ class Units:
         rounding = 8 * torch.finfo(scale.dtype).eps * center.abs()
         center, scale = center * peak, torch.where(scale > rounding, scale * peak, 1.0)
         features = torch.arange(len(scale), device=scale.device).expand_as(values)
-        median, half = middles(values.flatten(), features.flatten(), len(scale))
-        wild = is_wild(scale, half)
-        center, scale = torch.where(wild, median, center), torch.where(wild, WIDE * half, scale)
+        median, iqr = group_median_iqr(values.flatten(), features.flatten(), len(scale))
+        robust = has_outliers(scale, iqr)
+        center = torch.where(robust, median, center)
+        scale = torch.where(robust, OUTLIER_RATIO * iqr, scale)
         if not bool((scale > LEAST_UNIT).logical_and(scale < 1 / LEAST_UNIT).all()):
             raise ValueError(
                 f"X must hold features whose variances are finite numbers above 0; got standard "

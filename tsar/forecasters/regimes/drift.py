@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tsar.forecasters.regimes.search import Learned
 from tsar.hmm.discrete.fitting import Grouped
-from tsar.hmm.robust_scale import means
+from tsar.hmm.robust_scale import group_means
 
 TIMES = 4.0  # as wide as their changes say: points within a regime, at most
 LEAST = 20  # changes that are needed to say anything
@@ -48,8 +48,8 @@ def drift(
     absent = torch.arange(levels.shape[1]) >= states[series][:, None]
     nearest = surprise.masked_fill(absent, torch.inf).argmin(dim=1, keepdim=True)
     changes = torch.where(series[1:] == series[:-1], values.diff(), torch.nan).square()
-    inside, _ = means(away.gather(1, nearest)[:, 0], series, len(levels))
-    apart, counts = means(changes, series[1:], len(levels))
+    inside, _ = group_means(away.gather(1, nearest)[:, 0], series, len(levels))
+    apart, counts = group_means(changes, series[1:], len(levels))
     return torch.where((counts >= LEAST) & (apart > 0), (2 * inside / apart).sqrt(), torch.nan)
 
 

@@ -1,8 +1,6 @@
 """Models of many series side by side, each with as many states as it has, and what comes next."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,13 +13,11 @@ from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
 from tsar.forecasters.summary import series_table
 from tsar.hmm.discrete.emissions import DiagonalGaussian
-from tsar.hmm.discrete.fitting import Grouped
 from tsar.hmm.discrete.inference import expectations, filter_states, stationary
 from tsar.hmm.discrete.parameters import Parameters, ordered
 from tsar.hmm.discrete.selection import Fitted
 from tsar.hmm.em import take
-from tsar.hmm.observations import Observations
-from tsar.hmm.robust_scale import WIDE, is_wild, means, middles
+from tsar.hmm.robust_scale import RobustScaling
 
 STILL = 1e-150  # variance of what is constant
 ROUNDING = 1e-12  # of the probability of leaving a state
@@ -29,35 +25,14 @@ RARE = 1e-100  # probability of a transition to a state that a model does not ha
 EMISSION = DiagonalGaussian(0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-class Spans(NamedTuple):
-    """What was taken from the points of each model, and what they were divided by."""
-
-    center: Float[Tensor, " model"]
-    scale: Float[Tensor, " model"]
-
-
-def tamed(data: Grouped) -> tuple[Grouped, Spans]:
-    """Standardized series, in units of their middle half where wild values are most of the others.
-
-    The prior and the floor of a fit are shares of the unit, and would cover all other regimes.
-    """
-    values, group, groups = data.observations.values[:, 0], data.of_points, data.groups
-    median, half = middles(values, group, groups)
-    mean, _ = means(values, group, groups)
-    variance, _ = means((values - mean[group]).square(), group, groups)
-    wild = is_wild(variance.sqrt(), half)
-    spans = Spans(torch.where(wild, median, 0.0), torch.where(wild, WIDE * half, 1.0))
-    standard = ((values - spans.center[group]) / spans.scale[group])[:, None]
-    return replace(data, observations=Observations(standard, data.observations.offsets)), spans
-
-
 def side_by_side(
-    chosen: Int[Tensor, " model"], models: dict[int, Fitted], spans: Spans
+    chosen: Int[Tensor, " model"], models: dict[int, Fitted], scaling: RobustScaling
 ) -> Parameters:
     """Models of the chosen numbers of states, in tensors (CPU) that hold the largest of them.
 
     States are in the order of their means. Those behind the last of a model have probability zero
-    and only lead to themselves. Means and variances are those before `tamed`.
+    and only lead to themselves. Means and variances are in the units before
+    `robust_standardize`.
     """
     count, most = len(chosen), int(chosen.max())
     start = torch.zeros(count, most, dtype=torch.float64)
@@ -73,7 +48,7 @@ def side_by_side(
         move[rows, :states, :states] = mine.transmat.cpu()
         means[rows, :states] = mine.center[:, :, 0].cpu()
         variances[rows, :states] = mine.spread[:, :, 0].cpu()
-    center, scale = (part.cpu()[:, None] for part in spans)
+    center, scale = (part.cpu()[:, None] for part in scaling)
     means, variances = means * scale + center, variances * scale.square()
     return Parameters(start, move, means[:, :, None], variances[:, :, None])
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tsar.forecasters.regimes.regimes import side_by_side, still, tamed
+from tsar.forecasters.regimes.regimes import side_by_side, still
 from tsar.hmm.discrete.emissions import DiagonalGaussian
 from tsar.hmm.discrete.fitting import Grouped, Rules
 from tsar.hmm.discrete.parameters import Parameters
@@ -76,7 +76,7 @@ class Search:
 
     def learn(self, plain: Grouped, standard: Float[Tensor, " time"]) -> Learned:
         """Fit models of standardized series, which stand here without and with their season."""
-        data, spans = tamed(plain)
+        data, scaling = plain.robust_standardize()
         family = GaussianFamily(DiagonalGaussian(0.0, 0.0, PRIOR, 1.0, self.min_covar))
 
         def fitted(part: Grouped, states: int) -> Fitted:
@@ -92,7 +92,7 @@ class Search:
         for states in chosen.unique().tolist():
             if states not in models:
                 models[states] = fitted(data, states)
-        known = side_by_side(chosen, models, spans)
+        known = side_by_side(chosen, models, scaling)
         spread = still(known.spread[:, :, 0], standard, data.of_points.cpu())
         known = Parameters(known.startprob, known.transmat, known.center, spread[:, :, None])
         return Learned(known, chosen, table)

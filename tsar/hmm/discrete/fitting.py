@@ -13,6 +13,7 @@ from tsar.hmm.discrete.inference import Filtered, expectations, filter_states
 from tsar.hmm.discrete.parameters import Parameters
 from tsar.hmm.em import Maximum, maximize, take
 from tsar.hmm.observations import Block, Observations
+from tsar.hmm.robust_scale import RobustScaling, robust_standardize
 
 NUMBERS = 1 << 18  # of a density: 2 MB of float64, which stay near the processor
 
@@ -56,6 +57,13 @@ class Grouped:
     def points(self) -> Int[Tensor, " group"]:
         """Observed points of each group."""
         return torch.bincount(self.of_points[self.observations.seen], minlength=self.groups)
+
+    def robust_standardize(self) -> tuple["Grouped", RobustScaling]:
+        """Apply `tsar.hmm.robust_scale.robust_standardize` to sequences of one feature."""
+        values = self.observations.values[:, 0]
+        values, scaling = robust_standardize(values, self.of_points, self.groups)
+        observations = Observations(values[:, None], self.observations.offsets)
+        return Grouped(observations, self.group), scaling
 
     def by_group(self) -> "Grouped":
         """The same with the sequences of a group behind each other."""

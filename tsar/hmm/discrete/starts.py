@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.hmm.robust_scale import NORMAL, is_wild, middles
+from tsar.hmm.robust_scale import NORMAL_IQR, group_median_iqr, has_outliers
 
 SAMPLE = 256  # points of a group that the means are found on
 ROUNDS = 5  # of Lloyd's algorithm
@@ -135,9 +135,9 @@ def _tamed(
     """What to multiply deviations by: to those of a middle half where they are wild, else 1."""
     column = torch.arange(deviation.numel(), device=points.device).view(deviation.shape)
     columns = column[:, None].expand_as(points)
-    _, half = middles(points.flatten(), columns.flatten(), deviation.numel())
-    half = half.view(deviation.shape)
-    return torch.where(is_wild(deviation, half), half / NORMAL / deviation, 1.0)
+    _, iqr = group_median_iqr(points.flatten(), columns.flatten(), deviation.numel())
+    iqr = iqr.view(deviation.shape)
+    return torch.where(has_outliers(deviation, iqr), iqr / NORMAL_IQR / deviation, 1.0)
 
 
 def categorical_start(
