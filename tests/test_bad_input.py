@@ -244,12 +244,12 @@ def test_every_row_must_have_a_time() -> None:
     ids=("real", "spans", "levels", "truth"),
 )
 def test_times_must_be_dates_periods_or_whole_numbers(times: Any, dtype: str) -> None:
-    message = f"the index must hold dates, periods or whole numbers; got {dtype}"
+    message = f"the index must hold dates, periods or integers; got {dtype}"
     refused(pd.Series(1.0, index=times), message, TypeError)
 
 
 def test_text_must_be_a_date() -> None:
-    message = "ds must hold dates, periods or whole numbers, text as in '2024-12-31 23:59'; got"
+    message = "ds must hold dates, periods or integers, text as in '2024-12-31 23:59'; got"
     for text in ("next week", "31/12/2024", "1 Jan 2024"):
         refused(FRAME.assign(ds=text), f"{message} '{text}'")
     periods = [pd.Period("2024", "Y"), *pd.period_range("2024-01", periods=9, freq="M")]
@@ -275,7 +275,7 @@ def test_a_frequency_must_be_regular(freq: str) -> None:
 
 def test_a_frequency_must_fit_the_times() -> None:
     refused(FRAME, "freq must fit the times, which are dates; got 2", freq=2)
-    refused([1.0, 2.0], "freq must fit the times, which are whole numbers; got 'h'", freq="h")
+    refused([1.0, 2.0], "freq must fit the times, which are integers; got 'h'", freq="h")
     refused(
         pd.Series(1.0, index=pd.period_range("2024-01", periods=3, freq="M")),
         "freq must be left out with periods, which have their own, 'M'; got 'QS'",
@@ -382,7 +382,7 @@ def test_a_series_must_have_an_observed_value() -> None:
         ({"time": None}, "columns.time must be a column name; got None", TypeError),
         (
             {"freq": 1.5},
-            "columns.freq must be a pandas alias or a whole number; got 1.5",
+            "columns.freq must be a pandas alias or an integer; got 1.5",
             TypeError,
         ),
         ({"fill_gaps": "yes"}, "columns.fill_gaps must be True or False; got 'yes'", TypeError),
@@ -403,23 +403,27 @@ def test_a_list_of_names_is_a_tuple_and_one_name_a_tuple_of_one() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "condition"),
     (
-        ("epochs", -1, "a whole number of at least 0"),
-        ("epochs", 2.5, "a whole number of at least 0"),
-        ("epochs", "20", "a whole number of at least 0"),
+        ("epochs", -1, "an integer of at least 0"),
+        ("epochs", 2.5, "an integer of at least 0"),
+        ("epochs", "20", "an integer of at least 0"),
         ("learning_rate", 0.0, "positive and finite"),
         ("learning_rate", float("nan"), "positive and finite"),
         ("learning_rate", float("inf"), "positive and finite"),
         ("learning_rate", "fast", "positive and finite"),
         ("schedule", "linear", "one of ['one_cycle', 'cosine', 'constant']"),
         ("schedule", ["cosine"], "one of ['one_cycle', 'cosine', 'constant']"),
-        ("batch_size", 0, "a whole number of at least 1"),
-        ("batch_size", 1.0, "a whole number of at least 1"),
+        ("batch_size", 0, "an integer of at least 1"),
+        ("batch_size", 1.0, "an integer of at least 1"),
         ("weight_decay", -0.1, "finite and at least 0"),
-        ("validation", -0.1, "a share from 0 to below 1, or a whole number of points"),
-        ("validation", 1.5, "a share from 0 to below 1, or a whole number of points"),
-        ("validation", float("nan"), "a share from 0 to below 1, or a whole number of points"),
-        ("patience", 0, "a whole number of at least 1"),
-        ("patience", None, "a whole number of at least 1"),
+        ("validation", -0.1, "a fraction from 0 to below 1, or an integer number of points"),
+        ("validation", 1.5, "a fraction from 0 to below 1, or an integer number of points"),
+        (
+            "validation",
+            float("nan"),
+            "a fraction from 0 to below 1, or an integer number of points",
+        ),
+        ("patience", 0, "an integer of at least 1"),
+        ("patience", None, "an integer of at least 1"),
         ("gradient_clip", -1, "finite and at least 0"),
         ("gradient_clip", float("inf"), "finite and at least 0"),
         ("precision", "float16", "one of ['float32', 'bfloat16']"),

@@ -138,14 +138,14 @@ ONE = long(DAYS, values()).query("unique_id == 'a'").drop(columns="unique_id")
 LAYOUTS: dict[str, Callable[[], Any]] = {
     "long": lambda: long(DAYS, values()),
     "long with a time zone": lambda: long(HOURS, values()),
-    "long of whole numbers": lambda: long(pd.RangeIndex(5, 5 + 2 * LENGTH, 2), values()),
+    "long of integers": lambda: long(pd.RangeIndex(5, 5 + 2 * LENGTH, 2), values()),
     "long of one series": lambda: ONE.reset_index(drop=True),
     "long with categories": lambda: long(DAYS, values()).astype({"unique_id": "category"}),
     "polars": lambda: pl.from_pandas(long(DAYS, values())),
     "pyarrow": lambda: pa.Table.from_pandas(long(DAYS, values())),
     "wide": lambda: pd.DataFrame(values(), index=DAYS, columns=pd.Index(list("abc"), name="shop")),
     "wide of periods": lambda: pd.DataFrame(values(), index=MONTHS, columns=["a", "b", "c"]),
-    "wide of whole numbers": lambda: pd.DataFrame(values()),
+    "wide of integers": lambda: pd.DataFrame(values()),
     "Series": lambda: pd.Series(values()[:, 0], index=HOURS, name="load"),
     "array": lambda: values(),
     "vector": lambda: values()[:, 0],
@@ -327,7 +327,7 @@ FOLLOWING: dict[str, Any] = {
     "long": pd.date_range("2024-03-18", periods=3),
     "long with a time zone": pd.date_range("2024-04-01", periods=3, freq="h", tz="Europe/Berlin")
     + pd.Timedelta("1h"),  # the night that summer time began had 23 hours
-    "long of whole numbers": [101, 103, 105],
+    "long of integers": [101, 103, 105],
 }
 
 
@@ -358,7 +358,7 @@ def test_frames_of_other_libraries_come_out_theirs(model: Forecaster, name: str)
 
 
 @every()
-@pytest.mark.parametrize("name", ("wide", "wide of periods", "wide of whole numbers"))
+@pytest.mark.parametrize("name", ("wide", "wide of periods", "wide of integers"))
 def test_a_wide_frame_comes_out_wide(model: Forecaster, name: str) -> None:
     given, found = layout(name), fitted(model, name).predict()
     assert isinstance(found, pd.DataFrame)
@@ -626,13 +626,9 @@ def test_a_score_is_higher_where_the_forecast_is_nearer(model: Forecaster) -> No
 @every()
 @pytest.mark.parametrize("horizon", (0, -1, 2.5, "3", True))
 def test_a_horizon_that_is_none_is_refused(model: Forecaster, horizon: Any) -> None:
-    with pytest.raises(
-        (ValueError, TypeError), match="horizon must be a whole number of at least 1"
-    ):
+    with pytest.raises((ValueError, TypeError), match="horizon must be an integer of at least 1"):
         clone(model).set_params(horizon=horizon).fit(values())
-    with pytest.raises(
-        (ValueError, TypeError), match="horizon must be a whole number of at least 1"
-    ):
+    with pytest.raises((ValueError, TypeError), match="horizon must be an integer of at least 1"):
         fitted(model).predict(horizon=horizon)
 
 

@@ -321,7 +321,7 @@ def _bands(model: str, lines: Mapping[str, Floats]) -> dict[str, tuple[Floats, F
 
 
 def _plain_times(times: Any) -> Any:
-    """Times as matplotlib draws them: the clock on the wall, or whole numbers."""
+    """Times as matplotlib draws them: the clock on the wall, or integers."""
     if hasattr(times.dtype, "freq"):
         return times.dt.to_timestamp().to_numpy()
     if getattr(times.dtype, "tz", None) is not None:

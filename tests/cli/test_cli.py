@@ -401,7 +401,7 @@ MISTAKES = {
     ),
     "a value that the model refuses": (
         ("forecast", "elnino", "--set", "context_length=0"),
-        "context_length must be a whole number of at least 1; got 0.",
+        "context_length must be an integer of at least 1; got 0.",
     ),
     "a setting without a value": (
         ("forecast", "elnino", "--set", "context_length"),
@@ -508,7 +508,7 @@ def test_a_file_needs_a_horizon_and_its_columns(run: Run, wide_file: Path, long_
     (
         ("", "No columns to parse from file"),
         ("ds;y\n2024-01-01;3\n", "its columns must be separated by commas; got semicolons"),
-        ("ds,y\nyesterday,3\n", "ds must hold dates, periods or whole numbers"),
+        ("ds,y\nyesterday,3\n", "ds must hold dates, periods or integers"),
         ("value\n1\n2\n", "got the column 'value' alone. Add the times."),
         ("ds,y\n2024-01-01,much\n", "'y' must hold numbers; got 'much'"),
         ("ds,y\n", "frame must have rows and columns; got shape (0, 2)"),

@@ -621,13 +621,13 @@ def test_a_logistic_head_has_one_panel() -> None:
         ({"representation": "wings"}, "representation must be one of .*; got 'wings'"),
         ({"head": "tail"}, "ComplexityAnalysis.head must be one of"),
         ({"task": "sleep"}, "ComplexityAnalysis.task must be one of"),
-        ({"horizon": 0}, "ComplexityAnalysis.horizon must be a whole number"),
+        ({"horizon": 0}, "ComplexityAnalysis.horizon must be an integer"),
         ({"n_bootstrap": 1}, "ComplexityAnalysis.n_bootstrap must be"),
-        ({"n_train": 3}, "n_train must be a whole number of at least 10; got 3"),
-        ({"test": 0.0}, "ComplexityAnalysis.test must be a share above 0"),
+        ({"n_train": 3}, "n_train must be an integer of at least 10; got 3"),
+        ({"test": 0.0}, "ComplexityAnalysis.test must be a fraction above 0"),
         ({"validation": 0.6, "test": 0.5}, "validation and test must leave a share to train on"),
-        ({"sizes": ()}, "sizes must be whole numbers of at least 1"),
-        ({"sizes": (0, 3)}, "sizes must be whole numbers of at least 1"),
+        ({"sizes": ()}, "sizes must be integers of at least 1"),
+        ({"sizes": (0, 3)}, "sizes must be integers of at least 1"),
         ({"sizes": (2, 99)}, "sizes must be at most 45, all that the representation has; got 99"),
         ({"head": "logistic"}, "head must be 'ridgeless' or 'ridge' without labels"),
         ({"representation": np.zeros((3, 2))}, r"a row for each of the 600 points .* \(3, 2\)"),
@@ -701,7 +701,7 @@ def test_labels_must_be_known_from_the_training_rows() -> None:
 
 
 def test_labels_that_can_not_be_read_say_so() -> None:
-    with pytest.raises(ValueError, match="got 600 different whole numbers, which are read as labe"):
+    with pytest.raises(ValueError, match="got 600 different integers, which are read as labe"):
         analysis().fit(SECOND, np.arange(600))
     with pytest.raises(ValueError, match="at most 100 different labels; got 600 different labels"):
         analysis().fit(SECOND, np.arange(600).astype(str))

@@ -123,11 +123,11 @@ def test_another_zone_of_the_same_moments_is_taken() -> None:
 @pytest.mark.parametrize("given", [np.arange(9.0), pd.Series(np.arange(9.0), name="load")])
 def test_times_of_another_kind_than_was_fitted_are_named(given: Any) -> None:
     made = SeasonalNaive(horizon=2).fit(hours(None))
-    came = "whole numbers" if isinstance(given, pd.Series) else "an array, which has none"
+    came = "integers" if isinstance(given, pd.Series) else "an array, which has none"
     expected = f"frame must have times that are dates .frequency 'h'., as in fit; got {came}"
     with pytest.raises(ValueError, match=expected):
         made.predict(given)
-    with pytest.raises(ValueError, match="frame must have times that are whole numbers"):
+    with pytest.raises(ValueError, match="frame must have times that are integers"):
         SeasonalNaive(horizon=2).fit(np.arange(9.0)).predict(hours(None))
 
 

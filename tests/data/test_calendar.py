@@ -125,5 +125,5 @@ def test_integer_times_have_no_calendar() -> None:
 
 def test_a_text_spans_at_least_a_point() -> None:
     frequency, ordinals = regular(INDICES["daily"])
-    with pytest.raises(ValueError, match=r"^points must be a whole number"):
+    with pytest.raises(ValueError, match=r"^points must be an integer"):
         timestamp_texts(frequency, ordinals, 0)

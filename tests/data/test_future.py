@@ -263,5 +263,5 @@ def test_what_the_future_of_a_wide_frame_must_be_is_said() -> None:
 @pytest.mark.wrong_types
 @pytest.mark.parametrize("horizon", [0, -1, 2.5])
 def test_a_skeleton_needs_a_horizon(horizon: float) -> None:
-    with pytest.raises(ValueError, match=r"horizon must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"horizon must be an integer of at least 1"):
         make_future(pd.DataFrame({"ds": [1, 2], "y": [3.0, 4.0]}), horizon)

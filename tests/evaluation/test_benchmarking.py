@@ -198,11 +198,11 @@ def test_several_models_and_horizons_make_one_table(raw: pd.DataFrame) -> None:
 def test_a_wrong_request_is_refused(raw: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match=r"dataset must have a published split; got 'whole'"):
         benchmark("whole", Naive())
-    with pytest.raises(ValueError, match="horizons must be a whole number of at least 1; got 0"):
+    with pytest.raises(ValueError, match="horizons must be an integer of at least 1; got 0"):
         benchmark("tiny", Naive(), horizons=[0])
     with pytest.raises(ValueError, match="horizons must be at most 25, the test rows; got 26"):
         benchmark("tiny", Naive(), horizons=[2, 26])
-    with pytest.raises(TypeError, match="horizons must be whole numbers; got 96"):
+    with pytest.raises(TypeError, match="horizons must be integers; got 96"):
         benchmark("tiny", Naive(), horizons=96)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="models must be forecasters"):
         benchmark("tiny", [], horizons=[2])

@@ -590,7 +590,7 @@ def test_an_epoch_may_draw_a_part_of_the_windows() -> None:
     seen.clear()
     run(Counting(LENGTH, HORIZON), Training(epochs=1, epoch_windows=10**6))
     assert len(seen) == len(windows_of(panel_of())[0])
-    with pytest.raises(ValueError, match="epoch_windows must be a whole number"):
+    with pytest.raises(ValueError, match="epoch_windows must be an integer"):
         Training(epoch_windows=0)
 
 
@@ -608,5 +608,5 @@ def test_an_epoch_is_judged_by_as_many_windows_as_are_asked_for() -> None:
     assert len(seen) == 3 * 5
     assert seen[:5] == seen[5:10] == seen[10:]  # the same ones each time
     assert (seen[0], seen[4]) == (known[0], known[-1])  # and spread over all
-    with pytest.raises(ValueError, match="validation_windows must be a whole number"):
+    with pytest.raises(ValueError, match="validation_windows must be an integer"):
         Training(validation_windows=0)

@@ -100,7 +100,7 @@ def fits(value: Any, hint: Any) -> bool:
         return several and all(fits(item, parts[0]) for item in value)
     if hint is Any:
         return True
-    if isinstance(value, bool):  # to Python, True is a whole number
+    if isinstance(value, bool):  # to Python, True is an integer
         return hint is bool
     if hint is float:
         return isinstance(value, (int, float))

@@ -36,7 +36,14 @@ from tsar.complexity.task import MOST_ASKED, Split, following, split_rows
 from tsar.data.panel import Columns, Panel
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import draw_seed
-from tsar.validation import SHARE, Condition, check_options, check_whole, one_of, whole
+from tsar.validation import (
+    POSITIVE_FRACTION,
+    Constraint,
+    check_integer,
+    check_parameters,
+    integer,
+    one_of,
+)
 
 
 class ComplexityAnalysis(BaseEstimator):
@@ -220,9 +227,9 @@ class ComplexityAnalysis(BaseEstimator):
         )
 
     def _check(self) -> None:
-        check_options("ComplexityAnalysis", self, CONDITIONS)
+        check_parameters("ComplexityAnalysis", self, CONSTRAINTS)
         if self.n_train is not None:
-            check_whole("n_train", self.n_train, 10)
+            check_integer("n_train", self.n_train, 10)
         if self.validation + self.test >= 1:
             raise ValueError(
                 "validation and test must leave a share to train on; got "
@@ -382,11 +389,11 @@ def _sizes_of_series(
 
 
 FLOATS = "The floats of y are read as real numbers: give labels as integers or text"
-CONDITIONS: dict[str, Condition] = {
+CONSTRAINTS: dict[str, Constraint] = {
     "head": one_of(("ridgeless", "ridge", "logistic")),
     "task": one_of(("next_step", "next_segment")),
-    "horizon": whole(1),
-    "validation": (lambda value: SHARE[0](value) and value > 0, "a share above 0 and below 1"),
-    "test": (lambda value: SHARE[0](value) and value > 0, "a share above 0 and below 1"),
-    "n_bootstrap": whole(2),
+    "horizon": integer(1),
+    "validation": POSITIVE_FRACTION,
+    "test": POSITIVE_FRACTION,
+    "n_bootstrap": integer(2),
 }

@@ -172,7 +172,7 @@ def _coded(values: NDArray[Any]) -> tuple[NDArray[np.float64], list[Any]]:
     codes = np.full(len(values), np.nan)
     places, found = pd.factorize(values[~missing])
     if len(found) > MOST_CLASSES:
-        kind = "whole numbers, which are read as labels" if values.dtype.kind in "iu" else "labels"
+        kind = "integers, which are read as labels" if values.dtype.kind in "iu" else "labels"
         raise ValueError(
             f"y must hold at most {MOST_CLASSES} different labels; got {len(found):,} different "
             f"{kind}. Give floats for a regression (y.astype(float)), or join labels."

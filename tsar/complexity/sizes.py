@@ -52,7 +52,7 @@ def check_sizes(sizes: Any, limit: int | None) -> list[int]:
     whole = [isinstance(size, int | np.integer) and int(size) >= 1 for size in found]
     if wrong or not all(whole):
         raise ValueError(
-            f"sizes must be whole numbers of at least 1; got {sizes!r}. Give numbers of features."
+            f"sizes must be integers of at least 1; got {sizes!r}. Give numbers of features."
         )
     largest = max(found)
     if limit is not None and largest > limit:

@@ -97,10 +97,8 @@ def _read_freely(frame: Any, columns: Columns) -> Panel | None:
 
 
 def _check_kind(given: Labels, fitted: Labels, cause: ValueError) -> None:
-    """Refuse whole numbers where dates were fitted, and the reverse, in the words of the caller."""
-    kinds = [
-        "whole numbers" if of.frequency.kind == "integer" else "dates" for of in (given, fitted)
-    ]
+    """Refuse integers where dates were fitted, and the reverse, in the words of the caller."""
+    kinds = ["integers" if of.frequency.kind == "integer" else "dates" for of in (given, fitted)]
     if kinds[0] != kinds[1]:
         array = given.layout.style in ("array", "vector")
         came = "an array, which has none" if array else kinds[0]
@@ -265,7 +263,7 @@ def check_contexts(context: Float[Tensor, "batch time"]) -> Float[Tensor, "batch
         )
     context = context.detach()
     if not context.is_floating_point():
-        context = context.to(torch.get_default_dtype())  # whole numbers have no room for forecasts
+        context = context.to(torch.get_default_dtype())  # integers have no room for forecasts
     infinite = context.isinf()
     if bool(infinite.any()):
         row, point = infinite.nonzero()[0].tolist()
@@ -289,7 +287,7 @@ def context_ids(fitted: Panel, count: int, series: Int[Tensor, " batch"] | None)
         rows = torch.as_tensor(series)
         if rows.dtype == torch.bool or rows.is_floating_point() or rows.shape != (count,):
             raise ValueError(
-                f"series must be whole numbers, one for each of the {count} contexts; got "
+                f"series must be integers, one for each of the {count} contexts; got "
                 f"{show(series)}. Give the row of the fitted series that each is of."
             )
         if bool(((rows < -1) | (rows >= len(ids))).any()):

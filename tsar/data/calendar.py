@@ -10,7 +10,7 @@ from torch import Tensor
 from tsar.data.panel import Frequency
 from tsar.data.panel.days import days_of
 from tsar.data.panel.frequency import DAY, HOUR, MINUTE, microseconds, wall_clock
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 # The same at every frequency, so that a model's width does not depend on it.
 CYCLES = ("minute", "hour", "day", "week", "month", "year")
@@ -29,7 +29,7 @@ def calendar_features(
     Parameters
     ----------
     ordinals
-        Whole numbers of times: point k of a series stands at ``start + k * frequency.step``.
+        Integers of times: point k of a series stands at ``start + k * frequency.step``.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def timestamp_texts(frequency: Frequency, ordinals: NDArray[np.int64], points: i
     >>> timestamp_texts(parse_alias("D"), np.array([16983]), 7)
     ['This is Time Series from 2016-07-01 00:00:00 to 2016-07-07 00:00:00']
     """
-    reach = (check_whole("points", points) - 1) * frequency.step
+    reach = (check_integer("points", points) - 1) * frequency.step
     spans = zip(_written(frequency, ordinals), _written(frequency, ordinals + reach), strict=True)
     return [TEXT.format(start=start, end=end) for start, end in spans]
 

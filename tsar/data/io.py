@@ -20,7 +20,7 @@ def read_frame(path: str | os.PathLike[str], columns: Columns | None = None) -> 
 
     The file is long if it has one of the id, time and target columns; else it is wide, and its
     first column holds the times (a parquet file may have them as its index instead). In a csv file
-    ids are text, or whole numbers where all of them are written as such without leading zeros;
+    ids are text, or integers where all of them are written as such without leading zeros;
     times with several offsets (``+01:00``, ``+02:00``) are read as UTC.
 
     Parameters
@@ -147,7 +147,7 @@ def _read_csv(path: Path, columns: Columns) -> pd.DataFrame:
 
 
 def _numbered(ids: pd.Series) -> pd.Series:
-    """Ids as whole numbers where that loses nothing: ``007`` stays text."""
+    """Ids as integers where that loses nothing: ``007`` stays text."""
     whole = ids.str.fullmatch(r"0|-?[1-9]\d{0,17}").fillna(False)
     return ids.astype(np.int64) if len(ids) and whole.all() else ids
 

@@ -158,7 +158,7 @@ class Windows:
         """At most `most` windows, spread evenly."""
         if len(self) <= most:
             return self
-        # In whole numbers, for float32 counts no further than 2 ** 24.
+        # In integers, for float32 counts no further than 2 ** 24.
         rows = torch.arange(most, device=self.cutoffs.device) * (len(self) - 1) // max(most - 1, 1)
         return replace(self, cutoffs=self.cutoffs[rows])
 

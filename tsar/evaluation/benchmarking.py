@@ -18,7 +18,7 @@ from tsar.data.panel import Panel
 from tsar.evaluation.cross_validation import Models, name_models
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.neural import check_training
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 CHUNK = 2**24  # forecasts held at once: 128 MB in float64
 
@@ -103,9 +103,9 @@ def _select(frame: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
 
 def _check_horizons(horizons: Sequence[int], most: int) -> None:
     if not isinstance(horizons, Iterable):
-        raise TypeError(f"horizons must be whole numbers; got {horizons!r}. Give a list of them.")
+        raise TypeError(f"horizons must be integers; got {horizons!r}. Give a list of them.")
     for horizon in horizons:
-        if check_whole("horizons", horizon) > most:
+        if check_integer("horizons", horizon) > most:
             raise ValueError(
                 f"horizons must be at most {most}, the test rows; got {horizon}. Leave it out."
             )
@@ -158,7 +158,7 @@ def score_horizons(
     A short forecast is the first part of a longer one. A window is forecast as far as the test rows
     go behind it. The published protocol takes every window; with a `stride`, every so many-th.
     """
-    check_whole("stride", stride)
+    check_integer("stride", stride)
     panel = Panel.from_frame(protocol.frame, fitted.columns)
     sums = {horizon: np.zeros(3) for horizon in sorted(horizons)}
     length, first = int(panel.lengths[0]), protocol.validation

@@ -17,7 +17,7 @@ from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast, named_columns
 from tsar.forecasters.prompts import Strategy
 from tsar.intervals import MARKS, Levels
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 Models = Forecaster | Sequence[Forecaster] | Mapping[str, Forecaster]
 
@@ -83,9 +83,9 @@ def cross_validation(
     3         0   5       3  5.0    3.0
     """
     named = name_models(models)
-    horizon, n_windows = check_whole("horizon", horizon), check_whole("n_windows", n_windows)
-    step = horizon if step_size is None else check_whole("step_size", step_size)
-    every = int(refit) if isinstance(refit, bool) else check_whole("refit", refit, least=0)
+    horizon, n_windows = check_integer("horizon", horizon), check_integer("n_windows", n_windows)
+    step = horizon if step_size is None else check_integer("step_size", step_size)
+    every = int(refit) if isinstance(refit, bool) else check_integer("refit", refit, min=0)
     if prompts is not None:
         uses = frozenset[str]().union(*(model.uses for model in named.values()))
         check_prompts(prompts, uses, " and ".join(named), told=True)

@@ -33,7 +33,7 @@ from tsar.forecasters.prompts import with_prompts
 from tsar.intervals import Levels
 from tsar.metrics import seasonal_scale
 from tsar.saving import Savable
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 # Not typing.Self: a checker of shapes sees a method without its class.
 Fitted = TypeVar("Fitted", bound="Forecaster")
@@ -95,7 +95,7 @@ class Forecaster(Savable, ABC):
         ValueError, TypeError
             A parameter or the frame is not as it must be.
         """
-        check_whole("horizon", self.horizon)
+        check_integer("horizon", self.horizon)
         if y is not None and isinstance(frame, np.ndarray) and frame.ndim == 1:
             raise ValueError(
                 "y must be None with a 1-D array, which is itself the series to forecast; got "
@@ -109,7 +109,7 @@ class Forecaster(Savable, ABC):
 
     def fit_panel(self: Fitted, panel: Panel) -> Fitted:
         """Learn from a panel that was read before; see `fit`."""
-        check_whole("horizon", self.horizon)
+        check_integer("horizon", self.horizon)
         self._columns()
         self._forget()
         return self._learn(panel)
@@ -205,7 +205,7 @@ class Forecaster(Savable, ABC):
             An argument is not as it must be.
         """
         check_is_fitted(self, "context_")
-        horizon = check_whole("horizon", self.horizon if horizon is None else horizon)
+        horizon = check_integer("horizon", self.horizon if horizon is None else horizon)
         wanted = Levels.of(quantile_levels, level)
         tail = self.context_ if frame is None else self._read(frame, any_frequency=True)
         if prompts is not None:
@@ -262,7 +262,7 @@ class Forecaster(Savable, ABC):
             `n_samples` (batch, path, horizon).
         """
         check_is_fitted(self, "context_")
-        horizon = check_whole("horizon", self.horizon if horizon is None else horizon)
+        horizon = check_integer("horizon", self.horizon if horizon is None else horizon)
         wanted = Levels.of(quantile_levels)
         if wanted.levels and n_samples is not None:
             raise ValueError("quantile_levels must be None with n_samples; got both. Ask for one.")
@@ -283,7 +283,9 @@ class Forecaster(Savable, ABC):
         panel = replace(panel, labels=replace(panel.labels, ids=ids))
         extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
         if n_samples is not None:
-            return self._sampled(extended, horizon, check_whole("n_samples", n_samples)).to(context)
+            return self._sampled(extended, horizon, check_integer("n_samples", n_samples)).to(
+                context
+            )
         result = self.forecast_panel(extended, horizon, wanted.levels)
         wanted_tensor = result.quantiles if wanted.levels else result.point
         return wanted_tensor.to(context)

@@ -13,7 +13,7 @@ from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
 from tsar.intervals import gaussian_quantiles
 from tsar.metrics import seasonal_squared_scale
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 
 class RepeatingForecaster(Forecaster):
@@ -125,7 +125,7 @@ class SeasonalNaive(RepeatingForecaster):
     def _season(self, panel: Panel) -> int:
         if self.season_length is None:
             return panel.labels.frequency.season_length
-        return check_whole("season_length", self.season_length)
+        return check_integer("season_length", self.season_length)
 
 
 def repeat_season(

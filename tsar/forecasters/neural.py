@@ -33,18 +33,18 @@ from tsar.runtime.memory import chunked
 from tsar.runtime.seeds import draw_seed, seeded
 from tsar.training import Record, Training, train
 from tsar.validation import (
-    NOT_NEGATIVE,
-    Condition,
-    check_options,
-    check_whole,
+    NONNEGATIVE,
+    Constraint,
+    check_integer,
+    check_parameters,
+    integer,
     one_of,
-    whole,
 )
 
-GENERATION: dict[str, Condition] = {
+GENERATION: dict[str, Constraint] = {
     "generation": one_of(("exact", "cached", "speculative")),
-    "tolerance": NOT_NEGATIVE,
-    "ahead": whole(1),
+    "tolerance": NONNEGATIVE,
+    "ahead": integer(1),
 }
 SAMPLE = 1024  # windows that a module may set its first weights by
 
@@ -80,8 +80,8 @@ class NeuralForecaster(Forecaster):
         return True
 
     def _fit(self, panel: Panel) -> None:
-        check_whole("context_length", self.context_length)
-        check_whole("batch_size", self.batch_size)
+        check_integer("context_length", self.context_length)
+        check_integer("batch_size", self.batch_size)
         options = check_training(self.training, self.recipe)
         device = resolve_device(self.device)
         seed = draw_seed(self.random_state, resumable=options.checkpoint is not None)
@@ -165,7 +165,7 @@ class NeuralForecaster(Forecaster):
 
     def _generation(self) -> Generation:
         """How forecasts go beyond a step of the module, as the loop takes it."""
-        check_options(type(self).__name__, self, GENERATION)  # it may be set after fit
+        check_parameters(type(self).__name__, self, GENERATION)  # it may be set after fit
         if self.generation != "speculative":
             return self.generation
         module = cast(ReadingModule, self.module_)
@@ -235,7 +235,7 @@ def forecast_in_units(
     spread
         Gives the quantiles; None for none.
     """
-    check_whole("batch_size", batch_size)  # it may be set after fit
+    check_integer("batch_size", batch_size)  # it may be set after fit
     module.to(device).eval()
     dtype = next(module.parameters()).dtype
     module.expect(windows.times, windows.horizon)

@@ -14,7 +14,7 @@ from tsar.data.scaling import Scaling
 from tsar.data.segments import running_deviation
 from tsar.nn.convolution import correlate, fast_length
 from tsar.nn.normalization import Instance, carry_forward, instance
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 Strategy = Literal["auto", "first", "last", "phase", "nearest"]
 
@@ -80,8 +80,8 @@ def find_prompts(
     >>> find_prompts(panel, panel, context_length=3, prompt_length=2, strategy="last").values
     tensor([[3., 4.]])
     """
-    check_whole("context_length", context_length)
-    check_whole("prompt_length", prompt_length, 2)
+    check_integer("context_length", context_length)
+    check_integer("prompt_length", prompt_length, 2)
     if strategy not in get_args(Strategy):
         raise ValueError(
             f"prompts must be one of {list(get_args(Strategy))}; got {strategy!r}. Change it."

@@ -209,7 +209,7 @@ def read_observations(
     lengths
         Points of each sequence of an array, in order; None for one sequence.
     whole
-        Whether values must be whole numbers of at least 0 (or NaN).
+        Whether values must be integers of at least 0 (or NaN).
 
     Raises
     ------
@@ -221,7 +221,7 @@ def read_observations(
     if whole and bool(
         ((values < 0) | (values != values.round())).logical_and(~values.isnan()).any()
     ):
-        raise ValueError(f"X must hold symbols, whole numbers from 0; got other values. {ENCODE}")
+        raise ValueError(f"X must hold symbols, integers from 0; got other values. {ENCODE}")
     if bool(values.isnan().all()):
         raise ValueError(
             "X must hold at least one observed point; got NaN alone. Check its source."
@@ -298,7 +298,7 @@ def _offsets(lengths: Any, total: int) -> Int[Tensor, " border"]:
     counts = np.asarray(lengths)
     if counts.ndim != 1 or not len(counts) or counts.dtype.kind not in "iu" or (counts < 1).any():
         raise ValueError(
-            f"lengths must be whole numbers of at least 1, one for each sequence; got {lengths!r}. "
+            f"lengths must be integers of at least 1, one for each sequence; got {lengths!r}. "
             "Leave out empty sequences."
         )
     if counts.sum() != total:

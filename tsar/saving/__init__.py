@@ -19,7 +19,7 @@ from tsar.nn.module import trained_state
 from tsar.runtime.seeds import seeded
 from tsar.saving.encoding import Tensors, decode, encode
 from tsar.saving.folder import CONFIG, FORMAT, damaged, read_folder, write_folder
-from tsar.validation import Mismatch
+from tsar.validation import IncompatibleModelError
 
 __all__ = ["Savable", "restore", "save"]
 
@@ -107,7 +107,7 @@ def restore(folder: str | os.PathLike[str], classes: Iterable[type[Any]]) -> Any
         )
     try:
         return _rebuild(known[config["class"]], config, tensors)
-    except Mismatch:
+    except IncompatibleModelError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
         raise damaged(path, config["tsar"], error) from error

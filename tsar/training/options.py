@@ -11,15 +11,16 @@ from torch import Tensor
 from tsar.records import record
 from tsar.training.schedules import SCHEDULES
 from tsar.validation import (
-    NOT_NEGATIVE,
+    FRACTION,
+    FRACTION_OR_POINTS,
+    NONNEGATIVE,
     PATH,
     POSITIVE,
-    SHARE,
-    SHARE_OR_POINTS,
-    Condition,
-    check_options,
+    Constraint,
+    check_parameters,
+    integer,
     one_of,
-    whole,
+    optional,
 )
 
 
@@ -90,7 +91,7 @@ class Training:
         """Check each option once."""
         if isinstance(self.checkpoint, os.PathLike):
             object.__setattr__(self, "checkpoint", os.fspath(self.checkpoint))
-        check_options("training", self, CONDITIONS)
+        check_parameters("training", self, CONSTRAINTS)
 
     def validation_points(self, lengths: Int[Tensor, " series"], horizon: int) -> Tensor:
         """Points at the end of each series that are held back."""
@@ -109,22 +110,18 @@ class Training:
         return cls(**{name: value for name, value in config.items() if name in known})  # type: ignore[arg-type]
 
 
-def _is_limit(most: object) -> bool:
-    return most is None or whole(1)[0](most)
-
-
-CONDITIONS: dict[str, Condition] = {
-    "epochs": whole(0),
+CONSTRAINTS: dict[str, Constraint] = {
+    "epochs": integer(0),
     "learning_rate": POSITIVE,
     "schedule": one_of(tuple(SCHEDULES)),
-    "batch_size": whole(1),
-    "weight_decay": NOT_NEGATIVE,
-    "epoch_windows": (_is_limit, "a whole number of at least 1, or None"),
-    "validation_windows": (_is_limit, "a whole number of at least 1, or None"),
-    "validation": SHARE_OR_POINTS,
-    "patience": whole(1),
-    "gradient_clip": NOT_NEGATIVE,
-    "ema_decay": SHARE,
+    "batch_size": integer(1),
+    "weight_decay": NONNEGATIVE,
+    "epoch_windows": optional(integer(1)),
+    "validation_windows": optional(integer(1)),
+    "validation": FRACTION_OR_POINTS,
+    "patience": integer(1),
+    "gradient_clip": NONNEGATIVE,
+    "ema_decay": FRACTION,
     "precision": one_of(("float32", "bfloat16")),
     "checkpoint": PATH,
 }

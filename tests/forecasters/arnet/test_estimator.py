@@ -817,10 +817,10 @@ def test_a_second_fit_forgets_the_first() -> None:
 # --- errors -----------------------------------------------------------------------------------
 
 WRONG = [
-    ({"context_length": 0}, "context_length must be a whole number of at least 1; got 0"),
-    ({"context_length": 2.5}, "context_length must be a whole number"),
-    ({"horizon": 0}, "horizon must be a whole number of at least 1; got 0"),
-    ({"batch_size": 0}, "batch_size must be a whole number"),
+    ({"context_length": 0}, "context_length must be an integer of at least 1; got 0"),
+    ({"context_length": 2.5}, "context_length must be an integer"),
+    ({"horizon": 0}, "horizon must be an integer of at least 1; got 0"),
+    ({"batch_size": 0}, "batch_size must be an integer"),
     ({"strategy": "both"}, r"strategy must be one of \['recursive', 'direct'\]; got 'both'"),
     ({"scope": "series"}, r"scope must be one of \['local', 'global'\]; got 'series'"),
     ({"loss": "mae"}, r"loss must be one of \['mse', 'huber', 'quantile'\]; got 'mae'"),
@@ -836,7 +836,7 @@ WRONG = [
     ({"ridge": 0.1}, "ridge must be 0 with a sparsity; got 0.1 and 'auto'. Set sparsity=None"),
     ({"hidden": 8}, r"hidden must be the widths of layers, such as \(32,\); got 8"),
     ({"hidden": "ab"}, "hidden must be the widths of layers"),
-    ({"hidden": (0,)}, "hidden must be a whole number of at least 1; got 0"),
+    ({"hidden": (0,)}, "hidden must be an integer of at least 1; got 0"),
     ({"loss": "quantile", "quantile_levels": 0.5}, "0.5 among them; got 0.5"),
     ({"loss": "quantile", "quantile_levels": ()}, r"quantile_levels must lie in \(0, 1\)"),
     ({"loss": "quantile", "quantile_levels": (0.1, 0.9)}, "0.5 among them; got"),

@@ -628,11 +628,11 @@ def test_without_a_block_each_token_is_alone() -> None:
     ("options", "message"),
     [
         ({"name": ""}, "backbone.name must be 'smollm2', a folder"),
-        ({"layers": -1}, "backbone.layers must be a whole number"),
+        ({"layers": -1}, "backbone.layers must be an integer"),
         ({"layers": 0}, "backbone.layers must be at least 1 of a language model"),
         ({"width": 100}, "backbone.width must be a multiple of 64"),
         ({"init": "zeros"}, "backbone.init must be one of"),
-        ({"lora": 0}, "backbone.lora must be a whole number"),
+        ({"lora": 0}, "backbone.lora must be an integer"),
         ({"precision": "float16"}, "backbone.precision must be one of"),
         ({"name": None, "lora": 4}, "backbone.lora must be None with backbone=None"),
     ],

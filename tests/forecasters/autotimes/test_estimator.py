@@ -349,7 +349,7 @@ def test_a_model_with_times_can_be_pickled(
 @pytest.mark.parametrize("batch_size", (0, pytest.param(2.5, marks=pytest.mark.wrong_types)))
 def test_a_batch_size_is_checked_when_it_is_used(batch_size: Any) -> None:
     model = AutoTimes(12, **SMALL | {"training": Training(epochs=0)}).fit(waves())
-    with pytest.raises((ValueError, TypeError), match="batch_size must be a whole number"):
+    with pytest.raises((ValueError, TypeError), match="batch_size must be an integer"):
         model.set_params(batch_size=batch_size).predict()
 
 
@@ -475,7 +475,7 @@ def test_a_frozen_backbone_keeps_its_weights(llama: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"segment_length": 0}, r"AutoTimes\.segment_length must be a whole number"),
+        ({"segment_length": 0}, r"AutoTimes\.segment_length must be an integer"),
         ({"timestamps": "lunar"}, r"AutoTimes\.timestamps must be one of"),
         ({"generation": "greedy"}, r"AutoTimes\.generation must be one of"),
         ({"tolerance": -1}, r"AutoTimes\.tolerance must be finite and at least 0"),

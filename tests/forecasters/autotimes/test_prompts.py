@@ -421,8 +421,8 @@ def test_a_pool_of_another_frequency_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("context", "length", "message"),
     (
-        (5, 1, "prompt_length must be a whole number of at least 2; got 1"),
-        (0, 4, "context_length must be a whole number of at least 1; got 0"),
+        (5, 1, "prompt_length must be an integer of at least 2; got 1"),
+        (0, 4, "context_length must be an integer of at least 1; got 0"),
     ),
 )
 def test_lengths_are_whole_numbers(context: int, length: int, message: str) -> None:
@@ -436,7 +436,7 @@ def test_what_no_annotation_allows_is_an_error() -> None:
     panel = counting({"a": 99})
     with pytest.raises(ValueError, match=r"^prompts must be one of \['auto', .*got 'best'"):
         found(panel, panel, 5, 4, "best")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^prompt_length must be a whole number"):
+    with pytest.raises(ValueError, match=r"^prompt_length must be an integer"):
         found(panel, panel, 5, 4.5, "last")  # type: ignore[arg-type]
 
 

@@ -272,8 +272,8 @@ def test_processes_change_no_number(model: Any) -> None:
     ("options", "message"),
     (
         ({"model": "arima"}, "model must be 'ets' or 'autoreg'; got 'arima'"),
-        ({"season_length": 0}, "season_length must be a whole number of at least 1; got 0"),
-        ({"model": "autoreg", "order": 0}, "order must be a whole number of at least 1; got 0"),
+        ({"season_length": 0}, "season_length must be an integer of at least 1; got 0"),
+        ({"model": "autoreg", "order": 0}, "order must be an integer of at least 1; got 0"),
         ({"order": 2}, "order must be None with model 'ets'"),
     ),
 )

@@ -189,11 +189,11 @@ def test_one_wild_value_leaves_the_regimes() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_components": 0}, "n_components must be a whole number of at least 1"),
+        ({"n_components": 0}, "n_components must be an integer of at least 1"),
         ({"scope": "both"}, "scope must be one of"),
-        ({"season_length": 0}, "season_length must be a whole number"),
+        ({"season_length": 0}, "season_length must be an integer"),
         ({"criterion": "r2"}, "criterion must be one of"),
-        ({"max_components": 0}, "max_components must be a whole number"),
+        ({"max_components": 0}, "max_components must be an integer"),
     ],
 )
 def test_parameters_must_be_right(change: dict[str, Any], message: str) -> None:

@@ -152,13 +152,13 @@ def test_it_may_be_searched_over() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     (
-        ({"state_size": 0}, "state_size must be a whole number"),
-        ({"dropout": 1.0}, "dropout must be a share"),
+        ({"state_size": 0}, "state_size must be an integer"),
+        ({"dropout": 1.0}, "dropout must be a fraction"),
         ({"class_weight": "heavy"}, "class_weight must be None, 'balanced' or a dict"),
         ({"class_weight": np.ones(2)}, "class_weight must be None, 'balanced' or a dict"),
         ({"class_weight": {"slow": -1.0}}, "class_weight must be positive and finite; got -1.0"),
         ({"class_weight": {"quick": 2.0}}, "class_weight must name classes of y; got 'quick'"),
-        ({"training": Training(validation=5)}, "training.validation must be a share"),
+        ({"training": Training(validation=5)}, "training.validation must be a fraction"),
     ),
     ids=str,
 )
@@ -182,7 +182,7 @@ def test_input_that_makes_no_sense() -> None:
         fitted.predict(x[:, :30])
     with pytest.raises(ValueError, match=r"1 channel\(s\) of 60 points, as in fit; got 1 of 30"):
         small().fit(x[:, None], y).predict(x[:, None, :30])
-    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+    with pytest.raises(ValueError, match="batch_size must be an integer"):
         fitted.set_params(batch_size=0).predict(x)
 
 

@@ -427,13 +427,13 @@ def test_quantiles_begin_apart() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ("line", "sine", "whole numbers", "slow waves"))
+@pytest.mark.parametrize("kind", ("line", "sine", "integers", "slow waves"))
 def test_series_without_noise_are_forecast_far(kind: str) -> None:
     time = np.arange(600.0)
     y = {
         "line": time,
         "sine": np.sin(time * 2 * np.pi / 24),
-        "whole numbers": np.round(10 * np.sin(time * 2 * np.pi / 24)),
+        "integers": np.round(10 * np.sin(time * 2 * np.pi / 24)),
         "slow waves": sum(np.sin(time * 2 * np.pi / p) for p in (100, 150, 210, 270, 333)),
     }[kind]
     quick = Training(epochs=2, batch_size=64, epoch_windows=256)
@@ -448,14 +448,14 @@ def test_series_without_noise_are_forecast_far(kind: str) -> None:
     ("options", "words"),
     (
         ({"width": 12}, "width must be a multiple of 8"),
-        ({"state_size": 0}, "state_size must be a whole number of at least 1"),
-        ({"depth": -1}, "depth must be a whole number"),
+        ({"state_size": 0}, "state_size must be an integer of at least 1"),
+        ({"depth": -1}, "depth must be an integer"),
         ({"normalization": "median"}, "normalization must be one of"),
         ({"stability": "l2"}, "stability must be one of"),
         ({"stability": "l1"}, "initial must be 'random' with stability='l1'"),
         ({"unit_roots": 1}, "initial must be 'random'"),
         ({"unit_roots": 3}, "unit_roots must be 0, 1 or 2"),
-        ({"dropout": 1.0}, "dropout must be a share"),
+        ({"dropout": 1.0}, "dropout must be a fraction"),
         ({"one_step_weight": -1.0}, "one_step_weight must be finite and at least 0"),
         ({"loss": "mae"}, "loss must be one of"),
         ({"loss": "quantile", "quantile_levels": (0.1,)}, "quantile_levels must be"),

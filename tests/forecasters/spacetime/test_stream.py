@@ -54,7 +54,7 @@ def test_points_that_are_not_one_of_each_series_are_refused() -> None:
     for wrong in (20.0, np.ones(3), np.ones((2, 1))):
         with pytest.raises(ValueError, match=r"points must be one of each series, of shape \(2,\)"):
             stream.push(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="horizon must be a whole number"):
+    with pytest.raises(ValueError, match="horizon must be an integer"):
         stream.forecast(0)
 
 

@@ -349,7 +349,7 @@ def test_symbols_that_were_not_seen_are_refused() -> None:
     model = CategoricalHMM(2, random_state=0).fit([[0], [1], [0], [2], [1]])
     with pytest.raises(ValueError, match=r"X must hold symbols below 3.* got 7, first in row 1"):
         model.score([[0], [7]])
-    with pytest.raises(ValueError, match="X must hold symbols, whole numbers from 0"):
+    with pytest.raises(ValueError, match="X must hold symbols, integers from 0"):
         model.score([[0.5]])
     roomy = CategoricalHMM(2, n_features=8, random_state=0).fit([[0], [1], [0], [2], [1]])
     assert np.isfinite(roomy.score([[0], [7]]))  # possible, if hardly
@@ -490,10 +490,10 @@ def test_one_series_of_nothing_is_skipped() -> None:
     ("change", "message"),
     [
         ({"covariance_type": "round"}, "covariance_type must be one of"),
-        ({"n_components": 0}, "n_components must be a whole number of at least 1"),
-        ({"n_components": "many"}, "n_components must be a whole number of at least 1, or 'auto'"),
+        ({"n_components": 0}, "n_components must be an integer of at least 1"),
+        ({"n_components": "many"}, "n_components must be an integer of at least 1, or 'auto'"),
         ({"criterion": "r2"}, "criterion must be one of"),
-        ({"n_components": "auto", "max_components": 0}, "max_components must be a whole number"),
+        ({"n_components": "auto", "max_components": 0}, "max_components must be an integer"),
         ({"n_init": 0}, "n_init must be"),
         ({"min_covar": 0.0}, "min_covar must be"),
     ],

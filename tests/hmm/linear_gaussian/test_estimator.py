@@ -368,12 +368,12 @@ def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     (
-        ({"n_components": 0}, "n_components must be a whole number of at least 1; got 0"),
+        ({"n_components": 0}, "n_components must be an integer of at least 1; got 0"),
         ({"n_components": 21}, "at most the number of observed values, 20; got 21"),
-        ({"n_components": "all"}, "whole number of at least 1, or 'auto'; got 'all'"),
+        ({"n_components": "all"}, "integer of at least 1, or 'auto'; got 'all'"),
         ({"criterion": "icl"}, "criterion must be one of"),
-        ({"n_init": 0}, "n_init must be a whole number"),
-        ({"n_iter": 0}, "n_iter must be a whole number"),
+        ({"n_init": 0}, "n_init must be an integer"),
+        ({"n_iter": 0}, "n_iter must be an integer"),
         ({"tol": -1.0}, "tol must be finite and at least 0"),
         ({"min_covar": 0.0}, "min_covar must be positive"),
         ({"transition_prior": np.nan}, "transition_prior must be finite"),
@@ -402,9 +402,9 @@ def test_input_that_makes_no_sense() -> None:
     model = small().fit(values)
     with pytest.raises(ValueError, match="expecting 2 features"):
         model.transform(values[:, :1])
-    with pytest.raises(ValueError, match="horizon must be a whole number"):
+    with pytest.raises(ValueError, match="horizon must be an integer"):
         model.forecast(values, 0)
-    with pytest.raises(ValueError, match="n_samples must be a whole number"):
+    with pytest.raises(ValueError, match="n_samples must be an integer"):
         model.sample(0)
     with pytest.raises(ValueError, match="infinity"):
         model.transform(np.where(values > values.mean(), np.inf, values))

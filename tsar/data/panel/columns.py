@@ -17,7 +17,7 @@ class Columns:
     ----------
     id, time, target
         Columns of a long frame: which series, when, how much. A long frame without the usual `id`
-        column holds one series. Times are dates, periods, whole numbers, or text in ISO 8601.
+        column holds one series. Times are dates, periods, integers, or text in ISO 8601.
     past
         Numeric covariates known up to the present (a measured temperature).
     future
@@ -52,7 +52,7 @@ class Columns:
         for role in ("id", "time", "target"):
             _check(role, isinstance(getattr(self, role), str), "a column name", getattr(self, role))
         alias = self.freq is None or isinstance(self.freq, (str, int))
-        _check("freq", alias, "a pandas alias or a whole number", self.freq)
+        _check("freq", alias, "a pandas alias or an integer", self.freq)
         _check("fill_gaps", isinstance(self.fill_gaps, bool), "True or False", self.fill_gaps)
         for role in ("past", "future", "static"):
             object.__setattr__(self, role, _names(role, getattr(self, role)))

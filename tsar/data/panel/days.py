@@ -1,4 +1,4 @@
-"""Days, business days and months as whole numbers since 1970, and back."""
+"""Days, business days and months as integers since 1970, and back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,13 +37,13 @@ def month_days(months: Ordinals, anchor: str) -> Days:
     return np.busday_offset(last, 0, roll="backward")
 
 
-# Whole numbers of days, for each kind of frequency ...
+# Integers of days, for each kind of frequency ...
 COUNTS: dict[str, Callable[[Days], Ordinals]] = {
     "day": lambda days: days.astype(np.int64),
     "business": business_days,
     "month": lambda days: days.astype("datetime64[M]").astype(np.int64),
 }
-# ... and the days of whole numbers.
+# ... and the days of integers.
 DATES: dict[str, Callable[[Ordinals, str], Days]] = {
     "day": lambda numbers, _: numbers.astype("datetime64[D]"),
     "business": lambda numbers, _: np.busday_offset(EPOCH, numbers),

@@ -1,4 +1,4 @@
-"""Regular times as whole numbers: point k of a series stands at `start + k * step`.
+"""Regular times as integers: point k of a series stands at `start + k * step`.
 
 Ticks count absolute microseconds, so that an hour is an hour across a daylight-saving change;
 days, business days and months count by the clock on the wall, so that a day may have 23 hours.
@@ -44,7 +44,7 @@ OFF_CALENDAR = np.int64(-(10**18))
 @record("frequency")
 @dataclass(frozen=True)
 class Frequency:
-    """The step between two points, and how its whole numbers become times again.
+    """The step between two points, and how its integers become times again.
 
     `season_length` is the number of points in the season that is usual at this frequency (24
     hourly, 7 daily, 12 monthly, 1 where none is); `anchor` the place in the month, or the alias
@@ -80,7 +80,7 @@ class Frequency:
         return np.where(stray, OFF_CALENDAR, numbers)
 
     def to_times(self, ordinals: Ordinals) -> pd.Index:
-        """Times of whole numbers, with the time zone and resolution that came in."""
+        """Times of integers, with the time zone and resolution that came in."""
         if self.kind == "integer":
             return pd.Index(ordinals)
         if self.kind == "period":

@@ -14,7 +14,7 @@ from tsar.data.panel.inference import check_zone, zone_of
 from tsar.data.panel.layout import to_pandas, with_frequency, write_long
 from tsar.data.panel.panel import Panel
 from tsar.data.panel.values import Floats, parse_times, read_numbers, show
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 
 def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> Any:
@@ -46,7 +46,7 @@ def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> 
     1   4    NaN
     """
     columns = columns or Columns()
-    check_whole("horizon", horizon)
+    check_integer("horizon", horizon)
     panel = Panel.from_frame(frame, columns)
     layout = panel.labels.layout
     if layout.style in ("array", "vector"):

@@ -121,7 +121,7 @@ class Panel:
 
     @classmethod
     def from_tensor(cls, values: Float[Tensor, "series time"]) -> "Panel":
-        """Panel of series of one length, with whole numbers for names and times."""
+        """Panel of series of one length, with integers for names and times."""
         series, length = values.shape
         empty = values.new_empty
         return cls(

@@ -108,7 +108,7 @@ def find_frequency(
 
 
 def _as_days(times: pd.Index) -> str:
-    """Advice, for an error, where whole numbers look like days: 20240131."""
+    """Advice, for an error, where integers look like days: 20240131."""
     if not pd.api.types.is_integer_dtype(times.dtype) or not np.all(times >= 18_000_101):
         return ""
     days = pd.to_datetime(times[:1000].astype(str), format="%Y%m%d", errors="coerce")
@@ -129,10 +129,10 @@ def _period_frequency(times: pd.PeriodIndex, freq: str | int | None) -> Frequenc
 def _given_frequency(times: pd.Index, freq: str | int) -> Frequency:
     dated = isinstance(times, pd.DatetimeIndex)
     if dated == isinstance(freq, int):
-        kind = "dates" if dated else "whole numbers"
+        kind = "dates" if dated else "integers"
         raise ValueError(
             f"freq must fit the times, which are {kind}; got {freq!r}. "
-            "Use an alias such as 'h' for dates, an integer step for whole numbers."
+            "Use an alias such as 'h' for dates, an integer step for integers."
         )
     if not isinstance(times, pd.DatetimeIndex):
         return parse_alias(freq)

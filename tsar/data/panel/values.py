@@ -22,11 +22,11 @@ def parse_times(times: pd.Index, name: str) -> pd.Index:
     Raises
     ------
     ValueError, TypeError
-        Times are missing, or neither dates nor whole numbers.
+        Times are missing, or neither dates nor integers.
     """
     if isinstance(times, pd.MultiIndex):
         raise TypeError(
-            f"{name} must hold dates, periods or whole numbers; got {times.nlevels} levels. "
+            f"{name} must hold dates, periods or integers; got {times.nlevels} levels. "
             "Put the ids into a column and the times into another, or give every series a column."
         )
     if times.hasnans:
@@ -41,7 +41,7 @@ def parse_times(times: pd.Index, name: str) -> pd.Index:
         return pd.Index(times, dtype=np.int64)
     if pd.api.types.is_numeric_dtype(times.dtype) or isinstance(times, pd.TimedeltaIndex):
         raise TypeError(
-            f"{name} must hold dates, periods or whole numbers; got {times.dtype}. "
+            f"{name} must hold dates, periods or integers; got {times.dtype}. "
             "Use pandas.to_datetime, or count the steps with integers."
         )
     return _parse_objects(times, name)
@@ -57,7 +57,7 @@ def _parse_objects(times: pd.Index, name: str) -> pd.Index:
         # What pandas would try next is of no use here.
         reason = str(error).splitlines()[0].partition(" You might want to try")[0].rstrip(".")
         raise ValueError(
-            f"{name} must hold dates, periods or whole numbers, text as in '2024-12-31 23:59'; got "
+            f"{name} must hold dates, periods or integers, text as in '2024-12-31 23:59'; got "
             f"{times[0]!r} ({reason}). Use pandas.to_datetime with its format."
         ) from error
 

@@ -54,7 +54,7 @@ from tsar.intervals import pick_quantiles
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import draw_seed, seeded
 from tsar.training import Training, train
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 BLOCK = 64  # steps that one product gives; the recursion within is folded into the matrix
 ROOM = 2**22  # elements of such matrices over all groups, 32 MB in float64
@@ -73,7 +73,7 @@ class ARNet(Forecaster):
     context_length
         The order: lags 1 to `context_length` may enter. None: two seasons that are usual at the
         frequency, at least 24 (months and quarters: two years) and at most 800, of hours and
-        quarters of them a week and a day; with whole numbers as times 24, from 500 points on 200;
+        quarters of them a week and a day; with integers as times 24, from 500 points on 200;
         at most a third of the shortest series.
     horizon
         Points to forecast.
@@ -394,7 +394,7 @@ class ARNet(Forecaster):
         )
 
     def _check(self, panel: Panel) -> None:
-        check_whole("batch_size", self.batch_size)
+        check_integer("batch_size", self.batch_size)
         check_options(**{name: getattr(self, name) for name in CHECKED})
         if self.strategy == "recursive":
             check_recursion(self.horizon, self.loss, panel.labels.columns.past)

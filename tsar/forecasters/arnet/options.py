@@ -11,7 +11,7 @@ from torch import Tensor
 from tsar.autoregression import Runs, Sparsity, Terms
 from tsar.data.panel import Frequency
 from tsar.data.panel.frequency import DAY
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 # Parameters that `check_options` looks at.
 CHECKED = (
@@ -84,7 +84,7 @@ def check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
 def choose_order(asked: int | None, frequency: Frequency, targets: Int[Tensor, " series"]) -> int:
     """The order asked for, or what `usual_order` says, as far as the shortest series allows."""
     if asked is not None:
-        return check_whole("context_length", asked)
+        return check_integer("context_length", asked)
     shortest = int(targets.min())
     return max(1, min(usual_order(frequency, shortest), shortest // 3))
 
@@ -93,7 +93,7 @@ def usual_order(frequency: Frequency, points: int) -> int:
     """Two seasons; of hours and their parts a week and a day, where that is at most `MOST` points.
 
     At most `MOST` in any case, for a fit takes time; at least `LEAST`, but of months and quarters.
-    Whole numbers don't say what a season is: of many points it is looked for among `UNKNOWN` lags.
+    Integers don't say what a season is: of many points it is looked for among `UNKNOWN` lags.
     """
     two = 2 * frequency.season_length
     if frequency.kind == "integer":
@@ -171,7 +171,7 @@ def _check_hidden(hidden: object) -> None:
             f"hidden must be the widths of layers, such as (32,); got {hidden!r}. Give a tuple."
         )
     for width in hidden:
-        check_whole("hidden", width)
+        check_integer("hidden", width)
 
 
 def _check_levels(levels: object) -> None:

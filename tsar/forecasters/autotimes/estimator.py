@@ -28,14 +28,15 @@ from tsar.nn.module import ForecastModule
 from tsar.runtime.devices import resolve_device
 from tsar.training import Training
 from tsar.validation import (
+    BOOLEAN,
+    FRACTION,
     QUANTILE_LEVELS,
-    SHARE,
-    YES_OR_NO,
-    Condition,
-    Mismatch,
-    check_options,
+    Constraint,
+    IncompatibleModelError,
+    check_parameters,
+    integer,
     one_of,
-    whole,
+    optional,
 )
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -223,7 +224,7 @@ class AutoTimes(NeuralForecaster):
         return fact_table("AutoTimes", facts)
 
     def _build(self) -> ForecastModule:
-        check_options("AutoTimes", self, CONDITIONS)
+        check_parameters("AutoTimes", self, CONSTRAINTS)
         if self.initial == "ridge" and self.hidden:
             raise ValueError(
                 "initial must be 'random' with a hidden layer, which ridge regression does not "
@@ -262,7 +263,7 @@ class AutoTimes(NeuralForecaster):
         """Refuse another backbone than that of the fit: what was trained fits no other."""
         known = getattr(self, "backbone_", None)
         if known is not None and known["digest"] != found.digest:
-            raise Mismatch(
+            raise IncompatibleModelError(
                 f"backbone must be the {known['name']!r} that the model was fitted with, of digest "
                 f"{known['digest'][:12]}; got {found.name!r} of {found.digest[:12]}. Install the "
                 "one that was used, or fit again."
@@ -310,19 +311,16 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fl
     return "bfloat16" if known.get("amx_bf16") or known.get("avx512_bf16") else "float32"
 
 
-CONDITIONS: dict[str, Condition] = {
-    "segment_length": whole(1),
-    "hidden": whole(0),
-    "dropout": SHARE,
+CONSTRAINTS: dict[str, Constraint] = {
+    "segment_length": integer(1),
+    "hidden": integer(0),
+    "dropout": FRACTION,
     "timestamps": one_of(("text", "calendar", None)),
     "loss": one_of(("mse", "mae", "quantile", "gaussian", "student_t")),
     "quantile_levels": QUANTILE_LEVELS,
     "initial": one_of(("random", "ridge")),
     **GENERATION,
-    "prompt_length": (
-        lambda length: length is None or whole(2)[0](length),
-        "a whole number of at least 2, or None",
-    ),
-    "gradient_checkpointing": YES_OR_NO,
+    "prompt_length": optional(integer(2)),
+    "gradient_checkpointing": BOOLEAN,
     "precision": one_of(("auto", "float32", "bfloat16")),
 }

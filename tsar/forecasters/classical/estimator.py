@@ -21,7 +21,7 @@ from tsar.forecasters.base import Forecaster
 from tsar.forecasters.classical.smoothing import Smoothing, fit_smoothing, forecast_smoothing
 from tsar.forecasters.forecast import Forecast
 from tsar.intervals import gaussian_quantiles
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 Floats = NDArray[np.float64]
 
@@ -122,9 +122,9 @@ class Classical(Forecaster):
         if self.model not in ("ets", "autoreg"):
             raise ValueError(f"model must be 'ets' or 'autoreg'; got {self.model!r}. Choose one.")
         if self.season_length is not None:
-            check_whole("season_length", self.season_length)
+            check_integer("season_length", self.season_length)
         if self.order is not None:
-            check_whole("order", self.order)
+            check_integer("order", self.order)
         if self.order is not None and self.model == "ets":
             raise ValueError(
                 f"order must be None with model 'ets', which has no lags; got {self.order!r}. "

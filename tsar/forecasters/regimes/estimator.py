@@ -38,7 +38,7 @@ from tsar.hmm.observations import Observations
 from tsar.plotting import plot_regimes
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import draw_seed
-from tsar.validation import POSITIVE, Condition, check_options, check_whole, one_of, whole
+from tsar.validation import POSITIVE, Constraint, check_integer, check_parameters, integer, one_of
 
 MOST_CONTEXT = 1000  # points that regimes are filtered over: they forget sooner
 NUMBERS = 1 << 22  # float64 of a batch of windows
@@ -203,10 +203,10 @@ class HMM(Forecaster):
         return Modelled(scaling, data, search.learn(data, standard.values))
 
     def _search(self) -> Search:
-        check_options("HMM", self, CONDITIONS)
+        check_parameters("HMM", self, CONSTRAINTS)
         for name in ("season_length", "context_length"):
             if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name))
+                check_integer(name, getattr(self, name))
         self.seed_ = draw_seed(self.random_state)
         return Search(
             candidate_states(self.n_components, self.max_components),
@@ -385,13 +385,13 @@ class HMM(Forecaster):
         return regime_summary(ids, self.n_components_, numbers, scaling, self._differences)
 
 
-CONDITIONS: dict[str, Condition] = {
+CONSTRAINTS: dict[str, Constraint] = {
     "differences": one_of(("auto", 0, 1)),
     "scope": one_of(("local", "global")),
     "criterion": one_of(CRITERIA),
-    "max_components": whole(1),
+    "max_components": integer(1),
     "min_covar": POSITIVE,
-    "n_init": whole(1),
-    "n_iter": whole(1),
+    "n_init": integer(1),
+    "n_iter": integer(1),
     "tol": POSITIVE,
 }

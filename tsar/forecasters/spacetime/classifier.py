@@ -21,7 +21,14 @@ from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import draw_seed, seeded
 from tsar.saving import Savable
 from tsar.training import Training, train
-from tsar.validation import SHARE, Condition, check_options, check_whole, is_finite, whole
+from tsar.validation import (
+    FRACTION,
+    Constraint,
+    check_integer,
+    check_parameters,
+    integer,
+    is_finite,
+)
 
 # Sequences are fewer than windows of series: smaller steps, and more of them.
 TRAINING = Training(epochs=100, learning_rate=4e-3, batch_size=32, patience=25)
@@ -124,8 +131,8 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
         ValueError
             A parameter, the sequences or the classes are not as they must be.
         """
-        check_options("SpaceTimeClassifier", self, CONDITIONS)
-        check_whole("batch_size", self.batch_size)
+        check_parameters("SpaceTimeClassifier", self, CONSTRAINTS)
+        check_integer("batch_size", self.batch_size)
         # Of a fit that fails, nothing stays that could be mixed with what was learned before.
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
@@ -135,7 +142,7 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
         options = check_training(self.training, TRAINING)
         if options.validation >= 1:
             raise ValueError(
-                "training.validation must be a share from 0 to below 1 for a classifier; got "
+                "training.validation must be a fraction from 0 to below 1 for a classifier; got "
                 f"{options.validation}. There are no newest sequences to hold back."
             )
         self.classes_, codes = np.unique(classes, return_inverse=True)
@@ -210,7 +217,7 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
             `fit` was not called; the sequences have another length or other channels.
         """
         check_is_fitted(self, "module_")
-        check_whole("batch_size", self.batch_size)
+        check_integer("batch_size", self.batch_size)
         sequences = self._standard(self._read(X))
         self._check_units(sequences)
         device = resolve_device(self.device)
@@ -298,9 +305,9 @@ def _check_rows(X: Any, y: Any = None) -> None:
         )
 
 
-CONDITIONS: dict[str, Condition] = {
-    "state_size": whole(1),
-    "width": whole(1),
-    "depth": whole(1),
-    "dropout": SHARE,
+CONSTRAINTS: dict[str, Constraint] = {
+    "state_size": integer(1),
+    "width": integer(1),
+    "depth": integer(1),
+    "dropout": FRACTION,
 }

@@ -17,14 +17,14 @@ from tsar.nn.module import ForecastModule
 from tsar.nn.normalization import Normalization
 from tsar.training import Training
 from tsar.validation import (
-    NOT_NEGATIVE,
+    BOOLEAN,
+    FRACTION,
+    NONNEGATIVE,
     QUANTILE_LEVELS,
-    SHARE,
-    YES_OR_NO,
-    Condition,
-    check_options,
+    Constraint,
+    check_parameters,
+    integer,
     one_of,
-    whole,
 )
 
 
@@ -183,7 +183,7 @@ class SpaceTime(NeuralForecaster):
         return stream
 
     def _build(self) -> ForecastModule:
-        check_options("SpaceTime", self, CONDITIONS)
+        check_parameters("SpaceTime", self, CONSTRAINTS)
         if self.initial != "random" and (self.stability == "l1" or self.unit_roots):
             raise ValueError(
                 "initial must be 'random' with stability='l1' or unit_roots, which no "
@@ -210,24 +210,21 @@ class SpaceTime(NeuralForecaster):
         )
 
 
-CONDITIONS: dict[str, Condition] = {
-    "state_size": whole(1),
-    "width": (
-        lambda width: whole(VIEWS)[0](width) and width % VIEWS == 0,
+CONSTRAINTS: dict[str, Constraint] = {
+    "state_size": integer(1),
+    "width": Constraint(
+        lambda width: integer(VIEWS).is_met(width) and width % VIEWS == 0,
         f"a multiple of {VIEWS}",
     ),
-    "depth": whole(0),
+    "depth": integer(0),
     "normalization": one_of(("mean", "last", "standardize", "none")),
     "stability": one_of(("reflection", "l1")),
-    "unit_roots": (
-        lambda roots: whole(0)[0](roots) and roots <= 2,
-        "0, 1 or 2",
-    ),
+    "unit_roots": Constraint(lambda roots: integer(0).is_met(roots) and roots <= 2, "0, 1 or 2"),
     "initial": one_of(("burg", "arma", "random")),
-    "dropout": SHARE,
-    "joint": YES_OR_NO,
-    "one_step_weight": NOT_NEGATIVE,
-    "input_weight": NOT_NEGATIVE,
+    "dropout": FRACTION,
+    "joint": BOOLEAN,
+    "one_step_weight": NONNEGATIVE,
+    "input_weight": NONNEGATIVE,
     "loss": one_of(("mse", "quantile")),
     "quantile_levels": QUANTILE_LEVELS,
 }

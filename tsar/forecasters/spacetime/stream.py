@@ -13,7 +13,7 @@ from torch import Tensor
 from tsar.forecasters.spacetime.module import Layer, SpaceTimeModule
 from tsar.forecasters.spacetime.recurrence import Decoder, OpenLoop, Recurrence
 from tsar.forecasters.spacetime.views import AVERAGES, VIEWS, views
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 Floats = NDArray[np.float64]
 SEEN = max(AVERAGES)  # points back that a view looks
@@ -97,7 +97,7 @@ class Stream:
 
     def forecast(self, horizon: int) -> Float[Tensor, "series horizon output"]:
         """Forecast any number of steps from where the series are now."""
-        check_whole("horizon", horizon)
+        check_integer("horizon", horizon)
         state = torch.from_numpy(self._decoder.newest()).float()
         with torch.inference_mode():
             none = state.new_empty(len(state), horizon, 0)

@@ -12,14 +12,14 @@ from tsar.hmm.discrete.parameters import Parameters
 from tsar.hmm.discrete.restarts import CategoricalFamily
 from tsar.hmm.discrete.selection import Criterion
 from tsar.hmm.observations import Observations, Reading, Units
-from tsar.validation import POSITIVE, Condition, whole
+from tsar.validation import POSITIVE, Constraint, integer, optional
 
 Floats = NDArray[np.float64]
 MOST_SYMBOLS = 1000  # that need no saying: each state has a probability for every one
 
 
 class CategoricalHMM(HiddenMarkovModel):
-    """Hidden Markov model of symbols, whole numbers from 0 in one column; NaN is summed out.
+    """Hidden Markov model of symbols, integers from 0 in one column; NaN is summed out.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ class CategoricalHMM(HiddenMarkovModel):
         self.device = device
         self.random_state = random_state
 
-    def _conditions(self) -> dict[str, Condition]:
-        return CONDITIONS
+    def _constraints(self) -> dict[str, Constraint]:
+        return CONSTRAINTS
 
     def _read(self, X: Any, lengths: Any, reset: bool) -> Reading:
         reading = self._observations(X, lengths, reset, True)
@@ -136,11 +136,8 @@ class CategoricalHMM(HiddenMarkovModel):
         return (drawn >= edges[:, :-1] / edges[:, -1:]).sum(axis=1, keepdims=True).astype(float)
 
 
-CONDITIONS: dict[str, Condition] = {
+CONSTRAINTS: dict[str, Constraint] = {
     **SHARED,
-    "n_features": (
-        lambda value: value is None or whole(1)[0](value),
-        "a whole number of at least 1, or None",
-    ),
+    "n_features": optional(integer(1)),
     "emissionprob_prior": POSITIVE,
 }

@@ -244,7 +244,7 @@ class FullGaussian(Emission):
 
 @dataclass(frozen=True)
 class Categorical(Emission):
-    """Symbols, whole numbers from 0.
+    """Symbols, integers from 0.
 
     Attributes
     ----------

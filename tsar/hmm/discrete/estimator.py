@@ -34,24 +34,24 @@ from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import draw_seed
 from tsar.saving import Savable
 from tsar.validation import (
-    NOT_NEGATIVE,
+    NONNEGATIVE,
     POSITIVE,
-    Condition,
-    check_options,
-    check_whole,
+    Constraint,
+    check_integer,
+    check_parameters,
+    integer,
     one_of,
-    whole,
 )
 
 # Conditions of the parameters that all estimators have.
-SHARED: dict[str, Condition] = {
+SHARED: dict[str, Constraint] = {
     "criterion": one_of(CRITERIA),
-    "max_components": whole(1),
+    "max_components": integer(1),
     "startprob_prior": POSITIVE,
     "transmat_prior": POSITIVE,
-    "n_init": whole(1),
-    "n_iter": whole(1),
-    "tol": NOT_NEGATIVE,
+    "n_init": integer(1),
+    "n_iter": integer(1),
+    "tol": NONNEGATIVE,
 }
 Model = TypeVar("Model", bound="HiddenMarkovModel")
 Floats = NDArray[np.float64]
@@ -97,7 +97,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         """Points of states."""
 
     @abstractmethod
-    def _conditions(self) -> dict[str, Condition]:
+    def _constraints(self) -> dict[str, Constraint]:
         """What the parameters must be."""
 
     @abstractmethod
@@ -125,7 +125,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         ValueError
             A parameter or the points are not as they must be; there are fewer points than states.
         """
-        check_options(type(self).__name__, self, self._conditions())
+        check_parameters(type(self).__name__, self, self._constraints())
         candidates = candidate_states(self.n_components, self.max_components)
         reading = self._read(X, lengths, True)
         check_labels(y, len(reading.observations.values))
@@ -289,7 +289,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
             Of shape (n_samples, feature) and (n_samples,).
         """
         check_is_fitted(self, "startprob_")
-        check_whole("n_samples", n_samples)
+        check_integer("n_samples", n_samples)
         _, parameters = self._known()
         seed = draw_seed(self.random_state if random_state is None else random_state)
         generator = torch.Generator().manual_seed(seed)

@@ -13,7 +13,7 @@ from tsar.hmm.discrete.parameters import Parameters
 from tsar.hmm.discrete.restarts import GaussianFamily
 from tsar.hmm.discrete.selection import Criterion
 from tsar.hmm.observations import Observations, Reading, Units
-from tsar.validation import NOT_NEGATIVE, POSITIVE, Condition, is_finite, one_of
+from tsar.validation import FINITE, NONNEGATIVE, POSITIVE, Constraint, one_of
 
 Floats = NDArray[np.float64]
 
@@ -132,8 +132,8 @@ class GaussianHMM(HiddenMarkovModel):
         self.device = device
         self.random_state = random_state
 
-    def _conditions(self) -> dict[str, Condition]:
-        return CONDITIONS
+    def _constraints(self) -> dict[str, Constraint]:
+        return CONSTRAINTS
 
     def _read(self, X: Any, lengths: Any, reset: bool) -> Reading:
         return self._observations(X, lengths, reset, False)
@@ -177,12 +177,12 @@ class GaussianHMM(HiddenMarkovModel):
         return means[states] + np.einsum("tij,tj->ti", factor[states], noise)
 
 
-CONDITIONS: dict[str, Condition] = {
+CONSTRAINTS: dict[str, Constraint] = {
     **SHARED,
     "covariance_type": one_of(("diag", "full", "tied")),
     "min_covar": POSITIVE,
-    "means_prior": (is_finite, "finite"),
-    "means_weight": NOT_NEGATIVE,
-    "covars_prior": NOT_NEGATIVE,
-    "covars_weight": NOT_NEGATIVE,
+    "means_prior": FINITE,
+    "means_weight": NONNEGATIVE,
+    "covars_prior": NONNEGATIVE,
+    "covars_weight": NONNEGATIVE,
 }

@@ -17,7 +17,7 @@ from tsar.hmm.discrete.parameters import Parameters
 from tsar.hmm.discrete.viterbi import decode
 from tsar.hmm.em import Maximum, take
 from tsar.hmm.observations import Observations
-from tsar.validation import check_whole
+from tsar.validation import check_integer
 
 Criterion = Literal["heldout", "bic", "aic", "icl"]
 CRITERIA: tuple[str, ...] = get_args(Criterion)
@@ -59,10 +59,10 @@ def candidate_states(n_components: int | str, max_components: int) -> list[int]:
         return list(range(1, max_components + 1))
     if isinstance(n_components, str):
         raise ValueError(
-            f"n_components must be a whole number of at least 1, or 'auto'; got {n_components!r}. "
+            f"n_components must be an integer of at least 1, or 'auto'; got {n_components!r}. "
             "Change it."
         )
-    return [check_whole("n_components", n_components)]
+    return [check_integer("n_components", n_components)]
 
 
 def select(

@@ -33,14 +33,14 @@ from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import draw_seed
 from tsar.saving import Savable
 from tsar.validation import (
-    NOT_NEGATIVE,
+    FINITE,
+    NONNEGATIVE,
     POSITIVE,
-    Condition,
-    check_options,
-    check_whole,
-    is_finite,
+    Constraint,
+    check_integer,
+    check_parameters,
+    integer,
     one_of,
-    whole,
 )
 
 
@@ -181,7 +181,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         ValueError
             A parameter, the lengths or the observations are not as they must be.
         """
-        check_options("LinearGaussianHMM", self, CONDITIONS)
+        check_parameters("LinearGaussianHMM", self, CONSTRAINTS)
         candidates = candidate_states(self.n_components, self.max_components)
         read = self._read(X, lengths, reset=True)
         check_labels(y, len(read.values))
@@ -328,7 +328,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         NotFittedError, ValueError
             `fit` was not called; the observations or the horizon are not as they must be.
         """
-        check_whole("horizon", horizon)
+        check_integer("horizon", horizon)
         observations, model = self._read(X, lengths, reset=False), self._model()
         features = observations.values.shape[1]
         mean = observations.values.new_empty(len(observations), horizon, features)
@@ -353,7 +353,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
             Seed; None for that of the estimator.
         """
         check_is_fitted(self)
-        check_whole("n_samples", n_samples)
+        check_integer("n_samples", n_samples)
         seed = draw_seed(self.random_state if random_state is None else random_state)
         generator = torch.Generator().manual_seed(seed)
         states, values = draw(self._model(), 1, n_samples, generator)
@@ -365,15 +365,15 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         return tags
 
 
-CONDITIONS: dict[str, Condition] = {
-    "max_components": whole(1),
+CONSTRAINTS: dict[str, Constraint] = {
+    "max_components": integer(1),
     "criterion": one_of(LINEAR_CRITERIA),
-    "n_init": whole(1),
-    "n_iter": whole(1),
-    "tol": NOT_NEGATIVE,
+    "n_init": integer(1),
+    "n_iter": integer(1),
+    "tol": NONNEGATIVE,
     "min_covar": POSITIVE,
-    "transition_prior": (is_finite, "finite"),
-    "transition_weight": NOT_NEGATIVE,
+    "transition_prior": FINITE,
+    "transition_weight": NONNEGATIVE,
     "noise_prior": POSITIVE,
-    "noise_weight": NOT_NEGATIVE,
+    "noise_weight": NONNEGATIVE,
 }

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from tsar.validation import YES_OR_NO, Condition, check_options, one_of, whole
+from tsar.validation import BOOLEAN, Constraint, check_parameters, integer, one_of, optional
 
 SMOLLM2 = "smollm2"
 SCRATCH_LAYERS = 3
@@ -47,7 +47,7 @@ class BackboneOptions:
 
     def __post_init__(self) -> None:
         """Check each option once."""
-        check_options("backbone", self, CONDITIONS)
+        check_parameters("backbone", self, CONSTRAINTS)
         if self.name is not None and self.layers == 0:
             raise ValueError(
                 "backbone.layers must be at least 1 of a language model; got 0. Name a number, or "
@@ -66,26 +66,20 @@ class BackboneOptions:
         return torch.bfloat16 if half else torch.float32
 
 
-def _blocks(value: object) -> bool:
-    return value is None or whole(0)[0](value)
-
-
-def _none_or_whole(value: object) -> bool:
-    return value is None or whole(1)[0](value)
-
-
-CONDITIONS: dict[str, Condition] = {
-    "name": (
+CONSTRAINTS: dict[str, Constraint] = {
+    "name": Constraint(
         lambda name: name is None or (isinstance(name, str) and name != ""),
         "'smollm2', a folder, a name on the Hugging Face hub, or None",
     ),
-    "layers": (_blocks, "a whole number of at least 1, or None; 0 with backbone=None only"),
-    "width": (
-        lambda width: whole(2)[0](width) and width % (2 * max(width // 32, 1)) == 0,
+    "layers": Constraint(
+        optional(integer(0)).is_met, "an integer of at least 1, or None; 0 with backbone=None only"
+    ),
+    "width": Constraint(
+        lambda width: integer(2).is_met(width) and width % (2 * max(width // 32, 1)) == 0,
         "a multiple of 64, or an even number below 64",
     ),
     "init": one_of(("pretrained", "random")),
-    "lora": (_none_or_whole, "a whole number of at least 1, or None"),
-    "gradient_checkpointing": YES_OR_NO,
+    "lora": optional(integer(1)),
+    "gradient_checkpointing": BOOLEAN,
     "precision": one_of(("float32", "bfloat16")),
 }

@@ -76,7 +76,7 @@ def _build(gguf: Path, folder: Path) -> None:
 def _write(model: Any, tokenizer: Any, folder: Path) -> None:
     config = model.config
     if hasattr(config, "quantization_config"):
-        del config.quantization_config  # the weights are whole numbers of 4 bits no more
+        del config.quantization_config  # the weights are integers of 4 bits no more
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
