@@ -26,7 +26,7 @@ from tsar.data.windows import Windows
 from tsar.evaluation.benchmarking import Protocol, read_protocol
 from tsar.forecasters.autotimes.estimator import resolve_precision
 from tsar.forecasters.autotimes.module import AutoTimesModule
-from tsar.nn.normalization import instance
+from tsar.nn.normalization import instance_norm
 from tsar.rollout import Generation, rollout
 from tsar.training import train
 
@@ -251,10 +251,10 @@ def reread(model: Paper, known: Tensor, context: int) -> Tensor:
 def uncached(model: AutoTimesModule, known: Tensor, context: int) -> Tensor:
     """Forecast each segment behind a context in its units, from all that is known before it."""
     model.eval()
-    units = instance(known[:, :context], "standardize")
-    segments = units.apply(known).unflatten(1, (-1, model.horizon))[:, :-1]
+    units = instance_norm(known[:, :context], "standardize")
+    segments = units.normalize(known).unflatten(1, (-1, model.horizon))[:, :-1]
     hidden = model.backbone(model.embed(segments), mask=None, positions=None)
-    return units.invert(model.project(hidden[:, context // model.horizon - 1 :]).flatten(1))
+    return units.denormalize(model.project(hidden[:, context // model.horizon - 1 :]).flatten(1))
 
 
 # --- what is timed ---

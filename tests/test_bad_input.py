@@ -10,7 +10,7 @@ import pytest
 
 from tsar.data.panel import Columns, Panel
 from tsar.intervals import Levels
-from tsar.runtime.seeds import draw_seed
+from tsar.runtime.seeds import resolve_seed
 from tsar.training import Training
 
 FRAME = pd.DataFrame(
@@ -467,10 +467,10 @@ def test_levels_are_checked(
     arguments: dict[str, Any], message: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
-        Levels.of(**arguments)
+        Levels.parse(**arguments)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_is_one_of_numpy(seed: int) -> None:
     with pytest.raises(ValueError, match=r"^random_state must be a seed from 0 to 2\*\*32 - 1"):
-        draw_seed(seed)
+        resolve_seed(seed)

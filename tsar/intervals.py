@@ -1,4 +1,4 @@
-"""Intervals: split conformal calibration, and the levels that users ask for."""
+"""Prediction intervals: split conformal calibration, parametric quantiles, requested levels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,29 +12,28 @@ from torch import Tensor
 
 from tsar.records import record
 
-MARKS = ("-lo-", "-hi-", "-q-")  # between a model's name and the level of a column
-MOST_SCORES = 2000  # scores kept a horizon step: the 99.9 % quantile is still inside
+LEVEL_MARKERS = ("-lo-", "-hi-", "-q-")  # between a model's name and the level in a column name
+MAX_SCORES = 2000  # scores kept for each horizon step: enough for the 99.9 % quantile
 
 
 @record("calibration")
 @dataclass(frozen=True)
 class Calibration:
-    """Absolute errors on held-back windows, sorted for each step of the horizon.
+    """Absolute errors on validation windows, sorted for each horizon step.
 
-    Source: split conformal prediction (Vovk et al. 2005; Lei et al. 2018), a score a step. Windows
-    of one series overlap and depend on each other, so that coverage is approximate.
+    Source: split conformal prediction (Vovk et al. 2005; Lei et al. 2018), with the scores of each
+    step apart. Windows of one series overlap and are dependent, so coverage is approximate.
     """
 
     scores: Float[Tensor, "horizon score"]
 
     @classmethod
-    def of(cls, errors: Float[Tensor, "window horizon"]) -> "Calibration":
-        """Calibration by the errors of windows; NaN where a target was missing."""
-        ordered = errors.abs().T.sort(dim=1).values  # NaN stands last
-        return cls(ordered)
+    def from_errors(cls, errors: Float[Tensor, "window horizon"]) -> "Calibration":
+        """Calibration from the errors of windows; NaN where the target is missing."""
+        return cls(errors.abs().T.sort(dim=1).values)  # NaN is sorted last
 
     def half_width(self, coverage: float) -> Float[Tensor, " horizon"]:
-        """Half the width of the interval at each step: the ceil((n + 1) coverage)-th score.
+        """Half the interval width at each step: the ceil((n + 1) coverage)-th smallest score.
 
         Raises
         ------
@@ -42,39 +41,45 @@ class Calibration:
             There are too few scores for that coverage.
         """
         counts = (~self.scores.isnan()).sum(dim=1)
-        # In float64: float32 takes 0.05 of 1600 for more than 80.
+        # In float64: in float32, 0.05 of 1600 is more than 80.
         ranks = torch.ceil((counts + 1).double() * (coverage - 1e-9)).long()
         if bool((ranks > counts).any()):
-            fewest = int(counts.min())
-            most = 100 * fewest / (fewest + 1)
+            count = int(counts.min())
             raise ValueError(
-                f"level must be at most {most:.3g} with {fewest} calibration window(s); got "
-                f"{100 * coverage:g}. Hold back more: Training(validation=...)."
+                f"level must be at most {100 * count / (count + 1):.3g} with {count} calibration "
+                f"window(s); got {100 * coverage:g}. Hold back more: Training(validation=...)."
             )
         return self.scores.gather(1, (ranks - 1).clamp(min=0)[:, None])[:, 0]
 
     def quantiles(
         self, point: Float[Tensor, "window horizon"], levels: Sequence[float], lead: int = 0
     ) -> Float[Tensor, "window horizon level"]:
-        """Quantiles around point forecasts, symmetric; the median is the forecast itself.
+        """Quantiles around point forecasts, symmetric; the median is the point forecast.
 
-        Where the first `lead` steps make up for missing points, steps beyond the calibrated ones
-        are as wide as the last of these.
+        Parameters
+        ----------
+        point
+            Point forecasts.
+        levels
+            Quantile levels in (0, 1).
+        lead
+            Number of first steps that only fill the gap up to the forecast horizon. Steps beyond
+            the calibrated ones have the width of the last calibrated step.
 
         Raises
         ------
         ValueError
-            The horizon is beyond the one that was calibrated.
+            The horizon is longer than the calibrated one.
         """
         horizon = point.shape[1]
         if horizon - lead > len(self.scores):
             raise ValueError(
-                f"horizon must be at most {len(self.scores)} with intervals, which are calibrated "
-                f"so far; got {horizon - lead}. Fit with a longer horizon, and hold back more: "
+                f"horizon must be at most {len(self.scores)} with intervals, the calibrated "
+                f"horizon; got {horizon - lead}. Fit with a longer horizon, and hold back more: "
                 "Training(validation=...)."
             )
-        near = Calibration(self.scores[:horizon])
-        shifts = torch.stack([near._shift(level) for level in levels], dim=-1)
+        used = Calibration(self.scores[:horizon])
+        shifts = torch.stack([used._shift(level) for level in levels], dim=-1)
         steps = torch.arange(horizon).clamp(max=len(shifts) - 1)
         return point[:, :, None] + shifts[steps].to(point)
 
@@ -90,7 +95,7 @@ def gaussian_quantiles(
     deviation: Float[Tensor, "window horizon"],
     levels: Sequence[float],
 ) -> Float[Tensor, "window horizon level"]:
-    """Quantiles of normal forecasts."""
+    """Quantiles of normal forecasts with mean `point` and a known standard deviation."""
     scores = torch.special.ndtri(torch.tensor(list(levels), dtype=point.dtype, device=point.device))
     return point[:, :, None] + deviation[:, :, None] * scores
 
@@ -98,12 +103,12 @@ def gaussian_quantiles(
 def student_quantiles(
     point: Float[Tensor, "window horizon"],
     deviation: Float[Tensor, "window horizon"],
-    freedom: Float[Tensor, "#window #horizon"],
+    df_resid: Float[Tensor, "#window #horizon"],
     levels: Sequence[float],
 ) -> Float[Tensor, "window horizon level"]:
-    """Quantiles by Student's t: normal forecasts whose deviation was estimated.
+    """Quantiles of Student's t: normal forecasts whose standard deviation was estimated.
 
-    `freedom` is the number of residuals less that of coefficients; infinite: it is known.
+    `df_resid` is the number of residuals minus that of coefficients; infinite if it is known.
 
     Examples
     --------
@@ -111,31 +116,42 @@ def student_quantiles(
     >>> student_quantiles(0 * one, one, 10 * one, [0.9]).round(decimals=3)
     tensor([[[1.3720]]], dtype=torch.float64)
     """
-    different, place = freedom.unique(return_inverse=True)
-    scores = stdtrit(different.clamp(min=1).cpu().numpy()[:, None], np.asarray(levels))
-    return point[:, :, None] + deviation[:, :, None] * torch.from_numpy(scores).to(point)[place]
+    unique, index = df_resid.unique(return_inverse=True)
+    scores = stdtrit(unique.clamp(min=1).cpu().numpy()[:, None], np.asarray(levels))
+    return point[:, :, None] + deviation[:, :, None] * torch.from_numpy(scores).to(point)[index]
 
 
-def pick_quantiles(
+def select_quantiles(
     output: Float[Tensor, "window horizon output"],
     fitted: Sequence[float],
     levels: Sequence[float],
     trained: int,
     lead: int = 0,
 ) -> Float[Tensor, "window horizon level"]:
-    """Those of the fitted quantiles that were asked for, in rising order: they must not cross.
+    """Fitted quantiles at the requested levels, sorted so that they do not cross.
+
+    Parameters
+    ----------
+    output
+        Forecasts of all fitted levels.
+    fitted, levels
+        Quantile levels that were fitted, and those to return.
+    trained
+        Horizon of the training loss.
+    lead
+        Number of first steps that do not count towards the horizon.
 
     Raises
     ------
     ValueError
-        A level was not fitted, or the horizon behind the first `lead` steps is beyond the
+        A level was not fitted, or the horizon after the first `lead` steps is longer than the
         `trained` one.
     """
     if output.shape[1] - lead > trained:
         raise ValueError(
             f"horizon must be at most {trained} with intervals; got {output.shape[1] - lead}: "
-            "quantiles were trained no further. Fit with a longer horizon; AutoTimes with a longer "
-            "segment_length, or a density (loss='gaussian') that goes on."
+            "quantiles were trained up to that horizon. Fit with a longer horizon; AutoTimes with "
+            "a longer segment_length, or with a density (loss='gaussian'), which has no limit."
         )
     known = [round(float(level), 10) for level in fitted]
     unknown = [level for level in levels if level not in known]
@@ -144,13 +160,13 @@ def pick_quantiles(
             f"quantile_levels must be among those fitted, {known}; got {unknown[0]}. "
             "Fit with it among quantile_levels."
         )
-    rising = output[:, :, torch.tensor(known).argsort()].sort(dim=2).values
-    return rising[:, :, [sorted(known).index(level) for level in levels]]
+    ascending = output[:, :, torch.tensor(known).argsort()].sort(dim=2).values
+    return ascending[:, :, [sorted(known).index(level) for level in levels]]
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The quantile levels that a forecast must give, and the columns that show them.
+    """The quantile levels of a forecast, and the columns that show them.
 
     `levels` are ascending and distinct; `columns` are (suffix, index into `levels`).
     """
@@ -159,10 +175,10 @@ class Levels:
     columns: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of(cls, quantile_levels: Any = None, level: Any = None) -> "Levels":
-        """Levels of `quantile_levels` in (0, 1), and of `level` in percent, which is sugar.
+    def parse(cls, quantile_levels: Any = None, level: Any = None) -> "Levels":
+        """Levels from `quantile_levels` in (0, 1), and from `level`, coverages in percent.
 
-        Each is a number or a sequence of them.
+        Each is a number or a sequence of numbers.
 
         Raises
         ------
@@ -171,7 +187,7 @@ class Levels:
 
         Examples
         --------
-        >>> Levels.of(level=80).columns
+        >>> Levels.parse(level=80).columns
         (('-lo-80', 0), ('-hi-80', 1))
         """
         named: list[tuple[str, float]] = []
@@ -198,8 +214,9 @@ def _numbers(name: str, values: object) -> list[float]:
 
 
 def _check(holds: bool, name: str, condition: str, value: float) -> None:
-    if not holds:
-        share = name == "level" and 0 < value < 1
-        hint = "Use level for percentages, quantile_levels for shares."
-        hint = f"Give {100 * value:g}, not {value:g}." if share else hint
-        raise ValueError(f"{name} must be {condition}; got {value:g}. {hint}")
+    if holds:
+        return
+    hint = "Use level for percentages, quantile_levels for fractions."
+    if name == "level" and 0 < value < 1:
+        hint = f"Give {100 * value:g}, not {value:g}."
+    raise ValueError(f"{name} must be {condition}; got {value:g}. {hint}")

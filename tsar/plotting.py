@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsar.data.panel.columns import Columns
-from tsar.intervals import MARKS
+from tsar.intervals import LEVEL_MARKERS
 
 Floats = NDArray[np.float64]
 
@@ -262,7 +262,7 @@ def _plot_series(past: Any, forecast: Any, columns: Columns, ax: Any) -> None:
     """Draw the end of a series, and its forecast after each cutoff."""
     known = {columns.id, columns.time, columns.target, "cutoff"}
     lines = [name for name in forecast.columns if name not in known]
-    models = [name for name in lines if not any(mark in str(name) for mark in MARKS)]
+    models = [name for name in lines if not any(mark in str(name) for mark in LEVEL_MARKERS)]
     windows = [w for _, w in forecast.groupby("cutoff")] if "cutoff" in forecast else [forecast]
     before = (past[columns.time] < forecast[columns.time].min()).sum()
     # As much history as tells the story without hiding the forecast.

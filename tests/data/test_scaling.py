@@ -11,7 +11,12 @@ from tsar.data.batch import Batch, Context
 from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
 from tsar.nn.module import fill_target, masked_mean
-from tsar.nn.normalization import averaging_matrix, last_observed, moving_average, observed_mean
+from tsar.nn.normalization import (
+    last_observed,
+    moving_average,
+    moving_average_matrix,
+    observed_mean,
+)
 
 NAN = math.nan
 WIDE = pd.DataFrame(
@@ -86,7 +91,7 @@ def test_the_moving_average_repeats_the_edges(window: int) -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(3, 12, generator=generator, dtype=torch.float64)
     values[1, 4:6], values[2, 0] = NAN, NAN
-    average = averaging_matrix(12, window).double()
+    average = moving_average_matrix(12, window).double()
     found = moving_average(values, average)
     assert found.shape == values.shape
     for row in range(3):

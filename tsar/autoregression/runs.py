@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.nn.convolution import fast_length
+from tsar.nn.convolution import next_fast_length
 
 # Elements that one chunk may hold. 2**18 float64 are 2 MB: the transforms of a chunk stay near the
 # processor's cache, its temporaries are small against the data, and it still hides the launch of
@@ -184,7 +184,7 @@ def blocks(
     classes = power_class(lengths[usable].clamp(max=longest))
     for kind in classes.unique().tolist():
         chosen = usable[classes == kind]
-        size = min(fast_length(int(lengths[chosen].max())), longest)
+        size = min(next_fast_length(int(lengths[chosen].max())), longest)
         table = _block_table(host, chosen, max_lag, size, total)
         for columns in zip(*(x.split(max(1, CHUNK // (size * width))) for x in table), strict=True):
             yield _chunk(size, max_lag, columns, device)

@@ -116,7 +116,7 @@ class Request:
 
     def check(self) -> None:
         """Check before long work that the levels are in their ranges, and the file there."""
-        intervals.Levels.of(self.quantile, self.level)
+        intervals.Levels.parse(self.quantile, self.level)
         if self.future is not None and not self.future.is_file():
             raise FileNotFoundError(
                 f"--future must be a file with future covariates; there is none at "

@@ -35,7 +35,7 @@ from tsar.complexity.states import states_of_series
 from tsar.complexity.task import MOST_ASKED, Split, following, split_rows
 from tsar.data.panel import Columns, Panel
 from tsar.runtime.devices import resolve_device
-from tsar.runtime.seeds import draw_seed
+from tsar.runtime.seeds import resolve_seed
 from tsar.validation import (
     POSITIVE_FRACTION,
     Constraint,
@@ -183,7 +183,7 @@ class ComplexityAnalysis(BaseEstimator):
                 "or choose another head."
             )
         response = self._response(source, codes, classes)
-        seed = draw_seed(self.random_state)
+        seed = resolve_seed(self.random_state)
         split, curves = self._measure(frame, source, response, classes, seed)
         self._keep(source, split, curves, y is None, whole_panel, seed)
         return self

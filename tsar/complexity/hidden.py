@@ -14,7 +14,7 @@ from tsar.data.windows import Windows
 from tsar.forecasters import AutoTimes, SpaceTime
 from tsar.forecasters.autotimes.module import AutoTimesModule
 from tsar.forecasters.spacetime.module import SpaceTimeModule
-from tsar.nn.normalization import Instance
+from tsar.nn.normalization import InstanceNorm
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.memory import chunked
 
@@ -69,7 +69,7 @@ class HiddenStates(Representation):
         length = self.forecaster.context_length
         return Windows.at(panel, length, 0, series, points)
 
-    def _read(self, windows: Windows) -> tuple[Float[Tensor, "row state"], Instance]:
+    def _read(self, windows: Windows) -> tuple[Float[Tensor, "row state"], InstanceNorm]:
         """Hidden states and units of contexts, in float64 on the CPU."""
         model = self.forecaster
         device = resolve_device(model.device)
@@ -78,7 +78,7 @@ class HiddenStates(Representation):
         module.expect(windows.times, 1)
 
         @torch.inference_mode()
-        def read(piece: slice) -> tuple[Tensor, Instance]:
+        def read(piece: slice) -> tuple[Tensor, InstanceNorm]:
             context = windows.batch(piece).context
             context = replace(context, series=torch.zeros_like(context.series))
             hidden, units = module.hidden(context.to(device, dtype))
@@ -86,7 +86,7 @@ class HiddenStates(Representation):
 
         states, units = zip(*chunked(read, len(windows), model.batch_size), strict=True)
         level, scale, varies = (torch.cat(part).cpu() for part in zip(*units, strict=True))
-        return torch.cat(states), Instance(level.double(), scale.double(), varies)
+        return torch.cat(states), InstanceNorm(level.double(), scale.double(), varies)
 
 
 @dataclass(frozen=True)

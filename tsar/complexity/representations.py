@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tsar.data.panel import Panel
-from tsar.nn.normalization import Instance
+from tsar.nn.normalization import InstanceNorm
 
 Kind = Literal["relu", "fourier"]
 SEASONS, WEEK = 8, 168  # of a window of lags, at most: a week of hours
@@ -23,7 +23,7 @@ class Told:
     """Features of some points of a panel, and the units that responses are taken in there."""
 
     features: Float[Tensor, "row feature"]
-    units: Instance | None = None
+    units: InstanceNorm | None = None
 
 
 class Frozen(ABC):

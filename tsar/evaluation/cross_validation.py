@@ -16,7 +16,7 @@ from tsar.data.panel import Columns, Panel
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast, named_columns
 from tsar.forecasters.prompts import Strategy
-from tsar.intervals import MARKS, Levels
+from tsar.intervals import LEVEL_MARKERS, Levels
 from tsar.validation import check_integer
 
 Models = Forecaster | Sequence[Forecaster] | Mapping[str, Forecaster]
@@ -90,7 +90,7 @@ def cross_validation(
         uses = frozenset[str]().union(*(model.uses for model in named.values()))
         check_prompts(prompts, uses, " and ".join(named), told=True)
     back = horizon + step * np.arange(n_windows)[::-1]
-    wanted = Levels.of(quantile_levels, level)
+    wanted = Levels.parse(quantile_levels, level)
     panels = _read_panels(named, frame)
     _check_names(named, next(iter(panels)), wanted)
     columns: dict[str, np.ndarray] = {}
@@ -114,7 +114,7 @@ def name_models(models: Models) -> dict[str, Forecaster]:
     for name in named:
         if not isinstance(name, str):
             raise TypeError(f"models must have names that are texts; got {name!r}. Rename it.")
-        if any(mark in name for mark in MARKS):
+        if any(mark in name for mark in LEVEL_MARKERS):
             raise ValueError(
                 f"models must not have '-lo-', '-hi-' or '-q-' in a name, which mark intervals and "
                 f"quantiles; got {name!r}. Rename it."

@@ -11,7 +11,7 @@ from torch import Tensor
 from tsar.data.panel import Columns, Panel, check_zone
 from tsar.data.panel.inference import zone_of
 from tsar.data.panel.layout import to_pandas
-from tsar.intervals import MARKS
+from tsar.intervals import LEVEL_MARKERS
 from tsar.metrics import METRICS, Metric, seasonal_scale, seasonal_squared_scale
 
 
@@ -90,7 +90,7 @@ def model_names(forecasts: pd.DataFrame, columns: Columns) -> list[str]:
     """Columns that hold the point forecasts of models."""
     known = {columns.id, columns.time, columns.target, "cutoff"}
     names = [name for name in forecasts.columns if name not in known]
-    return [name for name in names if not any(mark in str(name) for mark in MARKS)]
+    return [name for name in names if not any(mark in str(name) for mark in LEVEL_MARKERS)]
 
 
 def _check_request(

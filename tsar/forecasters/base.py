@@ -206,7 +206,7 @@ class Forecaster(Savable, ABC):
         """
         check_is_fitted(self, "context_")
         horizon = check_integer("horizon", self.horizon if horizon is None else horizon)
-        wanted = Levels.of(quantile_levels, level)
+        wanted = Levels.parse(quantile_levels, level)
         tail = self.context_ if frame is None else self._read(frame, any_frequency=True)
         if prompts is not None:
             check_prompts(prompts, self.uses, type(self).__name__, told=frame is not None)
@@ -263,7 +263,7 @@ class Forecaster(Savable, ABC):
         """
         check_is_fitted(self, "context_")
         horizon = check_integer("horizon", self.horizon if horizon is None else horizon)
-        wanted = Levels.of(quantile_levels)
+        wanted = Levels.parse(quantile_levels)
         if wanted.levels and n_samples is not None:
             raise ValueError("quantile_levels must be None with n_samples; got both. Ask for one.")
         if self.joint:

@@ -7,7 +7,7 @@ from tsar.data.batch import Batch, Context
 from tsar.data.panel import Columns
 from tsar.forecasters.neural import NeuralForecaster
 from tsar.nn.module import ForecastModule, fill_target, masked_mean
-from tsar.nn.normalization import averaging_matrix, last_observed, moving_average
+from tsar.nn.normalization import last_observed, moving_average, moving_average_matrix
 from tsar.training import Training
 
 
@@ -193,7 +193,9 @@ class DLinearModule(ForecastModule):
         super().__init__()
         self.context_length, self.horizon, self.point = context_length, horizon, 0
         # Not stored: it follows from the two numbers.
-        self.register_buffer("average", averaging_matrix(context_length, window), persistent=False)
+        self.register_buffer(
+            "average", moving_average_matrix(context_length, window), persistent=False
+        )
         self.trend = nn.Linear(context_length, horizon)
         self.rest = nn.Linear(context_length, horizon)
 

@@ -16,7 +16,7 @@ from tsar.data.scaling import Scaling
 from tsar.data.windows import Windows
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
-from tsar.intervals import MOST_SCORES, Calibration, pick_quantiles
+from tsar.intervals import MAX_SCORES, Calibration, select_quantiles
 from tsar.nn.module import ForecastModule, ReadingModule
 from tsar.rollout import (
     PATHS,
@@ -30,7 +30,7 @@ from tsar.rollout import (
 )
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.memory import chunked
-from tsar.runtime.seeds import draw_seed, seeded
+from tsar.runtime.seeds import resolve_seed, seeded
 from tsar.training import Record, Training, train
 from tsar.validation import (
     NONNEGATIVE,
@@ -84,7 +84,7 @@ class NeuralForecaster(Forecaster):
         check_integer("batch_size", self.batch_size)
         options = check_training(self.training, self.recipe)
         device = resolve_device(self.device)
-        seed = draw_seed(self.random_state, resumable=options.checkpoint is not None)
+        seed = resolve_seed(self.random_state, resumable=options.checkpoint is not None)
         held = options.validation_points(panel.lengths, self.horizon)
         known = panel.without_last(held)
         self.scaling_ = Scaling.of(known)
@@ -178,7 +178,7 @@ class NeuralForecaster(Forecaster):
         def spread(shown: Shown) -> Tensor:
             output = shown.output
             if module.levels:
-                picked = pick_quantiles(output, module.levels, levels, module.horizon, lead)
+                picked = select_quantiles(output, module.levels, levels, module.horizon, lead)
                 return picked.cpu().double()
             if module.density is None:
                 return self.calibration_.quantiles(shown.point, levels, lead)
@@ -279,12 +279,12 @@ def calibrate(
     module: ForecastModule, windows: Windows, batch_size: int, generation: Generation = "exact"
 ) -> Calibration:
     """Calibration by the errors of a module on windows that it was not trained on."""
-    windows = windows.thinned(MOST_SCORES)
+    windows = windows.thinned(MAX_SCORES)
     if not len(windows):
         return Calibration(torch.empty(windows.horizon, 0, dtype=torch.float64))
     point = forecast_windows(module, windows, batch_size, generation)[..., module.point]
     target = torch.cat([batch.target for batch in windows.batches(batch_size)])
-    return Calibration.of((target - point).double().cpu())
+    return Calibration.from_errors((target - point).double().cpu())
 
 
 def window_scaling(windows: Windows, rows: Int[Tensor, " series"], fitted: Scaling) -> Scaling:

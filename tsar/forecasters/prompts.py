@@ -12,8 +12,8 @@ from torch import Tensor
 from tsar.data.panel import Jump, Panel
 from tsar.data.scaling import Scaling
 from tsar.data.segments import running_deviation
-from tsar.nn.convolution import correlate, fast_length
-from tsar.nn.normalization import Instance, carry_forward, instance
+from tsar.nn.convolution import correlate, next_fast_length
+from tsar.nn.normalization import InstanceNorm, forward_fill, instance_norm
 from tsar.validation import check_integer
 
 Strategy = Literal["auto", "first", "last", "phase", "nearest"]
@@ -273,11 +273,11 @@ def _nearest(
     named, row = pool.select(order), torch.where(own.row >= 0, rows.argsort()[own.row], -1)
     begin, end = named.offsets[row], named.offsets[row + 1] * (row >= 0)
     home = _Home(begin, begin + (own.limit - prompt_length + 1).clamp(min=0), end)
-    place = _search(named, prompt_length, units.apply(contexts), home)
+    place = _search(named, prompt_length, units.normalize(contexts), home)
     _check_any(panel, place, prompt_length)
     series = torch.searchsorted(named.offsets, place, right=True) - 1
     prompts = _taken(pool, rows[series], place - named.offsets[series], prompt_length)
-    scaled = units.invert(_units(prompts.values[:, :span]).apply(prompts.values))
+    scaled = units.denormalize(_units(prompts.values[:, :span]).normalize(prompts.values))
     return replace(prompts, values=torch.where((series == row)[:, None], prompts.values, scaled))
 
 
@@ -295,13 +295,13 @@ def _span(context_length: int, prompt_length: int, season: int) -> int:
 def _filled(contexts: Float[Tensor, "series time"]) -> Float[Tensor, "series time"]:
     """Contexts without gaps: missing points repeat the one before, the first ones the next."""
     begun = (~contexts.isnan()).cummax(dim=1).values
-    return torch.where(begun, carry_forward(contexts), carry_forward(contexts.flip(1)).flip(1))
+    return torch.where(begun, forward_fill(contexts), forward_fill(contexts.flip(1)).flip(1))
 
 
-def _units(values: Float[Tensor, "series time"]) -> Instance:
+def _units(values: Float[Tensor, "series time"]) -> InstanceNorm:
     """Mean and deviation of rows; what is constant has 1, and is left as nothing at all."""
     start = values[:, :1]
-    own = instance(values - start, "standardize")
+    own = instance_norm(values - start, "standardize")
     return own._replace(level=own.level + start)
 
 
@@ -325,7 +325,7 @@ def _search(
     best = torch.full_like(queries[:, 0], -torch.inf)
     place = torch.full_like(home.begin, -1)
     # The transforms of `correlate` are as long as a block and a query.
-    stride = fast_length(max(8 * span, BLOCK)) - 2 * span + 1
+    stride = next_fast_length(max(8 * span, BLOCK)) - 2 * span + 1
     rows = max(min(CHUNK // stride, len(queries)), 1)
     width = stride * max(CHUNK // (stride * rows), 1)
     for begin in range(0, len(complete), width):

@@ -1,4 +1,4 @@
-"""Causal convolution by real Fourier transforms."""
+"""Causal convolution and cross-correlation by real fast Fourier transforms (FFT)."""
 
 from functools import cache
 from typing import Any
@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 
 
 @cache
-def fast_length(length: int) -> int:
-    """Least even length from `length` on that transforms fast: no prime factor above 5."""
+def next_fast_length(length: int) -> int:
+    """Smallest even FFT size of at least `length` without prime factors above 5."""
     size = int(scipy.fft.next_fast_len(length, real=True))
     while size % 2:
         size = int(scipy.fft.next_fast_len(size + 1, real=True))
@@ -26,7 +26,7 @@ def convolve(
 ) -> Float[Tensor, "*batch length"]:
     """Causal convolution: ``result[t] = sum(kernel[j] * signal[t - j])``, zero before the start.
 
-    O(n log n) for n the sum of the lengths; nothing wraps around.
+    O(n log n) for n the sum of both lengths. Zero padding prevents circular wrap-around.
 
     Parameters
     ----------
@@ -39,53 +39,54 @@ def convolve(
     tensor([1., 1., 1.])
     """
     length = signal.shape[-1] if length is None else length
-    # A short number format has too few digits for transforms, and on a CPU none at all.
+    # Half precision has too few digits for an FFT, and no FFT at all on a CPU.
     signal, kernel = (x.float() if x.dtype.itemsize < 4 else x for x in (signal, kernel))
     result: Tensor = _Convolution.apply(signal[..., :length], kernel[..., :length], length)
     return result
 
 
 class _Convolution(torch.autograd.Function):
-    """A product of spectra; both gradients are products of spectra again.
+    """Convolution as a product of spectra, with both gradients as products of spectra.
 
-    Autograd's own way transforms complex numbers where real ones do, and inverts the kernel's
-    gradient before it sums over the batch: it takes twice as long.
+    Autograd through `torch.fft` takes twice as long: it uses complex transforms where real ones
+    suffice, and inverts the kernel's gradient before it sums over the batch.
     """
 
     @staticmethod
     def forward(ctx: Any, signal: Tensor, kernel: Tensor, length: int) -> Tensor:
         lengths = signal.shape[-1], kernel.shape[-1]
-        size = fast_length(max(sum(lengths), 2))
+        size = next_fast_length(max(sum(lengths), 2))
         spectra = torch.fft.rfft(signal, n=size), torch.fft.rfft(kernel, n=size)
         ctx.save_for_backward(*spectra)
         ctx.lengths, ctx.size = lengths, size
         result = torch.fft.irfft(spectra[0] * spectra[1], n=size)[..., :length]
-        missing = length - result.shape[-1]
-        return torch.nn.functional.pad(result, (0, missing)) if missing > 0 else result
+        padding = length - result.shape[-1]
+        return torch.nn.functional.pad(result, (0, padding)) if padding > 0 else result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         spectra, size = ctx.saved_tensors, ctx.size
-        change = torch.fft.rfft(gradients[0][..., :size], n=size)
-        found: list[Tensor | None] = [None, None]
-        for own, other in ((0, 1), (1, 0)):
-            if ctx.needs_input_grad[own]:
-                product = (change * spectra[other].conj()).sum_to_size(spectra[own].shape)
-                found[own] = torch.fft.irfft(product, n=size)[..., : ctx.lengths[own]]
-        return found[0], found[1], None
+        grad_spectrum = torch.fft.rfft(grad_outputs[0][..., :size], n=size)
+        gradients: list[Tensor | None] = [None, None]
+        for index, other in ((0, 1), (1, 0)):
+            if ctx.needs_input_grad[index]:
+                product = grad_spectrum * spectra[other].conj()
+                product = product.sum_to_size(spectra[index].shape)
+                gradients[index] = torch.fft.irfft(product, n=size)[..., : ctx.lengths[index]]
+        return gradients[0], gradients[1], None
 
 
 def correlate(
     signal: Float[Tensor, "*#batch time"], taps: Float[Tensor, "*#batch tap"], lags: int
 ) -> Float[Tensor, "*batch lags"]:
-    """Products at a lag: ``result[k] = sum(signal[t] * taps[t - k])``, k from 0 to `lags` - 1.
+    """Cross-correlation: ``result[k] = sum(signal[t] * taps[t - k])`` for k from 0 to `lags` - 1.
 
     Examples
     --------
     >>> correlate(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 1.0]), 3).round(decimals=4)
     tensor([3., 5., 3.])
     """
-    size = fast_length(signal.shape[-1] + taps.shape[-1])
+    size = next_fast_length(signal.shape[-1] + taps.shape[-1])
     spectrum = torch.fft.rfft(signal, n=size) * torch.fft.rfft(taps, n=size).conj()
     return torch.fft.irfft(spectrum, n=size)[..., :lags]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsar.nn.normalization import Instance
+from tsar.nn.normalization import InstanceNorm
 from tsar.nn.ridge import ridge
 
 PENALTY = 1e-3  # of the variance of each input
@@ -72,10 +72,10 @@ class Draft(nn.Module):
         self,
         points: Float[Tensor, "batch *count segment"],
         mean: Float[Tensor, "batch *count segment"],
-        units: Instance,
+        units: InstanceNorm,
     ) -> Float[Tensor, "batch *count segment"]:
         """Log density of points in the units that came in, around what is expected in its own."""
         shape = (len(points), *[1] * (points.ndim - 1))
         deviation = self.deviation * units.scale.view(shape)
-        score = (points - units.invert(mean)) / deviation
+        score = (points - units.denormalize(mean)) / deviation
         return -0.5 * score.square() - deviation.log() - 0.5 * math.log(2 * math.pi)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tsar.data.batch import Batch, Context, Times
 from tsar.nn.density import Density
 from tsar.nn.draft import Draft
-from tsar.nn.normalization import Instance
+from tsar.nn.normalization import InstanceNorm
 
 
 class Learner(nn.Module, ABC):
@@ -32,7 +32,7 @@ class ForecastModule(Learner):
     horizon
         Points that the network was made to forecast, and the most that one call of `forecast`
         gives; `rollout` goes beyond.
-    endless
+    unbounded
         Whether one call of `forecast` gives any number of points all the same.
     point
         Which output is the point forecast, fed back by `rollout`.
@@ -47,7 +47,7 @@ class ForecastModule(Learner):
     context_length: int
     horizon: int
     point: int
-    endless: bool = False
+    unbounded: bool = False
     reads_past: bool = False
     levels: tuple[float, ...] = ()
     density: Density | None = None
@@ -92,7 +92,7 @@ class Reading:
         Ordinal of the first time behind what was read, and from one time to the next.
     """
 
-    units: Instance
+    units: InstanceNorm
     cache: Any
     mask: Bool[Tensor, "batch token"]
     position: Int[Tensor, " batch"]

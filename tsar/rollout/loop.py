@@ -45,7 +45,7 @@ def rollout(
             return speculate(module, context, horizon, generation).output
         return _cached(module, context, horizon)
     pieces = []
-    most = horizon if module.endless else module.horizon
+    most = horizon if module.unbounded else module.horizon
     for done in range(0, horizon, most):
         step = min(most, horizon - done)
         pieces.append(module.forecast(context, step))

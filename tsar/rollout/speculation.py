@@ -16,7 +16,7 @@ from torch import Tensor
 from tsar.data.batch import Context
 from tsar.nn.draft import Draft
 from tsar.nn.module import Reading, ReadingModule
-from tsar.nn.normalization import carry_forward
+from tsar.nn.normalization import forward_fill
 
 
 @dataclass(frozen=True)
@@ -185,11 +185,11 @@ class _Run:
     def _pass(self, ahead: int, judge: Judge) -> None:
         """Read what is known and what is proposed behind it; keep what the module agrees with."""
         units, points = self.reading.units, self.own[..., self.point]
-        history = torch.cat([self.history, units.apply(points)], dim=1)
+        history = torch.cat([self.history, units.normalize(points)], dim=1)
         proposals, expected = self.how.draft.propose(history, ahead, drawn=self.drawn)
         if not self.drawn:  # a context that stays where it is is forecast to
             proposals = torch.where(units.varies[:, :, None], proposals, 0.0)
-        proposal = Proposal(units.invert(proposals.flatten(1)).view_as(proposals), expected)
+        proposal = Proposal(units.denormalize(proposals.flatten(1)).view_as(proposals), expected)
         fed = torch.cat([points, proposal.points.flatten(1)], dim=1)
         reading, output = self.module.go_on(self.reading, fed)
         self.passes += 1
@@ -218,7 +218,7 @@ class _Run:
 
 def _history(reading: Reading, context: Context, draft: Draft) -> Float[Tensor, "batch order"]:
     """Newest points of contexts in their own units; 0, the mean, where there are none."""
-    signal = carry_forward(reading.units.apply(context.values))[:, -draft.order :]
+    signal = forward_fill(reading.units.normalize(context.values))[:, -draft.order :]
     return torch.nn.functional.pad(signal, (draft.order - signal.shape[1], 0))
 
 

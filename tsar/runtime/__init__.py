@@ -1,1 +1,1 @@
-"""What the machine gives: devices, memory, seeds, and a folder for downloads."""
+"""Devices, memory budgets, random seeds, and the download cache."""

@@ -1,4 +1,4 @@
-"""Where files are kept that would take long to get again."""
+"""Location of the download cache."""
 
 import os
 from pathlib import Path

@@ -4,7 +4,13 @@ import torch
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device by its name; ``"auto"`` is a GPU where there is one."""
+    """Return the device of that name; ``"auto"`` is a GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        This machine has no such device.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -12,5 +18,5 @@ def resolve_device(device: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device must be 'auto' or a device of this machine; got {device!r} "
-            f"({str(error).splitlines()[0]}). Use 'cpu', or 'cuda' where there is a GPU."
+            f"({str(error).splitlines()[0]}). Use 'cpu', or 'cuda' if there is a GPU."
         ) from error

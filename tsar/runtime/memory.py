@@ -1,6 +1,6 @@
-"""Memory budgets, and work in chunks of rows that keep to them.
+"""Memory budgets, and computation in chunks of rows that fit them.
 
-Budgets count elements, not bytes. Chunk sizes affect speed and memory, never a result.
+Budgets count elements, not bytes. Chunk sizes affect speed and memory, never the result.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import torch
 
-CACHE_ELEMENTS = 2**18  # 2 MB of float64: stays in a processor's cache
+CACHE_ELEMENTS = 2**18  # 2 MB of float64: fits a processor cache
 BLOCK_ELEMENTS = 2**22  # 32 MB: one working tensor
-MAX_ELEMENTS = 2**24  # 128 MB: the largest tensor that an algorithm makes at once
+MAX_ELEMENTS = 2**24  # 128 MB: the largest tensor that an algorithm allocates at once
 
 Result = TypeVar("Result")
 # Messages of the plain RuntimeError that torch raises when a CPU runs out of memory.
@@ -29,7 +29,7 @@ def rows_within(budget: int, row_elements: int) -> int:
 
 
 def chunked(run: Callable[[slice], Result], count: int, chunk_size: int) -> Iterator[Result]:
-    """Run over rows 0 to `count` in chunks, in order; halve the chunks where memory runs out.
+    """Run over rows 0 to `count` in chunks, in order; halve the chunk size when memory runs out.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ def chunked(run: Callable[[slice], Result], count: int, chunk_size: int) -> Iter
     begin, size = 0, chunk_size
     while begin < count:
         size = min(size, count - begin)
-        found = _attempt(run, slice(begin, begin + size), last=size == 1)
-        if found:
-            yield found[0]
+        results = _attempt(run, slice(begin, begin + size), last=size == 1)
+        if results:
+            yield results[0]
             begin += size
         else:
             size //= 2
@@ -75,13 +75,13 @@ def _attempt(run: Callable[[slice], Result], rows: slice, *, last: bool) -> list
     try:
         return [run(rows)]
     except RuntimeError as error:  # torch.OutOfMemoryError is one
-        lacking = isinstance(error, torch.OutOfMemoryError)
-        lacking = lacking or any(words in str(error) for words in OUT_OF_MEMORY)
-        if lacking and last:
+        out_of_memory = isinstance(error, torch.OutOfMemoryError)
+        out_of_memory = out_of_memory or any(text in str(error) for text in OUT_OF_MEMORY)
+        if out_of_memory and last:
             error.add_note(
                 "Memory does not suffice for a single row: give shorter contexts or horizons, or "
                 "fewer sample paths."
             )
-        if last or not lacking:
+        if last or not out_of_memory:
             raise
         return []

@@ -1,4 +1,4 @@
-"""Seeds: a number in, the same numbers out, and the caller's own generators untouched."""
+"""Random seeds from `random_state`, and seeded blocks that restore the global generators."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,20 @@ import torch
 from sklearn.utils import check_random_state
 
 
-def draw_seed(random_state: object, *, resumable: bool = False) -> int:
-    """A seed by `random_state` as scikit-learn means it.
+def resolve_seed(random_state: object, *, resumable: bool = False) -> int:
+    """Return a seed for `random_state`, which is None, an integer or a numpy generator.
+
+    Parameters
+    ----------
+    random_state
+        As in scikit-learn.
+    resumable
+        Whether a later run must be able to use the same seed, as a checkpoint requires.
 
     Raises
     ------
     ValueError
-        The seed is not one of numpy; a run that must be resumable has no seed of its own.
+        The integer is no seed of numpy, or a resumable run has no integer seed.
     """
     if isinstance(random_state, Integral):
         if not 0 <= int(random_state) < 1 << 32:
@@ -26,14 +33,14 @@ def draw_seed(random_state: object, *, resumable: bool = False) -> int:
     if resumable:
         raise ValueError(
             f"random_state must be a number with Training(checkpoint=...); got {random_state!r}: "
-            "another seed would be another run, which can't be continued. Give a number."
+            "another seed would be another run, which can't be resumed. Give a number."
         )
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw by a seed within the block; the global generators are as before behind it."""
+    """Seed torch's random numbers within the block; restore the global generators after it."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield

@@ -21,7 +21,7 @@ from tsar.forecasters.autotimes.backbone import BackboneOptions, load_backbone
 from tsar.forecasters.autotimes.heads import Head
 from tsar.forecasters.autotimes.module import AutoTimesModule
 from tsar.forecasters.autotimes.timestamps import Stamps
-from tsar.nn.normalization import instance
+from tsar.nn.normalization import instance_norm
 from tsar.rollout import Speculation, rollout
 
 # --- what is read -------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def test_a_constant_context_stays_where_it_is(head: Head, generation: Any) -> No
     found = rollout(made, Context.of(STEADY), 8, generation)
     torch.testing.assert_close(found[..., made.point], STEADY[:, :8], rtol=1e-12, atol=0.0)
     if head.levels:  # what is learned of the spread is not lost
-        moved = made._points(made.hidden(Context.of(STEADY))[0], instance(draw(3, 9), "mean"))
+        moved = made._points(made.hidden(Context.of(STEADY))[0], instance_norm(draw(3, 9), "mean"))
         spread = moved[:, :, :1] - moved[:, :, 1:2]
         torch.testing.assert_close(found[:, :SEGMENT, :1] - found[:, :SEGMENT, 1:2], spread)
 

@@ -21,7 +21,7 @@ from tsar.forecasters.spacetime.burg import burg
 from tsar.forecasters.spacetime.module import SpaceTimeModule
 from tsar.forecasters.spacetime.stability import bounded, step_down, step_up
 from tsar.forecasters.spacetime.views import AVERAGES, ORDERS, views
-from tsar.nn.normalization import carry_forward, instance
+from tsar.nn.normalization import forward_fill, instance_norm
 
 NAN = float("nan")
 
@@ -123,8 +123,8 @@ def test_step_down_is_the_inverse_of_step_up() -> None:
 @pytest.mark.parametrize("kind", ("mean", "last", "standardize", "none"))
 def test_what_a_normalization_takes_out_it_puts_back(kind: Any) -> None:
     values = torch.tensor([[1.0, NAN, 5.0], [7.0, 7.0, 7.0], [NAN, NAN, NAN]])
-    units = instance(values, kind)
-    torch.testing.assert_close(units.invert(units.apply(values)), values, equal_nan=True)
+    units = instance_norm(values, kind)
+    torch.testing.assert_close(units.denormalize(units.normalize(values)), values, equal_nan=True)
     level = {"mean": 3.0, "standardize": 3.0, "last": 5.0, "none": 0.0}[kind]
     assert units.level[0].item() == level
     assert units.scale[:, 0].tolist() == [2.0 if kind == "standardize" else 1.0, 1.0, 1.0]
@@ -132,7 +132,7 @@ def test_what_a_normalization_takes_out_it_puts_back(kind: Any) -> None:
 
 def test_missing_points_repeat_the_last_one() -> None:
     values = torch.tensor([[NAN, 1.0, NAN, NAN, 2.0], [NAN] * 5])
-    assert carry_forward(values).tolist() == [[0, 1, 1, 1, 2], [0] * 5]
+    assert forward_fill(values).tolist() == [[0, 1, 1, 1, 2], [0] * 5]
 
 
 # --- laws ---
@@ -237,7 +237,7 @@ def test_each_loss_is_alive_whenever_it_is_trained(weight: int) -> None:
 def test_the_target_of_the_guess_is_not_moved() -> None:
     module = make(depth=1, one_step_weight=0.0)
     inputs = noise(2, 16, 30).requires_grad_()
-    units = instance(noise(2, 30), "mean")
+    units = instance_norm(noise(2, 30), "mean")
     opened = module.decoder.prepared(30).read(inputs)
     _, guess = module._open_losses(batch_of(module, 2).context, units, inputs, opened)
     guess.backward()

@@ -50,9 +50,9 @@ from tsar.forecasters.neural import (
     held_back_windows,
     history_frame,
 )
-from tsar.intervals import pick_quantiles
+from tsar.intervals import select_quantiles
 from tsar.runtime.devices import resolve_device
-from tsar.runtime.seeds import draw_seed, seeded
+from tsar.runtime.seeds import resolve_seed, seeded
 from tsar.training import Training, train
 from tsar.validation import check_integer
 
@@ -203,7 +203,7 @@ class ARNet(Forecaster):
         self.groups_ = len(solution.coef)
         self.delta_ = 1.0  # until the errors of the closed form are known
         resumable = self.holds_back and options.checkpoint is not None
-        seed = draw_seed(self.random_state, resumable=resumable) if self.holds_back else 0
+        seed = resolve_seed(self.random_state, resumable=resumable) if self.holds_back else 0
         with seeded(seed):
             self.module_ = self._build()
         load_closed_form(self.module_, solution, self._steps, self.quantile_levels)
@@ -382,7 +382,9 @@ class ARNet(Forecaster):
     ) -> Float[Tensor, "batch horizon level"]:
         """Quantiles in standardized units: fitted ones, conformal ones, or in closed form."""
         if self.loss == "quantile":
-            picked = pick_quantiles(shown.output, self.quantile_levels, levels, self.horizon, lead)
+            picked = select_quantiles(
+                shown.output, self.quantile_levels, levels, self.horizon, lead
+            )
             return picked.cpu().double()
         if self.holds_back:
             return self.calibration_.quantiles(shown.point, levels, lead)

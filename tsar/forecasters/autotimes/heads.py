@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsar.nn.density import DENSITIES, Density
-from tsar.nn.normalization import Instance
+from tsar.nn.normalization import InstanceNorm
 from tsar.nn.ridge import ridge
 
 Loss = Literal["mse", "mae", "quantile", "gaussian", "student_t"]
@@ -59,7 +59,7 @@ class Head:
         return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(dim=2)
 
     def invert(
-        self, output: Float[Tensor, "batch time output"], units: Instance
+        self, output: Float[Tensor, "batch time output"], units: InstanceNorm
     ) -> Float[Tensor, "batch time output"]:
         """Outputs in the units that came in: only the first is a place if the rest are shapes.
 
@@ -69,8 +69,8 @@ class Head:
         point = output[..., self.point : self.point + 1]
         moved = torch.where(units.varies[:, :, None], 0.0, point)
         if not self.density:
-            return units.invert(output - moved)
-        place = units.invert(output[..., :1] - moved)
+            return units.denormalize(output - moved)
+        place = units.denormalize(output[..., :1] - moved)
         scale = output[..., 1:2] + units.scale.log()[:, :, None]
         return torch.cat([place, scale, output[..., 2:]], dim=-1)
 

@@ -14,7 +14,7 @@ from tsar.forecasters.autotimes.mlp import mlp
 from tsar.forecasters.autotimes.timestamps import Stamps
 from tsar.nn.draft import Draft
 from tsar.nn.module import Reading, ReadingModule, masked_mean
-from tsar.nn.normalization import Instance, carry_forward, instance
+from tsar.nn.normalization import InstanceNorm, forward_fill, instance_norm
 
 Initial = Literal["ridge", "random"]
 WHOLE = 0.5  # share of the training windows whose whole context sets the units
@@ -106,7 +106,7 @@ class AutoTimesModule(ReadingModule):
             self.backbone.eval()  # nothing is drawn
             places = self._scored(values, observed)
             hidden, units = self._read_window(batch.context, values, observed, places)
-            target = self._behind(units.apply(values), places)
+            target = self._behind(units.normalize(values), places)
             self.head.start(self.project, hidden, target, self.dropout.p)
             self.backbone.train()
 
@@ -114,8 +114,8 @@ class AutoTimesModule(ReadingModule):
         length = self.draft.order + self.horizon
         if values.shape[1] < length:
             return  # it proposes the mean
-        units = instance(values[:, : -self.horizon], "standardize")
-        spans = carry_forward(units.apply(values)).unfold(1, length, self.horizon)
+        units = instance_norm(values[:, : -self.horizon], "standardize")
+        spans = forward_fill(units.normalize(values)).unfold(1, length, self.horizon)
         observed = ~values.unfold(1, length, self.horizon).isnan()
         complete = spans[observed.all(dim=2)]
         if len(complete):
@@ -126,18 +126,18 @@ class AutoTimesModule(ReadingModule):
         hidden, units = self.hidden(context)
         return self._points(hidden, units)[:, :horizon]
 
-    def hidden(self, context: Context) -> tuple[Float[Tensor, "batch width"], Instance]:
+    def hidden(self, context: Context) -> tuple[Float[Tensor, "batch width"], InstanceNorm]:
         """Read a context: the backbone's last hidden state of each, and the context's units."""
         values = self._padded(context.values)
         first = _first_present(values, self.horizon)
-        units = instance(values, "standardize")
+        units = instance_norm(values, "standardize")
         return self._read(context, values, units, first, _newest(values, self.horizon)), units
 
     def read(self, context: Context) -> tuple[Reading, Float[Tensor, "batch horizon output"]]:
         """Read a context and keep what was read; the forecast of the segment behind it."""
         values = self._padded(context.values)
         first = _first_present(values, self.horizon)
-        units = instance(values, "standardize")
+        units = instance_norm(values, "standardize")
         cache = self.backbone.new_cache()
         hidden = self._read(context, values, units, first, _newest(values, self.horizon), cache)
         token = torch.arange(values.shape[1] // self.horizon, device=values.device)
@@ -155,7 +155,7 @@ class AutoTimesModule(ReadingModule):
         self, reading: Reading, points: Float[Tensor, "batch time"]
     ) -> tuple[Reading, Float[Tensor, "batch time output"]]:
         """Read whole segments behind those that were read; forecasts of the segment behind each."""
-        segments = reading.units.apply(points).unflatten(1, (-1, self.horizon))
+        segments = reading.units.normalize(points).unflatten(1, (-1, self.horizon))
         count = segments.shape[1]
         token = torch.arange(count, device=points.device)
         begin = reading.origin[:, None] + token * self.horizon * reading.step
@@ -216,11 +216,11 @@ class AutoTimesModule(ReadingModule):
         values: Float[Tensor, "batch time"],
         observed: Int[Tensor, "batch 1"],
         places: Int[Tensor, " scored"],
-    ) -> tuple[Float[Tensor, "scored width"], Instance]:
+    ) -> tuple[Float[Tensor, "scored width"], InstanceNorm]:
         """Hidden states of scored tokens, and the units of the observed segments of each row."""
         steps = torch.arange(values.shape[1], device=values.device)
         end = observed.to(values.device, non_blocking=True) * self.horizon
-        units = instance(values.masked_fill(steps >= end, torch.nan), "standardize")
+        units = instance_norm(values.masked_fill(steps >= end, torch.nan), "standardize")
         known = values[:, : -self.horizon]
         first = _first_present(values, self.horizon)
         return self._read(context, known, units, first, places), units
@@ -250,7 +250,7 @@ class AutoTimesModule(ReadingModule):
         self,
         context: Context,
         values: Float[Tensor, "batch time"],
-        units: Instance,
+        units: InstanceNorm,
         first: Int[Tensor, " batch"],
         wanted: Int[Tensor, " wanted"],
         cache: Any = None,
@@ -258,8 +258,8 @@ class AutoTimesModule(ReadingModule):
         """Hidden states of some of the whole segments; the first observed one has position 0."""
         self._check_room(values.shape[1])
         ragged = bool(context.values.shape[1] % self.horizon) or not context.gapless
-        signal = units.apply(values)
-        signal = carry_forward(signal) if ragged else signal
+        signal = units.normalize(values)
+        signal = forward_fill(signal) if ragged else signal
         segments = signal.unflatten(1, (-1, self.horizon))
         token = torch.arange(segments.shape[1], device=values.device)
         # The context ends where the horizon begins, whatever of the target is read behind it.
@@ -280,7 +280,7 @@ class AutoTimesModule(ReadingModule):
         return tokens if self.stamps is None else tokens + self.stamps(begin).to(tokens)
 
     def _points(
-        self, hidden: Float[Tensor, "token width"], units: Instance
+        self, hidden: Float[Tensor, "token width"], units: InstanceNorm
     ) -> Float[Tensor, "token point output"]:
         """Forecasts of the segments behind tokens, each with its units, in those that came in."""
         outputs = self.project(self.dropout(hidden))

@@ -37,7 +37,7 @@ from tsar.hmm.em import take
 from tsar.hmm.observations import Observations
 from tsar.plotting import plot_regimes
 from tsar.runtime.devices import resolve_device
-from tsar.runtime.seeds import draw_seed
+from tsar.runtime.seeds import resolve_seed
 from tsar.validation import POSITIVE, Constraint, check_integer, check_parameters, integer, one_of
 
 MOST_CONTEXT = 1000  # points that regimes are filtered over: they forget sooner
@@ -207,7 +207,7 @@ class HMM(Forecaster):
         for name in ("season_length", "context_length"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name))
-        self.seed_ = draw_seed(self.random_state)
+        self.seed_ = resolve_seed(self.random_state)
         return Search(
             candidate_states(self.n_components, self.max_components),
             self.criterion if self.n_components == "auto" else None,

@@ -18,7 +18,7 @@ from tsar.forecasters.neural import check_training, history_frame
 from tsar.forecasters.spacetime.classification import SpaceTimeNetwork
 from tsar.forecasters.spacetime.sequences import Sequences
 from tsar.runtime.devices import resolve_device
-from tsar.runtime.seeds import draw_seed, seeded
+from tsar.runtime.seeds import resolve_seed, seeded
 from tsar.saving import Savable
 from tsar.training import Training, train
 from tsar.validation import (
@@ -165,7 +165,7 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
 
     def _train(self, whole_set: Sequences, options: Training) -> None:
         device = resolve_device(self.device)
-        seed = draw_seed(self.random_state, resumable=options.checkpoint is not None)
+        seed = resolve_seed(self.random_state, resumable=options.checkpoint is not None)
         with seeded(seed):
             self.module_ = self._build().to(device)
         moved = Sequences(whole_set.values.to(device), whole_set.codes.to(device))

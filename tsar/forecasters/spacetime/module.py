@@ -14,7 +14,7 @@ from tsar.forecasters.spacetime.channels import mix
 from tsar.forecasters.spacetime.recurrence import Decoder, Opened, OpenLoop, Stability
 from tsar.forecasters.spacetime.views import VIEWS, views
 from tsar.nn.module import ForecastModule, fill_target, masked_mean
-from tsar.nn.normalization import Instance, Normalization, carry_forward, instance
+from tsar.nn.normalization import InstanceNorm, Normalization, forward_fill, instance_norm
 
 Initial = Literal["burg", "arma", "random"]
 PIECE = 2048  # steps of the closed loop that are held at once
@@ -72,7 +72,7 @@ class SpaceTimeModule(ForecastModule):
         input_weight: float,
     ) -> None:
         super().__init__()
-        self.context_length, self.horizon, self.endless = context_length, horizon, True
+        self.context_length, self.horizon, self.unbounded = context_length, horizon, True
         self.normalization: Normalization = normalization
         self.levels = tuple(levels)
         self.outputs = max(len(levels), 1)
@@ -97,9 +97,9 @@ class SpaceTimeModule(ForecastModule):
         series as it is. Training goes on from there.
         """
         if self.initial != "random":
-            units = instance(batch.context.values, self.normalization)
-            whole = units.apply(torch.cat([batch.context.values, batch.target], dim=1))
-            whole, order = carry_forward(whole), self.decoder.loop.order
+            units = instance_norm(batch.context.values, self.normalization)
+            whole = units.normalize(torch.cat([batch.context.values, batch.target], dim=1))
+            whole, order = forward_fill(whole), self.decoder.loop.order
             arma = self.initial == "arma"
             known = hannan_rissanen(whole, order) if arma else (burg(whole, order), None)
             self.decoder.continue_series(*known)
@@ -124,9 +124,9 @@ class SpaceTimeModule(ForecastModule):
             pieces.append(self.head(decoder.run(state, steps), known))
             if first + steps < horizon:
                 state = decoder.run_on(state, steps)
-        return units.invert(torch.cat(pieces, dim=1))
+        return units.denormalize(torch.cat(pieces, dim=1))
 
-    def hidden(self, context: Context) -> tuple[Float[Tensor, "batch state"], Instance]:
+    def hidden(self, context: Context) -> tuple[Float[Tensor, "batch state"], InstanceNorm]:
         """Read a context: the decoder's state, which all forecasts come from, and the units."""
         units, signal = self._read(context)
         decoder = self.decoder.prepared(signal.shape[1])
@@ -140,7 +140,7 @@ class SpaceTimeModule(ForecastModule):
         steps = batch.target.shape[1]
         decoder = self.decoder.prepared(signal.shape[1])
         hidden = decoder.run(decoder.state(inputs), steps)
-        forecast = units.invert(self.head(hidden, self._ahead(context, 0, steps)))
+        forecast = units.denormalize(self.head(hidden, self._ahead(context, 0, steps)))
         total = self._error(forecast, *fill_target(batch))
         if not self.training or not any(self.weights) or signal.shape[1] < 2:
             return total  # what is validated is the forecast
@@ -153,7 +153,7 @@ class SpaceTimeModule(ForecastModule):
     def _open_losses(
         self,
         context: Context,
-        units: Instance,
+        units: InstanceNorm,
         inputs: Float[Tensor, "batch channel time"],
         opened: Opened,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -163,7 +163,7 @@ class SpaceTimeModule(ForecastModule):
         skip = min(self.decoder.loop.order - 1, (time - 1) // 2)
         known = self._within(context)[:, skip + 1 :]
         told = self.head(opened.outputs[..., skip:-1], known)
-        forecast = Instance(*(part[: len(inputs)] for part in units)).invert(told)
+        forecast = InstanceNorm(*(part[: len(inputs)] for part in units)).denormalize(told)
         truth = context.values[:, -time:][:, skip + 1 :]
         seen = None if context.gapless else ~truth.isnan()
         truth = truth if seen is None else truth.nan_to_num(0.0)
@@ -188,11 +188,11 @@ class SpaceTimeModule(ForecastModule):
             losses = error.square()
         return masked_mean(losses, None if mask is None else mask[:, :, None])
 
-    def _read(self, context: Context) -> tuple[Instance, Float[Tensor, "batch time"]]:
+    def _read(self, context: Context) -> tuple[InstanceNorm, Float[Tensor, "batch time"]]:
         values = context.values[:, -self.context_length :]
-        units = instance(values, self.normalization)
-        signal = units.apply(values)
-        return units, signal if context.gapless else carry_forward(signal)
+        units = instance_norm(values, self.normalization)
+        signal = units.normalize(values)
+        return units, signal if context.gapless else forward_fill(signal)
 
     def _encode(
         self, signal: Float[Tensor, "batch time"], context: Context

@@ -31,7 +31,7 @@ from tsar.hmm.discrete.viterbi import decode
 from tsar.hmm.em import take
 from tsar.hmm.observations import Observations, Reading, Units, check_labels, read_observations
 from tsar.runtime.devices import resolve_device
-from tsar.runtime.seeds import draw_seed
+from tsar.runtime.seeds import resolve_seed
 from tsar.saving import Savable
 from tsar.validation import (
     NONNEGATIVE,
@@ -138,7 +138,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
 
     def _learn(self, data: Grouped, candidates: Sequence[int], units: Units | None) -> None:
         family = self._family(data)
-        seed = draw_seed(self.random_state)
+        seed = resolve_seed(self.random_state)
         rules = Rules(self.n_iter, self.tol, self.startprob_prior, self.transmat_prior)
 
         def fitted(part: Grouped, states: int) -> Fitted:
@@ -291,7 +291,7 @@ class HiddenMarkovModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         check_is_fitted(self, "startprob_")
         check_integer("n_samples", n_samples)
         _, parameters = self._known()
-        seed = draw_seed(self.random_state if random_state is None else random_state)
+        seed = resolve_seed(self.random_state if random_state is None else random_state)
         generator = torch.Generator().manual_seed(seed)
         states = sample_states(parameters.startprob, parameters.transmat, n_samples, generator)
         drawn = states[0].numpy()

@@ -30,7 +30,7 @@ from tsar.hmm.linear_gaussian.selection import (
 from tsar.hmm.linear_gaussian.start import units
 from tsar.hmm.observations import Observations, Reading, check_labels, read_observations
 from tsar.runtime.devices import resolve_device
-from tsar.runtime.seeds import draw_seed
+from tsar.runtime.seeds import resolve_seed
 from tsar.saving import Savable
 from tsar.validation import (
     FINITE,
@@ -206,7 +206,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
                 self.transition_prior, self.transition_weight, self.noise_prior, self.noise_weight
             ),
             n_init=self.n_init,
-            seed=draw_seed(self.random_state),
+            seed=resolve_seed(self.random_state),
             n_iter=self.n_iter,
             tol=self.tol,
             floor=self.min_covar,
@@ -354,7 +354,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         """
         check_is_fitted(self)
         check_integer("n_samples", n_samples)
-        seed = draw_seed(self.random_state if random_state is None else random_state)
+        seed = resolve_seed(self.random_state if random_state is None else random_state)
         generator = torch.Generator().manual_seed(seed)
         states, values = draw(self._model(), 1, n_samples, generator)
         return values[0, 0].cpu().numpy(), states[0, 0].cpu().numpy()
