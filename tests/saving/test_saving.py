@@ -316,7 +316,7 @@ def test_the_files_hold_text_and_tensors_alone(network: NLinear, tmp_path: Path)
     config = json.loads((tmp_path / "model" / CONFIG).read_text())
     assert config["class"] == "NLinear"
     assert config["params"]["context_length"] == 4
-    assert config["params"]["training"]["Training"]["epochs"] == 1
+    assert config["params"]["training"]["training"]["epochs"] == 1
     assert set(config["tensors"]) == set(load_file(tmp_path / "model" / TENSORS))
 
 
@@ -461,15 +461,16 @@ NO_MODEL, DAMAGED = "folder must hold a model of tsar; got", "folder must hold a
         (config(lambda facts: {"architectures": ["GPT2"]}), rf"{NO_MODEL}.*another program"),
         (
             config(lambda facts: facts | {"format": 3, "tsar": "9.9"}),
-            r"folder must hold a model of format 2; got format 3 .*written by tsar 9\.9\. Upgrade",
+            r"folder must hold a model of format 2; got format 3 .*written by tsar 9\.9\. Install",
         ),
+        (config(lambda facts: facts | {"format": 1}), "model of format 2; got format 1"),
         (rewrite(["class"], "os.system"), r"must hold a model of one of .*; got 'os\.system'"),
         (rewrite(["class"], "DLinear"), DAMAGED),
         (rewrite(["params", "wings"], 2), rf"{DAMAGED}.*wings"),
         (rewrite(["params", "columns"], {"Path": ["/"]}), rf"{DAMAGED}.*Path"),
-        (rewrite(["params", "columns"], {"Columns": {"wings": 2}}), rf"{DAMAGED}.*wings"),
+        (rewrite(["params", "columns"], {"columns": {"wings": 2}}), rf"{DAMAGED}.*wings"),
         (rewrite(["params", "columns"], {"a": 1, "b": 2}), DAMAGED),
-        (rewrite(["params", "training"], {"Training": {"epochs": -1}}), rf"{DAMAGED}.*epochs"),
+        (rewrite(["params", "training"], {"training": {"epochs": -1}}), rf"{DAMAGED}.*epochs"),
         (rewrite(["fitted", "scale_"], {"tensor": "nowhere"}), rf"{DAMAGED}.*nowhere"),
         (rewrite(["fitted", "scale_"], {"array": {"dtype": "O", "values": SCALE}}), DAMAGED),
         (rewrite(["network"], {}), rf"{DAMAGED}.*[Mm]issing key"),

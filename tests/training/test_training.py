@@ -478,7 +478,7 @@ def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-sys.path[:0] = [{tests!r}, {root!r}]
+sys.path[:0] = {folders!r}
 import test_training
 from small_modules import Linear
 Linear.cut_off = lambda self: os.kill(os.getpid(), signal.SIGKILL)
@@ -490,8 +490,9 @@ test_training.run(module, options)
 
 
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    path, tests = str(tmp_path / "run.safetensors"), Path(__file__).parents[1]
-    script = KILLED.format(tests=str(tests), root=str(tests.parent), path=path)
+    path, test_file = str(tmp_path / "run.safetensors"), Path(__file__)
+    folders = [str(test_file.parents[depth]) for depth in range(3)]  # tests/training, tests, root
+    script = KILLED.format(folders=folders, path=path)
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     assert [file.name for file in tmp_path.iterdir()] == ["run.safetensors"]

@@ -117,7 +117,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if config["format"] != FORMAT:
         raise ValueError(
             f"folder must hold a model of format {FORMAT}; got format {config['format']} in "
-            f"{str(folder)!r}, written by tsar {config['tsar']}. Upgrade: pip install -U tsar."
+            f"{str(folder)!r}, written by tsar {config['tsar']}. Install that version, or fit "
+            "and save the model again."
         )
     lacking = _lacking(config)
     if lacking:
