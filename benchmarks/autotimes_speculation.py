@@ -57,7 +57,7 @@ def test_batch(protocol: Protocol, fitted: AutoTimes, windows: int) -> Batch:
     """Return test windows of all series, spread evenly, in the units of the model."""
     panel = fitted.scaling_.apply(Panel.from_frame(protocol.frame)).to("cpu", torch.float32)
     first = torch.full((len(panel),), protocol.validation)
-    found = Windows.complete(panel, CONTEXT, HORIZON, first=first).thinned(windows)
+    found = Windows.sliding(panel, CONTEXT, HORIZON, first=first).subsample(windows)
     return found.batch(slice(None))
 
 

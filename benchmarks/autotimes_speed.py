@@ -155,7 +155,7 @@ class Sides:
         """Load a body for each side, and give both the weights that tsar's begins with."""
         protocol = task.protocol
         panel = Panel.from_frame(protocol.frame.iloc[: protocol.train]).to("cpu", torch.float32)
-        training = Windows.complete(panel, task.context, task.segment)
+        training = Windows.sliding(panel, task.context, task.segment)
         plain = module(args, layers, task, "float32")
         # The paper's trains along, which a body that is shared could not.
         body = copy.deepcopy(plain.backbone.body)

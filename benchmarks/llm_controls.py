@@ -135,7 +135,7 @@ def shuffled_error(protocol: Protocol, model: AutoTimes, seed: int) -> tuple[flo
     panel = model.scaling_.apply(Panel.from_frame(protocol.frame))
     panel = panel.to("cpu", torch.float32)
     first = torch.full((len(panel),), protocol.validation)
-    windows = Windows.complete(panel, CONTEXT, SEGMENT, first=first).thinned(MOST_SHUFFLED)
+    windows = Windows.sliding(panel, CONTEXT, SEGMENT, first=first).subsample(MOST_SHUFFLED)
     generator = torch.Generator().manual_seed(seed)
     squares: list[list[float]] = [[], []]
     module = model.module_.eval()

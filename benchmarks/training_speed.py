@@ -35,7 +35,7 @@ def main() -> None:
     frame = walk(args.seed) if args.quick else etth1()
     context, horizon = (24, 6) if args.quick else (336, 96)
     panel = Panel.from_frame(frame).to(args.device, torch.float32)
-    windows = Windows.complete(panel, context, horizon)
+    windows = Windows.sliding(panel, context, horizon)
     sizes = ((16, 2),) if args.quick else ((32, 100), (128, 100), (1024, 50))
     neural = importlib.util.find_spec("neuralforecast") is not None and args.device == "cpu"
     results = []

@@ -702,7 +702,7 @@ def network(model: Forecaster, gaps: tuple[int, ...] = ()) -> tuple[ForecastModu
     points = (values() - values().mean(axis=0)) / values().std(axis=0)
     points[list(gaps)] = np.nan
     panel = Panel.from_frame(points)
-    windows = Windows.complete(panel, module.context_length, module.horizon)
+    windows = Windows.sliding(panel, module.context_length, module.horizon)
     fresh = fitted(model)._build().double()  # type: ignore[attr-defined]
     fresh.load_state_dict(module.state_dict())
     return fresh, windows.batch(slice(0, 20))

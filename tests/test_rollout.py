@@ -94,7 +94,7 @@ def windows() -> Windows:
     frame["price"] = generator.normal(size=40)
     panel = Panel.from_frame(frame, Columns(future=("price",)))
     panel = replace(panel, static=torch.ones(5, 1, dtype=torch.float64))
-    return Windows.complete(panel.to("cpu", torch.float32), LENGTH, 9)
+    return Windows.sliding(panel.to("cpu", torch.float32), LENGTH, 9)
 
 
 @pytest.mark.parametrize("batch_size", (1, 7, 64, 10_000))

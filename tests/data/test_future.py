@@ -56,7 +56,7 @@ def future_frame(panel: Panel, horizon: int, seed: int = 1) -> pd.DataFrame:
 def test_batches_hold_the_cells_of_the_frame() -> None:
     frame = frame_with_covariates()
     panel = Panel.from_frame(frame.sample(frac=1, random_state=0), COLUMNS)
-    windows = Windows.complete(panel, 4, 3)
+    windows = Windows.sliding(panel, 4, 3)
     batch = windows.batch(slice(None))
     points = windows.cutoffs - windows.panel.offsets[windows.series]
     left = int(windows.panel.lengths[0]) - int(panel.lengths[0])
@@ -81,7 +81,7 @@ def test_static_columns_are_numbers_or_codes() -> None:
     np.testing.assert_array_equal(panel.static.numpy(), [[1.5, 1], [2.5, np.nan], [np.nan, 3]])
     assert panel.category.tolist() == [[1, 0], [0, 1], [1, -1]]
     assert panel.labels.categories == (("east", "north"), ("Li", "Ng"))
-    batch = Windows.complete(panel, 4, 3).batch(slice(None))
+    batch = Windows.sliding(panel, 4, 3).batch(slice(None))
     assert torch.equal(batch.context.category, panel.category[batch.context.series])
     assert torch.equal(
         batch.context.static.nan_to_num(-1.0), panel.static[batch.context.series].nan_to_num(-1.0)
@@ -127,7 +127,7 @@ def test_future_values_stand_at_their_series_and_time() -> None:
     found = read_future(panel, frame, 3)
     assert found.shape == (3, 3, 2)
     for row, name in enumerate(panel.labels.ids):
-        for step, time in enumerate(panel.ordinals(1)[row] + np.arange(3)):
+        for step, time in enumerate(panel.end_ordinals(1)[row] + np.arange(3)):
             for feature, column in enumerate(FUTURE):
                 cell = float(found[row, step, feature])
                 assert cell == value_at(frame, column, name, time)

@@ -39,8 +39,8 @@ def check(panel: Panel, expected: list[list[float]], starts: list[int]) -> None:
 def test_a_panel_holds_its_series_end_to_end(panel: Panel) -> None:
     check(panel, list(SERIES), [0, 1, 2])
     assert len(panel) == 3
-    assert panel.ordinals().tolist() == [4, 1, 4]
-    assert panel.ordinals(2).tolist() == [6, 3, 6]
+    assert panel.end_ordinals().tolist() == [4, 1, 4]
+    assert panel.end_ordinals(2).tolist() == [6, 3, 6]
     assert panel.future_times(2).tolist() == [5, 6, 2, 3, 5, 6]
 
 
@@ -113,6 +113,6 @@ def test_gaps_before_a_point_are_counted_within_its_series(panel: Panel) -> None
     for row, point in zip(series.tolist(), points.tolist(), strict=True):
         seen = [k for k in range(point) if not np.isnan(SERIES[row][k])]
         expected.append(point - 1 - seen[-1] if seen else -1)
-    assert panel.gaps_before(series, points).tolist() == expected
+    assert panel.missing_before(series, points).tolist() == expected
     whole = Panel.from_tensor(torch.ones(2, 3))
-    assert whole.gaps_before(torch.tensor([0, 1]), torch.tensor([0, 3])).tolist() == [-1, 0]
+    assert whole.missing_before(torch.tensor([0, 1]), torch.tensor([0, 3])).tolist() == [-1, 0]

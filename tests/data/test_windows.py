@@ -59,7 +59,7 @@ def check_batch(batch: Batch, series: list[list[float]], expected: list[tuple[in
 @pytest.mark.parametrize("seed", (0, 1, 2))
 def test_windows_are_those_of_the_slow_loop(seed: int, length: int, horizon: int) -> None:
     series = random_series(seed)
-    windows = Windows.complete(panel_of(series), length, horizon)
+    windows = Windows.sliding(panel_of(series), length, horizon)
     expected = complete_windows(series, length, horizon, [0] * len(series))
     assert pairs(windows) == expected
     assert len(windows) == len(expected)
@@ -70,25 +70,25 @@ def test_windows_are_those_of_the_slow_loop(seed: int, length: int, horizon: int
 def test_targets_begin_where_they_may(seed: int) -> None:
     series = random_series(seed)
     first = torch.as_tensor(np.random.default_rng(seed).integers(0, 22, len(series)))
-    windows = Windows.complete(panel_of(series), 4, 3, first=first)
+    windows = Windows.sliding(panel_of(series), 4, 3, first=first)
     assert pairs(windows) == complete_windows(series, 4, 3, first.tolist())
 
 
 def test_every_point_of_a_long_series_is_a_target_and_none_twice_in_a_place() -> None:
-    windows = Windows.complete(panel_of([list(range(10))]), 3, 2)
+    windows = Windows.sliding(panel_of([list(range(10))]), 3, 2)
     batch = windows.batch(slice(None))
     assert batch.target.tolist() == [[k, k + 1] for k in range(3, 9)]
     assert batch.context.values.tolist() == [[k - 3, k - 2, k - 1] for k in range(3, 9)]
 
 
 def test_windows_without_observed_context_or_target_are_left_out() -> None:
-    windows = Windows.complete(panel_of([[1.0, NAN, NAN, NAN, 5.0, 6.0]]), 2, 1)
+    windows = Windows.sliding(panel_of([[1.0, NAN, NAN, NAN, 5.0, 6.0]]), 2, 1)
     assert pairs(windows) == [(0, 5)]
-    assert pairs(Windows.complete(panel_of([[1.0, NAN, NAN, NAN, 5.0, 6.0]]), 4, 2)) == [(0, 4)]
+    assert pairs(Windows.sliding(panel_of([[1.0, NAN, NAN, NAN, 5.0, 6.0]]), 4, 2)) == [(0, 4)]
 
 
 def test_a_series_of_one_point_has_no_window() -> None:
-    assert len(Windows.complete(Panel.from_tensor(torch.ones(2, 1)), 3, 2)) == 0
+    assert len(Windows.sliding(Panel.from_tensor(torch.ones(2, 1)), 3, 2)) == 0
 
 
 def test_no_window_reaches_into_a_neighbour_or_into_the_tail_held_back() -> None:
@@ -96,7 +96,7 @@ def test_no_window_reaches_into_a_neighbour_or_into_the_tail_held_back() -> None
     panel = panel_of([[row * 100.0 + k for k in range(n)] for row, n in enumerate(lengths)])
     held = Training(validation=0.3).validation_points(panel.lengths, 2)
     assert held.sum() > 0
-    batch = Windows.complete(panel.without_last(held), 3, 2).batch(slice(None))
+    batch = Windows.sliding(panel.without_last(held), 3, 2).batch(slice(None))
     seen = torch.cat([batch.context.values, batch.target], dim=1)
     points = seen - batch.context.series[:, None] * 100  # place within the window's own series
     left = (panel.lengths - held)[batch.context.series][:, None]
@@ -108,7 +108,7 @@ def test_every_point_held_back_is_a_target_and_no_other() -> None:
     held = Training(validation=0.3).validation_points(panel.lengths, 2)
     assert held.tolist() == [6, 0, 3, 4]
     first = torch.where(held > 0, panel.lengths - held, panel.lengths)
-    batch = Windows.complete(panel, 3, 2, first=first).batch(slice(None))
+    batch = Windows.sliding(panel, 3, 2, first=first).batch(slice(None))
     expected = {
         100 * row + n - k
         for row, n, h in ((0, 20, 6), (2, 9, 3), (3, 12, 4))
@@ -118,7 +118,7 @@ def test_every_point_held_back_is_a_target_and_no_other() -> None:
 
 
 def test_a_batch_is_its_rows_one_by_one() -> None:
-    windows = Windows.complete(panel_of(random_series(3)), 4, 3)
+    windows = Windows.sliding(panel_of(random_series(3)), 4, 3)
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0))
     batch = windows.batch(order)
     for place, row in enumerate(order.tolist()):
@@ -142,18 +142,18 @@ def test_windows_may_stand_anywhere_behind_the_first_point() -> None:
 
 
 def test_thinned_windows_are_spread_evenly() -> None:
-    windows = Windows.complete(panel_of([list(range(100))]), 1, 1)
-    assert windows.thinned(99) is windows
-    thin = windows.thinned(5)
+    windows = Windows.sliding(panel_of([list(range(100))]), 1, 1)
+    assert windows.subsample(99) is windows
+    thin = windows.subsample(5)
     assert thin.cutoffs.tolist() == windows.cutoffs[[0, 24, 49, 73, 98]].tolist()
-    assert windows.thinned(1).cutoffs.tolist() == windows.cutoffs[:1].tolist()
-    assert len(set(windows.thinned(98).cutoffs.tolist())) == 98
+    assert windows.subsample(1).cutoffs.tolist() == windows.cutoffs[:1].tolist()
+    assert len(set(windows.subsample(98).cutoffs.tolist())) == 98
 
 
 def test_thinning_counts_beyond_what_float32_can() -> None:
     panel = panel_of([[1.0, 2.0]])
     many = torch.ones(1, dtype=torch.int64).expand(2**24 + 4)
-    assert len(Windows(panel, many, 1, 1).thinned(3)) == 3
+    assert len(Windows(panel, many, 1, 1).subsample(3)) == 3
 
 
 # --- batch ---
@@ -202,7 +202,7 @@ def test_a_context_knows_the_time_of_its_horizon() -> None:
     frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(6.0)})
     late = frame.assign(unique_id="b", ds=frame["ds"] + pd.Timedelta("1D"))
     panel = Panel.from_frame(pd.concat([frame, late]))
-    windows = Windows.complete(panel, 4, 1)  # contexts of 4 points, and the short ones are padded
+    windows = Windows.sliding(panel, 4, 1)  # contexts of 4 points, and the short ones are padded
     context = windows.batch(slice(None)).context
     found = panel.labels.frequency.to_times(context.origin.numpy())
     series = np.asarray(["a", "b"])[context.series.numpy()]

@@ -42,8 +42,8 @@ def windows_of(panel: Panel, held: int = 12) -> tuple[Windows, Windows]:
     """Windows to train on, and those whose targets lie in the tail."""
     first = panel.lengths - held if held else panel.lengths
     return (
-        Windows.complete(panel.without_last(held), LENGTH, HORIZON),
-        Windows.complete(panel, LENGTH, HORIZON, first=first),
+        Windows.sliding(panel.without_last(held), LENGTH, HORIZON),
+        Windows.sliding(panel, LENGTH, HORIZON, first=first),
     )
 
 
@@ -423,7 +423,7 @@ def test_weights_whose_loss_is_no_number_are_not_the_best() -> None:
 
 def test_without_windows_there_is_nothing_to_learn() -> None:
     panel = Panel.from_tensor(torch.ones(2, 1))
-    windows = Windows.complete(panel, LENGTH, HORIZON)
+    windows = Windows.sliding(panel, LENGTH, HORIZON)
     with pytest.raises(ValueError, match=r"^frame must have at least one window with an observed"):
         train(module_of(), windows, windows, Training(), seed=0)
 

@@ -72,7 +72,7 @@ def analyze(
     if outputs.output is not None:
         files.write_frame(curves, outputs.output)
     if outputs.plot is not None:
-        with files.replaced(outputs.plot) as path:
+        with files.atomic_write(outputs.plot) as path:
             analysis.plot().savefig(path)
     if common.json:
         tables = {"curves": records(curves), "series": records(series)}

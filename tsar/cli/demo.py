@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tsar import datasets
-from tsar.data.io import replaced, write_frame
+from tsar.data.io import atomic_write, write_frame
 from tsar.evaluation.cross_validation import cross_validation
 from tsar.evaluation.scoring import evaluate
 from tsar.forecasters import ARNet, SeasonalNaive
@@ -105,7 +105,7 @@ def run(folder: str | os.PathLike[str]) -> Demo:
     write_frame(pd.concat(ahead, ignore_index=True), files["forecast"])
     titles = {name: title for task in TASKS for name, title in task.titles.items()}
     figure = plot_forecasts(pd.concat(histories), pd.concat(drawn), titles=titles)
-    with replaced(files["picture"]) as temporary:
+    with atomic_write(files["picture"]) as temporary:
         figure.savefig(temporary)
     return Demo(tuple(backtests), tuple(_conclude(b) for b in backtests), files)
 

@@ -82,7 +82,7 @@ def present(result: Result, source: Source, outputs: Outputs, facts: dict[str, A
 def draw(result: Result, long: "pandas.DataFrame", source: Source, path: Path) -> None:
     """Draw the end of each series and its forecast."""
     figure = plotting.plot_forecasts(to_long(source), long, columns=result.columns)
-    with files.replaced(path) as temporary:
+    with files.atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 

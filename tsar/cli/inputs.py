@@ -43,7 +43,7 @@ def read_source(name: str, columns: "Columns") -> Source:
     if name in datasets.names():
         frame = datasets.load(name)
         return Source(name, frame, columns, datasets.describe(name).horizon)
-    if name.lower().endswith(files.FRAMES) or "/" in name or "\\" in name:
+    if name.lower().endswith(files.FRAME_EXTENSIONS) or "/" in name or "\\" in name:
         raise FileNotFoundError(f"there is no file {name!r}.")
     raise ValueError(
         f"INPUT must be a file or the name of a data set; got {name!r}. "

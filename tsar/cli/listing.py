@@ -78,7 +78,7 @@ def _fitted_facts(model: Any) -> dict[str, Any]:
     if not hasattr(model, "context_"):
         return {"fitted": False}
     labels = model.context_.labels
-    newest = labels.frequency.to_times(model.context_.ordinals()).max()
+    newest = labels.frequency.to_times(model.context_.end_ordinals()).max()
     return {
         "series": list(labels.ids),
         "frequency": labels.frequency.name,

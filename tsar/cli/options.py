@@ -137,9 +137,9 @@ class Outputs:
     def check(self) -> None:
         """Check before long work that the files can be written."""
         if self.output is not None:
-            files.check_output(self.output, files.FRAMES, "--output")
+            files.check_output(self.output, files.FRAME_EXTENSIONS, "--output")
         if self.plot is not None:
-            files.check_output(self.plot, files.PICTURES, "--plot")
+            files.check_output(self.plot, files.FIGURE_EXTENSIONS, "--plot")
 
 
 def _column(role: str, default: str) -> Any:

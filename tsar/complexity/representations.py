@@ -215,5 +215,5 @@ def whole_windows(panel: Panel, length: int) -> Bool[Tensor, " time"]:
     total = torch.cat([observed.new_zeros(1), observed.cumsum(0)])
     end = torch.arange(1, len(observed) + 1, device=observed.device)
     begin = end - length
-    whole = begin >= panel.spread(panel.offsets[:-1])
+    whole = begin >= panel.per_point(panel.offsets[:-1])
     return whole & (total[end] - total[begin.clamp(min=0)] == length)

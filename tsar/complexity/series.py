@@ -68,7 +68,7 @@ def series_table(panel: Panel, shares: tuple[float, float], most: int) -> pd.Dat
     found = torch.full((len(panel), 5), math.nan, dtype=torch.float64)
     response = following(panel, 1, segment=False)
     usable = whole_windows(panel, most) & ~response.isnan().any(dim=1)
-    middle, last = (panel.spread(cut) for cut in cuts(panel.lengths, *shares))
+    middle, last = (panel.per_point(cut) for cut in cuts(panel.lengths, *shares))
     point = torch.arange(len(panel.values)) - panel.offsets[panel.series]
     stretches = (point < middle - 1, (point >= middle) & (point < last - 1), point >= last)
     rows = [_rows(panel, response, usable & stretch) for stretch in stretches]

@@ -86,7 +86,7 @@ def following(panel: Panel, horizon: int, *, segment: bool) -> Float[Tensor, "ti
     [2.0, 3.0, nan]
     """
     place = torch.arange(len(panel.values), device=panel.offsets.device)
-    end = panel.spread(panel.offsets[1:])
+    end = panel.per_point(panel.offsets[1:])
     steps = range(1, horizon + 1) if segment else (horizon,)
     ahead = torch.stack([place + step for step in steps], dim=1)
     inside = ahead < end[:, None]
@@ -134,7 +134,7 @@ def split_rows(
     """
     series = panel.series
     point = torch.arange(len(panel.values), device=series.device) - panel.offsets[series]
-    middle, last = (panel.spread(cut) for cut in cuts(panel.lengths, *shares))
+    middle, last = (panel.per_point(cut) for cut in cuts(panel.lengths, *shares))
     usable = usable & ~response.isnan().any(dim=1)
     stretches = (
         point < middle - horizon,

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsar.data.panel import Columns, Labels, Panel, beside_each_other, check_zone
+from tsar.data.panel import Columns, Labels, Panel, beside_each_other, check_time_zone
 from tsar.data.panel.values import show
 
 
@@ -69,7 +69,7 @@ def read_like(
         _check_kind(other.labels, fitted, error)
         raise
     if not (zero_shot and are_others(panel, fitted)):
-        check_zone(panel.labels.frequency.timezone, frequency, "frame")
+        check_time_zone(panel.labels.frequency.timezone, frequency, "frame")
     if panel.labels.frequency.name != frequency.name and not zero_shot:
         raise ValueError(
             f"frame must have the frequency {frequency.name!r} that was fitted; got "
@@ -209,7 +209,7 @@ def steps_behind(actual: Panel, fitted: Panel, rows: NDArray[np.intp]) -> Int[Te
     if actual.labels.layout.style in ("array", "vector"):
         lead = np.zeros(len(actual), dtype=np.int64)  # an array has no times: it follows
     else:
-        lead = (actual.labels.starts - fitted.ordinals(1)[rows]) // step
+        lead = (actual.labels.starts - fitted.end_ordinals(1)[rows]) // step
     if (lead < 0).any():
         series = actual.labels.ids[int(np.flatnonzero(lead < 0)[0])]
         raise ValueError(

@@ -44,7 +44,7 @@ class Context:
     origin: Int[Tensor, " batch"]
     step: int = 1
     gapless: bool = False
-    jump: Int[Tensor, "batch 2"] | None = None
+    time_shift: Int[Tensor, "batch 2"] | None = None
 
     @classmethod
     def of(cls, values: Float[Tensor, "batch context"]) -> "Context":
@@ -90,22 +90,22 @@ class Times(NamedTuple):
     origin: Int[Tensor, " window"]
     step: int
     length: int
-    jump: Int[Tensor, "window 2"] | None = None
+    time_shift: Int[Tensor, "window 2"] | None = None
 
 
-def jumped(
-    ordinals: Int[Tensor, "batch time"], jump: Int[Tensor, "batch 2"] | None
+def shift_times(
+    ordinals: Int[Tensor, "batch time"], time_shift: Int[Tensor, "batch 2"] | None
 ) -> Int[Tensor, "batch time"]:
-    """Ordinals that are counted back from a horizon, earlier where they jump: those of a prompt.
+    """Ordinals with those before each time shift moved to the earlier times of the prompt.
 
     Examples
     --------
-    >>> jumped(torch.arange(4)[None], torch.tensor([[2, 10]]))
+    >>> shift_times(torch.arange(4)[None], torch.tensor([[2, 10]]))
     tensor([[-10,  -9,   2,   3]])
     """
-    if jump is None:
+    if time_shift is None:
         return ordinals
-    at, by = jump[:, None].unbind(2)
+    at, by = time_shift[:, None].unbind(2)
     return ordinals - by * (ordinals < at)
 
 

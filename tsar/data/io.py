@@ -11,8 +11,8 @@ import pandas as pd
 from tsar.data.panel import Columns
 from tsar.data.panel.values import parse_times
 
-FRAMES = (".csv", ".csv.gz", ".parquet")
-PICTURES = (".png", ".svg", ".pdf")
+FRAME_EXTENSIONS = (".csv", ".csv.gz", ".parquet")
+FIGURE_EXTENSIONS = (".png", ".svg", ".pdf")
 
 
 def read_frame(path: str | os.PathLike[str], columns: Columns | None = None) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def read_frame(path: str | os.PathLike[str], columns: Columns | None = None) -> 
         It is a parquet file, and the io extra is not installed.
     """
     path, columns = Path(path), columns or Columns()
-    kind = check_extension(path, FRAMES)
+    kind = check_extension(path, FRAME_EXTENSIONS)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}.")
     try:
@@ -64,9 +64,9 @@ def write_frame(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     OSError
         The file can't be written; what stood there before stays whole.
     """
-    kind = check_extension(Path(path), FRAMES)
+    kind = check_extension(Path(path), FRAME_EXTENSIONS)
     numbered = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
-    with replaced(path) as temporary:
+    with atomic_write(path) as temporary:
         if kind == ".parquet":
             frame.to_parquet(temporary, index=not numbered)
         else:
@@ -74,7 +74,7 @@ def write_frame(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the path of a temporary sibling, which takes the place of `path` at the end.
 
     After an error, the sibling is gone and `path` is as it was.
@@ -83,7 +83,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "numbers.txt"
-    >>> with replaced(path) as temporary:
+    >>> with atomic_write(path) as temporary:
     ...     _ = temporary.write_text("1 2 3")
     >>> path.read_text()
     '1 2 3'

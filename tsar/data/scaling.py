@@ -89,14 +89,14 @@ class Scaling:
         """Scaling of some series."""
         return replace(self, mean=self.mean[rows], deviation=self.deviation[rows])
 
-    def put(self, rows: Int[Tensor, " row"], others: "Scaling") -> "Scaling":
+    def replace_rows(self, rows: Int[Tensor, " row"], others: "Scaling") -> "Scaling":
         """The same with that of some series replaced."""
         return Scaling(
             self.mean.index_copy(0, rows, others.mean),
             self.deviation.index_copy(0, rows, others.deviation),
         )
 
-    def select_or(self, rows: Int[Tensor, " row"], own: "Scaling") -> "Scaling":
+    def select_with_fallback(self, rows: Int[Tensor, " row"], own: "Scaling") -> "Scaling":
         """Scaling of some series, and of those that are not among them (-1) their own."""
         known, new = self.select(rows.clamp(min=0)), rows < 0
         return Scaling(

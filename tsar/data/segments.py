@@ -113,7 +113,7 @@ class _Moments(NamedTuple):
         return _Moments(points, mean + step * share, squares)
 
 
-def running_deviation(values: Float[Tensor, " time"], span: int) -> Float[Tensor, " window"]:
+def rolling_std(values: Float[Tensor, " time"], span: int) -> Float[Tensor, " window"]:
     """Standard deviation of every `span` consecutive points, in O(time * log(span)).
 
     Spans of 1, 2, 4 ... points are merged: sums of squares alone are added, so that nothing

@@ -34,7 +34,7 @@ class Windows:
     lead: int = 0
 
     @classmethod
-    def complete(
+    def sliding(
         cls,
         panel: Panel,
         context_length: int,
@@ -91,11 +91,11 @@ class Windows:
         """Where the contexts stand in time."""
         series, step = self.series, self.panel.labels.frequency.step
         origins = self.panel.ordinals_at(series, self.cutoffs)
-        return Times(origins, step, self.context_length, self._jump(series))
+        return Times(origins, step, self.context_length, self._time_shift(series))
 
-    def _jump(self, series: Int[Tensor, " row"]) -> Int[Tensor, "row 2"] | None:
-        jump = self.panel.jump
-        return None if jump is None else jump[:, series].mT
+    def _time_shift(self, series: Int[Tensor, " row"]) -> Int[Tensor, "row 2"] | None:
+        time_shift = self.panel.time_shift
+        return None if time_shift is None else time_shift[:, series].mT
 
     def seen(self) -> "Windows":
         """Windows that have an observed target and an observed context."""
@@ -105,7 +105,7 @@ class Windows:
         before = observed[cutoffs] > observed[cutoffs - self.context_length]
         return replace(self, cutoffs=cutoffs[ahead & before])
 
-    def check_ends(self) -> None:
+    def check_last_observed(self) -> None:
         """Refuse windows whose context ends with a missing point."""
         if bool(self.panel.values[self.cutoffs - 1].isnan().any()):
             raise ValueError(
@@ -145,7 +145,7 @@ class Windows:
             origin=self.panel.ordinals_at(series, cutoffs),
             step=self.panel.labels.frequency.step,
             gapless=self.panel.gapless,
-            jump=self._jump(series),
+            time_shift=self._time_shift(series),
         )
         return Batch(context, span[:, self.context_length :])
 
@@ -154,7 +154,7 @@ class Windows:
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 
-    def thinned(self, most: int) -> "Windows":
+    def subsample(self, most: int) -> "Windows":
         """At most `most` windows, spread evenly."""
         if len(self) <= most:
             return self

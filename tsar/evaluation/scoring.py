@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from tsar.data.panel import Columns, Panel, check_zone
-from tsar.data.panel.inference import zone_of
+from tsar.data.panel import Columns, Panel, check_time_zone
+from tsar.data.panel.inference import time_zone_of
 from tsar.data.panel.layout import to_pandas
 from tsar.intervals import LEVEL_MARKERS
 from tsar.metrics import METRICS, Metric, seasonal_scale, seasonal_squared_scale
@@ -230,7 +230,7 @@ def _scales(
     first = forecasts.groupby(rows)["cutoff"].min()
     frequency, cutoffs = panel.labels.frequency, pd.Index(first)
     if isinstance(cutoffs, pd.DatetimeIndex):
-        check_zone(zone_of(cutoffs), frequency, "forecasts", "train")
+        check_time_zone(time_zone_of(cutoffs), frequency, "forecasts", "train")
     ends = frequency.to_ordinals(cutoffs) - panel.labels.starts[first.index]
     known = panel.lengths.clone()
     known[torch.tensor(first.index.to_numpy())] = torch.tensor(ends // frequency.step + 1)

@@ -128,7 +128,7 @@ class Forecaster(Savable, ABC):
         return together(panel, getattr(self, "context_", panel)) if self.joint else panel
 
     def _remember(self: Fitted, panel: Panel) -> Fitted:
-        missed = panel.gaps_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
+        missed = panel.missing_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
         self.context_ = panel.tail(self._reach(panel) + int(missed.max()))
         return self
 
@@ -332,7 +332,7 @@ class Forecaster(Savable, ABC):
         check_is_fitted(self, "context_")
         if series is None or points is None:
             series, points = torch.arange(len(panel)), panel.lengths - horizon
-        gaps = panel.gaps_before(series, points)
+        gaps = panel.missing_before(series, points)
         # What stands further back than without gaps only helps to bridge them: the mean will do.
         needs = self._reach(panel.tail(0)) if panel.labels.columns.covariates else 0
         lead = gaps.clamp(min=0)

@@ -94,14 +94,14 @@ class NeuralForecaster(Forecaster):
         with seeded(seed):
             self.module_ = self._build().to(device)
         before = self._standard(self.scaling_.apply(known)).to(device, torch.float32)
-        windows = Windows.complete(before, self.context_length, self.horizon)
+        windows = Windows.sliding(before, self.context_length, self.horizon)
         scaled = self._standard(self.scaling_.apply(panel)).to(device, torch.float32)
         validation = held_back_windows(scaled, held, self.context_length, self.horizon)
         for part in (windows, validation):
             self.module_.expect(part.times, self.horizon)
         if len(windows):
             with seeded(seed):
-                self.module_.start(windows.thinned(SAMPLE).batch(slice(None)))
+                self.module_.start(windows.subsample(SAMPLE).batch(slice(None)))
         history = train(
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
         )
@@ -134,7 +134,7 @@ class NeuralForecaster(Forecaster):
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
         """Sample paths of the targets of windows, of a module with a density."""
         density_of(self.module_)
-        windows.check_ends()
+        windows.check_last_observed()
 
         def keep(shown: Shown) -> Tensor:
             output = shown.output
@@ -272,14 +272,14 @@ def held_back_windows(panel: Panel, held: Tensor, context_length: int, horizon: 
     lengths = panel.lengths
     held = held.to(lengths.device)
     first = torch.where(held > 0, lengths - held, lengths)
-    return Windows.complete(panel, context_length, horizon, first=first)
+    return Windows.sliding(panel, context_length, horizon, first=first)
 
 
 def calibrate(
     module: ForecastModule, windows: Windows, batch_size: int, generation: Generation = "exact"
 ) -> Calibration:
     """Calibration by the errors of a module on windows that it was not trained on."""
-    windows = windows.thinned(MAX_SCORES)
+    windows = windows.subsample(MAX_SCORES)
     if not len(windows):
         return Calibration(torch.empty(windows.horizon, 0, dtype=torch.float64))
     point = forecast_windows(module, windows, batch_size, generation)[..., module.point]
@@ -293,7 +293,7 @@ def window_scaling(windows: Windows, rows: Int[Tensor, " series"], fitted: Scali
     row = rows[series]
     if bool((row >= 0).all()):
         return fitted.select(row)
-    return fitted.select_or(row, Scaling.before(windows.panel, series, windows.cutoffs))
+    return fitted.select_with_fallback(row, Scaling.before(windows.panel, series, windows.cutoffs))
 
 
 def history_frame(history: list[Record]) -> pd.DataFrame:

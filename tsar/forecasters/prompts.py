@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.data.panel import Jump, Panel
+from tsar.data.panel import Panel, TimeShift
 from tsar.data.scaling import Scaling
-from tsar.data.segments import running_deviation
+from tsar.data.segments import rolling_std
 from tsar.nn.convolution import correlate, next_fast_length
 from tsar.nn.normalization import InstanceNorm, forward_fill, instance_norm
 from tsar.validation import check_integer
@@ -131,17 +131,17 @@ def prompted(panel: Panel, prompts: Prompts, context_length: int) -> Panel:
     values = torch.cat([prompts.values, _recent(panel, context_length)], dim=1)
     series, length = values.shape
     step = panel.labels.frequency.step
-    starts = panel.ordinals() - (length - 1) * step
+    starts = panel.end_ordinals() - (length - 1) * step
     # Where there is no prompt, there is nothing that has a time.
     by = np.where(prompts.first.cpu().numpy() < 0, 0, starts - prompts.begin.cpu().numpy())
-    jump = Jump(starts + prompts.values.shape[1] * step, by)
+    time_shift = TimeShift(starts + prompts.values.shape[1] * step, by)
     return replace(
         panel,
         values=values.reshape(-1),
         offsets=torch.arange(series + 1, device=values.device) * length,
         past=values.new_empty(series * length, 0),
         future=values.new_empty(series * length, 0),
-        labels=replace(panel.labels, starts=starts, jump=jump),
+        labels=replace(panel.labels, starts=starts, time_shift=time_shift),
     )
 
 
@@ -362,7 +362,7 @@ def _windows(
     part: Float[Tensor, " time"], complete: Bool[Tensor, " window"], span: int, stride: int
 ) -> _Windows:
     padded = torch.nn.functional.pad(part, (0, -len(complete) % stride))
-    deviation = running_deviation(part, span)
+    deviation = rolling_std(part, span)
     varies = deviation > FLAT
     unit = torch.where(varies, STEPS / (span * deviation), 0.0)
     base = torch.where(complete, -0.5 * STEPS * varies, -torch.inf)

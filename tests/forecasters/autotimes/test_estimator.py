@@ -326,7 +326,7 @@ def test_times_are_described_once_and_no_others(monkeypatch: pytest.MonkeyPatch)
         stamps.ordinals, stamps.facts = stamps.ordinals[:0], stamps.facts[:0]
         used.clear()
         model.set_params(batch_size=1).predict(frame, horizon=5, prompts=prompts)
-        spare = {int(Panel.from_frame(frame).ordinals(k)[0]) for k in range(1, 7)}
+        spare = {int(Panel.from_frame(frame).end_ordinals(k)[0]) for k in range(1, 7)}
         assert set(stamps.ordinals.tolist()) - used <= spare  # of the last step of the horizon
 
 
@@ -366,7 +366,7 @@ def test_a_prompt_is_told_its_own_times(monkeypatch: pytest.MonkeyPatch, generat
         return read(self, ordinals)
 
     monkeypatch.setattr(Stamps, "forward", note)
-    last = Panel.from_frame(frame).ordinals()
+    last = Panel.from_frame(frame).end_ordinals()
     model.set_params(generation=generation).predict(frame, horizon=5, prompts="first")
     step = SEGMENT * int(Panel.from_frame(frame).labels.frequency.step)
     own = torch.from_numpy(Panel.from_frame(frame).labels.starts)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import tsar.forecasters.prompts
 from tsar.data.panel import Columns, Panel
-from tsar.data.segments import running_deviation
+from tsar.data.segments import rolling_std
 from tsar.forecasters.prompts import Prompts, Strategy, find_prompts, prompted
 
 NAN = math.nan
@@ -330,18 +330,18 @@ def test_running_deviations_are_exact(span: int) -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(200, generator=generator, dtype=torch.float64) * 1e-3 + 1e6
     values[60:130] = 0.1
-    windows = running_deviation(values, span)
+    windows = rolling_std(values, span)
     expected = values.unfold(0, span, 1).std(dim=1, correction=0)
     torch.testing.assert_close(windows, expected, rtol=1e-6, atol=1e-9)
     assert (windows[60 : 130 - span + 1] == 0).all()
-    assert len(running_deviation(values[: span - 1], span)) == 0
+    assert len(rolling_std(values[: span - 1], span)) == 0
 
 
 # --- the panel of prompts and contexts --------------------------------------------------------
 
 
 def check_ends(panel: Panel, result: Panel) -> None:
-    assert result.ordinals().tolist() == panel.ordinals().tolist()
+    assert result.end_ordinals().tolist() == panel.end_ordinals().tolist()
     assert result.future_times(3).equals(panel.future_times(3))
     assert result.labels.ids.equals(panel.labels.ids)
 
@@ -469,11 +469,11 @@ def test_prompts_know_their_times() -> None:
             if source == row:  # those of another series are in other units
                 np.testing.assert_allclose(found.values[row], known)
         whole = prompted(panel, found, 3)
-        assert whole.jump is not None
-        at, by = whole.jump
+        assert whole.time_shift is not None
+        at, by = whole.time_shift
         assert (at - 2 - by == found.begin).all()
         turned = whole.select(np.array([1, 0]))
-        assert turned.jump is not None
-        assert torch.equal(turned.jump, whole.jump.flip(1))
+        assert turned.time_shift is not None
+        assert torch.equal(turned.time_shift, whole.time_shift.flip(1))
         longer = whole.extend(whole.future.new_empty(2, 4, 0)).pad(3, 0).tail(8)
-        assert torch.equal(longer.jump, whole.jump)
+        assert torch.equal(longer.time_shift, whole.time_shift)

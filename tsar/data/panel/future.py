@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.data.panel.columns import Columns
-from tsar.data.panel.inference import check_zone, zone_of
+from tsar.data.panel.inference import check_time_zone, time_zone_of
 from tsar.data.panel.layout import to_pandas, with_frequency, write_long
 from tsar.data.panel.panel import Panel
 from tsar.data.panel.values import Floats, parse_times, read_numbers, show
@@ -136,7 +136,7 @@ def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> NDArray[np.intp]
 
 def _check_zone(panel: Panel, times: pd.Index) -> None:
     if isinstance(times, pd.DatetimeIndex):
-        check_zone(zone_of(times), panel.labels.frequency, "future")
+        check_time_zone(time_zone_of(times), panel.labels.frequency, "future")
 
 
 def _check_distinct(keys: pd.Index, names: str, ids: pd.Index | None = None) -> None:

@@ -34,14 +34,14 @@ def infer_frequency(times: pd.Index) -> Frequency | None:
         numbers: Ordinals = np.asarray(times, dtype=np.int64)
         step = _common_step(np.diff(numbers))
         return Frequency(str(step), "integer", step) if step else None
-    zone, clock = zone_of(times), common_clock(times)
+    zone, clock = time_zone_of(times), common_clock(times)
     days = parse_alias("D", timezone=zone, unit=times.unit, clock=clock).to_ordinals(times)
     daily = not np.any(days == OFF_CALENDAR)
     alias = (_month_alias(days) or _day_alias(days)) if daily else _tick_alias(times)
     return parse_alias(alias, timezone=zone, unit=times.unit, clock=clock) if alias else None
 
 
-def zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
+def time_zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
     """Name of the time zone; the zone itself where pandas can't read it back from its name."""
     if times.tz is None:
         return None
@@ -52,7 +52,9 @@ def zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
     return str(times.tz) if same else times.tz
 
 
-def check_zone(zone: str | tzinfo | None, fitted: Frequency, name: str, where: str = "fit") -> None:
+def check_time_zone(
+    zone: str | tzinfo | None, fitted: Frequency, name: str, where: str = "fit"
+) -> None:
     """Check that times have a zone where those that were fitted have one, and none where not.
 
     Raises

@@ -21,7 +21,7 @@ from tsar.data.segments import common_length
 from tsar.records import record
 
 
-class Jump(NamedTuple):
+class TimeShift(NamedTuple):
     """Where the times of each series jump: those that would be before `at` are `by` earlier.
 
     In ordinals; a prompt stands before a context, and was taken from elsewhere.
@@ -46,12 +46,12 @@ class Labels:
     layout: Layout
     columns: Columns
     categories: tuple[tuple[str, ...], ...] = ()
-    jump: Jump | None = None
+    time_shift: TimeShift | None = None
 
     def select(self, rows: NDArray[np.intp]) -> "Labels":
         """Labels of some of the series, in the order of `rows`."""
-        jump = self.jump and Jump(*(part[rows] for part in self.jump))
-        return replace(self, ids=self.ids[rows], starts=self.starts[rows], jump=jump)
+        time_shift = self.time_shift and TimeShift(*(part[rows] for part in self.time_shift))
+        return replace(self, ids=self.ids[rows], starts=self.starts[rows], time_shift=time_shift)
 
 
 @record("panel")
@@ -162,7 +162,7 @@ class Panel:
     @property
     def series(self) -> Int[Tensor, " time"]:
         """Row of the series that each point belongs to."""
-        return self.spread(torch.arange(len(self), device=self.offsets.device))
+        return self.per_point(torch.arange(len(self), device=self.offsets.device))
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Panel":
         """Panel on a device; `dtype` is that of its real numbers."""
@@ -244,7 +244,7 @@ class Panel:
         known = padded.future.index_put((ahead,), future.to(padded.future))
         return replace(padded, future=known)
 
-    def spread(self, facts: Shaped[Tensor, " series"]) -> Shaped[Tensor, " time"]:
+    def per_point(self, facts: Shaped[Tensor, " series"]) -> Shaped[Tensor, " time"]:
         """A fact of each series at each of its points; of one series a view."""
         if len(self) == 1:
             return facts.expand(len(self.values))
@@ -252,7 +252,7 @@ class Panel:
             return facts[:, None].expand(-1, self.common_length).reshape(-1)
         return facts.repeat_interleave(self.lengths, output_size=len(self.values))
 
-    def gaps_before(
+    def missing_before(
         self, series: Int[Tensor, " window"], points: Int[Tensor, " window"]
     ) -> Int[Tensor, " window"]:
         """Missing points just before given points of series; -1 where none before was observed."""
@@ -265,7 +265,7 @@ class Panel:
         seen = newest[before.clamp(min=0)]
         return torch.where((seen >= first) & (points > 0), before - seen, -1)
 
-    def ordinals(self, lead: int = 0) -> NDArray[np.int64]:
+    def end_ordinals(self, lead: int = 0) -> NDArray[np.int64]:
         """Ordinal of each series' last time, or of the `lead`-th time after it."""
         lengths = self.lengths.cpu().numpy()
         return self.labels.starts + (lengths - 1 + lead) * self.labels.frequency.step
@@ -276,12 +276,12 @@ class Panel:
         return torch.from_numpy(self.labels.starts).to(self.offsets.device)
 
     @cached_property
-    def jump(self) -> Int[Tensor, "2 series"] | None:
+    def time_shift(self) -> Int[Tensor, "2 series"] | None:
         """Where the times of each series jump, and by how much, on the device; None: nowhere."""
-        jump = self.labels.jump
-        if jump is None:
+        time_shift = self.labels.time_shift
+        if time_shift is None:
             return None
-        return torch.from_numpy(np.stack(jump)).to(self.offsets.device)
+        return torch.from_numpy(np.stack(time_shift)).to(self.offsets.device)
 
     def ordinals_at(
         self, series: Int[Tensor, " row"], rows: Int[Tensor, " row"]
@@ -292,7 +292,7 @@ class Panel:
     def future_times(self, horizon: int) -> pd.Index:
         """Times of the horizon after each series, end to end."""
         steps = np.arange(horizon) * self.labels.frequency.step
-        return self.labels.frequency.to_times((self.ordinals(1)[:, None] + steps).reshape(-1))
+        return self.labels.frequency.to_times((self.end_ordinals(1)[:, None] + steps).reshape(-1))
 
     def to_frame(self, columns: dict[str, NDArray[np.generic]]) -> Any:
         """Frame of (series, horizon) arrays at the times after each series, as it came in."""

@@ -15,7 +15,7 @@ from tsar.data.panel.frequency import (
     parse_alias,
     period_frequency,
 )
-from tsar.data.panel.inference import infer_frequency, zone_of
+from tsar.data.panel.inference import infer_frequency, time_zone_of
 from tsar.data.panel.layout import Layout
 from tsar.data.panel.reading import Rows
 from tsar.data.panel.values import Floats, show
@@ -136,7 +136,9 @@ def _given_frequency(times: pd.Index, freq: str | int) -> Frequency:
         )
     if not isinstance(times, pd.DatetimeIndex):
         return parse_alias(freq)
-    return parse_alias(freq, timezone=zone_of(times), unit=times.unit, clock=common_clock(times))
+    return parse_alias(
+        freq, timezone=time_zone_of(times), unit=times.unit, clock=common_clock(times)
+    )
 
 
 def _check_calendar(rows: Rows, ordinals: NDArray[np.int64], frequency: Frequency) -> None:

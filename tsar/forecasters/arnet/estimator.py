@@ -269,7 +269,7 @@ class ARNet(Forecaster):
         device = resolve_device(self.device)
         self.module_.to(device)
         scaled = self.scaling_.apply(panel).to(device, torch.float32)
-        windows = Windows.complete(
+        windows = Windows.sliding(
             self.scaling_.apply(known).to(device, torch.float32), self.order_, self._steps
         )
         if self.loss == "huber":

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tsar.data.batch import Batch, Context, Times, jumped
+from tsar.data.batch import Batch, Context, Times, shift_times
 from tsar.forecasters.autotimes.backbone import Backbone
 from tsar.forecasters.autotimes.heads import Head
 from tsar.forecasters.autotimes.mlp import mlp
@@ -95,7 +95,7 @@ class AutoTimesModule(ReadingModule):
             tokens, ahead = -(-times.length // self.horizon), -(-horizon // self.horizon)
             steps = torch.arange(-tokens, ahead, device=times.origin.device)
             begin = times.origin[:, None] + steps * self.horizon * times.step
-            self.stamps.learn(jumped(begin, times.jump))
+            self.stamps.learn(shift_times(begin, times.time_shift))
 
     @torch.no_grad()
     def start(self, batch: Batch) -> None:
@@ -266,7 +266,7 @@ class AutoTimesModule(ReadingModule):
         inside = -(-context.values.shape[1] // self.horizon)
         begin = context.origin[:, None] + (token - inside) * self.horizon * context.step
         return self.backbone(
-            self._tokens(segments, jumped(begin, context.jump)),
+            self._tokens(segments, shift_times(begin, context.time_shift)),
             mask=token >= first[:, None] if ragged else None,
             positions=(token - first[:, None]).clamp(min=0) if ragged else None,
             cache=cache,

@@ -154,7 +154,7 @@ class Classical(Forecaster):
         if len(missing):
             back = len(values) - int(missing[0])  # steps from the first missing point to the end
             frequency = panel.labels.frequency
-            time = frequency.to_times(panel.ordinals(1)[[row]] - back * frequency.step)[0]
+            time = frequency.to_times(panel.end_ordinals(1)[[row]] - back * frequency.step)[0]
             raise ValueError(
                 f"frame must have no missing values with model 'autoreg'; got {len(missing)} for "
                 f"series {panel.labels.ids[row]!r}, first at {time}. Use model='ets' or ARNet, "

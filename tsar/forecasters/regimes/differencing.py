@@ -70,7 +70,7 @@ def with_changes(
         return values, chosen
     scaling = changes.scaling
     if own:
-        scaling = values.scaling.put(chosen, scaling.select(places))
+        scaling = values.scaling.replace_rows(chosen, scaling.select(places))
     learned = values.learned.replaced(chosen, changes.learned.select(places))
     return Modelled(scaling, values.data, learned), chosen
 

@@ -257,7 +257,7 @@ class HMM(Forecaster):
         self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
     ) -> tuple[Scaling, Float[Tensor, "window time"], Float[Tensor, "window horizon"]]:
         """Contexts in units of their series without the season, and the season ahead."""
-        scaling = self.scaling_.select_or(rows, Scaling.of_contexts(values))
+        scaling = self.scaling_.select_with_fallback(rows, Scaling.of_contexts(values))
         standard = scaling.scale(values)
         return scaling, *without_season(standard, self.season_length_, horizon)
 
@@ -298,7 +298,7 @@ class HMM(Forecaster):
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
         """Sample paths of the targets of windows: regimes, and points of each."""
         changed = self._changed(self._rows(windows.panel)[windows.series])
-        replace(windows, cutoffs=windows.cutoffs[changed]).check_ends()
+        replace(windows, cutoffs=windows.cutoffs[changed]).check_last_observed()
         generator = torch.Generator().manual_seed(self.seed_)
         # The same numbers for every window: none depends on the others.
         shape, device = (paths, windows.horizon), resolve_device(self.device)
