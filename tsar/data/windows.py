@@ -119,8 +119,8 @@ class Windows:
         return self.cutoffs.device
 
     @property
-    def facts(self) -> tuple[int, ...]:
-        """What tells these windows from others of the same tensors."""
+    def settings(self) -> tuple[int, ...]:
+        """Numbers that, with `tensors`, determine the windows."""
         return self.context_length, self.horizon
 
     def tensors(self) -> list[Tensor]:

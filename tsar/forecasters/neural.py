@@ -31,7 +31,7 @@ from tsar.rollout import (
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.memory import chunked
 from tsar.runtime.seeds import resolve_seed, seeded
-from tsar.training import Record, Training, train
+from tsar.training import EpochMetrics, Training, train
 from tsar.validation import (
     NONNEGATIVE,
     Constraint,
@@ -296,7 +296,7 @@ def window_scaling(windows: Windows, rows: Int[Tensor, " series"], fitted: Scali
     return fitted.select_with_fallback(row, Scaling.before(windows.panel, series, windows.cutoffs))
 
 
-def history_frame(history: list[Record]) -> pd.DataFrame:
+def history_frame(history: list[EpochMetrics]) -> pd.DataFrame:
     """History as a frame, a row for each epoch."""
     frame = pd.DataFrame(history, columns=["epoch", "train_loss", "validation_loss"])
     return frame.astype({"epoch": int}).set_index("epoch")

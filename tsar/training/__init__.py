@@ -1,6 +1,6 @@
-"""Training: options, and the only loop that minimizes a loss."""
+"""Training: its options, and the training loop of all networks."""
 
-from tsar.training.loop import Record, Samples, train, validation_loss
+from tsar.training.loop import EpochMetrics, Samples, train, validation_loss
 from tsar.training.options import Training
 
-__all__ = ["Record", "Samples", "Training", "train", "validation_loss"]
+__all__ = ["EpochMetrics", "Samples", "Training", "train", "validation_loss"]

@@ -1,4 +1,4 @@
-"""A running average of weights, steadier than the weights of any one step."""
+"""Exponential moving average (EMA) of a network's parameters during training."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,49 +8,49 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class RunningAverage:
-    """Exponential moving average of parameters over the steps of a training.
+class ExponentialMovingAverage:
+    """Exponential moving average of parameters over the optimizer steps.
 
-    Early on it forgets faster, so that it does not hold on to where training began: after `t` steps
-    its decay is at most ``(1 + t) / (10 + t)``.
+    The decay is warmed up so that the average soon forgets the initial parameters: after `t` steps
+    it is at most ``(1 + t) / (10 + t)``.
 
     Parameters
     ----------
     parameters
-        What is averaged; they stay where they are.
+        Parameters to average.
     decay
-        Share of the average that a step leaves; 0: the average is the parameters themselves.
+        Weight of the previous average at each step; 0 turns averaging off.
 
     Attributes
     ----------
-    values
-        The averages, in the order of the parameters; none where `decay` is 0.
+    averages
+        One average for each parameter, in their order; empty if `decay` is 0.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
         self.parameters, self.decay = list(parameters), decay
-        self.values = [p.detach().clone() for p in self.parameters] if decay else []
+        self.averages = [p.detach().clone() for p in self.parameters] if decay else []
 
-    def add(self, step: int) -> None:
-        """Take in the parameters as they are after the step of that number, 0 first."""
-        if self.values:
+    def update(self, step: int) -> None:
+        """Add the current parameters to the average; the first step is number 0."""
+        if self.averages:
             decay = min(self.decay, (1 + step) / (10 + step))
             current: list[Tensor] = [p.detach() for p in self.parameters]
-            get_ema_multi_avg_fn(decay)(self.values, current, step)
+            get_ema_multi_avg_fn(decay)(self.averages, current, step)
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Let the parameters be their averages for a while."""
-        kept = [p.detach().clone() for p in self.parameters] if self.values else []
-        self.apply()
+    def average_parameters(self) -> Iterator[None]:
+        """Set the parameters to their averages within the block, and restore them after it."""
+        current = [p.detach().clone() for p in self.parameters] if self.averages else []
+        self.copy_to_parameters()
         try:
             yield
         finally:
-            self._set(kept)
+            self._set(current)
 
-    def apply(self) -> None:
-        """Let the parameters be their averages from now on."""
-        self._set(self.values)
+    def copy_to_parameters(self) -> None:
+        """Set the parameters to their averages."""
+        self._set(self.averages)
 
     @torch.no_grad()
     def _set(self, values: list[Tensor]) -> None:

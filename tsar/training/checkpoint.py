@@ -1,4 +1,4 @@
-"""The state of a training run in one file: written whole or not at all, no pickle."""
+"""Training checkpoints: one safetensors file, replaced atomically, without pickle."""
 
 import hashlib
 import json
@@ -15,40 +15,47 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on: tensors by name, its history, and the digest of its settings."""
+    """State to resume a run from.
+
+    Attributes
+    ----------
+    tensors
+        Weights, averages and optimizer state by name.
+    history
+        Metrics of each epoch so far.
+    epochs_without_improvement, best_loss
+        State of early stopping.
+    fingerprint
+        Digest of all that determines the run; see `fingerprint`.
+    """
 
     tensors: dict[str, Tensor]
     history: list[dict[str, int | float]]
-    waited: int
-    lowest: float
+    epochs_without_improvement: int
+    best_loss: float
     fingerprint: str
 
 
 def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
-    """Write to a temporary file, then rename: a run that is killed leaves the last whole one."""
-    facts = {
-        "history": checkpoint.history,
-        "waited": checkpoint.waited,
-        "lowest": checkpoint.lowest,
-        "fingerprint": checkpoint.fingerprint,
-    }
+    """Write to a temporary file, then rename: a killed run leaves the last complete checkpoint."""
+    metadata = {name: value for name, value in vars(checkpoint).items() if name != "tensors"}
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    # Copies, for tied weights share their memory, which safetensors refuses.
+    # Copies, because safetensors refuses tied weights, which share memory.
     tensors = {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in checkpoint.tensors.items()
     }
     try:
-        save_file(tensors, temporary, metadata={"tsar": json.dumps(facts)})
+        save_file(tensors, temporary, metadata={"tsar": json.dumps(metadata)})
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: str, fingerprint: str) -> Checkpoint | None:
-    """The checkpoint at `path`, None where there is none yet.
+    """Return the checkpoint at `path`, or None if there is no file.
 
     Raises
     ------
@@ -59,42 +66,42 @@ def read_checkpoint(path: str, fingerprint: str) -> Checkpoint | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["tsar"])
+            metadata = json.loads((file.metadata() or {})["tsar"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        saved = Checkpoint(tensors, **facts)
+        checkpoint = Checkpoint(tensors, **metadata)
     except (SafetensorError, KeyError, OSError, ValueError, TypeError) as error:
         raise ValueError(
             f"training.checkpoint must be a checkpoint of tsar; got {path!r} "
             f"({type(error).__name__}: {error}). Remove it."
         ) from error
-    if saved.fingerprint != fingerprint:
+    if checkpoint.fingerprint != fingerprint:
         raise ValueError(
-            f"training.checkpoint must be of the same settings and data; {path!r} is of another "
-            "run. Remove it to start anew, or name another file."
+            f"training.checkpoint must be of the same settings and data; got {path!r} of another "
+            "run. Remove it to train from the start, or name another file."
         )
-    return saved
+    return checkpoint
 
 
 def fingerprint(settings: object, module: nn.Module, tensors: Iterable[Tensor]) -> str:
-    """Digest of all that decides the outcome, so that no other run's checkpoint is continued.
+    """Digest of all that determines a run, so that only its own checkpoint is resumed.
 
-    Of the module: its kinds of layers, their plain attributes, and the weights that it starts with.
+    Of the module it includes the layer types, their plain attributes and the initial weights.
     """
     digest = hashlib.sha256(repr(settings).encode())
-    for name, part in module.named_modules():
-        digest.update(repr((name, type(part).__qualname__, _plain_attributes(part))).encode())
+    for name, layer in module.named_modules():
+        digest.update(repr((name, type(layer).__qualname__, _plain_attributes(layer))).encode())
     for tensor in (*module.state_dict().values(), *tensors):
         digest.update(repr((tensor.dtype, tensor.shape)).encode())
-        # Bytes, for numpy knows no bfloat16.
+        # As bytes, because numpy has no bfloat16.
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-def _plain_attributes(part: nn.Module) -> dict[str, object]:
+def _plain_attributes(layer: nn.Module) -> dict[str, object]:
     plain = (bool, int, float, str, type(None))
     return {
         name: value
-        for name, value in vars(part).items()
+        for name, value in vars(layer).items()
         if name != "training" and isinstance(value, plain)
     }

@@ -1,7 +1,7 @@
-"""Training: the options of the training loop."""
+"""Options of the training loop."""
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -27,41 +27,42 @@ from tsar.validation import (
 @record("training")
 @dataclass(frozen=True)
 class Training:
-    """How to train: AdamW with a schedule, early stopping on the newest points.
+    """Options of training: AdamW, a learning-rate schedule, and early stopping.
 
     Parameters
     ----------
     epochs
-        Passes over the windows at most.
+        Maximum number of passes over the windows.
     learning_rate
-        Its peak.
+        Peak of the learning rate.
     schedule
-        ``"one_cycle"`` (cosine up over the first 30 %, down to almost nothing), ``"cosine"`` (down
-        to zero) or ``"constant"``.
+        ``"one_cycle"`` (cosine increase over the first 30 %, then decrease to almost 0),
+        ``"cosine"`` (decrease to 0) or ``"constant"``.
     batch_size
-        Windows a step.
+        Windows in a step.
     weight_decay
-        Decoupled, as in AdamW.
+        Decoupled weight decay, as in AdamW.
     epoch_windows
-        Windows of an epoch at most, drawn anew for each; None for all. For large data.
+        Maximum number of windows in an epoch, a new random sample in each; None for all. For large
+        data.
     validation_windows
-        Windows that judge an epoch at most, spread evenly over those held back; None for all.
+        Maximum number of windows in the validation loss, evenly spaced; None for all.
     validation
         The newest points of each series that are held back for early stopping and for the
-        calibration of intervals: a share below 1, or a number of points. At least the horizon is
-        taken, and nothing from a series that would be left without a target.
+        calibration of intervals: a fraction below 1, or a number of points. At least the horizon is
+        held back, and nothing of a series that would be left without a target.
     patience
-        Epochs without a better validation loss before training stops; the best weights stay.
+        Epochs without a lower validation loss before training stops. The best weights are restored.
     gradient_clip
-        Largest norm of the gradient; 0 leaves it as it is.
+        Maximum norm of the gradient; 0 turns clipping off.
     ema_decay
-        Decay of a running average of the weights over the steps, which then is what is judged, kept
-        and forecast with: 0.99 averages over about 100 steps, fewer at first. 0: the weights as
-        they are.
+        Decay of an exponential moving average of the weights over the steps. The averaged weights
+        are validated, kept and used in forecasts: 0.99 averages over about 100 steps, fewer at
+        first. 0 turns averaging off.
     precision
         ``"float32"``, or ``"bfloat16"`` for autocast.
     checkpoint
-        File that is written after every epoch, and continued from if the run was cut off.
+        File that is written after every epoch, and resumed from after an interruption.
 
     Examples
     --------
@@ -88,26 +89,21 @@ class Training:
     checkpoint: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        """Check each option once."""
+        """Check the options."""
         if isinstance(self.checkpoint, os.PathLike):
             object.__setattr__(self, "checkpoint", os.fspath(self.checkpoint))
         check_parameters("training", self, CONSTRAINTS)
 
     def validation_points(self, lengths: Int[Tensor, " series"], horizon: int) -> Tensor:
-        """Points at the end of each series that are held back."""
+        """Number of points held back at the end of each series."""
         if self.validation == 0:
             return torch.zeros_like(lengths)
-        # In float64, and less a rounding error: 0.1 of 30 points are 3.
-        share = (lengths.double() * self.validation - 1e-9).ceil().long()
-        points = share if self.validation < 1 else torch.full_like(lengths, int(self.validation))
+        # In float64, minus a rounding error: 0.1 of 30 points are 3.
+        fraction = (lengths.double() * self.validation - 1e-9).ceil().long()
+        fixed = torch.full_like(lengths, int(self.validation))
+        points = fraction if self.validation < 1 else fixed
         points = points.clamp(min=horizon)
         return torch.where(points < lengths - 1, points, 0)
-
-    @classmethod
-    def from_config(cls, config: dict[str, object]) -> "Training":
-        """Rebuild from the plain values that `dataclasses.asdict` gives."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in config.items() if name in known})  # type: ignore[arg-type]
 
 
 CONSTRAINTS: dict[str, Constraint] = {
