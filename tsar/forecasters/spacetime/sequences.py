@@ -25,8 +25,8 @@ class Sequences:
         return self.values.device
 
     @property
-    def facts(self) -> tuple[int, ...]:
-        """Nothing that the tensors do not say."""
+    def settings(self) -> tuple[int, ...]:
+        """Empty: `tensors` determine the sequences."""
         return ()
 
     @property
