@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from tqdm.auto import tqdm
 
 ROUNDING = 1e-9  # of the objective
 P = TypeVar("P")  # a dataclass of tensors (model, ...)
@@ -42,6 +43,7 @@ def maximize(
     *,
     n_iter: int,
     tol: float,
+    progress: bool = False,
 ) -> Maximum[P]:
     """Repeat a step until it gains less than `tol`, for each model by itself.
 
@@ -56,6 +58,8 @@ def maximize(
         Steps at most.
     tol
         Gain of the objective below which a model is done.
+    progress
+        Whether to show a progress bar if the fit takes longer than a second.
     """
     models = len(getattr(parameters, fields(parameters)[0].name))  # type: ignore[arg-type]
     device = getattr(parameters, fields(parameters)[0].name).device  # type: ignore[arg-type]
@@ -64,7 +68,9 @@ def maximize(
     last = torch.full((models,), -torch.inf, dtype=torch.float64, device=device)
     iterations = torch.zeros(models, dtype=torch.int64, device=device)
     converged = torch.zeros(models, dtype=torch.bool, device=device)
-    for iteration in range(n_iter):
+    # disable=None: no bar where the output is not a terminal.
+    disable = None if progress else True
+    for iteration in tqdm(range(n_iter), "EM", disable=disable, delay=1, leave=False):
         better, objective = step(take(parameters, active), active)
         parameters = put(parameters, active, better)
         history[active, iteration] = objective.double()

@@ -166,6 +166,12 @@ class Units:
             )
         return cls(center, scale, -float((seen * scale.log()).sum()))
 
+    @classmethod
+    def identity(cls, values: Float[Tensor, "time feature"]) -> "Units":
+        """Units that leave values as they are."""
+        one = values.new_ones(values.shape[1])
+        return cls(torch.zeros_like(one), one, 0.0)
+
     def apply(self, observations: Observations) -> Observations:
         """Observations in these units."""
         return Observations((observations.values - self.center) / self.scale, observations.offsets)

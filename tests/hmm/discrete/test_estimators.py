@@ -110,7 +110,7 @@ def test_the_objective_never_falls(kind: Any, missing: bool) -> None:
         seen[np.random.default_rng(1).random(seen.shape) < 0.2] = np.nan
         seen[40:45] = np.nan
     model = GaussianHMM(3, kind, n_init=3, tol=0.0, n_iter=40, random_state=0).fit(seen)
-    assert (np.diff(model.history_) > -1e-8).all()
+    assert model.history_["log_likelihood"].diff().min() > -1e-8
     assert model.log_likelihood_ == pytest.approx(model.score(seen))
 
 
@@ -236,9 +236,9 @@ def test_a_seed_gives_the_same_model() -> None:
 
 def test_the_best_start_is_kept() -> None:
     model = GaussianHMM(6, random_state=0, n_init=8).fit(points(150))
-    assert len(model.restarts_) == 8
-    assert model.restarts_["objective"].max() == pytest.approx(model.history_[-1])
-    assert model.restarts_["objective"].std() > 0  # the starts differ
+    assert model.log_likelihoods_.shape == (8,)
+    assert model.log_likelihood_ == pytest.approx(model.log_likelihoods_.max())
+    assert model.log_likelihoods_.std() > 0  # the starts differ
 
 
 def test_units_do_not_matter() -> None:
@@ -299,7 +299,7 @@ def test_a_choice_holds_back_observed_points(gone: slice) -> None:
 
 def test_of_one_point_nothing_can_be_held_back() -> None:
     with pytest.warns(
-        UserWarning, match="must have two observed points of each series, to hold one"
+        UserWarning, match="must have two observed points of each series, to hold one out"
     ):
         model = GaussianHMM("auto", max_components=3, random_state=0).fit([[np.nan], [2.0]])
     assert model.n_components_ == 1
@@ -402,7 +402,7 @@ def test_text_must_be_encoded() -> None:
 
 
 def test_more_states_than_points_are_refused() -> None:
-    with pytest.raises(ValueError, match="n_components must be at most the number of observed"):
+    with pytest.raises(ValueError, match="n_components must be at most"):
         GaussianHMM(10).fit(points(9))
 
 
@@ -441,7 +441,7 @@ def test_features_that_are_never_seen_together_are_taken(kind: Any) -> None:
     model = GaussianHMM(3, kind, random_state=0, n_init=3).fit(seen)
     np.testing.assert_allclose(model.means_, [[0, 0], [5, -3], [10, -6]], atol=0.3)
     assert (model.predict(seen) == state).mean() > 0.99
-    with pytest.raises(ValueError, match="n_components must be at most the number of observed"):
+    with pytest.raises(ValueError, match="n_components must be at most"):
         GaussianHMM(3).fit(seen[:2])
 
 

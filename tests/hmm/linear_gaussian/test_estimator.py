@@ -105,12 +105,13 @@ def test_the_likelihood_never_falls_and_passes_the_truth(
     true = truth(states, features)
     values = simulated(true, 100, sequences=5, missing=missing)
     model = small(states, n_init=3, n_iter=60).fit(values, lengths=[100] * 5)
-    assert model.history_.shape == (3, model.history_.shape[1])
-    gains = np.diff(model.history_, axis=1)
-    assert np.nanmin(gains) > -1e-7 * abs(model.log_likelihood_)
+    history = model.history_["log_likelihood"]
+    assert list(history.index) == list(range(1, model.n_iter_ + 1))
+    assert history.diff().min() > -1e-7 * abs(model.log_likelihood_)
     assert model.log_likelihood_ == pytest.approx(model.score(values, lengths=[100] * 5), rel=1e-9)
+    assert model.log_likelihoods_.shape == (3,)
     assert model.log_likelihood_ == model.log_likelihoods_.max()
-    assert model.log_likelihood_ >= np.nanmax(model.history_)
+    assert model.log_likelihood_ >= history.max()
     assert model.log_likelihood_ > true.score(values, lengths=[100] * 5) - 0.5
 
 
@@ -357,9 +358,8 @@ def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
     assert np.isfinite(model.log_likelihood_)
     assert (np.diag(model.observation_covariance_) > 0).all()
     assert (np.linalg.eigvalsh(model.transition_covariance_) > 0).all()
-    assert np.nanmin(np.diff(model.history_, axis=1), initial=0) > -1e-6 * abs(
-        model.log_likelihood_
-    )
+    gains = model.history_["log_likelihood"].diff().fillna(0)
+    assert gains.min() > -1e-6 * abs(model.log_likelihood_)
     assert np.isfinite(model.transform(values)).all()
     assert np.isfinite(model.forecast(values, 3).covariance).all()
 
@@ -369,7 +369,7 @@ def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
     ("options", "words"),
     (
         ({"n_components": 0}, "n_components must be an integer of at least 1; got 0"),
-        ({"n_components": 21}, "at most the number of observed values, 20; got 21"),
+        ({"n_components": 21}, "n_components must be at most 20 for these observations; got 21"),
         ({"n_components": "all"}, "integer of at least 1, or 'auto'; got 'all'"),
         ({"criterion": "icl"}, "criterion must be one of"),
         ({"n_init": 0}, "n_init must be an integer"),

@@ -32,9 +32,10 @@ from tsar.forecasters.regimes.search import Search
 from tsar.forecasters.regimes.season import less_season, without_season
 from tsar.hmm.discrete.fitting import Grouped, Rules
 from tsar.hmm.discrete.parameters import Parameters
-from tsar.hmm.discrete.selection import CRITERIA, Criterion, candidate_states
+from tsar.hmm.discrete.selection import CRITERIA, Criterion
 from tsar.hmm.em import take
 from tsar.hmm.observations import Observations
+from tsar.hmm.selection import candidate_states
 from tsar.plotting import plot_regimes
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import resolve_seed

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsar.hmm.discrete.emissions import Categorical, Emission
-from tsar.hmm.discrete.estimator import SHARED, HiddenMarkovModel
+from tsar.hmm.discrete.estimator import DISCRETE, HiddenMarkovModel
 from tsar.hmm.discrete.fitting import Grouped
 from tsar.hmm.discrete.parameters import Parameters
 from tsar.hmm.discrete.restarts import CategoricalFamily
 from tsar.hmm.discrete.selection import Criterion
-from tsar.hmm.observations import Observations, Reading, Units
+from tsar.hmm.observations import Observations, Reading, Units, read_observations
 from tsar.validation import POSITIVE, Constraint, integer, optional
 
 Floats = NDArray[np.float64]
@@ -27,7 +27,7 @@ class CategoricalHMM(HiddenMarkovModel):
         Hidden states; ``"auto"``: chosen among 1 to `max_components` by `criterion`.
     n_features
         Symbols; None for one more than the largest in `fit`.
-    max_components, criterion, n_init, n_iter, tol, device, random_state
+    max_components, criterion, n_init, n_iter, tol, device, random_state, verbose
         See `GaussianHMM`.
     startprob_prior, transmat_prior, emissionprob_prior
         Parameters of Dirichlet priors of start, transitions and symbols; 1 for none.
@@ -36,8 +36,8 @@ class CategoricalHMM(HiddenMarkovModel):
     ----------
     emissionprob_
         Probability of each symbol (column) in each state. States are ordered by their mean symbol.
-    n_components_, startprob_, transmat_, log_likelihood_, n_iter_, converged_, history_
-        See `GaussianHMM`, `restarts_` and `selection_` too.
+    n_components_, startprob_, transmat_, log_likelihood_, log_likelihoods_, n_iter_, converged_
+        See `GaussianHMM`; `history_`, `n_parameters_` and `selection_` too.
 
     References
     ----------
@@ -68,11 +68,12 @@ class CategoricalHMM(HiddenMarkovModel):
         startprob_prior: float = 1.0,
         transmat_prior: float = 1.0,
         emissionprob_prior: float = 1.0,
-        n_init: int = 10,
+        n_init: int = 5,
         n_iter: int = 100,
         tol: float = 1e-2,
-        device: str = "cpu",
+        device: str = "auto",
         random_state: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_components = n_components
         self.n_features = n_features
@@ -86,12 +87,14 @@ class CategoricalHMM(HiddenMarkovModel):
         self.tol = tol
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose
 
     def _constraints(self) -> dict[str, Constraint]:
         return CONSTRAINTS
 
-    def _read(self, X: Any, lengths: Any, reset: bool) -> Reading:
-        reading = self._observations(X, lengths, reset, True)
+    def _read(self, X: Any, lengths: Any, *, reset: bool) -> Reading:
+        device = self._device()
+        reading = read_observations(self, X, lengths, reset=reset, device=device, whole=True)
         values = reading.observations.values
         if values.shape[1] != 1:
             raise ValueError(
@@ -120,10 +123,10 @@ class CategoricalHMM(HiddenMarkovModel):
     def _emission(self) -> Categorical:
         return Categorical(self.emissionprob_prior)
 
-    def _units(self, observations: Observations) -> None:
-        return None
+    def _units(self, observations: Observations) -> Units:
+        return Units.identity(observations.values)
 
-    def _adopt(self, parameters: Parameters, units: Units | None) -> None:
+    def _adopt(self, parameters: Parameters, units: Units) -> None:
         self.emissionprob_ = parameters.center[0].cpu().numpy()
 
     def _known(self) -> tuple[Emission, Parameters]:
@@ -137,7 +140,7 @@ class CategoricalHMM(HiddenMarkovModel):
 
 
 CONSTRAINTS: dict[str, Constraint] = {
-    **SHARED,
+    **DISCRETE,
     "n_features": optional(integer(1)),
     "emissionprob_prior": POSITIVE,
 }

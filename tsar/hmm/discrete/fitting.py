@@ -28,12 +28,15 @@ class Rules:
         Steps at most, and the gain of the objective below which a model is done.
     startprob_prior, transmat_prior
         Parameters of Dirichlet priors; 1 for none.
+    progress
+        Whether to show a progress bar if a fit takes longer than a second.
     """
 
     n_iter: int
     tol: float
     startprob_prior: float
     transmat_prior: float
+    progress: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def fit(
         better = _maximize(emission, parameters, expected, rules)
         return better, expected.likelihood + _log_prior(emission, parameters, rules)
 
-    return maximize(start, step, n_iter=rules.n_iter, tol=rules.tol)
+    return maximize(start, step, n_iter=rules.n_iter, tol=rules.tol, progress=rules.progress)
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,19 @@ def best(
     chosen = chosen[owner[chosen].argsort(stable=True)]
     count = torch.bincount(owner, minlength=groups)
     return chosen[count.cumsum(0) - count]
+
+
+def log_likelihoods(
+    emission: Emission, data: Grouped, parameters: Parameters, owner: Int[Tensor, " model"]
+) -> Float[Tensor, " model"]:
+    """Log likelihood of each model: that of the sequences of its group."""
+    total = torch.zeros(len(owner), dtype=torch.float64, device=owner.device)
+    for block, rows, model in data.rows(owner, parameters.startprob.shape[1]):
+        mine = take(parameters, model)
+        density = emission.log_density(mine, block.values[rows])
+        found = filter_states(mine.startprob, mine.transmat, density)
+        total.index_add_(0, model, found.log_likelihood)
+    return total
 
 
 def point_scores(

@@ -1,18 +1,17 @@
 """GaussianHMM: hidden states that each have a normal distribution of their own."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tsar.hmm.discrete.emissions import DiagonalGaussian, Emission, FullGaussian
-from tsar.hmm.discrete.estimator import SHARED, HiddenMarkovModel
+from tsar.hmm.discrete.estimator import DISCRETE, HiddenMarkovModel
 from tsar.hmm.discrete.fitting import Grouped
 from tsar.hmm.discrete.parameters import Parameters
 from tsar.hmm.discrete.restarts import GaussianFamily
 from tsar.hmm.discrete.selection import Criterion
-from tsar.hmm.observations import Observations, Reading, Units
+from tsar.hmm.observations import Observations, Units
 from tsar.validation import FINITE, NONNEGATIVE, POSITIVE, Constraint, one_of
 
 Floats = NDArray[np.float64]
@@ -56,6 +55,8 @@ class GaussianHMM(HiddenMarkovModel):
         ``"cpu"``, ``"cuda"``, ``"auto"``: where to compute.
     random_state
         Seed of the starts and of `sample`.
+    verbose
+        Above 0: show a progress bar if a fit takes longer than a second.
 
     Attributes
     ----------
@@ -66,12 +67,15 @@ class GaussianHMM(HiddenMarkovModel):
     means_, covars_
         Means (state, feature), and variances (state, feature), covariances (state, feature,
         feature), or one covariance (feature, feature).
-    log_likelihood_
-        Of the points that were fitted.
-    n_iter_, converged_, history_
-        Steps, whether they converged, and the objective at each, of the start that was kept.
-    restarts_
-        Objective, steps and convergence of every start (frame).
+    log_likelihood_, log_likelihoods_
+        Log likelihood of the training points: of the start that was kept, and of every start.
+    n_iter_, converged_
+        Iterations of the start that was kept, and whether they converged.
+    history_
+        Penalized log likelihood (that of the points and the log density of the priors) before each
+        of these iterations (frame).
+    n_parameters_
+        Number of free parameters.
     selection_
         What was measured of every number of states with ``"auto"`` (frame).
 
@@ -109,11 +113,12 @@ class GaussianHMM(HiddenMarkovModel):
         means_weight: float = 0.0,
         covars_prior: float = 1e-5,
         covars_weight: float = 1.0,
-        n_init: int = 10,
+        n_init: int = 5,
         n_iter: int = 100,
         tol: float = 1e-2,
-        device: str = "cpu",
+        device: str = "auto",
         random_state: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -131,12 +136,10 @@ class GaussianHMM(HiddenMarkovModel):
         self.tol = tol
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose
 
     def _constraints(self) -> dict[str, Constraint]:
         return CONSTRAINTS
-
-    def _read(self, X: Any, lengths: Any, reset: bool) -> Reading:
-        return self._observations(X, lengths, reset, False)
 
     def _family(self, data: Grouped) -> GaussianFamily:
         return GaussianFamily(self._emission(self.min_covar))
@@ -150,11 +153,10 @@ class GaussianHMM(HiddenMarkovModel):
     def _units(self, observations: Observations) -> Units:
         return Units.of(observations.values)
 
-    def _adopt(self, parameters: Parameters, units: Units | None) -> None:
-        center, scale = (0.0, 1.0) if units is None else (units.center, units.scale)
-        self.means_ = (parameters.center[0] * scale + center).cpu().numpy()
-        square = torch.as_tensor(scale * scale)
-        if self.covariance_type != "diag" and units is not None:
+    def _adopt(self, parameters: Parameters, units: Units) -> None:
+        self.means_ = (parameters.center[0] * units.scale + units.center).cpu().numpy()
+        square = units.scale.square()
+        if self.covariance_type != "diag":
             square = units.scale[:, None] * units.scale
         covars = parameters.spread[0] * square
         self.covars_ = (covars[0] if self.covariance_type == "tied" else covars).cpu().numpy()
@@ -178,7 +180,7 @@ class GaussianHMM(HiddenMarkovModel):
 
 
 CONSTRAINTS: dict[str, Constraint] = {
-    **SHARED,
+    **DISCRETE,
     "covariance_type": one_of(("diag", "full", "tied")),
     "min_covar": POSITIVE,
     "means_prior": FINITE,

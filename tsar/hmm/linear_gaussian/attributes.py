@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tsar.hmm.linear_gaussian.kalman import LinearGaussian
+from tsar.hmm.observations import Units
 
 # Fitted attribute of each parameter of the model.
 NAMES = {
@@ -30,16 +29,12 @@ class Gaussian(NamedTuple):
     covariance: NDArray[np.float64]
 
 
-def keep_model(
-    estimator: Any,
-    model: LinearGaussian,
-    level: Float[Tensor, " feature"],
-    scale: Float[Tensor, " feature"],
-) -> None:
-    """Set the attributes by the model of a batch of one, of features less a level over a scale."""
+def keep_model(estimator: Any, model: LinearGaussian, units: Units) -> None:
+    """Set the attributes by the model of a batch of one, of features in some units."""
+    scale = units.scale
     values = {field.name: getattr(model, field.name)[0] for field in fields(model)}
     values["observation"] = values["observation"] * scale[:, None]
-    values["offset"] = values["offset"] * scale + level
+    values["offset"] = values["offset"] * scale + units.center
     values["observation_covariance"] = values["observation_covariance"] * scale.square()
     for name, value in values.items():
         setattr(estimator, NAMES[name], value.cpu().numpy())

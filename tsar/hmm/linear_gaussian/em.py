@@ -19,6 +19,7 @@ def fit(
     n_iter: int,
     tol: float,
     floor: float,
+    progress: bool = False,
 ) -> Maximum[LinearGaussian]:
     """Expectation-maximization (Shumway & Stoffer 1982) of many models on the same sequences.
 
@@ -43,7 +44,7 @@ def fit(
         better = improve(model, priors.added(expected), floor)
         return better, expected.likelihood + priors.log_density(model)
 
-    return maximize(start, step, n_iter=n_iter, tol=tol)
+    return maximize(start, step, n_iter=n_iter, tol=tol, progress=progress)
 
 
 def likelihood(observations: Observations, model: LinearGaussian) -> Float[Tensor, " model"]:

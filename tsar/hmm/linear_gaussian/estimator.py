@@ -1,18 +1,17 @@
 """LinearGaussianHMM: a hidden Markov model whose states are numbers, not kinds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from math import log
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.hmm.discrete.selection import candidate_states, in_units
+from tsar.hmm.base import SHARED, BaseHMM
 from tsar.hmm.linear_gaussian.attributes import Gaussian, keep_model, read_model
 from tsar.hmm.linear_gaussian.em import canonical, likelihood
 from tsar.hmm.linear_gaussian.expected import expect, width
@@ -28,23 +27,18 @@ from tsar.hmm.linear_gaussian.selection import (
     select_states,
 )
 from tsar.hmm.linear_gaussian.start import units
-from tsar.hmm.observations import Observations, Reading, check_labels, read_observations
-from tsar.runtime.devices import resolve_device
-from tsar.runtime.seeds import resolve_seed
-from tsar.saving import Savable
+from tsar.hmm.observations import Block, Observations, Units
 from tsar.validation import (
     FINITE,
     NONNEGATIVE,
     POSITIVE,
     Constraint,
     check_integer,
-    check_parameters,
-    integer,
     one_of,
 )
 
 
-class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable):
+class LinearGaussianHMM(BaseHMM):
     """A linear-Gaussian state-space model, fitted by expectation-maximization.
 
     The state is a vector that moves linearly, and the features are seen through noise::
@@ -81,6 +75,8 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         feature's own, and how many.
     device, random_state
         ``"auto"``, ``"cpu"``, ...; seed of the drawn starts.
+    verbose
+        Above 0: show a progress bar if a fit takes longer than a second.
 
     Attributes
     ----------
@@ -99,8 +95,8 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
     converged_, n_iter_
         Whether the start that was kept gained less than `tol` in the end; its steps.
     history_
-        Objective before each step, log likelihood and log prior, NaN behind the last: (start,
-        step).
+        Penalized log likelihood (that of the training data and the log density of the priors)
+        before each iteration of the start that was kept (frame).
     n_components_, n_parameters_
         Numbers of a state; free parameters: those above, less the ``n_components_ ** 2`` of a
         mixing.
@@ -133,7 +129,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         *,
         max_components: int = 8,
         criterion: LinearCriterion = "heldout",
-        n_init: int = 4,
+        n_init: int = 5,
         n_iter: int = 100,
         tol: float = 1e-2,
         min_covar: float = 1e-6,
@@ -143,6 +139,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         noise_weight: float = 0.0,
         device: str = "auto",
         random_state: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_components = n_components
         self.max_components = max_components
@@ -157,110 +154,58 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         self.noise_weight = noise_weight
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> "LinearGaussianHMM":
-        """Learn from sequences.
+    def _constraints(self) -> dict[str, Constraint]:
+        return CONSTRAINTS
 
-        Parameters
-        ----------
-        X
-            Array or frame of shape (point, feature), NaN where missing; a long frame with an id, a
-            time and a target (a sequence for each series); or a `Panel`. A sequence of an array in
-            which nothing was observed is skipped; a series of a frame must have an observation.
-        y
-            Ignored; there for scikit-learn's pipelines.
-        lengths
-            Points of each sequence of an array, in order; None for one sequence.
+    def _capacity(self, observations: Observations) -> int:
+        return int((~observations.values.isnan()).sum())
 
-        Returns
-        -------
-        self
+    def _units(self, observations: Observations) -> Units:
+        return units(observations.values)
 
-        Raises
-        ------
-        ValueError
-            A parameter, the lengths or the observations are not as they must be.
-        """
-        check_parameters("LinearGaussianHMM", self, CONSTRAINTS)
-        candidates = candidate_states(self.n_components, self.max_components)
-        read = self._read(X, lengths, reset=True)
-        check_labels(y, len(read.values))
-        seen = int((~read.values.isnan()).sum())
-        if min(candidates) > seen:
-            raise ValueError(
-                f"n_components must be at most the number of observed values, {seen}; got "
-                f"{min(candidates)}. Take fewer states or more points."
-            )
-        level, scale, shift = units(read.values)
-        data = Observations((read.values - level) / scale, read.offsets).observed()
-        restarts = self._search(data, [k for k in candidates if k <= seen], shift)
-        model = restarts.model
-        keep_model(self, canonical(model, expect(data, model)), level, scale)
-        self._report(restarts, shift)
-        return self
-
-    def _search(self, data: Observations, candidates: list[int], shift: float) -> Restarts:
-        fitted = partial(
+    def _learn(
+        self, data: Observations, candidates: Sequence[int], seed: int
+    ) -> tuple[Restarts, pd.DataFrame | None]:
+        fit = partial(
             fit_restarts,
             priors=LinearPriors(
                 self.transition_prior, self.transition_weight, self.noise_prior, self.noise_weight
             ),
             n_init=self.n_init,
-            seed=resolve_seed(self.random_state),
+            seed=seed,
             n_iter=self.n_iter,
             tol=self.tol,
             floor=self.min_covar,
+            progress=self.verbose > 0,
         )
         if self.n_components != "auto":
-            return fitted(data, candidates[0])
-        restarts, table = select_states(data, candidates, self.criterion, fitted)
-        self.selection_ = in_units(table, -shift, int(data.seen.sum()))
-        return restarts
+            return fit(data, candidates[0]), None
+        return select_states(data, candidates, self.criterion, fit)
 
-    def _report(self, restarts: Restarts, shift: float) -> None:
-        found, best = restarts.found, restarts.best
-        self.log_likelihoods_ = restarts.scores.cpu().numpy() - shift
-        self.log_likelihood_ = float(self.log_likelihoods_[best])
-        self.history_ = found.history.cpu().numpy() - shift
-        self.n_iter_ = int(found.iterations[best])
-        self.converged_ = bool(found.converged[best])
-        self.n_components_ = found.parameters.mean.shape[1]
-        self.n_parameters_ = free_parameters(self.n_components_, self.n_features_in_)
+    def _store(self, models: Restarts, data: Observations, units: Units) -> None:
+        model = models.model
+        keep_model(self, canonical(model, expect(data, model)), units)
+        self.n_components_ = model.mean.shape[1]
+        self._store_fit(models.found, models.best, models.scores, units)
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of free parameters, less the ``n_components_ ** 2`` of a mixing of the states."""
+        check_is_fitted(self)
+        features, states = self.observation_matrix_.shape
+        return free_parameters(states, features)
 
     @property
     def _n_features_out(self) -> int:
         return len(self.transition_matrix_)
 
-    def _read(self, X: Any, lengths: Any, *, reset: bool) -> Observations:
-        return self._reading(X, lengths, reset=reset).observations
-
-    def _reading(self, X: Any, lengths: Any, *, reset: bool = False) -> Reading:
-        if not reset:
-            check_is_fitted(self)
-        device = resolve_device(self.device)
-        return read_observations(self, X, lengths, reset=reset, device=device)
-
     def _model(self) -> LinearGaussian:
-        return read_model(self, resolve_device(self.device))
+        return read_model(self, self._device())
 
-    def score(self, X: Any, y: Any = None, *, lengths: Any = None) -> float:
-        """Log likelihood of all observations together, as hmmlearn's score; not a mean.
-
-        Parameters are as for `fit`. A sequence without any observation adds 0.
-        """
-        observations = self._read(X, lengths, reset=False)
-        check_labels(y, len(observations.values))
+    def _log_likelihood(self, observations: Observations) -> float:
         return float(likelihood(observations, self._model()))
-
-    def aic(self, X: Any, *, lengths: Any = None) -> float:
-        """Akaike's criterion of some observations, the lower the better."""
-        return 2 * self.n_parameters_ - 2 * self.score(X, lengths=lengths)
-
-    def bic(self, X: Any, *, lengths: Any = None) -> float:
-        """Schwarz's criterion, the lower the better; a point counts if a feature is observed."""
-        observations = self._read(X, lengths, reset=False)
-        points = int((~observations.values.isnan()).any(1).sum())
-        return log(points) * self.n_parameters_ - 2 * self.score(X, lengths=lengths)
 
     def transform(self, X: Any, *, lengths: Any = None) -> NDArray[np.float64]:
         """Mean of the state at each point, given the observations up to it: (point, state).
@@ -281,11 +226,6 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
         """
         return self._states(X, lengths, lambda filtered, _: filtered.means)
 
-    def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> NDArray[np.float64]:
-        """Fit, then give the states of the same observations: see `fit` and `transform`."""
-        found: NDArray[np.float64] = self.fit(X, y, lengths=lengths).transform(X, lengths=lengths)
-        return found
-
     def smooth(self, X: Any, *, lengths: Any = None) -> NDArray[np.float64]:
         """Mean of the state at each point, given all observations of the sequence: (point, state).
 
@@ -299,14 +239,12 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
     def _states(
         self, X: Any, lengths: Any, infer: Callable[[Filtered, LinearGaussian], Tensor]
     ) -> NDArray[np.float64]:
-        reading, model = self._reading(X, lengths), self._model()
-        observations = reading.observations
-        states = observations.values.new_empty(len(observations.values), model.mean.shape[1])
-        for block in observations.blocks(width(model)):
-            filtered = filter_states(model, block.values, block.lengths)
-            rows, found = block.flatten(infer(filtered, model)[0])
-            states[rows] = found
-        return reading.restore(states)
+        reading, model = self._read_fitted(X, lengths), self._model()
+
+        def of_block(block: Block) -> Tensor:
+            return infer(filter_states(model, block.values, block.lengths), model)[0]
+
+        return self._each_point(reading, model.mean.shape[1], width(model), of_block)
 
     def forecast(self, X: Any, horizon: int = 1, *, lengths: Any = None) -> Gaussian:
         """Mean and covariance of the next observations of each sequence.
@@ -329,7 +267,7 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
             `fit` was not called; the observations or the horizon are not as they must be.
         """
         check_integer("horizon", horizon)
-        observations, model = self._read(X, lengths, reset=False), self._model()
+        observations, model = self._read_fitted(X, lengths).observations, self._model()
         features = observations.values.shape[1]
         mean = observations.values.new_empty(len(observations), horizon, features)
         covariance = mean.new_empty(*mean.shape, features)
@@ -340,37 +278,15 @@ class LinearGaussianHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savab
             covariance[block.sequences] = ahead.covariances[0]
         return Gaussian(mean.cpu().numpy(), covariance.cpu().numpy())
 
-    def sample(
-        self, n_samples: int = 1, random_state: int | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Draw a sequence: its observations (point, feature), and its states (point, state).
-
-        Parameters
-        ----------
-        n_samples
-            Points to draw, at least 1.
-        random_state
-            Seed; None for that of the estimator.
-        """
-        check_is_fitted(self)
-        check_integer("n_samples", n_samples)
-        seed = resolve_seed(self.random_state if random_state is None else random_state)
+    def _sample(self, n_samples: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         generator = torch.Generator().manual_seed(seed)
         states, values = draw(self._model(), 1, n_samples, generator)
         return values[0, 0].cpu().numpy(), states[0, 0].cpu().numpy()
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
 
 CONSTRAINTS: dict[str, Constraint] = {
-    "max_components": integer(1),
+    **SHARED,
     "criterion": one_of(LINEAR_CRITERIA),
-    "n_init": integer(1),
-    "n_iter": integer(1),
-    "tol": NONNEGATIVE,
     "min_covar": POSITIVE,
     "transition_prior": FINITE,
     "transition_weight": NONNEGATIVE,

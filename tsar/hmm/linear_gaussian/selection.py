@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsar.hmm.discrete.selection import compare, newest, score_table, warn_of_none
 from tsar.hmm.em import Maximum, take
 from tsar.hmm.linear_gaussian.em import fit, likelihood
 from tsar.hmm.linear_gaussian.expected import width
@@ -17,6 +16,7 @@ from tsar.hmm.linear_gaussian.kalman import Filtered, LinearGaussian, filter_sta
 from tsar.hmm.linear_gaussian.priors import LinearPriors
 from tsar.hmm.linear_gaussian.start import starts
 from tsar.hmm.observations import Observations
+from tsar.hmm.selection import chosen_states, held_out_table, information_table, restart_range
 
 LinearCriterion = Literal["heldout", "bic", "aic"]
 LINEAR_CRITERIA: tuple[str, ...] = get_args(LinearCriterion)
@@ -54,11 +54,12 @@ def fit_restarts(
     n_iter: int,
     tol: float,
     floor: float,
+    progress: bool = False,
 ) -> Restarts:
     """Fit models of some number of states from drawn starts: see `starts` and `fit`."""
     generator = torch.Generator().manual_seed(seed)
     begin = starts(observations, states, n_init, generator)
-    found = fit(observations, begin, priors, n_iter=n_iter, tol=tol, floor=floor)
+    found = fit(observations, begin, priors, n_iter=n_iter, tol=tol, floor=floor, progress=progress)
     scores = likelihood(observations, found.parameters)
     return Restarts(found, scores, scores + priors.log_density(found.parameters))
 
@@ -85,33 +86,26 @@ def select_states(
         Makes models of observations, with a number of states.
     """
     if criterion == "heldout":
-        table = _held_out(observations, candidates, fitted)
-        return fitted(observations, int(table.loc[table["chosen"], "n_components"].iloc[0])), table
-    models = [fitted(observations, states) for states in candidates]
-    likelihood = torch.stack([restarts.scores[restarts.best] for restarts in models])
+
+        def evaluate(training: Observations, states: int) -> tuple[Tensor, Tensor]:
+            restarts = fitted(training, states)
+            densities = point_densities(observations, restarts.model)
+            return densities, restart_range(restarts.scores[None])
+
+        group = torch.zeros_like(observations.seen, dtype=torch.int64)
+        table = held_out_table(observations, group, 1, candidates, evaluate)
+        return fitted(observations, chosen_states(table)[0]), table
+    models = {states: fitted(observations, states) for states in candidates}
     features = observations.values.shape[1]
-    free = [free_parameters(states, features) for states in candidates]
-    weight = 2.0 if criterion == "aic" else log(int(observations.seen.sum()))
-    value = weight * torch.tensor(free).to(likelihood) - 2 * likelihood
-    columns = {criterion: value[:, None], "log_likelihood": likelihood[:, None]}
-    chosen = int(value.argmin())
-    spreads = [_spread(restarts) for restarts in models]
-    return models[chosen], score_table(candidates, columns, spreads, torch.tensor([chosen]))
-
-
-def _held_out(observations: Observations, candidates: Sequence[int], fitted: Fit) -> pd.DataFrame:
-    first, counted = newest(observations)
-    early = observations.until(first)
-    warn_of_none(counted.sum()[None])
-    scores, spreads = [], []
-    for states in candidates:
-        restarts = fitted(early, states)
-        scores.append(point_densities(observations, restarts.model)[counted])
-        spreads.append(_spread(restarts))
-    group = torch.zeros_like(scores[0], dtype=torch.int64)
-    mean, error, chosen = compare(torch.stack(scores), group, 1)
-    columns = {"log_density": mean, "standard_error": error}
-    return score_table(candidates, columns, spreads, chosen)
+    table = information_table(
+        candidates,
+        criterion,
+        torch.stack([restarts.scores[[restarts.best]] for restarts in models.values()]),
+        [free_parameters(states, features) for states in candidates],
+        observations.seen.sum()[None],
+        [restart_range(restarts.scores[None]) for restarts in models.values()],
+    )
+    return models[chosen_states(table)[0]], table
 
 
 def point_densities(observations: Observations, model: LinearGaussian) -> Float[Tensor, " time"]:
@@ -134,8 +128,3 @@ def _densities(
     white = (filtered.gains.whiten[0, kind] @ surprise[..., None])[..., 0]
     volume = filtered.gains.log_det[0, kind] + log(2 * pi) * seen.sum(dim=2)
     return -(white.square().sum(dim=2) + volume) / 2
-
-
-def _spread(restarts: Restarts) -> Float[Tensor, "1"]:
-    """Highest less lowest likelihood of the starts."""
-    return (restarts.scores.amax() - restarts.scores.amin())[None]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tsar.hmm.linear_gaussian.em import floored
 from tsar.hmm.linear_gaussian.kalman import LinearGaussian, symmetric
-from tsar.hmm.observations import Observations
+from tsar.hmm.observations import Observations, Units
 
 LAGS = 10  # of the future and of the past, where the features are few
 ROWS = 64  # of the matrix of lags, where they are many
@@ -14,10 +14,8 @@ SHARE = 0.7  # of the variance of the observations that the states explain at fi
 RADIUS = 0.98  # of the transition, at most
 
 
-def units(
-    values: Float[Tensor, "time feature"],
-) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"], float]:
-    """Mean and deviation of each feature, and what they take from the log likelihood.
+def units(values: Float[Tensor, "time feature"]) -> Units:
+    """Mean and deviation of each feature.
 
     The deviation of a constant is rounding: it counts as 1, as does that of no value.
     """
@@ -26,7 +24,7 @@ def units(
     spread = (values - level).square().nanmean(0).sqrt().nan_to_num(0.0)
     rounding = 8 * torch.finfo(values.dtype).eps * level.abs()
     scale = torch.where(spread > rounding, spread, 1.0)
-    return level, scale, float((counts * scale.log()).sum())
+    return Units(level, scale, -float((counts * scale.log()).sum()))
 
 
 def starts(
