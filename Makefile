@@ -1,4 +1,4 @@
-# make demo | test | shapes | lint | notebooks | clean. The first run makes .venv; later ones take seconds.
+# make demo | test | shapes | lint | catalog | notebooks | clean. The first run makes .venv.
 PYTHON ?= python3
 PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 BIN := .venv/bin
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SHAPES := $(filter-out $(addprefix tests/,test_architecture.py test_bad_input.py test_notebooks.py benchmarks/ cli/ \
 	datasets/ plotting/),$(wildcard tests/test_*.py tests/*/))
 
-.PHONY: demo test shapes lint notebooks clean
+.PHONY: demo test shapes lint catalog notebooks clean
 
 # A process of tests for each core, of one thread each: those of a second would only wait for the first.
 test shapes: export OMP_NUM_THREADS ?= 1
@@ -27,6 +27,10 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The list of forecasters and parameters that the command line reads without importing torch.
+catalog: .venv/dev.stamp
+	$(BIN)/python -m tsar.cli.generate_catalog
 
 notebooks: .venv/dev.stamp
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

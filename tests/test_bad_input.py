@@ -104,7 +104,7 @@ def test_a_column_of_dates_is_named_where_times_are_looked_for(text: bool) -> No
     message = (
         "frame must have the column 'ds', which tells its times; got columns ['date', 'sales']"
     )
-    advice = "Say its name in Columns(time='date', target='sales'), or make it the index"
+    advice = "Name it by Columns(time='date', target='sales'), or make it the index"
     refused(frame, f"{message}. {advice}")
     refused(frame.rename(columns={"sales": "y"}), "frame must have the column 'ds' beside ['y']")
     with pytest.raises(ValueError, match=r"Columns\(time='date'\), or make it the index"):
@@ -203,7 +203,7 @@ def test_irregular_times_are_named() -> None:
     )
     refused(
         changed(2, "ds", pd.Timestamp("2024-01-03 07:00")).iloc[:5],
-        "freq must be given where it can't be told; got times such as",
+        "columns.freq must be given where it can't be inferred; got times such as",
     )
 
 
@@ -259,26 +259,28 @@ def test_text_must_be_a_date() -> None:
 
 @pytest.mark.parametrize("freq", ("fortnight", ""))
 def test_a_frequency_must_be_known(freq: str) -> None:
-    refused(FRAME, f"freq must be a pandas alias; got {freq!r}", freq=freq)
+    refused(FRAME, f"columns.freq must be a pandas alias; got {freq!r}", freq=freq)
 
 
 @pytest.mark.parametrize("freq", ("-1D", "0h"))
 def test_a_frequency_must_step_forward(freq: str) -> None:
-    refused(FRAME, f"freq must step forward; got {freq!r}", freq=freq)
-    refused([1.0, 2.0], "freq must step forward; got 0", freq=0)
+    refused(FRAME, f"columns.freq must step forward; got {freq!r}", freq=freq)
+    refused([1.0, 2.0], "columns.freq must step forward; got 0", freq=0)
 
 
 @pytest.mark.parametrize("freq", ("SME", "1ns", "1500ns", "WOM-2FRI"))
 def test_a_frequency_must_be_regular(freq: str) -> None:
-    refused(FRAME, "freq must be one of ticks of whole microseconds, days, weeks, ", freq=freq)
+    refused(
+        FRAME, "columns.freq must be one of ticks of whole microseconds, days, weeks, ", freq=freq
+    )
 
 
 def test_a_frequency_must_fit_the_times() -> None:
-    refused(FRAME, "freq must fit the times, which are dates; got 2", freq=2)
-    refused([1.0, 2.0], "freq must fit the times, which are integers; got 'h'", freq="h")
+    refused(FRAME, "columns.freq must fit the times, which are dates; got 2", freq=2)
+    refused([1.0, 2.0], "columns.freq must fit the times, which are integers; got 'h'", freq="h")
     refused(
         pd.Series(1.0, index=pd.period_range("2024-01", periods=3, freq="M")),
-        "freq must be left out with periods, which have their own, 'M'; got 'QS'",
+        "columns.freq must be None with periods, which have their own, 'M'; got 'QS'",
         freq="QS",
     )
 

@@ -11,9 +11,11 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from tsar.records import record
+from tsar.validation import ParameterError
 
 LEVEL_MARKERS = ("-lo-", "-hi-", "-q-")  # between a model's name and the level in a column name
 MAX_SCORES = 2000  # scores kept for each horizon step: enough for the 99.9 % quantile
+VALIDATION = {"training.validation": "Training(validation=...)"}  # Python source, for errors
 
 
 @record("calibration")
@@ -45,9 +47,12 @@ class Calibration:
         ranks = torch.ceil((counts + 1).double() * (coverage - 1e-9)).long()
         if bool((ranks > counts).any()):
             count = int(counts.min())
-            raise ValueError(
-                f"level must be at most {100 * count / (count + 1):.3g} with {count} calibration "
-                f"window(s); got {100 * coverage:g}. Hold back more: Training(validation=...)."
+            raise ParameterError(
+                "level",
+                f"be at most {100 * count / (count + 1):.3g} with {count} calibration window(s)",
+                f"{100 * coverage:g}",
+                "Hold back more: {training.validation}.",
+                VALIDATION,
             )
         return self.scores.gather(1, (ranks - 1).clamp(min=0)[:, None])[:, 0]
 
@@ -73,10 +78,12 @@ class Calibration:
         """
         horizon = point.shape[1]
         if horizon - lead > len(self.scores):
-            raise ValueError(
-                f"horizon must be at most {len(self.scores)} with intervals, the calibrated "
-                f"horizon; got {horizon - lead}. Fit with a longer horizon, and hold back more: "
-                "Training(validation=...)."
+            raise ParameterError(
+                "horizon",
+                f"be at most {len(self.scores)} with intervals, the calibrated horizon",
+                str(horizon - lead),
+                "Fit with a longer horizon, and hold back more: {training.validation}.",
+                VALIDATION,
             )
         used = Calibration(self.scores[:horizon])
         shifts = torch.stack([used._shift(level) for level in levels], dim=-1)
@@ -148,17 +155,21 @@ def select_quantiles(
         `trained` one.
     """
     if output.shape[1] - lead > trained:
-        raise ValueError(
-            f"horizon must be at most {trained} with intervals; got {output.shape[1] - lead}: "
-            "quantiles were trained up to that horizon. Fit with a longer horizon; AutoTimes with "
-            "a longer segment_length, or with a density (loss='gaussian'), which has no limit."
+        raise ParameterError(
+            "horizon",
+            f"be at most {trained} with intervals",
+            f"{output.shape[1] - lead}: quantiles were trained up to that horizon",
+            "Fit with a longer horizon; AutoTimes with a longer segment_length, or with a density "
+            "(loss='gaussian'), which has no limit.",
         )
     known = [round(float(level), 10) for level in fitted]
     unknown = [level for level in levels if level not in known]
     if unknown:
-        raise ValueError(
-            f"quantile_levels must be among those fitted, {known}; got {unknown[0]}. "
-            "Fit with it among quantile_levels."
+        raise ParameterError(
+            "quantile_levels",
+            f"be among those fitted, {known}",
+            str(unknown[0]),
+            "Fit with it among quantile_levels.",
         )
     ascending = output[:, :, torch.tensor(known).argsort()].sort(dim=2).values
     return ascending[:, :, [sorted(known).index(level) for level in levels]]
@@ -216,7 +227,7 @@ def _numbers(name: str, values: object) -> list[float]:
 def _check(holds: bool, name: str, condition: str, value: float) -> None:
     if holds:
         return
-    hint = "Use level for percentages, quantile_levels for fractions."
+    remedy = "Use {level} for percentages, {quantile_levels} for fractions."
     if name == "level" and 0 < value < 1:
-        hint = f"Give {100 * value:g}, not {value:g}."
-    raise ValueError(f"{name} must be {condition}; got {value:g}. {hint}")
+        remedy = f"Give {100 * value:g}, not {value:g}."
+    raise ParameterError(name, f"be {condition}", f"{value:g}", remedy)

@@ -1,8 +1,10 @@
 """Checks of parameters: constraints on one value each, with the words of their error messages."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
+from string import Formatter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,61 @@ class Constraint(NamedTuple):
 
     is_met: Callable[[Any], bool]
     description: str
+
+
+class ParameterError(ValueError):
+    """An argument does not meet its condition; the parts of the message are kept.
+
+    The command line puts its options in place of the arguments, see `message`.
+
+    Parameters
+    ----------
+    argument
+        Name of the argument.
+    condition
+        What it must do or be: "be positive".
+    value
+        What was given, and where.
+    remedy
+        What to do. Arguments are in braces, ``{columns.freq}``; braces of other meaning are double.
+    names
+        Python source for the arguments in the remedy, where it is not their name.
+
+    Examples
+    --------
+    >>> names = {"columns.freq": "Columns(freq=...)"}
+    >>> error = ParameterError("times", "be regular", "0 then 3", "Pass {columns.freq}.", names)
+    >>> print(error)
+    times must be regular; got 0 then 3. Pass Columns(freq=...).
+    >>> error.message({"columns.freq": "--freq"})
+    'times must be regular; got 0 then 3. Pass --freq.'
+    """
+
+    def __init__(
+        self,
+        argument: str,
+        condition: str,
+        value: str,
+        remedy: str,
+        names: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        # All are in `args`, from which pickle rebuilds the error in another process.
+        super().__init__(argument, condition, value, remedy, dict(names))
+        self.argument, self.condition, self.value, self.remedy = argument, condition, value, remedy
+        self.names = dict(names)
+
+    def __str__(self) -> str:
+        return self.message({})
+
+    def message(self, names: Mapping[str, str]) -> str:
+        """The message with other names for some of the arguments."""
+        known = {**self.names, **names}
+        remedy = "".join(
+            text + (known.get(name, name) if name else "")
+            for text, name, _, _ in Formatter().parse(self.remedy)
+        )
+        argument = names.get(self.argument, self.argument)
+        return f"{argument} must {self.condition}; got {self.value}. {remedy}"
 
 
 class IncompatibleModelError(ValueError):
@@ -77,13 +134,13 @@ def check_parameters(owner: str, options: object, constraints: dict[str, Constra
 
     Raises
     ------
-    ValueError
+    ParameterError
         A value does not meet its constraint.
     """
     for name, (is_met, description) in constraints.items():
         value = getattr(options, name)
         if not is_met(value):
-            raise ValueError(f"{owner}.{name} must be {description}; got {value!r}. Change it.")
+            raise ParameterError(f"{owner}.{name}", f"be {description}", repr(value), "Change it.")
 
 
 def check_integer(name: str, value: Any, min: int = 1) -> int:
@@ -93,12 +150,13 @@ def check_integer(name: str, value: Any, min: int = 1) -> int:
     ------
     TypeError
         The value is no number.
-    ValueError
+    ParameterError
         It is below `min`, or a float.
     """
     is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not is_integer or value < min:
-        raise (ValueError if is_integer or isinstance(value, float) else TypeError)(
-            f"{name} must be an integer of at least {min}; got {value!r}. Change it."
-        )
+        condition = f"be an integer of at least {min}"
+        if is_integer or isinstance(value, float):
+            raise ParameterError(name, condition, repr(value), "Change it.")
+        raise TypeError(f"{name} must {condition}; got {value!r}. Change it.")
     return int(value)

@@ -1,4 +1,4 @@
-"""The command line says what the library computes, and every mistake in one line."""
+"""Commands print and write what the library computes; each error is one line."""
 
 import inspect
 import json
@@ -6,42 +6,26 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 import tsar
-from tsar.cli import main
-from tsar.cli.catalog import read_catalog
-from tsar.cli.output import at_work
+from tsar.cli.app import app
+from tsar.cli.catalog import CATALOG, read_catalog
+from tsar.cli.generate_catalog import _descriptions, generate_catalog
+from tsar.cli.options import FLAGS
+from tsar.cli.output import show_progress
 from tsar.evaluation.benchmarking import Protocol
 from tsar.forecasters import FORECASTERS, ARNet, Naive, NLinear, SeasonalNaive
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command that succeeds, or fails with `code`."""
-
-    def run(*words: object, code: int = 0) -> Said:
-        found = main([str(word) for word in words])
-        said = Said(found, *capsys.readouterr())
-        assert said.code == code, said.err
-        return said
-
-    return run
+Run = Callable[..., Any]  # the fixture of conftest.py
 
 
 @pytest.fixture(scope="module")
@@ -78,20 +62,20 @@ def wide_file(wide: pd.DataFrame, tmp_path: Path) -> Path:
 # --- forecast ---------------------------------------------------------------------------------
 
 
-def test_a_long_file_is_forecast_as_the_library_forecasts_its_frame(
+def test_forecast_of_a_long_file_equals_the_library(
     run: Run, long_file: Path, sales: pd.DataFrame, tmp_path: Path
 ) -> None:
     output = tmp_path / "forecast.csv"
     words = ("--set", "context_length=10", "--level", 80, "--level", 95, "--quantile", 0.9)
-    said = run("forecast", long_file, "--horizon", 3, *words, "--output", output)
+    done = run("forecast", long_file, "--horizon", 3, *words, "--output", output)
     model = ARNet(10, horizon=3).fit(sales.drop(columns="price"))
     expected = model.predict(level=[80, 95], quantile_levels=[0.9])
     pd.testing.assert_frame_equal(pd.read_csv(output, parse_dates=["ds"]), expected)
-    assert said.out == f"forecast  {output}  (6 rows)\n"
-    assert said.err == ""
+    assert done.out == f"forecast  {output}  (6 rows)\n"
+    assert done.err == ""
 
 
-def test_a_wide_file_goes_out_wide(
+def test_forecast_of_a_wide_file_is_wide(
     run: Run, wide_file: Path, wide: pd.DataFrame, tmp_path: Path
 ) -> None:
     output = tmp_path / "forecast.csv"
@@ -108,7 +92,7 @@ def test_a_wide_file_goes_out_wide(
 
 
 @pytest.mark.parametrize("ending", (".parquet", ".csv.gz"))
-def test_other_kinds_of_files_are_read_and_written(
+def test_parquet_and_compressed_csv_files(
     run: Run, wide: pd.DataFrame, sales: pd.DataFrame, tmp_path: Path, ending: str
 ) -> None:
     write = "to_parquet" if ending == ".parquet" else "to_csv"
@@ -122,59 +106,59 @@ def test_other_kinds_of_files_are_read_and_written(
         np.testing.assert_allclose(found.iloc[:, -1], expected.iloc[:, -1])
 
 
-def test_a_data_set_has_a_usual_horizon_and_is_printed_in_part(run: Run) -> None:
-    said = run("forecast", "co2", "--model", "naive")
-    assert said.out.startswith("Naive, 52 points ahead\n")
-    assert "2002-01-05   371.50" in said.out
-    assert "... and 40 more rows; --output FILE writes all of them" in said.out
-    assert "\x1b" not in said.out
-    assert said.err == ""
+def test_forecast_of_a_data_set_uses_its_horizon_and_prints_the_first_rows(run: Run) -> None:
+    done = run("forecast", "co2", "--model", "naive")
+    assert done.out.startswith("Naive, 52 points ahead\n")
+    assert "2002-01-05   371.50" in done.out
+    assert "... and 40 more rows; --output FILE writes all of them" in done.out
+    assert "\x1b" not in done.out
+    assert done.err == ""
 
 
-def test_columns_have_names_of_ones_own(run: Run, sales: pd.DataFrame, tmp_path: Path) -> None:
+def test_column_names_are_options(run: Run, sales: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "sales.csv"
     named = sales.rename(columns={"unique_id": "shop", "ds": "day", "y": "amount"})
     named[["shop", "day", "amount"]].to_csv(path, index=False)
     columns = ("--id", "shop", "--time", "day", "--target", "amount")
-    said = run("forecast", path, *columns, "--model", "naive", "--horizon", 1, "--json")
-    rows = json.loads(said.out)["forecast"]
+    done = run("forecast", path, *columns, "--model", "naive", "--horizon", 1, "--json")
+    rows = json.loads(done.out)["forecast"]
     assert [row["shop"] for row in rows] == ["east", "west"]
     assert rows[0]["day"] == "2024-03-25T00:00:00"
     assert rows[0]["Naive"] == pytest.approx(named["amount"][83])
 
 
-def test_ids_keep_their_leading_zeros_and_numbers_stay_numbers(run: Run, tmp_path: Path) -> None:
+def test_ids_with_leading_zeros_are_text_and_others_integers(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "ids.csv"
     for ids, expected in ((("007", "008"), ["007", "008"]), (("10", "9"), [9, 10])):
         rows = [f"{name},{time},{time}" for name in ids for time in (1, 2, 3)]
         path.write_text("\n".join(["unique_id,ds,y", *rows]))
-        said = run("forecast", path, "--model", "naive", "--horizon", 1, "--json")
-        assert [row["unique_id"] for row in json.loads(said.out)["forecast"]] == expected
+        done = run("forecast", path, "--model", "naive", "--horizon", 1, "--json")
+        assert [row["unique_id"] for row in json.loads(done.out)["forecast"]] == expected
 
 
-def test_future_covariates_come_in_a_file_of_their_own(
+def test_future_covariates_are_read_from_a_file(
     run: Run, sales: pd.DataFrame, tmp_path: Path
 ) -> None:
     known, ahead = sales[sales["ds"] < "2024-03-20"], sales[sales["ds"] >= "2024-03-20"]
     known.to_csv(tmp_path / "known.csv", index=False)
     ahead.drop(columns="y").to_csv(tmp_path / "ahead.csv", index=False)
     words = ("--future-covariate", "price", "--future", tmp_path / "ahead.csv", "--horizon", 5)
-    said = run("forecast", tmp_path / "known.csv", *words, "--set", "context_length=3", "--json")
+    done = run("forecast", tmp_path / "known.csv", *words, "--set", "context_length=3", "--json")
     model = ARNet(3, horizon=5, columns=tsar.Columns(future=("price",))).fit(known)
-    found = [row["ARNet"] for row in json.loads(said.out)["forecast"]]
+    found = [row["ARNet"] for row in json.loads(done.out)["forecast"]]
     np.testing.assert_allclose(found, model.predict(future=ahead)["ARNet"])
 
 
 @pytest.mark.parametrize(("ending", "start"), ((".png", b"\x89PNG"), (".svg", b"<?xml")))
-def test_a_picture_is_drawn(run: Run, wide_file: Path, ending: str, start: bytes) -> None:
+def test_plot_writes_a_picture(run: Run, wide_file: Path, ending: str, start: bytes) -> None:
     picture = wide_file.with_suffix(ending)
     command = ("forecast", wide_file, "--model", "naive", "--horizon", 4, "--level", 80)
-    said = run(*command, "--plot", picture)
+    done = run(*command, "--plot", picture)
     assert picture.read_bytes().startswith(start)
-    assert said.out.endswith(f"picture   {picture}\n")
+    assert done.out.endswith(f"picture   {picture}\n")
 
 
-# --- settings and jobs ------------------------------------------------------------------------
+# --- settings and configuration files ---------------------------------------------------------
 
 
 def _parameters(run: Run, folder: Path, *words: object) -> dict[str, Any]:
@@ -184,7 +168,9 @@ def _parameters(run: Run, folder: Path, *words: object) -> dict[str, Any]:
     return found
 
 
-def test_a_setting_is_read_as_its_parameter_asks(run: Run, long_file: Path, tmp_path: Path) -> None:
+def test_settings_are_converted_to_the_types_of_parameters(
+    run: Run, long_file: Path, tmp_path: Path
+) -> None:
     words = ("context_length=5", "sparsity=none", "ridge=1", "strategy=direct", "columns.freq=D")
     settings = [part for word in words for part in ("--set", word)]
     found = _parameters(run, tmp_path / "model", long_file, "--horizon", 2, *settings)
@@ -192,7 +178,7 @@ def test_a_setting_is_read_as_its_parameter_asks(run: Run, long_file: Path, tmp_
     assert (found["strategy"], found["columns"]["freq"], found["horizon"]) == ("direct", "D", 2)
 
 
-def test_a_setting_reaches_into_the_training(run: Run, long_file: Path, tmp_path: Path) -> None:
+def test_settings_of_training_options(run: Run, long_file: Path, tmp_path: Path) -> None:
     words = ("--set", "training.epochs=1", "--set", "context_length=7", "--set", "device=cpu")
     found = _parameters(run, tmp_path / "model", long_file, "--model", "nlinear", *words)
     assert found["training"]["epochs"] == 1
@@ -200,37 +186,39 @@ def test_a_setting_reaches_into_the_training(run: Run, long_file: Path, tmp_path
     assert found["verbose"] == 0
 
 
-def test_a_job_file_holds_the_options_and_the_command_line_wins(
+def test_command_line_takes_precedence_over_the_configuration_file(
     run: Run, long_file: Path, tmp_path: Path
 ) -> None:
-    job = tmp_path / "job.toml"
-    job.write_text(
+    config = tmp_path / "config.toml"
+    config.write_text(
         f'input = "{long_file.as_posix()}"\nmodel = "arnet"\nhorizon = 4\nlevel = 80\n'
         "[set]\ncontext_length = 6\nridge = 1.0\nsparsity = 'none'\n[set.columns]\nfreq = 'D'\n"
     )
-    said = json.loads(run("forecast", "--job", job, "--json").out)
-    assert len(said["forecast"]) == 8
-    assert list(said["forecast"][0])[2:] == ["ARNet", "ARNet-lo-80", "ARNet-hi-80"]
-    said = json.loads(run("forecast", "--job", job, "--json", "--horizon", 1, "--level", 50).out)
-    assert len(said["forecast"]) == 2
-    assert list(said["forecast"][0])[2:] == ["ARNet", "ARNet-lo-50", "ARNet-hi-50"]
+    done = json.loads(run("forecast", "--config", config, "--json").out)
+    assert len(done["forecast"]) == 8
+    assert list(done["forecast"][0])[2:] == ["ARNet", "ARNet-lo-80", "ARNet-hi-80"]
+    done = json.loads(
+        run("forecast", "--config", config, "--json", "--horizon", 1, "--level", 50).out
+    )
+    assert len(done["forecast"]) == 2
+    assert list(done["forecast"][0])[2:] == ["ARNet", "ARNet-lo-50", "ARNet-hi-50"]
     fit = tmp_path / "fit.toml"
-    fit.write_text(job.read_text().replace("level = 80\n", ""))
-    found = _parameters(run, tmp_path / "model", "--job", fit, "--set", "context_length=5")
+    fit.write_text(config.read_text().replace("level = 80\n", ""))
+    found = _parameters(run, tmp_path / "model", "--config", fit, "--set", "context_length=5")
     assert (found["context_length"], found["ridge"], found["sparsity"]) == (5, 1.0, None)
 
 
 # --- backtest and benchmark -------------------------------------------------------------------
 
 
-def test_a_backtest_scores_as_the_library_does(
+def test_backtest_equals_the_library(
     run: Run, long_file: Path, sales: pd.DataFrame, tmp_path: Path
 ) -> None:
     output = tmp_path / "cv.csv"
     models = ("--model", "arnet", "--model", "long=arnet", "--model", "seasonalnaive")
     settings = ("--set", "context_length=8", "--set", "long.context_length=15")
     words = ("--horizon", 7, "--windows", 2, "--level", 80, "--output", output, "--json")
-    said = run("backtest", long_file, *models, *settings, *words)
+    done = run("backtest", long_file, *models, *settings, *words)
     named = {
         "ARNet": ARNet(8, horizon=7),
         "long": ARNet(15, horizon=7),
@@ -240,16 +228,16 @@ def test_a_backtest_scores_as_the_library_does(
     cv = tsar.cross_validation(named, frame, horizon=7, n_windows=2, level=80)
     names = ["mae", "rmse", "smape", "mase", "coverage"]
     expected = tsar.evaluate(cv, names, train=frame).reset_index()
-    pd.testing.assert_frame_equal(pd.DataFrame(json.loads(said.out)["scores"]), expected)
+    pd.testing.assert_frame_equal(pd.DataFrame(json.loads(done.out)["scores"]), expected)
     written = pd.read_csv(output, parse_dates=["ds", "cutoff"])
     pd.testing.assert_frame_equal(written, cv)
 
 
-def test_a_backtest_scores_series_apart(run: Run, long_file: Path) -> None:
+def test_backtest_by_series(run: Run, long_file: Path) -> None:
     models = ("--model", "naive", "--model", "seasonalnaive")
     words = ("--horizon", 7, "--windows", 1, "--by", "series", "--metric", "mase")
-    said = run("backtest", long_file, *models, *words)
-    lines = said.out.splitlines()
+    done = run("backtest", long_file, *models, *words)
+    lines = done.out.splitlines()
     assert lines[0] == "sales.csv: 7 points ahead, 1 window a series"
     assert lines[2].split() == ["unique_id", "model", "mase"]
     rows = [line.split() for line in lines[4:8]]
@@ -259,7 +247,7 @@ def test_a_backtest_scores_series_apart(run: Run, long_file: Path) -> None:
 
 
 @pytest.mark.parametrize("style", ("long", "wide"))
-def test_a_model_goes_without_the_covariates_that_it_cannot_use(
+def test_backtest_drops_covariates_that_a_model_cannot_use(
     run: Run, sales: pd.DataFrame, tmp_path: Path, style: str
 ) -> None:
     path = tmp_path / "sales.csv"
@@ -271,8 +259,8 @@ def test_a_model_goes_without_the_covariates_that_it_cannot_use(
             path, index=False
         )
     words = ("--future-covariate", "price", "--horizon", 7, "--windows", 2, "--metric", "mae")
-    said = run("backtest", path, *words, "--set", "context_length=3", "--json")
-    scores = {row["model"]: row["mae"] for row in json.loads(said.out)["scores"]}
+    done = run("backtest", path, *words, "--set", "context_length=3", "--json")
+    scores = {row["model"]: row["mae"] for row in json.loads(done.out)["scores"]}
     frame = sales if style == "long" else east
     models = [
         ARNet(3, horizon=7, columns=tsar.Columns(future=("price",))),
@@ -282,14 +270,14 @@ def test_a_model_goes_without_the_covariates_that_it_cannot_use(
     assert scores == pytest.approx(tsar.evaluate(cv, ["mae"])["mae"].to_dict())
 
 
-def test_a_benchmark_prints_the_table_of_the_protocol(
+def test_benchmark_equals_the_library(
     run: Run, wide: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protocol = Protocol("ETTh1", wide, train=50, validation=64)
     monkeypatch.setattr("tsar.evaluation.benchmarking.read_protocol", lambda *_: protocol)
     words = ("--model", "naive", "--model", "snaive=seasonalnaive", "--horizon", 2, "--horizon", 7)
-    said = run("benchmark", "ETTh1", *words, "--json")
-    scores = json.loads(said.out)["scores"]
+    done = run("benchmark", "ETTh1", *words, "--json")
+    scores = json.loads(done.out)["scores"]
     expected = tsar.benchmark("ETTh1", {"naive": Naive(), "snaive": SeasonalNaive()}, [2, 7])
     assert [row["horizon"] for row in scores] == [2, 2, 7, 7]
     np.testing.assert_allclose([row["mse"] for row in scores], expected["mse"])
@@ -299,10 +287,12 @@ def test_a_benchmark_prints_the_table_of_the_protocol(
 # --- saved models -----------------------------------------------------------------------------
 
 
-def test_a_saved_model_forecasts_as_it_did(run: Run, long_file: Path, tmp_path: Path) -> None:
+def test_predict_with_a_saved_model_equals_forecast(
+    run: Run, long_file: Path, tmp_path: Path
+) -> None:
     folder, words = tmp_path / "model", ("--horizon", 3, "--set", "context_length=8")
-    said = run("fit", long_file, *words, "--save", folder)
-    assert said.out.startswith("model   ARNet, fitted to 2 series of sales.csv")
+    done = run("fit", long_file, *words, "--save", folder)
+    assert done.out.startswith("model   ARNet, fitted to 2 series of sales.csv")
     fresh = json.loads(run("forecast", long_file, *words, "--level", 80, "--json").out)
     saved = json.loads(run("predict", folder, "--level", 80, "--json").out)
     again = json.loads(run("predict", folder, long_file, "--level", 80, "--json").out)
@@ -312,20 +302,20 @@ def test_a_saved_model_forecasts_as_it_did(run: Run, long_file: Path, tmp_path: 
     picture = tmp_path / "forecast.png"
     run("predict", folder, "--plot", picture)
     assert picture.stat().st_size > 10_000
-    said = run("inspect", folder)
-    assert "fitted up to  2024-03-24" in said.out
-    assert "context_length   8" in said.out
-    assert "lags used" in said.out  # of its summary
+    done = run("inspect", folder)
+    assert "fitted up to  2024-03-24" in done.out
+    assert "context_length   8" in done.out
+    assert "lags used" in done.out  # of its summary
 
 
 @pytest.mark.parametrize("form", ("array", "vector", "series", "wide"))
-def test_a_model_that_was_fitted_to_something_else_than_a_long_frame_forecasts_too(
+def test_predict_with_a_model_fitted_to_an_array_or_a_wide_frame(
     run: Run, wide: pd.DataFrame, tmp_path: Path, form: str
 ) -> None:
     forms = {"array": wide.to_numpy(), "vector": wide["east"].to_numpy(), "series": wide["east"]}
     SeasonalNaive(7, horizon=2).fit(forms.get(form, wide)).save(tmp_path / "model")
-    said = json.loads(run("predict", tmp_path / "model", "--level", 80, "--json").out)
-    found = [row["SeasonalNaive"] for row in said["forecast"]]
+    done = json.loads(run("predict", tmp_path / "model", "--level", 80, "--json").out)
+    found = [row["SeasonalNaive"] for row in done["forecast"]]
     expected = wide[["east"] if form in ("vector", "series") else ["east", "west"]].iloc[-7:-5]
     np.testing.assert_allclose(found, expected.to_numpy().T.reshape(-1))
 
@@ -333,7 +323,7 @@ def test_a_model_that_was_fitted_to_something_else_than_a_long_frame_forecasts_t
 # --- lists ------------------------------------------------------------------------------------
 
 
-def test_the_list_of_models_is_the_registry(run: Run) -> None:
+def test_models_lists_the_registry(run: Run) -> None:
     listed = json.loads(run("models", "--json").out)
     assert [row["name"] for row in listed] == [kind.__name__ for kind in FORECASTERS]
     for row, kind in zip(listed, FORECASTERS, strict=True):
@@ -342,43 +332,57 @@ def test_the_list_of_models_is_the_registry(run: Run) -> None:
         assert row["summary"] in run("models").out
 
 
+def test_the_catalog_is_up_to_date() -> None:
+    stored = CATALOG.read_text(encoding="utf-8")
+    assert stored == generate_catalog(), "run `make catalog` and commit tsar/cli/catalog.json"
+
+
 @pytest.mark.parametrize("kind", FORECASTERS, ids=lambda kind: kind.__name__)
-def test_the_catalog_read_from_the_source_is_what_the_classes_say(kind: type) -> None:
-    entry = read_catalog()[kind.__name__]
+def test_the_catalog_matches_the_constructors(kind: type) -> None:
+    info = read_catalog()[kind.__name__]
     parameters = list(inspect.signature(kind).parameters.values())
-    assert [p.name for p in entry.parameters] == [p.name for p in parameters]
-    defaults = [None if p.default == "" else eval(p.default) for p in entry.parameters]
+    assert [p.name for p in info.parameters] == [p.name for p in parameters]
+    defaults = [None if p.default is None else eval(p.default) for p in info.parameters]
     assert defaults == [None if p.default is p.empty else p.default for p in parameters]
-    assert all(p.text in " ".join((kind.__doc__ or "").split()) for p in entry.parameters)
-    assert all(p.text for p in entry.parameters)
+    assert all(p.description in " ".join((kind.__doc__ or "").split()) for p in info.parameters)
+    assert all(p.description for p in info.parameters)
     options = {"columns": tsar.Columns, "training": tsar.Training}
-    assert {group.name for group in entry.options} == options.keys() & {p.name for p in parameters}
-    for group in entry.options:
-        assert all(p.text for p in group.parameters)
-        names = list(inspect.signature(options[group.name]).parameters)
-        assert [p.name for p in group.parameters] == names
+    assert info.options.keys() == options.keys() & {p.name for p in parameters}
+    for name, fields in info.options.items():
+        assert all(field.description for field in fields)
+        assert [field.name for field in fields] == list(inspect.signature(options[name]).parameters)
 
 
-def test_the_parameters_of_a_model_are_listed_with_their_meaning(run: Run) -> None:
-    said = run("models", "AR-Net").out
-    assert said.startswith("ARNet: Autoregression at any order")
-    assert "training.epochs" in said
-    assert "Passes over the windows at most." in said
+def test_flags_of_errors_are_options() -> None:
+    commands = typer.main.get_command(app).commands.values()
+    options = {option for command in commands for param in command.params for option in param.opts}
+    assert {flag.split()[0] for flag in FLAGS.values()} <= options
 
 
-def test_data_sets_are_listed_and_described(run: Run) -> None:
+def test_models_describes_the_parameters_of_a_model(run: Run) -> None:
+    info = read_catalog()["ARNet"]
+    done = run("models", "AR-Net").out
+    assert done.startswith(f"ARNet: {info.summary}\n")
+    lines = done.splitlines()
+    [epochs] = [line.split(None, 2) for line in lines if line.startswith("training.epochs")]
+    assert epochs[1] == str(tsar.Training().epochs)
+    assert info.options["training"][0].description.startswith(epochs[2].strip().rstrip("."))
+    assert max(len(line) for line in lines if "─" not in line) < 165
+
+
+def test_datasets_lists_and_describes_data_sets(run: Run) -> None:
     listed = json.loads(run("datasets", "--json").out)
     assert [row["name"] for row in listed] == tsar.datasets.names()
     assert "Mauna Loa" in run("datasets").out
-    said = run("datasets", "co2").out
-    assert "59 weeks are missing, and stay NaN." in said
+    done = run("datasets", "co2").out
+    assert "59 weeks are missing, and stay NaN." in done
     assert json.loads(run("datasets", "co2", "--json").out)["season_length"] == 52
 
 
-# --- mistakes ---------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------
 
 
-MISTAKES = {
+USER_ERRORS = {
     "a model": (
         ("forecast", "elnino", "--model", "arnt"),
         "there is no model 'arnt'. Did you mean 'ARNet'?",
@@ -393,7 +397,7 @@ MISTAKES = {
     ),
     "the training as a whole": (
         ("forecast", "elnino", "--set", "training=3"),
-        "training is set by its options, such as training.epochs",
+        "training must be set by field, such as training.epochs",
     ),
     "a value": (
         ("forecast", "elnino", "--set", "ridge=much"),
@@ -428,8 +432,8 @@ MISTAKES = {
         ("forecast", "elnino", "--horizon", "ten"),
         "invalid value for '--horizon'",
     ),
-    "a level": (("forecast", "elnino", "--level", "800"), "level must be"),
-    "a quantile": (("forecast", "elnino", "--quantile", "80"), "quantile_levels must be"),
+    "a level": (("forecast", "elnino", "--level", "800"), "--level must be"),
+    "a quantile": (("forecast", "elnino", "--quantile", "80"), "--quantile must be"),
     "no such output folder": (
         ("forecast", "elnino", "--output", "nowhere/x.csv"),
         "'nowhere/x.csv' can't be written: no folder",
@@ -452,7 +456,7 @@ MISTAKES = {
     ),
     "one model twice": (
         ("backtest", "elnino", "--model", "arnet", "--model", "arnet"),
-        "--model must name each once; got 'ARNet' twice.",
+        "--model must name each model once; got 'ARNet' twice.",
     ),
     "a benchmark": (
         ("benchmark", "ETTh3"),
@@ -474,12 +478,15 @@ MISTAKES = {
         ("backtest", "elnino", "--model", "naive", "--horizon", "12", "--windows", "900"),
         "series must have more than 10800 points for these windows; got 732 for series",
     ),
-    "a job file": (("forecast", "--job", "job.toml"), "there is no job file 'job.toml'."),
+    "a configuration file": (
+        ("forecast", "--config", "job.toml"),
+        "there is no configuration file 'job.toml'.",
+    ),
 }
 
 
-@pytest.mark.parametrize("words, message", MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_one_line_with_what_would_be_right(
+@pytest.mark.parametrize("words, message", USER_ERRORS.values(), ids=USER_ERRORS.keys())
+def test_user_errors_are_one_line_with_advice(
     run: Run,
     words: tuple[str, ...],
     message: str,
@@ -487,20 +494,20 @@ def test_a_mistake_is_one_line_with_what_would_be_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said = run(*words, code=2)
-    assert said.out == ""
-    assert said.err.startswith(f"error: {message}")
-    assert said.err.count("\n") == 1
+    done = run(*words, code=2)
+    assert done.out == ""
+    assert done.err.startswith(f"error: {message}")
+    assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_needs_a_horizon_and_its_columns(run: Run, wide_file: Path, long_file: Path) -> None:
-    said = run("forecast", wide_file, code=2)
-    assert said.err == "error: --horizon must say how many points to forecast; got none.\n"
-    said = run("forecast", long_file, "--horizon", 1, "--time", "day", code=2)
-    assert "must have the time column 'day'" in said.err
-    said = run("forecast", long_file, "--horizon", 1, "--target", "sales", code=2)
-    assert "must have the target column 'sales'" in said.err
+def test_missing_horizon_or_column_is_an_error(run: Run, wide_file: Path, long_file: Path) -> None:
+    done = run("forecast", wide_file, code=2)
+    assert done.err == "error: --horizon must be the number of points to forecast; got none.\n"
+    done = run("forecast", long_file, "--horizon", 1, "--time", "day", code=2)
+    assert "must have the time column 'day'" in done.err
+    done = run("forecast", long_file, "--horizon", 1, "--target", "sales", code=2)
+    assert "must have the target column 'sales'" in done.err
 
 
 @pytest.mark.parametrize(
@@ -514,65 +521,73 @@ def test_a_file_needs_a_horizon_and_its_columns(run: Run, wide_file: Path, long_
         ("ds,y\n", "frame must have rows and columns; got shape (0, 2)"),
     ),
 )
-def test_a_file_that_cannot_be_read_is_said(
-    run: Run, tmp_path: Path, text: str, message: str
-) -> None:
+def test_unreadable_files_are_errors(run: Run, tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "file.csv"
     path.write_text(text)
-    said = run("forecast", path, "--horizon", 1, code=2)
-    assert message in said.err
-    assert said.err.count("\n") == 1
+    done = run("forecast", path, "--horizon", 1, code=2)
+    assert message in done.err
+    assert done.err.count("\n") == 1
 
 
-def test_a_backtest_names_the_options_that_are_too_large(run: Run) -> None:
-    said = run("backtest", "elnino", "--model", "naive", "--windows", "900", code=2)
-    assert "Lower --horizon, --windows or --step" in said.err
+def test_errors_name_options_instead_of_arguments(run: Run) -> None:
+    done = run("backtest", "elnino", "--model", "naive", "--windows", "900", code=2)
+    assert "Lower --horizon, --windows or --step" in done.err
 
 
-def test_offsets_on_both_sides_of_a_clock_change_are_read_as_utc(run: Run, tmp_path: Path) -> None:
+def test_times_with_several_utc_offsets_are_read_as_utc(run: Run, tmp_path: Path) -> None:
     hours = pd.date_range("2024-03-30 20:00", periods=12, freq="h", tz="Europe/Berlin")
     lines = [f"{hour.isoformat()},{k}" for k, hour in enumerate(hours)]
     path = tmp_path / "hours.csv"
     path.write_text("\n".join(["ds,y", *lines]))
     found = json.loads(run("forecast", path, "--model", "naive", "--horizon", 2, "--json").out)
     utc = hours.tz_convert("UTC")[-1]
-    told = [pd.Timestamp(row["ds"]) for row in found["forecast"]]
-    assert told == [utc + pd.Timedelta(f"{k}h") for k in (1, 2)]
+    found = [pd.Timestamp(row["ds"]) for row in found["forecast"]]
+    assert found == [utc + pd.Timedelta(f"{k}h") for k in (1, 2)]
     assert "read as UTC" in " ".join(run("forecast", "--help").out.split())
     path.write_text("\n".join(["ds,y", *lines, "2024-03-31 09:00,3"]))
     run("forecast", path, "--model", "naive", "--horizon", 2, code=2)
 
 
-def test_a_series_may_be_named_na(run: Run, tmp_path: Path) -> None:
+def test_series_named_na_is_not_missing(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "regions.csv"
     rows = [f"{name},{day},{day}" for name in ("EU", "NA", "null") for day in range(5)]
     path.write_text("\n".join(["unique_id,ds,y", *rows]))
     found = json.loads(run("forecast", path, "--model", "naive", "--horizon", 1, "--json").out)
     assert [row["unique_id"] for row in found["forecast"]] == ["EU", "NA", "null"]
     path.write_text("\n".join(["unique_id,ds,y", *rows, ",5,5"]))
-    said = run("forecast", path, "--model", "naive", "--horizon", 1, code=2)
-    assert "must name a series in every row; got a missing value in row 15" in said.err
+    done = run("forecast", path, "--model", "naive", "--horizon", 1, code=2)
+    assert "must name a series in every row; got a missing value in row 15" in done.err
 
 
-def test_parameters_that_share_a_line_say_each_its_own(run: Run) -> None:
-    lines = run("models", "arnet").out.splitlines()
-    told = {line.split()[0]: line.split(None, 2)[2].strip() for line in lines if line[:1].isalpha()}
-    assert told["device"] == '"auto", "cpu", ...'
-    assert told["random_state"] == "Seed of the network and of the windows' order."
-    assert told["verbose"] == "Above 0: a bar."
-    assert max(map(len, [x for x in lines if "─" not in x])) < 165
+def test_parameters_that_share_a_docstring_entry_have_their_own_descriptions() -> None:
+    class Example:
+        """Summary.
+
+        Parameters
+        ----------
+        device, seed
+            ``"auto"``, ``"cpu"``; seed of the
+            network.
+        id, time
+            Names of columns.
+        """
+
+    assert dict(_descriptions(Example)) == {
+        "device": '``"auto"``, ``"cpu"``',
+        "seed": "seed of the network.",
+        "id": "Names of columns.",
+        "time": "Names of columns.",
+    }
 
 
-def test_a_gap_is_said_with_the_option_that_fills_it(
-    run: Run, wide: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_gap_error_names_the_option_fill_gaps(run: Run, wide: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "gap.csv"
     wide.drop(wide.index[5]).to_csv(path)
     command = ("forecast", path, "--model", "naive", "--horizon", 1)
-    said = run(*command, code=2)
-    assert "first at 2024-01-06" in said.err
-    assert "--fill-gaps" in said.err
-    assert "Columns(" not in said.err
+    done = run(*command, code=2)
+    assert "first at 2024-01-06" in done.err
+    assert "--fill-gaps" in done.err
+    assert "Columns(" not in done.err
     run(*command, "--fill-gaps")
 
 
@@ -581,33 +596,35 @@ def test_a_gap_is_said_with_the_option_that_fills_it(
     (
         ("horizon = ", "must be TOML"),
         ("horizn = 3", "has an unknown key 'horizn'. Did you mean 'horizon'?"),
-        ("set = 3", "'set' in a job file must be a table; got 3."),
+        ("set = 3", "'set' in a configuration file must be a table; got 3."),
         ("horizon = 'ten'", "invalid value for '--horizon'"),
         ("[set]\nleng = 3", "ARNet has no parameter 'leng'."),
     ),
 )
-def test_a_wrong_job_file_is_said(run: Run, tmp_path: Path, text: str, message: str) -> None:
-    job = tmp_path / "job.toml"
-    job.write_text(text)
-    said = run("forecast", "elnino", "--job", job, code=2)
-    assert said.out == ""
-    assert message in said.err
-    assert said.err.count("\n") == 1
+def test_invalid_configuration_files_are_errors(
+    run: Run, tmp_path: Path, text: str, message: str
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    done = run("forecast", "elnino", "--config", config, code=2)
+    assert done.out == ""
+    assert message in done.err
+    assert done.err.count("\n") == 1
 
 
-def test_a_damaged_model_is_said(run: Run, tmp_path: Path) -> None:
+def test_damaged_and_unfitted_models_are_errors(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     Naive().fit([1.0, 2.0]).save(folder)
     (folder / "config.json").write_text("{")
-    said = run("predict", folder, code=2)
-    assert said.err.startswith("error: folder must hold")
-    assert said.err.count("\n") == 1
+    done = run("predict", folder, code=2)
+    assert done.err.startswith("error: folder must hold")
+    assert done.err.count("\n") == 1
     Naive().save(folder / "new")
-    said = run("predict", folder / "new", code=2)
-    assert said.err == "error: the saved Naive must be fitted before it forecasts.\n"
+    done = run("predict", folder / "new", code=2)
+    assert done.err == "error: the saved Naive must be fitted before it forecasts.\n"
 
 
-def test_an_output_that_fails_leaves_the_old_file_whole(
+def test_failed_write_keeps_the_existing_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "forecast.csv"
@@ -618,8 +635,8 @@ def test_an_output_that_fails_leaves_the_old_file_whole(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
-    said = run("forecast", "elnino", "--model", "naive", "--output", output, code=2)
-    assert said.err == "error: No space left on device\n"
+    done = run("forecast", "elnino", "--model", "naive", "--output", output, code=2)
+    assert done.err == "error: No space left on device\n"
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [
         ("forecast.csv", "old")
     ]
@@ -628,31 +645,31 @@ def test_an_output_that_fails_leaves_the_old_file_whole(
 # --- process ----------------------------------------------------------------------------------
 
 
-def test_an_error_that_should_not_occur_has_its_traceback_with_debug(
+def test_debug_prints_the_traceback_of_an_unexpected_error(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str) -> None:
         raise RuntimeError("a wheel came off")
 
     monkeypatch.setattr("tsar.datasets.load", fail)
-    said = run("forecast", "elnino", code=1)
-    assert said.err.startswith("error: RuntimeError: a wheel came off.")
-    assert said.err.count("\n") == 1
-    said = run("forecast", "elnino", "--debug", code=1)
-    assert "Traceback" in said.err
-    assert said.err.splitlines()[-1].startswith("error: RuntimeError: a wheel came off.")
+    done = run("forecast", "elnino", code=1)
+    assert done.err.startswith("error: RuntimeError: a wheel came off.")
+    assert done.err.count("\n") == 1
+    done = run("forecast", "elnino", "--debug", code=1)
+    assert "Traceback" in done.err
+    assert done.err.splitlines()[-1].startswith("error: RuntimeError: a wheel came off.")
 
 
-def test_ctrl_c_ends_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_without_output(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(name: str) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tsar.datasets.load", interrupt)
-    said = run("forecast", "elnino", code=130)
-    assert (said.out, said.err) == ("", "")
+    done = run("forecast", "elnino", code=130)
+    assert (done.out, done.err) == ("", "")
 
 
-def test_help_and_the_list_of_models_do_without_torch_and_pandas() -> None:
+def test_help_and_models_import_neither_torch_nor_pandas() -> None:
     program = (
         "import sys; from tsar.cli import main; "
         "codes = [main(['--help']), main(['forecast', '--help']), main(['models', 'arnet'])]; "
@@ -666,7 +683,7 @@ def test_help_and_the_list_of_models_do_without_torch_and_pandas() -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_closed_pipe_is_not_an_error() -> None:
     command = [sys.executable, "-m", "tsar", "models", "--json"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
@@ -676,17 +693,17 @@ def test_a_reader_that_leaves_is_no_error() -> None:
         assert process.stderr.read() == b""
 
 
-def test_the_version_is_that_of_the_package(run: Run) -> None:
+def test_version_and_help_without_a_command(run: Run) -> None:
     assert run("--version").out == f"tsar {tsar.__version__}\n"
     assert "forecast" in run().out
 
 
-def test_models_show_their_bars_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_bars_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     trained, closed = NLinear(), Naive()
-    with at_work("fitting", [trained, closed]):
+    with show_progress("fitting", [trained, closed]):
         assert trained.verbose == 0
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with at_work("fitting", [trained, closed]):
+    with show_progress("fitting", [trained, closed]):
         assert trained.verbose == 1
     assert trained.verbose == 0

@@ -232,7 +232,7 @@ def test_what_no_regular_step_explains_has_no_frequency() -> None:
         pd.Index([0, 2, 4, 5, 7]),
         pd.DatetimeIndex(["2024-01-01"]),
     ):
-        with pytest.raises(ValueError, match="freq must be given where it can't be told"):
+        with pytest.raises(ValueError, match="freq must be given where it can't be inferred"):
             panel_of(index)
 
 

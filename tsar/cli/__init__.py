@@ -1,10 +1,9 @@
-"""The command line: ``tsar forecast``, ``tsar backtest``, ...
+"""The command ``tsar``: ``tsar forecast``, ``tsar backtest``, ...
 
-Each command is a function of one of the files here; the work is done by the library.
+A module here parses options, calls the library and prints the result of one or more commands.
 """
 
 import os
-import re
 import sys
 import traceback
 import warnings
@@ -14,35 +13,30 @@ from typing import Any
 import typer
 
 from tsar.cli.app import app
+from tsar.cli.lazy import validation
+from tsar.cli.options import FLAGS
 from tsar.cli.output import print_error
 
 __all__ = ["app", "main"]
 
-INTERRUPTED = 128 + 2  # what a shell says of a program that Ctrl-C ended
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # typer does not export it
-# Names of parameters in messages of the library, and the options that stand for them.
-OPTIONS = (
-    (r"Lower horizon, n_windows or step_size", "Lower --horizon, --windows or --step"),
-    (r"\bn_train\b", "--rows"),
-    (r"^sizes\b", "--size"),
-    (r"\bComplexityAnalysis\.(\w+)", r"--\1"),
-)
-EXPECTED = (ValueError, TypeError, OSError, ImportError, NotImplementedError)
+INTERRUPTED = 128 + 2  # the exit code that shells give a program ended by Ctrl-C (SIGINT)
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer does not export
+USER_ERRORS = (ValueError, TypeError, OSError, ImportError, NotImplementedError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; errors are one line on standard error, unless ``--debug`` asks for all.
+    """Run a command; an error is one line on standard error, with ``--debug`` its traceback too.
 
     Parameters
     ----------
     arguments
-        Words after ``tsar``; None for those that the process was started with.
+        Words after ``tsar``; by default those that the process was started with.
 
     Returns
     -------
     int
-        0; 2 after a mistake, which is said on standard error; 1 after an error that should not
-        occur, or if nobody reads on; 130 after Ctrl-C.
+        Exit code: 0; 2 after an error of the user, 1 after an unexpected error or if the reader
+        of standard output has gone, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -51,16 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = app(words, prog_name="tsar", standalone_mode=False)
-        sys.stdout.flush()  # the reader may have gone: better to hear of it here
+        sys.stdout.flush()  # raises BrokenPipeError here, not when Python exits
         return code if isinstance(code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes standard output once more when it ends: let it go nowhere.
+        # Python flushes standard output again when it exits: redirect that to nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except USAGE_ERROR as error:
-        print_error(_usage(error))
+        print_error(_usage_message(error))
         return 2
     except Exception as error:
         if debug:
@@ -69,32 +63,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(error: Exception) -> int:
-    text = _in_options(str(error)) or type(error).__name__
-    if isinstance(error, EXPECTED):
+    """Print an error, its arguments spelled as flags, and return the exit code."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, validation.ParameterError):
+        text = error.message(FLAGS)
+    if isinstance(error, USER_ERRORS):
         print_error(text)
         return 2
-    print_error(f"{type(error).__name__}: {text}. This should not occur; see it with --debug.")
+    print_error(f"{type(error).__name__}: {text}. This is a bug; --debug shows where it occurred.")
     return 1
 
 
-def _in_options(text: str) -> str:
-    """A message of the library with the options of the command line in place of its parameters."""
-    long = {"past": "past-covariate", "future": "future-covariate", "static": "static-covariate"}
-
-    def say(found: re.Match[str]) -> str:
-        return "--" + long.get(found[1], found[1].replace("_", "-"))
-
-    text = re.sub(r"(?:tsar\.)?Columns\((\w+)=[^)]*\)+", say, text)
-    for name, option in OPTIONS:
-        text = re.sub(name, option, text)
-    return text
-
-
-def _usage(error: Any) -> str:
-    """What was wrong with the words, and the nearest right ones."""
-    near = getattr(error, "possibilities", None)
-    if near:
-        return f"there is no option {error.option_name}. Did you mean {' or '.join(sorted(near))}?"
+def _usage_message(error: Any) -> str:
+    """Message of click's error; an unknown option comes with the most similar known ones."""
+    similar = getattr(error, "possibilities", None)
+    if similar:
+        known = " or ".join(sorted(similar))
+        return f"there is no option {error.option_name}. Did you mean {known}?"
     text: str = error.format_message()
     return text[:1].lower() + text[1:]
 

@@ -1,18 +1,26 @@
-"""The demonstration: two real data sets, forecast, scored and drawn in a few seconds."""
+"""``tsar demo``: forecast, score and draw two real data sets in a few seconds, offline."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
+import typer
 
-from tsar import datasets
-from tsar.data.io import atomic_write, write_frame
-from tsar.evaluation.cross_validation import cross_validation
-from tsar.evaluation.scoring import evaluate
-from tsar.forecasters import ARNet, SeasonalNaive
-from tsar.plotting import plot_forecasts
+from tsar.cli import options
+from tsar.cli.lazy import datasets, evaluation, forecasters, io, pandas, plotting
+from tsar.cli.output import (
+    print_fields,
+    print_frame,
+    print_json,
+    print_line,
+    show_progress,
+    to_records,
+)
+
+if TYPE_CHECKING:
+    from tsar.forecasters import ARNet
 
 METRICS = ("mase", "rmse", "coverage")
 LEVEL = 80  # percent
@@ -20,13 +28,13 @@ LEVEL = 80  # percent
 
 @dataclass(frozen=True)
 class Task:
-    """A data set and how it is forecast; of its `windows` the newest `drawn` ones are drawn.
+    """A data set and how to forecast it.
 
-    `titles` says which series are drawn, and what stands above them.
+    The picture shows the newest `drawn` of the `windows`, and the series in `titles`.
     """
 
     dataset: str
-    what: str
+    description: str
     context_length: int
     horizon: int
     windows: int
@@ -40,12 +48,12 @@ class Backtest:
 
     dataset: str
     title: str
-    scores: pd.DataFrame
+    scores: "pandas.DataFrame"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What `run` found, in tables and in a sentence for each, and the files that it wrote."""
+    """Tables of scores, a sentence about each, and the files that were written."""
 
     backtests: tuple[Backtest, ...]
     conclusions: tuple[str, ...]
@@ -55,7 +63,7 @@ class Demo:
 TASKS = (
     Task(
         dataset="co2",
-        what="carbon dioxide at Mauna Loa, 52 weeks ahead, 5 windows",
+        description="carbon dioxide at Mauna Loa, 52 weeks ahead, 5 windows",
         context_length=104,
         horizon=52,
         windows=5,
@@ -64,7 +72,7 @@ TASKS = (
     ),
     Task(
         dataset="macrodata",
-        what="12 series of the United States' economy, 4 quarters ahead, 8 windows",
+        description="12 series of the United States' economy, 4 quarters ahead, 8 windows",
         context_length=12,
         horizon=4,
         windows=8,
@@ -79,51 +87,72 @@ TASKS = (
 )
 
 
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the files.")
+    ] = Path("out"),
+    json: options.Json = False,
+) -> None:
+    """Forecast, score and draw real series, in seconds and offline."""
+    with show_progress("forecasting"):
+        result = run(output)
+    tables = {backtest.title: backtest.scores.reset_index() for backtest in result.backtests}
+    if json:
+        backtests = [{"data": title, "scores": to_records(t)} for title, t in tables.items()]
+        texts = {"conclusions": result.conclusions, "files": result.files}
+        print_json({"backtests": backtests} | texts)
+        return
+    for (title, table), conclusion in zip(tables.items(), result.conclusions, strict=True):
+        print_frame(table, title=title)
+        print_line(conclusion + "\n")
+    print_fields([(kind, str(path)) for kind, path in result.files.items()])
+
+
 def run(folder: str | os.PathLike[str]) -> Demo:
     """Forecast, score and draw; write ``forecast.csv`` and ``forecast.png`` to a folder.
 
-    The csv holds forecasts beyond the last observation; the picture shows them too, after those of
+    The csv file holds forecasts beyond the last observation; the picture shows them after those of
     the newest windows of the backtest.
 
     Raises
     ------
     OSError
-        The folder can't be made or written.
+        The folder can't be created or written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    backtests, histories, ahead, drawn = [], [], [], []
+    backtests, histories, forecasts, drawn = [], [], [], []
     for task in TASKS:
         history = _load(task.dataset)
         windows = _backtest(task, history)
         forecast = _arnet(task).fit(history).predict(level=LEVEL)
         backtests.append(_score(task, windows, history))
         histories.append(history)
-        ahead.append(forecast)
+        forecasts.append(forecast)
         drawn += [_newest(windows, task.drawn), forecast.assign(cutoff=history["ds"].max())]
     files = {"forecast": folder / "forecast.csv", "picture": folder / "forecast.png"}
-    write_frame(pd.concat(ahead, ignore_index=True), files["forecast"])
+    io.write_frame(pandas.concat(forecasts, ignore_index=True), files["forecast"])
     titles = {name: title for task in TASKS for name, title in task.titles.items()}
-    figure = plot_forecasts(pd.concat(histories), pd.concat(drawn), titles=titles)
-    with atomic_write(files["picture"]) as temporary:
+    figure = plotting.plot_forecasts(pandas.concat(histories), pandas.concat(drawn), titles=titles)
+    with io.atomic_write(files["picture"]) as temporary:
         figure.savefig(temporary)
     return Demo(tuple(backtests), tuple(_conclude(b) for b in backtests), files)
 
 
-def _load(name: str) -> pd.DataFrame:
+def _load(name: str) -> "pandas.DataFrame":
     frame = datasets.load(name)
     if "unique_id" in frame:
         return frame
     return frame.reset_index().melt("ds", var_name="unique_id", value_name="y")
 
 
-def _arnet(task: Task) -> ARNet:
-    return ARNet(task.context_length, horizon=task.horizon)
+def _arnet(task: Task) -> "ARNet":
+    return forecasters.ARNet(task.context_length, horizon=task.horizon)
 
 
-def _backtest(task: Task, history: pd.DataFrame) -> pd.DataFrame:
-    return cross_validation(
-        [_arnet(task), SeasonalNaive(horizon=task.horizon)],
+def _backtest(task: Task, history: "pandas.DataFrame") -> "pandas.DataFrame":
+    return evaluation.cross_validation(
+        [_arnet(task), forecasters.SeasonalNaive(horizon=task.horizon)],
         history,
         horizon=task.horizon,
         n_windows=task.windows,
@@ -131,12 +160,12 @@ def _backtest(task: Task, history: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _score(task: Task, windows: pd.DataFrame, history: pd.DataFrame) -> Backtest:
-    scores = evaluate(windows, METRICS, train=history)
-    return Backtest(task.dataset, f"{task.dataset}: {task.what}", scores)
+def _score(task: Task, windows: "pandas.DataFrame", history: "pandas.DataFrame") -> Backtest:
+    scores = evaluation.evaluate(windows, METRICS, train=history)
+    return Backtest(task.dataset, f"{task.dataset}: {task.description}", scores)
 
 
-def _newest(windows: pd.DataFrame, count: int) -> pd.DataFrame:
+def _newest(windows: "pandas.DataFrame", count: int) -> "pandas.DataFrame":
     """ARNet's forecasts after the newest cutoffs."""
     cutoffs = windows["cutoff"].drop_duplicates().nlargest(count)
     others = [name for name in windows.columns if name.startswith("SeasonalNaive")]
@@ -144,12 +173,12 @@ def _newest(windows: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _conclude(backtest: Backtest) -> str:
-    """What a table says, in words."""
+    """A sentence about the scores."""
     scores = backtest.scores
-    ours, naive = scores["mase"]["ARNet"], scores["mase"]["SeasonalNaive"]
-    change = f"{100 * abs(1 - ours / naive):.0f} % {'below' if ours < naive else 'above'}"
-    held = f"{100 * scores[f'coverage-{LEVEL}']['ARNet']:.0f} %"
+    arnet, naive = scores["mase"]["ARNet"], scores["mase"]["SeasonalNaive"]
+    change = f"{100 * abs(1 - arnet / naive):.0f} % {'below' if arnet < naive else 'above'}"
+    coverage = f"{100 * scores[f'coverage-{LEVEL}']['ARNet']:.0f} %"
     return (
         f"On {backtest.dataset}, ARNet's error (MASE) is {change} that of the seasonal naive "
-        f"forecast; its {LEVEL} % intervals held {held} of what came."
+        f"forecast; its {LEVEL} % intervals covered {coverage} of the values."
     )

@@ -1,10 +1,10 @@
-"""INPUT: a file or the name of a data set, and how its columns are read."""
+"""Read INPUT, a file or the name of a data set, into a frame."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsar.cli.lazy import datasets, files, pandas, panel
+from tsar.cli.lazy import datasets, io, pandas, panel
 from tsar.cli.settings import did_you_mean
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A frame that was read, what to call it, and how many points one usually forecasts."""
+    """A frame, its name in messages, its columns, and the usual horizon of a data set."""
 
     name: str
     frame: "pandas.DataFrame"
@@ -27,23 +27,22 @@ class Source:
 
 
 def read_source(name: str, columns: "Columns") -> Source:
-    """Read a file, or load a data set by its name.
+    """Read a file, or load a data set by name.
 
     Raises
     ------
     ValueError, OSError
-        It is neither, or can't be read.
+        There is no such file or data set, or it can't be read.
     """
     if Path(name).is_file():
-        source = Source(Path(name).name, files.read_frame(name, columns), columns)
+        source = Source(Path(name).name, io.read_frame(name, columns), columns)
         _check_target(source)
         return source
     if Path(name).is_dir():
         raise IsADirectoryError(f"INPUT must be a file or a data set; got the folder {name!r}.")
     if name in datasets.names():
-        frame = datasets.load(name)
-        return Source(name, frame, columns, datasets.describe(name).horizon)
-    if name.lower().endswith(files.FRAME_EXTENSIONS) or "/" in name or "\\" in name:
+        return Source(name, datasets.load(name), columns, datasets.describe(name).horizon)
+    if name.lower().endswith(io.FRAME_EXTENSIONS) or "/" in name or "\\" in name:
         raise FileNotFoundError(f"there is no file {name!r}.")
     raise ValueError(
         f"INPUT must be a file or the name of a data set; got {name!r}. "
@@ -56,43 +55,43 @@ def _check_target(source: Source) -> None:
     if source.is_long and target not in names:
         raise ValueError(
             f"{source.name!r} must have the target column {target!r}; got {names[:8]}. "
-            "Say its name by --target."
+            "Name it by --target."
         )
 
 
-def check_horizon(horizon: int | None, source: Source) -> int:
-    """The horizon that was given, or the usual one of a data set."""
+def resolve_horizon(horizon: int | None, source: Source) -> int:
+    """The horizon of the command line, else the usual one of the data set."""
     if horizon is not None:
         if horizon < 1:
             raise ValueError(f"--horizon must be at least 1; got {horizon}.")
         return horizon
     if source.horizon is None:
-        raise ValueError("--horizon must say how many points to forecast; got none.")
+        raise ValueError("--horizon must be the number of points to forecast; got none.")
     return source.horizon
 
 
 def to_long(source: Source) -> "pandas.DataFrame":
-    """The series of a frame as a long one with the id, time and target columns."""
+    """The frame as a long one with id, time and target columns."""
     frame, columns = source.frame, source.columns
     if source.is_long:
         if columns.id not in frame.columns:
             frame = frame.assign(**{columns.id: columns.target})
         return frame
-    shared = list(columns.covariates)
     frame = frame.rename_axis(columns.time).reset_index()
-    return frame.melt([columns.time, *shared], var_name=columns.id, value_name=columns.target)
+    id_vars = [columns.time, *columns.covariates]
+    return frame.melt(id_vars, var_name=columns.id, value_name=columns.target)
 
 
-def from_panel(panel: "Panel", name: str) -> Source:
-    """Source of what a fitted model remembers, as a long frame."""
-    labels, rows = panel.labels, panel.series
-    place = panel.offsets.new_ones(len(rows)).cumsum(0) - 1 - panel.offsets[rows]
-    ordinals = labels.starts[rows.numpy()] + place.numpy() * labels.frequency.step
+def context_source(context: "Panel", name: str) -> Source:
+    """The context that a fitted model keeps, as a long frame."""
+    labels, series = context.labels, context.series
+    position = context.offsets.new_ones(len(series)).cumsum(0) - 1 - context.offsets[series]
+    ordinals = labels.starts[series.numpy()] + position.numpy() * labels.frequency.step
     frame = pandas.DataFrame(
         {
-            labels.columns.id: labels.ids[rows.numpy()],
+            labels.columns.id: labels.ids[series.numpy()],
             labels.columns.time: labels.frequency.to_times(ordinals),
-            labels.columns.target: panel.values.numpy(),
+            labels.columns.target: context.values.numpy(),
         }
     )
     return Source(name, frame, labels.columns)

@@ -1,7 +1,6 @@
-"""Modules that a command imports when it first uses them: ``tsar --help`` waits for none.
+"""Modules that are imported on first use, so that ``tsar --help`` imports neither torch nor pandas.
 
-This is the one place where the command line imports late; a module that takes a name from here
-reads as if it had imported it.
+The command line imports late only here: a module imports these names as it would the real modules.
 """
 
 from importlib import import_module
@@ -12,21 +11,19 @@ if TYPE_CHECKING:
 
     from tsar import complexity as complexity
     from tsar import datasets as datasets
+    from tsar import evaluation as evaluation
     from tsar import forecasters as forecasters
     from tsar import intervals as intervals
     from tsar import metrics as metrics
     from tsar import plotting as plotting
-    from tsar.cli import demo as demo
-    from tsar.data import io as files
+    from tsar import validation as validation
+    from tsar.data import io as io
     from tsar.data import panel as panel
-    from tsar.evaluation import benchmarking as benchmarking
-    from tsar.evaluation import cross_validation as evaluation
-    from tsar.evaluation import scoring as scoring
-    from tsar.forecasters import loading as registry
+    from tsar.forecasters import loading as loading
 else:
 
-    class _Lazy:
-        """A module, imported when one of its names is read."""
+    class _LazyModule:
+        """A module that is imported when one of its attributes is read."""
 
         def __init__(self, name: str) -> None:
             self._name = name
@@ -34,17 +31,15 @@ else:
         def __getattr__(self, attribute: str) -> Any:
             return getattr(import_module(self._name), attribute)
 
-    pandas = _Lazy("pandas")
-    benchmarking = _Lazy("tsar.evaluation.benchmarking")
-    complexity = _Lazy("tsar.complexity")
-    datasets = _Lazy("tsar.datasets")
-    demo = _Lazy("tsar.cli.demo")
-    evaluation = _Lazy("tsar.evaluation.cross_validation")
-    scoring = _Lazy("tsar.evaluation.scoring")
-    files = _Lazy("tsar.data.io")
-    forecasters = _Lazy("tsar.forecasters")
-    intervals = _Lazy("tsar.intervals")
-    metrics = _Lazy("tsar.metrics")
-    panel = _Lazy("tsar.data.panel")
-    plotting = _Lazy("tsar.plotting")
-    registry = _Lazy("tsar.forecasters.loading")
+    complexity = _LazyModule("tsar.complexity")
+    datasets = _LazyModule("tsar.datasets")
+    evaluation = _LazyModule("tsar.evaluation")
+    forecasters = _LazyModule("tsar.forecasters")
+    intervals = _LazyModule("tsar.intervals")
+    io = _LazyModule("tsar.data.io")
+    loading = _LazyModule("tsar.forecasters.loading")
+    metrics = _LazyModule("tsar.metrics")
+    pandas = _LazyModule("pandas")
+    panel = _LazyModule("tsar.data.panel")
+    plotting = _LazyModule("tsar.plotting")
+    validation = _LazyModule("tsar.validation")

@@ -1,13 +1,13 @@
-"""``--model NAME`` and ``--set``: from words to forecasters."""
+"""Create forecasters from ``--model NAME`` and ``--set KEY=VALUE``."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from tsar.cli.catalog import Entry, read_catalog
-from tsar.cli.lazy import forecasters, registry
-from tsar.cli.settings import Setting, convert, did_you_mean
+from tsar.cli.catalog import ModelInfo, read_catalog
+from tsar.cli.lazy import forecasters, loading
+from tsar.cli.settings import Setting, did_you_mean, parse_value
 
 if TYPE_CHECKING:
     from tsar.data.panel import Columns
@@ -15,129 +15,127 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A forecaster that was asked for, the name of its columns, and what was set for it."""
+class ModelSpec:
+    """A forecaster to create: its label in the results, its class and its settings."""
 
     label: str
-    entry: Entry
+    info: ModelInfo
     settings: tuple[Setting, ...] = ()
 
 
-def choose(models: Iterable[str], settings: Sequence[Setting]) -> list[Choice]:
-    """Forecasters by the words of ``--model``, NAME or LABEL=NAME, with their settings.
+def parse_models(models: Iterable[str], settings: Sequence[Setting]) -> list[ModelSpec]:
+    """Parse values of ``--model``, NAME or LABEL=NAME, and assign the settings to the models.
 
-    A setting goes to every forecaster that has the parameter, or to the one whose label it begins
-    with. Nothing is imported for it, so that a mistyped name is answered at once.
+    A setting applies to every model that has the parameter, or to the one whose label precedes it.
+    Nothing is imported, so that a mistyped name is reported at once.
 
     Raises
     ------
     ValueError
-        A name, a label or a parameter is not as it must be.
+        A name, a label or a parameter is unknown, or a label occurs twice.
     """
-    choices: dict[str, Choice] = {}
-    for word in models:
-        label, _, name = word.rpartition("=")
-        entry = find_entry(name)
-        label = label or entry.name
-        if label in choices:
+    specs: dict[str, ModelSpec] = {}
+    for text in models:
+        label, _, name = text.rpartition("=")
+        info = find_model(name)
+        label = label or info.name
+        if label in specs:
             raise ValueError(
-                f"--model must name each once; got {label!r} twice. Label them: short={name}."
+                f"--model must name each model once; got {label!r} twice. Label them: short={name}."
             )
-        choices[label] = Choice(label, entry)
+        specs[label] = ModelSpec(label, info)
     for setting in settings:
-        for choice in _receivers(setting, list(choices.values())):
-            own = _without_label(setting, choice)
-            choices[choice.label] = replace(choice, settings=(*choice.settings, own))
-    return list(choices.values())
+        for spec in _receivers(setting, list(specs.values())):
+            own = _without_label(setting, spec)
+            specs[spec.label] = replace(spec, settings=(*spec.settings, own))
+    return list(specs.values())
 
 
-def find_entry(name: str) -> Entry:
-    """Entry of a forecaster; case, hyphens and underscores don't count."""
+def find_model(name: str) -> ModelInfo:
+    """Catalogue entry of a forecaster; case, hyphens and underscores are ignored."""
     catalog = read_catalog()
-    folded = {_fold(known): entry for known, entry in catalog.items()}
-    if _fold(name) not in folded:
+    normalized = {_normalize(known): info for known, info in catalog.items()}
+    if _normalize(name) not in normalized:
         raise ValueError(f"there is no model {name!r}. {did_you_mean(name, catalog)}")
-    return folded[_fold(name)]
+    return normalized[_normalize(name)]
 
 
 def load_model(folder: Path) -> "Forecaster":
-    """Load a saved model; a forecaster's name, which is no folder, gets an answer of its own."""
-    if not folder.exists() and _fold(str(folder)) in map(_fold, read_catalog()):
+    """Load a saved model; the name of a forecaster instead of a folder has its own error."""
+    if not folder.exists() and _normalize(str(folder)) in map(_normalize, read_catalog()):
         raise FileNotFoundError(
             f"FOLDER must be one that a model was saved to; got {str(folder)!r}, a forecaster. "
-            f"`tsar models {folder}` says what it is; `tsar fit --save FOLDER` saves one."
+            f"`tsar models {folder}` describes it; `tsar fit --save FOLDER` saves one."
         )
-    model: Forecaster = registry.load(folder)
+    model: Forecaster = loading.load(folder)
     return model
 
 
-def build(choice: Choice, horizon: int | None, columns: "Columns | None") -> "Forecaster":
-    """Make a forecaster; ``--set columns.freq=h`` changes the columns that are given."""
-    kind = getattr(forecasters, choice.entry.name)
+def create_model(spec: ModelSpec, horizon: int | None, columns: "Columns | None") -> "Forecaster":
+    """Create a forecaster; ``--set columns.freq=h`` changes a field of `columns`."""
+    kind = getattr(forecasters, spec.info.name)
     hints = get_type_hints(kind.__init__)
-    given: dict[str, Any] = {"columns": columns}
-    given |= {} if horizon is None else {"horizon": horizon}
+    arguments: dict[str, Any] = {"columns": columns}
+    arguments |= {} if horizon is None else {"horizon": horizon}
     options: dict[str, dict[str, Any]] = {}
-    for setting in choice.settings:
-        first, *rest = setting.key
-        if rest:
-            hint = get_type_hints(_record(hints[first]))[rest[0]]
-            options.setdefault(first, {})[rest[0]] = convert(setting, hint)
+    for setting in spec.settings:
+        name, *field = setting.key
+        if field:
+            hint = get_type_hints(_dataclass_of(hints[name]))[field[0]]
+            options.setdefault(name, {})[field[0]] = parse_value(setting, hint)
         else:
-            given[first] = convert(setting, hints[first])
+            arguments[name] = parse_value(setting, hints[name])
     for name, values in options.items():
-        record = given.get(name)
-        made = replace(record, **values) if record else _record(hints[name])(**values)
-        given[name] = made
-    model: Forecaster = kind(**given)
+        default = arguments.get(name) or _dataclass_of(hints[name])()
+        arguments[name] = replace(default, **values)
+    model: Forecaster = kind(**arguments)
     return model
 
 
-def _record(hint: Any) -> Any:
+def _dataclass_of(hint: Any) -> Any:
     """The dataclass in the type hint of a parameter that takes options."""
     return next(part for part in (hint, *get_args(hint)) if is_dataclass(part))
 
 
-def _receivers(setting: Setting, choices: list[Choice]) -> list[Choice]:
-    """The forecasters that a setting is for."""
-    named = [choice for choice in choices if _is_for(setting, choice)]
-    receivers = named or [c for c in choices if setting.key[0] in _names(c)]
-    for choice in receivers:
-        _check_key(_without_label(setting, choice), choice)
+def _receivers(setting: Setting, specs: list[ModelSpec]) -> list[ModelSpec]:
+    """The models that a setting applies to."""
+    labelled = [spec for spec in specs if _has_label(setting, spec)]
+    receivers = labelled or [spec for spec in specs if setting.key[0] in _parameter_names(spec)]
+    for spec in receivers:
+        _check_key(_without_label(setting, spec), spec)
     if not receivers:
-        known = [name for choice in choices for name in choice.entry.known]
-        models = ", ".join(choice.label for choice in choices)
+        known = [key for spec in specs for key in spec.info.keys]
+        models = ", ".join(spec.label for spec in specs)
         raise ValueError(
-            f"{models} has no parameter {setting.name!r}. "
-            f"{did_you_mean(setting.name, dict.fromkeys(known))}"
+            f"{models} has no parameter {setting.name!r}. {did_you_mean(setting.name, known)}"
         )
     return receivers
 
 
-def _check_key(setting: Setting, choice: Choice) -> None:
-    """Whether a forecaster has the parameter, and ``--set`` may set it."""
-    known, name = choice.entry.known, setting.name
+def _check_key(setting: Setting, spec: ModelSpec) -> None:
+    """Check that a model has the parameter and that ``--set`` may set it."""
+    known, name = spec.info.keys, setting.name
     if name == "horizon":
         raise ValueError("--set can't set the horizon; use --horizon.")
     if name not in known:
-        raise ValueError(f"{choice.label} has no parameter {name!r}. {did_you_mean(name, known)}")
-    inner = [option for option in known if option.startswith(f"{name}.")]
-    if inner:
-        raise ValueError(f"{name} is set by its options, such as {inner[0]}; got {name!r} alone.")
+        raise ValueError(f"{spec.label} has no parameter {name!r}. {did_you_mean(name, known)}")
+    fields = [key for key in known if key.startswith(f"{name}.")]
+    if fields:
+        raise ValueError(f"{name} must be set by field, such as {fields[0]}; got {name!r} alone.")
 
 
-def _is_for(setting: Setting, choice: Choice) -> bool:
-    labelled = len(setting.key) > 1 and _fold(setting.key[0]) == _fold(choice.label)
-    return labelled and setting.key[0] not in _names(choice)
+def _has_label(setting: Setting, spec: ModelSpec) -> bool:
+    has_label = len(setting.key) > 1 and _normalize(setting.key[0]) == _normalize(spec.label)
+    return has_label and setting.key[0] not in _parameter_names(spec)
 
 
-def _without_label(setting: Setting, choice: Choice) -> Setting:
-    return replace(setting, key=setting.key[1:]) if _is_for(setting, choice) else setting
+def _without_label(setting: Setting, spec: ModelSpec) -> Setting:
+    return replace(setting, key=setting.key[1:]) if _has_label(setting, spec) else setting
 
 
-def _names(choice: Choice) -> list[str]:
-    return [parameter.name for parameter in choice.entry.parameters]
+def _parameter_names(spec: ModelSpec) -> list[str]:
+    return [parameter.name for parameter in spec.info.parameters]
 
 
-def _fold(name: str) -> str:
+def _normalize(name: str) -> str:
     return name.casefold().replace("-", "").replace("_", "")

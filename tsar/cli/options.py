@@ -1,4 +1,7 @@
-"""Arguments and options that several commands share, each said once; groups are dataclasses."""
+"""Arguments and options that several commands share.
+
+A dataclass groups options; `tsar.cli.app` turns each field into an option of the command.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tsar.cli.job import read_job
-from tsar.cli.lazy import files, intervals, panel
+from tsar.cli.lazy import intervals, io, panel
+from tsar.cli.settings import read_config
 
 if TYPE_CHECKING:
     from tsar.data.panel import Columns
 
-PANEL = "Columns of INPUT"
+# Options by the arguments that they become, for `tsar.validation.ParameterError`.
+FLAGS = {
+    "ComplexityAnalysis.horizon": "--horizon",
+    "columns.fill_gaps": "--fill-gaps",
+    "columns.freq": "--freq",
+    "columns.future": "--future-covariate",
+    "columns.id": "--id",
+    "columns.past": "--past-covariate",
+    "columns.static": "--static-covariate",
+    "columns.target": "--target",
+    "columns.time": "--time",
+    "future": "--future",
+    "horizon": "--horizon",
+    "level": "--level",
+    "n_train": "--rows",
+    "n_windows": "--windows",
+    "quantile_levels": "--quantile",
+    "sizes": "--size",
+    "step_size": "--step",
+    "training.validation": "--set training.validation=...",
+}
+COLUMNS_PANEL = "Columns of INPUT"  # heading in the help text
 
 Input = Annotated[
     str,
@@ -20,8 +44,11 @@ Input = Annotated[
         metavar="INPUT",
         show_default=False,
         help="A .csv, .csv.gz or .parquet file, or a data set's name (see `tsar datasets`). Times "
-        "of a csv file with several offsets (+01:00, +02:00) are read as UTC.",
+        "of a csv file with several UTC offsets (+01:00, +02:00) are read as UTC.",
     ),
+]
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", show_default=False, help="Where a model was saved.")
 ]
 Model = Annotated[
     str, typer.Option("--model", "-m", metavar="NAME", help="A forecaster; see `tsar models`.")
@@ -32,7 +59,7 @@ Models = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="A forecaster, or LABEL=NAME to tell two of a kind apart; repeatable.",
+        help="A forecaster, or LABEL=NAME where one is used twice; repeatable.",
     ),
 ]
 Horizon = Annotated[
@@ -40,7 +67,7 @@ Horizon = Annotated[
     typer.Option(
         metavar="POINTS",
         show_default=False,
-        help="Points to forecast; if left out, what is usual for a data set.",
+        help="Points to forecast; a data set has a usual number.",
     ),
 ]
 Settings = Annotated[
@@ -52,7 +79,7 @@ Settings = Annotated[
         show_default=False,
         help="A parameter of the model (`tsar models NAME` lists them), such as "
         "context_length=48, training.epochs=5 or hidden=[32]; arnet.context_length=48 is for one "
-        "model of several. VALUE is TOML, none, or else text; repeatable.",
+        "of several models. VALUE is TOML, none, or else text; repeatable.",
     ),
 ]
 Output = Annotated[
@@ -62,12 +89,10 @@ Output = Annotated[
         "-o",
         metavar="FILE",
         show_default=False,
-        help="Write to a .csv, .csv.gz or .parquet file; one that is there is replaced at the end.",
+        help="Write a .csv, .csv.gz or .parquet file; an existing one is replaced at the end.",
     ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON to standard output.")]
 Level = Annotated[
     list[float] | None,
     typer.Option(
@@ -77,26 +102,26 @@ Level = Annotated[
 
 
 @dataclass(frozen=True)
-class Common:
-    """What nearly every command takes."""
+class CommonOptions:
+    """Options of nearly every command."""
 
-    job: Annotated[
+    config: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             show_default=False,
             is_eager=True,
-            callback=read_job,
-            help="A TOML file with options by their names, those of --set in a table named set. "
-            "The command line wins.",
+            callback=read_config,
+            help="A TOML file of options by name, those of --set in a table [set]. "
+            "The command line takes precedence.",
         ),
     ] = None
     json: Json = False
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a forecast is to hold."""
+class ForecastOptions:
+    """Levels, quantiles and future covariates of a forecast."""
 
     level: Level = None
     quantile: Annotated[
@@ -115,7 +140,7 @@ class Request:
     ] = None
 
     def check(self) -> None:
-        """Check before long work that the levels are in their ranges, and the file there."""
+        """Check the levels and that the file exists, before any long computation."""
         intervals.Levels.parse(self.quantile, self.level)
         if self.future is not None and not self.future.is_file():
             raise FileNotFoundError(
@@ -125,8 +150,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Files that a forecast goes to."""
+class OutputOptions:
+    """Files to write."""
 
     output: Output = None
     plot: Annotated[
@@ -135,60 +160,74 @@ class Outputs:
     ] = None
 
     def check(self) -> None:
-        """Check before long work that the files can be written."""
+        """Check that the files can be written, before any long computation."""
         if self.output is not None:
-            files.check_output(self.output, files.FRAME_EXTENSIONS, "--output")
+            io.check_output(self.output, io.FRAME_EXTENSIONS, "--output")
         if self.plot is not None:
-            files.check_output(self.plot, files.FIGURE_EXTENSIONS, "--plot")
+            io.check_output(self.plot, io.FIGURE_EXTENSIONS, "--plot")
 
 
-def _column(role: str, default: str) -> Any:
+def _column(description: str, default: str) -> Any:
     """Option for the name of a column."""
-    return typer.Option(metavar="NAME", show_default=default, rich_help_panel=PANEL, help=role)
+    return typer.Option(
+        metavar="NAME", show_default=default, rich_help_panel=COLUMNS_PANEL, help=description
+    )
 
 
-def _columns(role: str) -> Any:
-    """Option for the names of several columns."""
-    role += "; repeatable."
-    return typer.Option(metavar="NAME", show_default=False, rich_help_panel=PANEL, help=role)
+def _columns(description: str) -> Any:
+    """Repeatable option for the names of columns."""
+    return typer.Option(
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=COLUMNS_PANEL,
+        help=f"{description}; repeatable.",
+    )
 
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """How to read INPUT; what is None or empty is as in `tsar.Columns`."""
+    """Column names and frequency of INPUT; None and empty stand for the defaults of `Columns`."""
 
-    id: Annotated[str | None, _column("Which series a row is of.", "unique_id")] = None
-    time: Annotated[str | None, _column("When.", "ds")] = None
+    id: Annotated[str | None, _column("The series of a row.", "unique_id")] = None
+    time: Annotated[str | None, _column("The time of a row.", "ds")] = None
     target: Annotated[
         str | None,
         _column(
-            "How much. A file with none of these three columns is wide: its first column holds "
-            "the times, every other one is a series.",
+            "The value to forecast. A file with none of these three columns is wide: its first "
+            "column holds the times, every other one is a series.",
             "y",
         ),
     ] = None
-    past_covariate: Annotated[list[str] | None, _columns("A covariate known up to now")] = None
-    future_covariate: Annotated[list[str] | None, _columns("One known ahead; see --future")] = None
-    static_covariate: Annotated[list[str] | None, _columns("One constant within a series")] = None
+    past_covariate: Annotated[list[str] | None, _columns("A covariate known up to the present")] = (
+        None
+    )
+    future_covariate: Annotated[
+        list[str] | None, _columns("A covariate known ahead; see --future")
+    ] = None
+    static_covariate: Annotated[
+        list[str] | None, _columns("A covariate that is constant within a series")
+    ] = None
     freq: Annotated[
         str | None,
         typer.Option(
             metavar="ALIAS",
             show_default="inferred",
-            rich_help_panel=PANEL,
-            help="Distance of two points: h, 15min, D, MS, or a step of whole-number times.",
+            rich_help_panel=COLUMNS_PANEL,
+            help="Time between two points: h, 15min, D, MS, or the step of integer times.",
         ),
     ] = None
     fill_gaps: Annotated[
         bool,
         typer.Option(
-            "--fill-gaps", rich_help_panel=PANEL, help="Read absent times as missing values."
+            "--fill-gaps",
+            rich_help_panel=COLUMNS_PANEL,
+            help="Read absent times as missing values.",
         ),
     ] = False
 
     def to_columns(self) -> "Columns":
-        """`tsar.Columns` of what was given."""
-        given = {
+        """`tsar.Columns` with these names."""
+        values: dict[str, Any] = {
             "id": self.id,
             "time": self.time,
             "target": self.target,
@@ -198,5 +237,4 @@ class ColumnOptions:
             "freq": int(self.freq) if self.freq and self.freq.isdecimal() else self.freq,
             "fill_gaps": self.fill_gaps,
         }
-        chosen: dict[str, Any] = {name: value for name, value in given.items() if value}
-        return panel.Columns(**chosen)
+        return panel.Columns(**{name: value for name, value in values.items() if value})

@@ -1,4 +1,4 @@
-"""What a command says: tables for people, JSON for machines, and one line for an error."""
+"""Terminal output: tables and progress for people, JSON for programs, one line for an error."""
 
 import json
 import sys
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
     from tsar.forecasters.base import Forecaster
 
-WIDE = 10_000  # columns where nobody watches: lines that a program reads are not wrapped
-FOLD = 100  # but for texts: characters in a line of those
+# Where output is not a terminal, programs read it: lines are not wrapped, except columns of prose.
+UNWRAPPED_WIDTH = 10_000  # characters
+PROSE_WIDTH = 100
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Console of standard output or error as it is now."""
+    """Console of the present standard output or standard error."""
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
-        console.width = WIDE
+        console.width = UNWRAPPED_WIDTH
     return console
 
 
@@ -36,24 +37,25 @@ def print_table(
     rows: Sequence[Sequence[str]],
     *,
     title: str = "",
-    numbers: Sequence[str] = (),
-    folded: Mapping[str, int | None] = MappingProxyType({}),
+    numeric: Sequence[str] = (),
+    wrapped: Mapping[str, int | None] = MappingProxyType({}),
 ) -> None:
-    """Print a table; columns in `numbers` are flush right.
+    """Print a table.
 
-    Those in `folded` take several lines where the screen, or the width given, is too narrow.
+    Columns in `numeric` are right-aligned. Columns in `wrapped` may take several lines; its values
+    are their maximum widths in characters, None for what fits.
     """
     console = open_console()
     if title:
         console.print(f"[bold]{escape(title)}[/bold]\n")
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    widest = None if console.is_terminal else FOLD
+    max_width = None if console.is_terminal else PROSE_WIDTH
     for header in headers:
         table.add_column(
             escape(header),
-            justify="right" if header in numbers else "left",
-            no_wrap=header not in folded,
-            max_width=(folded[header] or widest) if header in folded else None,
+            justify="right" if header in numeric else "left",
+            no_wrap=header not in wrapped,
+            max_width=(wrapped[header] or max_width) if header in wrapped else None,
         )
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
@@ -61,56 +63,56 @@ def print_table(
     console.print()
 
 
-def print_frame(frame: "pandas.DataFrame", *, title: str = "", rows: int | None = None) -> None:
-    """Print a frame without its index, numbers to a common precision; None for all its rows."""
-    shown = frame if rows is None else frame.head(rows)
-    columns = [_cells(shown[name]) for name in shown.columns]
-    headers = [str(name) for name in shown.columns]
-    numbers = [str(name) for name in shown.columns if shown[name].dtype.kind in "iuf"]
-    print_table(headers, list(zip(*columns, strict=True)), title=title, numbers=numbers)
+def print_frame(frame: "pandas.DataFrame", *, title: str = "", max_rows: int | None = None) -> None:
+    """Print a frame without its index; the numbers of a column share their decimals."""
+    head = frame if max_rows is None else frame.head(max_rows)
+    columns = [_format_column(head[name]) for name in head.columns]
+    headers = [str(name) for name in head.columns]
+    numeric = [str(name) for name in head.columns if head[name].dtype.kind in "iuf"]
+    print_table(headers, list(zip(*columns, strict=True)), title=title, numeric=numeric)
 
 
 def print_line(text: str) -> None:
-    """Print a line to standard output; a word that looks like markup stays as it is."""
+    """Print a line to standard output as it is, even if it looks like markup of rich."""
     open_console().print(text, markup=False)
 
 
-def print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Print names and what they are, in two columns."""
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for name, value in facts:
+    for name, value in fields:
         table.add_row(escape(name), escape(value))
     open_console().print(table)
 
 
-def print_json(payload: Any) -> None:
-    """Print one JSON document; missing numbers are null, times are ISO 8601."""
-    sys.stdout.write(json.dumps(payload, indent=2, default=_plain, ensure_ascii=False) + "\n")
+def print_json(document: Any) -> None:
+    """Print a JSON document; missing numbers are null, times are ISO 8601."""
+    text = json.dumps(document, indent=2, default=_json_default, ensure_ascii=False)
+    sys.stdout.write(text + "\n")
 
 
-def records(frame: "pandas.DataFrame") -> list[dict[str, Any]]:
-    """Rows of a frame as JSON has them."""
+def to_records(frame: "pandas.DataFrame") -> list[dict[str, Any]]:
+    """Rows of a frame as JSON objects."""
     return [
-        {str(name): _scalar(value) for name, value in row.items()}
+        {str(name): _json_scalar(value) for name, value in row.items()}
         for row in frame.to_dict(orient="records")
     ]
 
 
 def print_error(message: str, kind: str = "error") -> None:
-    """Print one line to standard error."""
-    console = open_console(stderr=True)
+    """Print an error, or a warning, as one line to standard error."""
     style = "bold red" if kind == "error" else "yellow"
-    text = " ".join(message.split())
-    console.print(f"[{style}]{kind}:[/{style}] {escape(text)}", soft_wrap=True)
+    text = escape(" ".join(message.split()))
+    open_console(stderr=True).print(f"[{style}]{kind}:[/{style}] {text}", soft_wrap=True)
 
 
 @contextmanager
-def at_work(what: str, models: Sequence["Forecaster"] = ()) -> Iterator[None]:
-    """Show that work goes on, if somebody watches and it lasts more than a second.
+def show_progress(message: str, models: Sequence["Forecaster"] = ()) -> Iterator[None]:
+    """Show progress on a terminal while the block runs.
 
-    Models that are trained show their own bars, the others share a spinner.
+    Trained models show their own progress bars; otherwise a spinner appears after a second.
     """
     console = open_console(stderr=True)
     if not console.is_terminal:
@@ -119,7 +121,7 @@ def at_work(what: str, models: Sequence["Forecaster"] = ()) -> Iterator[None]:
     trained = [m for m in models if m.holds_back and m.get_params().get("verbose") == 0]
     for model in trained:
         model.set_params(verbose=1)
-    status = console.status(escape(what))
+    status = console.status(escape(message))
     timer = Timer(1.0, (lambda: None) if trained else status.start)
     timer.daemon = True
     timer.start()
@@ -133,14 +135,11 @@ def at_work(what: str, models: Sequence["Forecaster"] = ()) -> Iterator[None]:
             model.set_params(verbose=0)
 
 
-# Cells of a table.
-
-
-def _cells(column: "pandas.Series[Any]") -> list[str]:
-    """Texts of a column: times without an idle clock, numbers to five digits of the largest."""
+def _format_column(column: "pandas.Series[Any]") -> list[str]:
+    """Cells of a column: dates without a clock where all are midnight, numbers to five digits."""
     if column.dtype.kind == "M":
-        clock = bool((column != column.dt.normalize()).any())
-        return [_time(time, clock) for time in column]
+        has_clock = bool((column != column.dt.normalize()).any())
+        return [_format_time(time, has_clock) for time in column]
     if column.dtype.kind != "f":
         return [str(value) for value in column]
     largest = column.abs().max()
@@ -149,16 +148,16 @@ def _cells(column: "pandas.Series[Any]") -> list[str]:
     return [f"{value:,.{decimals}f}" if value == value else "-" for value in column]
 
 
-def _time(time: Any, clock: bool) -> str:
-    return "-" if time != time else time.strftime("%Y-%m-%d %H:%M" if clock else "%Y-%m-%d")
+def _format_time(time: Any, has_clock: bool) -> str:
+    return "-" if time != time else time.strftime("%Y-%m-%d %H:%M" if has_clock else "%Y-%m-%d")
 
 
-def _scalar(value: Any) -> Any:
+def _json_scalar(value: Any) -> Any:
     value = value.item() if hasattr(value, "item") else value
     return None if value != value else value
 
 
-def _plain(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if hasattr(value, "isoformat"):

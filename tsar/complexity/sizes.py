@@ -13,6 +13,7 @@ from torch import Tensor
 from tsar.complexity.representations import Frozen
 from tsar.complexity.task import Split, standardized
 from tsar.data.panel import Panel
+from tsar.validation import ParameterError
 
 A_DECADE = 6  # sizes
 NEAR = (0.5, 0.7, 0.85, 0.95, 1.0, 1.05, 1.2, 1.5, 2.0)  # features a row, around the peak
@@ -51,14 +52,16 @@ def check_sizes(sizes: Any, limit: int | None) -> list[int]:
     found = [] if wrong else list(sizes)
     whole = [isinstance(size, int | np.integer) and int(size) >= 1 for size in found]
     if wrong or not all(whole):
-        raise ValueError(
-            f"sizes must be integers of at least 1; got {sizes!r}. Give numbers of features."
+        raise ParameterError(
+            "sizes", "be integers of at least 1", repr(sizes), "Give numbers of features."
         )
     largest = max(found)
     if limit is not None and largest > limit:
-        raise ValueError(
-            f"sizes must be at most {limit}, all that the representation has; got {largest}. "
-            "Leave the larger ones out."
+        raise ParameterError(
+            "sizes",
+            f"be at most {limit}, all that the representation has",
+            str(largest),
+            "Leave the larger ones out.",
         )
     return sorted({int(size) for size in found})
 
@@ -102,10 +105,12 @@ def check_memory(rows: int, size: int) -> None:
     needed = COPIES * 8 * rows * size
     there = int(SHARE_OF_MEMORY * _memory())
     if needed > there:
-        raise ValueError(
-            f"sizes must fit in memory; got {size:,} features of {rows:,} rows, which take "
-            f"{needed:,} bytes where {there:,} may be used. Leave the largest sizes out, or lower "
-            "n_train."
+        raise ParameterError(
+            "sizes",
+            "fit in memory",
+            f"{size:,} features of {rows:,} rows, which take {needed:,} bytes where {there:,} may "
+            "be used",
+            "Leave the largest sizes out, or lower {n_train}.",
         )
 
 

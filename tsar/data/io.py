@@ -10,6 +10,7 @@ import pandas as pd
 
 from tsar.data.panel import Columns
 from tsar.data.panel.values import parse_times
+from tsar.validation import ParameterError
 
 FRAME_EXTENSIONS = (".csv", ".csv.gz", ".parquet")
 FIGURE_EXTENSIONS = (".png", ".svg", ".pdf")
@@ -154,9 +155,12 @@ def _numbered(ids: pd.Series) -> pd.Series:
 
 def _as_long(frame: pd.DataFrame, columns: Columns, path: Path) -> pd.DataFrame:
     if columns.time not in frame.columns:
-        raise ValueError(
-            f"{path.name!r} must have the time column {columns.time!r}; got {_listed(frame)}. "
-            "Rename it, or say its name by Columns(time=...)."
+        raise ParameterError(
+            repr(path.name),
+            f"have the time column {columns.time!r}",
+            str(_listed(frame)),
+            "Rename it, or name it by {columns.time}.",
+            {"columns.time": "Columns(time=...)"},
         )
     return frame.assign(**{columns.time: _times(pd.Index(frame[columns.time]), columns.time)})
 

@@ -17,7 +17,7 @@ from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast, named_columns
 from tsar.forecasters.prompts import Strategy
 from tsar.intervals import LEVEL_MARKERS, Levels
-from tsar.validation import check_integer
+from tsar.validation import ParameterError, check_integer
 
 Models = Forecaster | Sequence[Forecaster] | Mapping[str, Forecaster]
 
@@ -173,10 +173,11 @@ def _check_lengths(panel: Panel, back: int) -> None:
     short = panel.lengths <= back
     if bool(short.any()):
         row = int(short.nonzero()[0, 0])
-        raise ValueError(
-            f"series must have more than {back} points for these windows; got "
-            f"{int(panel.lengths[row])} for series {panel.labels.ids[row]!r}. "
-            "Lower horizon, n_windows or step_size, or drop short series."
+        raise ParameterError(
+            "series",
+            f"have more than {back} points for these windows",
+            f"{int(panel.lengths[row])} for series {panel.labels.ids[row]!r}",
+            "Lower {horizon}, {n_windows} or {step_size}, or drop short series.",
         )
 
 

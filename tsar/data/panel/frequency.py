@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tsar.data.panel.days import COUNTS, DATES, Ordinals, days_of
 from tsar.records import record
+from tsar.validation import ParameterError
 
 Kind = Literal["tick", "day", "business", "month", "period", "integer"]
 
@@ -123,9 +124,11 @@ def parse_alias(
     try:
         offset = pd.tseries.frequencies.to_offset(alias)
     except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"freq must be a pandas alias; got {alias!r} ({error}). "
-            "Use 's', 'min', '15min', 'h', 'D', 'B', 'W', 'MS', 'ME', 'QS', 'YS' or an integer."
+        raise ParameterError(
+            "columns.freq",
+            "be a pandas alias",
+            f"{alias!r} ({error})",
+            "Use 's', 'min', '15min', 'h', 'D', 'B', 'W', 'MS', 'ME', 'QS', 'YS' or an integer.",
         ) from error
     _check_positive(alias, offset.n)
     kind, step, anchor = _parse_offset(offset)
@@ -142,7 +145,9 @@ def period_frequency(times: pd.PeriodIndex) -> Frequency:
 
 def _check_positive(alias: object, step: int) -> None:
     if step < 1:
-        raise ValueError(f"freq must step forward; got {alias!r}. Use a positive multiple.")
+        raise ParameterError(
+            "columns.freq", "step forward", repr(alias), "Use a positive multiple."
+        )
 
 
 def _parse_offset(offset: pd.offsets.BaseOffset) -> tuple[Kind, int, str]:
@@ -155,9 +160,12 @@ def _parse_offset(offset: pd.offsets.BaseOffset) -> tuple[Kind, int, str]:
     except ValueError:
         step, rest = 0, 0
     if rest or not step:
-        raise ValueError(
-            "freq must be one of ticks of whole microseconds, days, weeks, business days, months, "
-            f"quarters, years; got {offset.freqstr!r}. Resample the series, or use integer times."
+        raise ParameterError(
+            "columns.freq",
+            "be one of ticks of whole microseconds, days, weeks, business days, months, quarters, "
+            "years",
+            repr(offset.freqstr),
+            "Resample the series, or use integer times.",
         )
     return "tick", step, ""
 

@@ -14,7 +14,7 @@ from tsar.data.panel.inference import check_time_zone, time_zone_of
 from tsar.data.panel.layout import to_pandas, with_frequency, write_long
 from tsar.data.panel.panel import Panel
 from tsar.data.panel.values import Floats, parse_times, read_numbers, show
-from tsar.validation import check_integer
+from tsar.validation import ParameterError, check_integer
 
 
 def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> Any:
@@ -72,9 +72,12 @@ def read_future(panel: Panel, future: Any, horizon: int) -> Float[Tensor, "serie
     columns = panel.labels.columns
     if not columns.future:
         if future is not None:
-            raise ValueError(
-                "future must be None without future covariates; got a frame. "
-                "Name its columns in Columns(future=(...)) before fitting."
+            raise ParameterError(
+                "future",
+                "be None without future covariates",
+                "a frame",
+                "Name its columns in {columns.future} before fitting.",
+                {"columns.future": "Columns(future=(...))"},
             )
         return panel.future.new_empty(len(panel), horizon, 0)
     if future is None:

@@ -13,6 +13,7 @@ from tsar.data.panel.columns import Columns
 from tsar.data.panel.layout import Layout, holds_dates, to_pandas
 from tsar.data.panel.static import Codes, constant_values
 from tsar.data.panel.values import Floats, parse_times, read_array, read_numbers, show
+from tsar.validation import ParameterError
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,28 @@ def _dated_column(frame: pd.DataFrame) -> Any:
 def _no_times(frame: pd.DataFrame, columns: Columns, found: list[str], day: Any) -> ValueError:
     """Error of a frame that has no column of times, with the one that may be meant."""
     beside = f" beside {found}" if found else ", which tells its times"
-    advice = "Rename it, or say its name in Columns(time=...)."
+    advice, names = (
+        "Rename it, or name it by {columns.time}.",
+        {"columns.time": "Columns(time=...)"},
+    )
     if day is not None:
         others = [name for name in frame.columns if name not in (day, columns.id)]
         target = "" if columns.target in others else f", target={others[0]!r}"
         several = ", target=..." if target and len(others) != 1 else target
         advice = (
-            f"Say its name in Columns(time={day!r}{several}), or make it the index of a frame with "
-            f"a column a series: set_index({day!r})."
+            "Name it by {columns.time}, or make it the index of a frame with a column for each "
+            "series: {index}."
         )
-    return ValueError(
-        f"frame must have the column {columns.time!r}{beside}; got columns "
-        f"{list(frame.columns)[:10]}. {advice}"
+        names = {
+            "columns.time": f"Columns(time={day!r}{several})",
+            "index": f"set_index({day!r})",
+        }
+    return ParameterError(
+        "frame",
+        f"have the column {columns.time!r}{beside}",
+        f"columns {list(frame.columns)[:10]}",
+        advice,
+        names,
     )
 
 

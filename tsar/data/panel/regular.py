@@ -19,6 +19,9 @@ from tsar.data.panel.inference import infer_frequency, time_zone_of
 from tsar.data.panel.layout import Layout
 from tsar.data.panel.reading import Rows
 from tsar.data.panel.values import Floats, show
+from tsar.validation import ParameterError
+
+FREQ = {"columns.freq": "Columns(freq=...)"}  # Python source, for error messages
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,13 @@ def find_frequency(
         if found is not None:
             return found
     few = ", ".join(str(time) for time in times[:4])
-    raise ValueError(
-        f"freq must be given where it can't be told; got times such as {few}, whose "
-        "steps are irregular or too few (1 sample says nothing). Pass Columns(freq=...), for "
-        f"example 'h', 'D', 'MS'; or resample the series.{_as_days(times)}"
+    raise ParameterError(
+        "columns.freq",
+        "be given where it can't be inferred",
+        f"times such as {few}, whose steps are irregular or too few (1 sample has no step)",
+        "Pass {columns.freq}, for example 'h', 'D', 'MS'; or resample the series."
+        f"{_as_days(times)}",
+        FREQ,
     )
 
 
@@ -119,9 +125,11 @@ def _as_days(times: pd.Index) -> str:
 
 def _period_frequency(times: pd.PeriodIndex, freq: str | int | None) -> Frequency:
     if freq not in (None, times.freqstr):
-        raise ValueError(
-            f"freq must be left out with periods, which have their own, {times.freqstr!r}; got "
-            f"{freq!r}. Use periods of that frequency, or turn them into dates."
+        raise ParameterError(
+            "columns.freq",
+            f"be None with periods, which have their own, {times.freqstr!r}",
+            repr(freq),
+            "Use periods of that frequency, or convert them to dates.",
         )
     return period_frequency(times)
 
@@ -130,9 +138,11 @@ def _given_frequency(times: pd.Index, freq: str | int) -> Frequency:
     dated = isinstance(times, pd.DatetimeIndex)
     if dated == isinstance(freq, int):
         kind = "dates" if dated else "integers"
-        raise ValueError(
-            f"freq must fit the times, which are {kind}; got {freq!r}. "
-            "Use an alias such as 'h' for dates, an integer step for integers."
+        raise ParameterError(
+            "columns.freq",
+            f"fit the times, which are {kind}",
+            repr(freq),
+            "Use an alias such as 'h' for dates, an integer step for integers.",
         )
     if not isinstance(times, pd.DatetimeIndex):
         return parse_alias(freq)
@@ -145,9 +155,12 @@ def _check_calendar(rows: Rows, ordinals: NDArray[np.int64], frequency: Frequenc
     stray = ordinals == OFF_CALENDAR
     if stray.any():
         row = int(np.flatnonzero(stray)[0])
-        raise ValueError(
-            f"times must lie on the frequency {frequency.name!r}; got {rows.times[row]} for series "
-            f"{rows.name_of(row)}. Mend the time, or pass another Columns(freq=...)."
+        raise ParameterError(
+            "times",
+            f"lie on the frequency {frequency.name!r}",
+            f"{rows.times[row]} for series {rows.name_of(row)}",
+            "Correct the time, or pass another {columns.freq}.",
+            FREQ,
         )
 
 
@@ -162,11 +175,13 @@ def _check_steps(
     odd = within & (steps % frequency.step != 0)
     if odd.any():
         row = int(np.flatnonzero(odd)[0])
-        raise ValueError(
-            f"times must be regular, in steps of {frequency.name!r}; got {rows.times[row]} then "
-            f"{rows.times[row + 1]} for series {rows.name_of(row)}. Resample the series, "
-            "pass another Columns(freq=...), or forecast series of different frequencies apart."
-            f"{_as_days(rows.times)}"
+        raise ParameterError(
+            "times",
+            f"be regular, in steps of {frequency.name!r}",
+            f"{rows.times[row]} then {rows.times[row + 1]} for series {rows.name_of(row)}",
+            "Resample the series, pass another {columns.freq}, or forecast series of different "
+            f"frequencies apart.{_as_days(rows.times)}",
+            FREQ,
         )
     missing = within & (steps > frequency.step)
     if missing.any() and not columns.fill_gaps:
@@ -174,12 +189,15 @@ def _check_steps(
         _check_one_frequency(rows, steps, row, frequency)
         count = int((steps[missing] // frequency.step - 1).sum())
         first = frequency.to_times(ordinals[row : row + 1] + frequency.step)[0]
-        fill = " Pass Columns(fill_gaps=True) to read them as missing values."
-        raise ValueError(
-            f"frame must have a row for every time (frequency {frequency.name!r}); got "
-            f"{count} missing row(s) in {len(np.unique(rows.codes[:-1][missing]))} series, for "
-            f"series {rows.name_of(row)} first at {first}."
-            f"{_as_days(rows.times) or fill}"
+        series = len(np.unique(rows.codes[:-1][missing]))
+        fill = "Pass {columns.fill_gaps} to read them as missing values."
+        raise ParameterError(
+            "frame",
+            f"have a row for every time (frequency {frequency.name!r})",
+            f"{count} missing row(s) in {series} series, for series {rows.name_of(row)} first at "
+            f"{first}",
+            _as_days(rows.times).lstrip() or fill,
+            {"columns.fill_gaps": "Columns(fill_gaps=True)"},
         )
     return bool(missing.any())
 
@@ -191,10 +209,12 @@ def _check_one_frequency(
     own = np.flatnonzero(rows.codes == rows.codes[row])
     inner = steps[own[:-1]]
     if len(inner) > 1 and np.all(inner == inner[0]):
-        raise ValueError(
-            f"frame must have series of one frequency, {frequency.name!r}; got series "
-            f"{rows.name_of(row)} in steps of {inner[0] // frequency.step} times that. Forecast "
-            "series of different frequencies apart, or pass another Columns(freq=...)."
+        raise ParameterError(
+            "frame",
+            f"have series of one frequency, {frequency.name!r}",
+            f"series {rows.name_of(row)} in steps of {inner[0] // frequency.step} times that",
+            "Forecast series of different frequencies apart, or pass another {columns.freq}.",
+            FREQ,
         )
 
 

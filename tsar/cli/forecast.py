@@ -1,4 +1,4 @@
-"""tsar forecast, tsar fit, tsar predict."""
+"""``tsar forecast``, ``tsar fit`` and ``tsar predict``: fit a model, save it, and forecast."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tsar.cli import options
-from tsar.cli.forecasts import Result, present
-from tsar.cli.inputs import Source, check_horizon, from_panel, read_source
-from tsar.cli.job import read_settings
-from tsar.cli.lazy import files
-from tsar.cli.models import Choice, build, choose, load_model
-from tsar.cli.output import at_work, print_facts, print_json
+from tsar.cli.inputs import Source, context_source, read_source, resolve_horizon
+from tsar.cli.lazy import io
+from tsar.cli.models import ModelSpec, create_model, load_model, parse_models
+from tsar.cli.output import print_fields, print_json, show_progress
+from tsar.cli.results import Result, present
+from tsar.cli.settings import read_settings
 
 if TYPE_CHECKING:
     from tsar.forecasters.base import Forecaster
-
-Folder = Annotated[
-    Path, typer.Argument(metavar="FOLDER", show_default=False, help="Where a model was saved.")
-]
 
 
 def forecast(
@@ -29,21 +25,21 @@ def forecast(
     model: options.Model = "arnet",
     horizon: options.Horizon = None,
     settings: options.Settings = None,
-    request: options.Request,
-    outputs: options.Outputs,
-    common: options.Common,
+    request: options.ForecastOptions,
+    outputs: options.OutputOptions,
+    common: options.CommonOptions,
     columns: options.ColumnOptions,
 ) -> None:
-    """Fit a model to a file and forecast what comes after it.
+    """Fit a model to a file and forecast its future.
 
     Example: tsar forecast sales.csv --horizon 24 --level 80 --output forecast.csv
     """
     outputs.check()
     request.check()
-    [choice] = choose([model], read_settings(context, settings))
+    [spec] = parse_models([model], read_settings(context, settings))
     source = read_source(input, columns.to_columns())
-    fitted, source = _fit(choice, source, check_horizon(horizon, source))
-    facts = {"model": choice.label, "input": input} if common.json else None
+    fitted, source = _fit(spec, source, resolve_horizon(horizon, source))
+    facts = {"model": spec.label, "input": input} if common.json else None
     _predict(fitted, source, fitted.horizon, request, outputs, facts)
 
 
@@ -58,46 +54,46 @@ def fit(
     model: options.Model = "arnet",
     horizon: options.Horizon = None,
     settings: options.Settings = None,
-    common: options.Common,
+    common: options.CommonOptions,
     columns: options.ColumnOptions,
 ) -> None:
     """Fit a model to a file and save it to a folder.
 
     Example: tsar fit sales.csv --horizon 24 --save model
     """
-    [choice] = choose([model], read_settings(context, settings))
+    [spec] = parse_models([model], read_settings(context, settings))
     source = read_source(input, columns.to_columns())
-    points = None if horizon is None and source.horizon is None else check_horizon(horizon, source)
-    fitted, source = _fit(choice, source, points)
+    has_horizon = horizon is not None or source.horizon is not None
+    fitted, source = _fit(spec, source, resolve_horizon(horizon, source) if has_horizon else None)
     fitted.save(save)
     series = len(fitted.context_)
     if common.json:
-        facts = {"model": choice.label, "input": input, "series": series}
+        facts = {"model": spec.label, "input": input, "series": series}
         print_json(facts | {"horizon": fitted.horizon, "folder": save})
         return
-    print_facts(
+    print_fields(
         [
-            ("model", f"{choice.label}, fitted to {series} series of {source.name}"),
+            ("model", f"{spec.label}, fitted to {series} series of {source.name}"),
             ("folder", f"{save}  (next: tsar predict {save})"),
         ]
     )
 
 
 def predict(
-    folder: Folder,
+    folder: options.Folder,
     input: Annotated[
         str | None,
         typer.Argument(
             metavar="[INPUT]",
             show_default=False,
-            help="Newer history, or other series; if left out, what was fitted goes on.",
+            help="Newer history, or other series; by default the series that were fitted.",
         ),
     ] = None,
     *,
     horizon: options.Horizon = None,
-    request: options.Request,
-    outputs: options.Outputs,
-    common: options.Common,
+    request: options.ForecastOptions,
+    outputs: options.OutputOptions,
+    common: options.CommonOptions,
 ) -> None:
     """Forecast with a saved model.
 
@@ -105,19 +101,19 @@ def predict(
     """
     outputs.check()
     request.check()
-    model = _with_frames(load_model(folder))
-    known = model.context_.labels.columns
-    source = read_source(input, known) if input else from_panel(model.context_, str(folder))
-    points = check_horizon(horizon, replace(source, horizon=model.horizon))
+    model = _with_pandas_layout(load_model(folder))
+    columns = model.context_.labels.columns
+    source = read_source(input, columns) if input else context_source(model.context_, str(folder))
+    points = resolve_horizon(horizon, replace(source, horizon=model.horizon))
     facts = {"model": type(model).__name__, "input": input} if common.json else None
-    _predict(model, source, points, request, outputs, facts, fresh=input is not None)
+    _predict(model, source, points, request, outputs, facts, new_data=input is not None)
 
 
-def _fit(choice: Choice, source: Source, horizon: int | None) -> tuple["Forecaster", Source]:
-    """A model fitted to a source, and the source with the columns that the model reads."""
-    model = build(choice, horizon, source.columns)
+def _fit(spec: ModelSpec, source: Source, horizon: int | None) -> tuple["Forecaster", Source]:
+    """A model fitted to a source, and the source with the model's own columns."""
+    model = create_model(spec, horizon, source.columns)
     source = replace(source, columns=model.columns or source.columns)
-    with at_work(f"fitting {choice.label}", [model]):
+    with show_progress(f"fitting {spec.label}", [model]):
         model.fit(source.frame)
     return model, source
 
@@ -126,17 +122,17 @@ def _predict(
     model: "Forecaster",
     source: Source,
     horizon: int,
-    request: options.Request,
-    outputs: options.Outputs,
+    request: options.ForecastOptions,
+    outputs: options.OutputOptions,
     facts: dict[str, Any] | None,
     *,
-    fresh: bool = False,
+    new_data: bool = False,
 ) -> None:
-    """Forecast after what was fitted, or after a `fresh` source, and present it."""
-    future = request.future and files.read_frame(request.future, source.columns)
-    with at_work(f"forecasting by {type(model).__name__}"):
+    """Forecast the fitted series, or those of a source of `new_data`, and present the result."""
+    future = request.future and io.read_frame(request.future, source.columns)
+    with show_progress(f"forecasting by {type(model).__name__}"):
         frame = model.predict(
-            source.frame if fresh else None,
+            source.frame if new_data else None,
             horizon=horizon,
             future=future,
             quantile_levels=request.quantile,
@@ -146,8 +142,8 @@ def _predict(
     present(result, source, outputs, facts)
 
 
-def _with_frames(model: "Forecaster") -> "Forecaster":
-    """The model, answering by a pandas frame even if it was fitted to something else."""
+def _with_pandas_layout(model: "Forecaster") -> "Forecaster":
+    """The model, forecasting pandas frames even if it was fitted to an array or to polars."""
     if not hasattr(model, "context_"):
         raise ValueError(f"the saved {type(model).__name__} must be fitted before it forecasts.")
     labels = model.context_.labels
