@@ -70,7 +70,7 @@ def test_a_table_must_be_in_memory() -> None:
 
 
 def test_a_polars_frame_must_be_long() -> None:
-    refused(pl.DataFrame({"a": [1.0]}), "frame must have the column 'ds', which tells its times")
+    refused(pl.DataFrame({"a": [1.0]}), "frame must have the column 'ds', which holds its times")
 
 
 # --- columns ---
@@ -102,7 +102,7 @@ def test_a_column_of_dates_is_named_where_times_are_looked_for(text: bool) -> No
     frame = FRAME[["ds", "y"]].set_axis(["date", "sales"], axis=1)
     frame = frame.astype({"date": str}) if text else frame
     message = (
-        "frame must have the column 'ds', which tells its times; got columns ['date', 'sales']"
+        "frame must have the column 'ds', which holds its times; got columns ['date', 'sales']"
     )
     advice = "Name it by Columns(time='date', target='sales'), or make it the index"
     refused(frame, f"{message}. {advice}")
@@ -218,7 +218,7 @@ def test_series_of_several_frequencies_are_refused() -> None:
         pd.concat([slow, fast]),
         "times must be regular, in steps of 'h'; got 2024-01-01 00:00:00 then 2024-01-01 01:30:00 "
         "for series 'c'. Resample the series, pass another Columns(freq=...), or forecast series "
-        "of different frequencies apart.",
+        "of each frequency separately.",
     )
 
 

@@ -516,7 +516,7 @@ def test_missing_horizon_or_column_is_an_error(run: Run, wide_file: Path, long_f
         ("", "No columns to parse from file"),
         ("ds;y\n2024-01-01;3\n", "its columns must be separated by commas; got semicolons"),
         ("ds,y\nyesterday,3\n", "ds must hold dates, periods or integers"),
-        ("value\n1\n2\n", "got the column 'value' alone. Add the times."),
+        ("value\n1\n2\n", "got only the column 'value'. Add the times."),
         ("ds,y\n2024-01-01,much\n", "'y' must hold numbers; got 'much'"),
         ("ds,y\n", "frame must have rows and columns; got shape (0, 2)"),
     ),

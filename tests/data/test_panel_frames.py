@@ -358,7 +358,7 @@ def test_ordered_categories_that_are_no_names_come_out_without_order() -> None:
     parts = pd.cut([1.0, 1.0, 7.0, 7.0], 2)
     frame = pd.DataFrame({"unique_id": parts, "ds": [0, 1, 0, 1], "y": 1.0})
     panel = Panel.from_frame(frame)
-    assert panel.labels.layout.order == ()
+    assert panel.labels.layout.category_order == ()
     assert list(panel.to_frame({"m": np.ones((2, 1))})["unique_id"]) == list(parts[[0, 2]])
 
 

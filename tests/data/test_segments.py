@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference import mean_of_observed
 
-from tsar.data.segments import aligned, common_length, mean, reduce, root_mean_square
+from tsar.data.segments import broadcastable, common_length, mean, reduce, root_mean_square
 
 NAN = math.nan
 EQUAL = [[1.0, NAN, 4.0], [2.0, 8.0, -1.0], [NAN, NAN, NAN]]
@@ -51,7 +51,7 @@ def test_segments_are_reduced_each_by_itself(segments: list[list[float]]) -> Non
 def test_facts_meet_the_points_of_their_segment(segments: list[list[float]]) -> None:
     values, offsets = flat(segments)
     facts = torch.arange(1.0, len(segments) + 1)
-    found = torch.mul(*aligned(values, facts, offsets)).reshape(-1)
+    found = torch.mul(*broadcastable(values, facts, offsets)).reshape(-1)
     expected = [value * (row + 1) for row, segment in enumerate(segments) for value in segment]
     np.testing.assert_array_equal(found.numpy(), np.array(expected, dtype=np.float32))
 

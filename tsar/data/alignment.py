@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.data.panel import Columns, Labels, Panel, beside_each_other, check_time_zone
-from tsar.data.panel.values import show
+from tsar.data.panel.values import format_value
 
 
 def usable_columns(columns: Columns | None, uses: frozenset[str], name: str) -> Columns:
@@ -152,9 +152,10 @@ def check_covariates(
         at = begin[window : window + 1] + row
         ordinal = panel.ordinals_at(series[window : window + 1], at).cpu().numpy()
         time = panel.labels.frequency.to_times(ordinal)[0]
+        name = format_value(panel.labels.ids[int(series[window])])
         raise ValueError(
             f"frame must have the {kind} covariate {names[feature]!r} at every time {when}; got "
-            f"none for series {show(panel.labels.ids[int(series[window])])} at {time} "
+            f"none for series {name} at {time} "
             f"({int(missed[window])} missing in all). Fill it in, or leave the covariate out."
         )
 
@@ -169,13 +170,13 @@ def check_prompts(prompts: Any, uses: frozenset[str], name: str, *, told: bool) 
     """
     if "prompts" not in uses:
         raise ValueError(
-            f"prompts must be None for {name}, which reads none; got {show(prompts)}. Leave it "
-            "out, or use a model that does, such as AutoTimes."
+            f"prompts must be None for {name}, which reads none; got {format_value(prompts)}. "
+            "Leave it out, or use a model that does, such as AutoTimes."
         )
     if not told:
         raise ValueError(
             "prompts must be None where no frame is given, whose history has them; got "
-            f"{show(prompts)}. Give predict a frame with the whole history."
+            f"{format_value(prompts)}. Give predict a frame with the whole history."
         )
 
 
@@ -288,12 +289,12 @@ def context_ids(fitted: Panel, count: int, series: Int[Tensor, " batch"] | None)
         if rows.dtype == torch.bool or rows.is_floating_point() or rows.shape != (count,):
             raise ValueError(
                 f"series must be integers, one for each of the {count} contexts; got "
-                f"{show(series)}. Give the row of the fitted series that each is of."
+                f"{format_value(series)}. Give the row of the fitted series that each is of."
             )
         if bool(((rows < -1) | (rows >= len(ids))).any()):
             raise ValueError(
                 f"series must be rows from 0 to {len(ids) - 1} of fitted series, or -1 for others; "
-                f"got {show(series)}. Give the row of the series that each context is of."
+                f"got {format_value(series)}. Give the row of the series that each context is of."
             )
         series = rows
     if series is None and len(ids) not in (1, count):

@@ -1,4 +1,4 @@
-"""What a network is given: contexts, and in training their targets."""
+"""Context and Batch: the inputs of a network, and in training their targets."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -10,29 +10,29 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Context:
-    """What is known when a forecast is made. A missing value is NaN, padding too.
+    """Input of a network: values and covariates known at the cutoff; missing ones are NaN.
 
     Attributes
     ----------
     values
-        The last points of each series, oldest first.
+        The last points of each series, oldest first; padded on the left with NaN.
     past
         Past covariates at the same times.
     future
-        Covariates known ahead: at the times of `values`, then at those of the horizon.
+        Future covariates: at the times of `values`, then at those of the horizon.
     static, category
-        Numeric facts of the series, and codes of its categories (-1: unknown).
+        Numeric static covariates, and category codes (-1: unknown).
     series
-        Row of each context's series in the panel that it was cut from.
+        Position of each context's series in its panel.
     origin
         Ordinal of the first time of each horizon; see `tsar.data.panel.frequency.Frequency`.
     step
-        From one time to the next, in ordinals.
-    jump
-        Ordinals before which the times of each context are earlier than they seem, and by how
-        much: those of a prompt. None: nowhere.
+        Ordinals from one time to the next.
+    time_shift
+        `at` and `by` of each context: times before ordinal `at` are `by` earlier, as those of a
+        prompt are. None without prompts.
     gapless
-        Whether no value is missing, in the targets neither: then nothing needs to look for NaN.
+        True if no value of contexts and targets is missing, so that no code needs to check for NaN.
     """
 
     values: Float[Tensor, "batch context"]
@@ -48,14 +48,14 @@ class Context:
 
     @classmethod
     def of(cls, values: Float[Tensor, "batch context"]) -> "Context":
-        """Contexts without covariates, each of a series of its own."""
+        """Contexts without covariates, each of a different series."""
         batch, length = values.shape
-        none = values.new_empty
+        empty = values.new_empty
         return cls(
             values,
-            none(batch, length, 0),
-            none(batch, length, 0),
-            none(batch, 0),
+            empty(batch, length, 0),
+            empty(batch, length, 0),
+            empty(batch, 0),
             torch.empty(batch, 0, dtype=torch.int64, device=values.device),
             torch.arange(batch, device=values.device),
             torch.zeros(batch, dtype=torch.int64, device=values.device),
@@ -65,11 +65,10 @@ class Context:
         return len(self.values)
 
     def __getitem__(self, rows: slice | Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> "Context":
-        chosen = {name: tensor[rows] for name, tensor in self._tensors().items()}
-        return replace(self, **chosen)
+        return replace(self, **{name: tensor[rows] for name, tensor in self._tensors().items()})
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Context":
-        """Contexts on a device; `dtype` is that of their real numbers."""
+        """Contexts on a device; `dtype` applies to the floating-point tensors."""
         moved = {
             name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).to(device)
             for name, tensor in self._tensors().items()
@@ -82,10 +81,7 @@ class Context:
 
 
 class Times(NamedTuple):
-    """Where the contexts of windows stand in time, in ordinals; see `Context`.
-
-    `length` is the points of a context.
-    """
+    """Times of the contexts of windows, in ordinals, as in `Context`; `length` is their length."""
 
     origin: Int[Tensor, " window"]
     step: int
@@ -96,7 +92,7 @@ class Times(NamedTuple):
 def shift_times(
     ordinals: Int[Tensor, "batch time"], time_shift: Int[Tensor, "batch 2"] | None
 ) -> Int[Tensor, "batch time"]:
-    """Ordinals with those before each time shift moved to the earlier times of the prompt.
+    """Ordinals, of which those before `at` are moved `by` earlier: the true times of a prompt.
 
     Examples
     --------
@@ -111,7 +107,7 @@ def shift_times(
 
 @dataclass(frozen=True)
 class Batch:
-    """Contexts and what came after them; a target of NaN does not count."""
+    """Contexts and their targets; a target of NaN is masked."""
 
     context: Context
     target: Float[Tensor, "batch horizon"]
@@ -123,5 +119,5 @@ class Batch:
 
     @property
     def count(self) -> Int[Tensor, ""]:
-        """Observed targets: what a mean of losses is over."""
+        """Number of observed targets, by which a sum of losses is divided."""
         return self.mask.sum()

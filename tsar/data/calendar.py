@@ -1,4 +1,4 @@
-"""What the calendar says of times: features of numbers, and texts for language models."""
+"""Calendar features of times (sines and cosines), and timestamps as text for language models."""
 
 import numpy as np
 import pandas as pd
@@ -8,28 +8,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.data.panel import Frequency
-from tsar.data.panel.days import days_of
-from tsar.data.panel.frequency import DAY, HOUR, MINUTE, microseconds, wall_clock
+from tsar.data.panel.frequency import DAY, HOUR, MINUTE, days_of, microseconds, without_time_zone
 from tsar.validation import check_integer
 
-# The same at every frequency, so that a model's width does not depend on it.
+# The same cycles at every frequency, so that a model's width does not depend on it.
 CYCLES = ("minute", "hour", "day", "week", "month", "year")
 FEATURES = 2 * len(CYCLES)
-TEXT = "This is Time Series from {start} to {end}"  # of AutoTimes (arXiv 2402.02370), as its code
+TEXT = "This is Time Series from {start} to {end}"  # from the code of AutoTimes (arXiv 2402.02370)
 
 
 def calendar_features(
     frequency: Frequency, ordinals: Int[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape feature"]:
-    """Sine and cosine of the place of each time in its minute, hour, day, week, month and year.
+    """Sine and cosine of the elapsed fraction of minute, hour, day, week, month and year.
 
-    The clock is that on the wall, and a period stands at its start. Every distinct time is told
-    once, on the host; the features lie where `ordinals` do.
+    Times are local times; a period is represented by its start. The features of each distinct time
+    are computed once, on the host, and returned on the device of `ordinals`.
 
     Parameters
     ----------
     ordinals
-        Integers of times: point k of a series stands at ``start + k * frequency.step``.
+        Integers of times: point k of a series is at ``start + k * frequency.step``.
 
     Raises
     ------
@@ -45,7 +44,7 @@ def calendar_features(
             [1., 0.]])
     """
     distinct, inverse = np.unique(ordinals.cpu().numpy(), return_inverse=True)
-    angles = 2 * np.pi * _shares(_wall(frequency, distinct))
+    angles = 2 * np.pi * _fractions(_local_times(frequency, distinct))
     pairs = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
     features = torch.from_numpy(pairs.reshape(-1, FEATURES).astype(np.float32))
     rows = torch.from_numpy(inverse.reshape(tuple(ordinals.shape)))
@@ -53,7 +52,7 @@ def calendar_features(
 
 
 def timestamp_texts(frequency: Frequency, ordinals: NDArray[np.int64], points: int) -> list[str]:
-    """Text of the span of `points` points from each time on, by the clock on the wall.
+    """Describe the span of `points` points from each time on, in local time.
 
     Raises
     ------
@@ -66,43 +65,40 @@ def timestamp_texts(frequency: Frequency, ordinals: NDArray[np.int64], points: i
     >>> timestamp_texts(parse_alias("D"), np.array([16983]), 7)
     ['This is Time Series from 2016-07-01 00:00:00 to 2016-07-07 00:00:00']
     """
-    reach = (check_integer("points", points) - 1) * frequency.step
-    spans = zip(_written(frequency, ordinals), _written(frequency, ordinals + reach), strict=True)
-    return [TEXT.format(start=start, end=end) for start, end in spans]
+    length = (check_integer("points", points) - 1) * frequency.step
+    starts, ends = _to_text(frequency, ordinals), _to_text(frequency, ordinals + length)
+    return [TEXT.format(start=start, end=end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _wall(frequency: Frequency, ordinals: NDArray[np.int64]) -> pd.DatetimeIndex:
-    """Times without their zone, as the clock on the wall shows them."""
+def _local_times(frequency: Frequency, ordinals: NDArray[np.int64]) -> pd.DatetimeIndex:
     if frequency.kind == "integer":
         raise ValueError(
             "timestamps must be None with integer times, which have no calendar; got steps of "
-            f"{frequency.step}. Do without timestamps, or give dates as times."
+            f"{frequency.step}. Leave timestamps out, or give dates as times."
         )
     times = frequency.to_times(ordinals)
     if isinstance(times, pd.PeriodIndex):
         times = times.to_timestamp(how="start")
-    return wall_clock(pd.DatetimeIndex(times), absolute=False)
+    return without_time_zone(pd.DatetimeIndex(times), utc=False)
 
 
-def _shares(local: pd.DatetimeIndex) -> NDArray[np.float64]:
-    """Share of each cycle that has passed, from 0 to below 1."""
+def _fractions(local: pd.DatetimeIndex) -> NDArray[np.float64]:
+    """Elapsed fraction of each cycle, from 0 to below 1."""
     now, days = microseconds(local), days_of(local)
     weeks = now + 3 * DAY  # 1970 began on a Thursday
-    passed = [
+    fractions = [
         now % MINUTE / MINUTE,
         now % HOUR / HOUR,
         now % DAY / DAY,
         weeks % (7 * DAY) / 7 / DAY,
     ]
     for unit in ("M", "Y"):
-        months = days.astype(f"datetime64[{unit}]")
-        first, following = (
-            x.astype("datetime64[us]").astype(np.int64) for x in (months, months + 1)
-        )
-        passed.append((now - first) / (following - first))
-    return np.stack(passed, axis=-1)
+        cycles = days.astype(f"datetime64[{unit}]")
+        start, end = (x.astype("datetime64[us]").astype(np.int64) for x in (cycles, cycles + 1))
+        fractions.append((now - start) / (end - start))
+    return np.stack(fractions, axis=-1)
 
 
-def _written(frequency: Frequency, ordinals: NDArray[np.int64]) -> list[str]:
-    seconds = _wall(frequency, ordinals).to_numpy().astype("datetime64[s]")
+def _to_text(frequency: Frequency, ordinals: NDArray[np.int64]) -> list[str]:
+    seconds = _local_times(frequency, ordinals).to_numpy().astype("datetime64[s]")
     return [text.replace("T", " ") for text in np.datetime_as_string(seconds).tolist()]

@@ -1,4 +1,4 @@
-"""Frames in files: csv and parquet, read by one rule and written whole or not at all."""
+"""Reading and writing frames as csv or parquet files; writing is atomic."""
 
 import os
 from collections.abc import Iterator
@@ -19,17 +19,22 @@ FIGURE_EXTENSIONS = (".png", ".svg", ".pdf")
 def read_frame(path: str | os.PathLike[str], columns: Columns | None = None) -> pd.DataFrame:
     """Read a frame from a csv or parquet file.
 
-    The file is long if it has one of the id, time and target columns; else it is wide, and its
+    The file is long if it has one of the id, time and target columns. Otherwise it is wide, and its
     first column holds the times (a parquet file may have them as its index instead). In a csv file
-    ids are text, or integers where all of them are written as such without leading zeros;
-    times with several offsets (``+01:00``, ``+02:00``) are read as UTC.
+    ids are text, or integers if all of them are integers without leading zeros; times with
+    different offsets (``+01:00``, ``+02:00``) are read as UTC.
 
     Parameters
     ----------
     path
         A file that ends in ``.csv``, ``.csv.gz`` or ``.parquet``.
     columns
-        The names of the columns; None for `Columns()`.
+        Names of the columns; None for `Columns()`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Long, or wide with the times as its index.
 
     Raises
     ------
@@ -53,32 +58,37 @@ def read_frame(path: str | os.PathLike[str], columns: Columns | None = None) -> 
     if not frame.shape[1]:
         raise ValueError(f"{str(path)!r} must have columns; got none. Check how it was written.")
     if any(name in frame.columns for name in (columns.id, columns.time, columns.target)):
-        return _as_long(frame, columns, path)
-    return _as_wide(frame)
+        return _to_long(frame, columns, path)
+    return _to_wide(frame)
 
 
 def write_frame(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a frame as its path's extension says; an index of times becomes the first column.
+    """Write a frame to a csv or parquet file; an index of times becomes the first column.
 
     Raises
     ------
+    ValueError
+        The extension of the path is unknown.
     OSError
-        The file can't be written; what stood there before stays whole.
+        The file can't be written; an existing file is unchanged.
     """
     kind = check_extension(Path(path), FRAME_EXTENSIONS)
-    numbered = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
     with atomic_write(path) as temporary:
         if kind == ".parquet":
-            frame.to_parquet(temporary, index=not numbered)
+            frame.to_parquet(temporary, index=not _has_default_index(frame))
         else:
-            frame.to_csv(temporary, index=not numbered)
+            frame.to_csv(temporary, index=not _has_default_index(frame))
+
+
+def _has_default_index(frame: pd.DataFrame) -> bool:
+    return isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the path of a temporary sibling, which takes the place of `path` at the end.
+    """Yield the path of a temporary file that replaces `path` when the block ends.
 
-    After an error, the sibling is gone and `path` is as it was.
+    After an error the temporary file is removed and `path` is unchanged.
 
     Examples
     --------
@@ -89,7 +99,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     >>> path.read_text()
     '1 2 3'
     """
-    target = Path(path).resolve()  # a link stays a link
+    target = Path(path).resolve()  # a symbolic link is kept
     temporary = target.with_name(f".{os.getpid()}.tmp.{target.name}")
     try:
         yield temporary
@@ -105,14 +115,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 def check_output(
     path: str | os.PathLike[str], kinds: tuple[str, ...], name: str = "file names"
 ) -> Path:
-    """Check before long work that a file can be written; errors call its name `name`.
+    """Check before a long computation that a file can be written; errors name it as `name`.
 
     Raises
     ------
     ValueError
         Its extension is not among `kinds`.
     OSError
-        Its folder is not there or not writable, or it is a folder itself.
+        Its folder does not exist or is not writable, or the path is a folder.
     """
     path = Path(path)
     check_extension(path, kinds, name)
@@ -127,7 +137,7 @@ def check_output(
 
 
 def check_extension(path: Path, kinds: tuple[str, ...], name: str = "file names") -> str:
-    """Extension of a path, one of `kinds`, or an error that names them."""
+    """Extension of a path, which must be one of `kinds`."""
     for kind in kinds:
         if path.name.lower().endswith(kind):
             return kind
@@ -140,50 +150,50 @@ def _read_csv(path: Path, columns: Columns) -> pd.DataFrame:
         raise ValueError("its columns must be separated by commas; got semicolons")
     if columns.id in frame.columns:
         ids = frame[columns.id]
-        if ids.hasnans:  # some may be named NA, which pandas takes for missing
-            plain = {"keep_default_na": False, "na_values": [""], "dtype": str}
-            ids = pd.read_csv(path, usecols=[columns.id], **plain)[columns.id]
-        frame[columns.id] = _numbered(ids)
+        if ids.hasnans:  # an id may be "NA", which pandas reads as missing
+            options = {"keep_default_na": False, "na_values": [""], "dtype": str}
+            ids = pd.read_csv(path, usecols=[columns.id], **options)[columns.id]
+        frame[columns.id] = _to_integers(ids)
     return frame
 
 
-def _numbered(ids: pd.Series) -> pd.Series:
-    """Ids as integers where that loses nothing: ``007`` stays text."""
-    whole = ids.str.fullmatch(r"0|-?[1-9]\d{0,17}").fillna(False)
-    return ids.astype(np.int64) if len(ids) and whole.all() else ids
+def _to_integers(ids: pd.Series) -> pd.Series:
+    """Ids as integers if their text can be recovered: ``007`` stays text."""
+    are_integers = ids.str.fullmatch(r"0|-?[1-9]\d{0,17}").fillna(False)
+    return ids.astype(np.int64) if len(ids) and are_integers.all() else ids
 
 
-def _as_long(frame: pd.DataFrame, columns: Columns, path: Path) -> pd.DataFrame:
+def _to_long(frame: pd.DataFrame, columns: Columns, path: Path) -> pd.DataFrame:
     if columns.time not in frame.columns:
         raise ParameterError(
             repr(path.name),
             f"have the time column {columns.time!r}",
-            str(_listed(frame)),
+            _list_columns(frame),
             "Rename it, or name it by {columns.time}.",
             {"columns.time": "Columns(time=...)"},
         )
-    return frame.assign(**{columns.time: _times(pd.Index(frame[columns.time]), columns.time)})
+    times = _parse_times(pd.Index(frame[columns.time]), columns.time)
+    return frame.assign(**{columns.time: times})
 
 
-def _as_wide(frame: pd.DataFrame) -> pd.DataFrame:
-    # pandas numbers the rows of a file that has no index of its own.
-    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+def _to_wide(frame: pd.DataFrame) -> pd.DataFrame:
+    if _has_default_index(frame):
         if frame.shape[1] == 1:
             raise ValueError(
                 "a wide file must have its times in the first column, and a series in every other "
-                f"one; got the column {frame.columns[0]!r} alone. Add the times."
+                f"one; got only the column {frame.columns[0]!r}. Add the times."
             )
         frame = frame.set_index(frame.columns[0])
-    return frame.set_axis(_times(frame.index, str(frame.index.name)), axis=0)
+    return frame.set_axis(_parse_times(frame.index, str(frame.index.name)), axis=0)
 
 
-def _times(times: pd.Index, name: str) -> pd.Index:
+def _parse_times(times: pd.Index, name: str) -> pd.Index:
     if not len(times):
         return times
     try:
         return parse_times(times, name).rename(times.name)
     except ValueError:
-        # With a clock change inside, a file has two offsets, and only UTC has room for both.
+        # A file across a clock change has two offsets: only UTC can hold both.
         if times.dtype.kind != "O" and not pd.api.types.is_string_dtype(times.dtype):
             raise
         if not times.str.fullmatch(r".*\d(Z|[+-]\d\d:?\d\d)").all():
@@ -191,6 +201,6 @@ def _times(times: pd.Index, name: str) -> pd.Index:
         return pd.DatetimeIndex(pd.to_datetime(times, format="ISO8601", utc=True), name=times.name)
 
 
-def _listed(frame: pd.DataFrame) -> str:
+def _list_columns(frame: pd.DataFrame) -> str:
     names = ", ".join(repr(name) for name in frame.columns[:8])
     return names + (", ..." if len(frame.columns) > 8 else "")

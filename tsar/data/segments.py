@@ -1,4 +1,4 @@
-"""Reductions over series that lie end to end in one tensor, and over consecutive points."""
+"""Reductions over segments of a tensor (series end to end), and rolling standard deviations."""
 
 from typing import Literal, NamedTuple
 
@@ -6,15 +6,15 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-NOTHING = {"min": torch.inf, "max": -torch.inf, "sum": 0.0}  # what an empty segment gives
+EMPTY_RESULT = {"min": torch.inf, "max": -torch.inf, "sum": 0.0}  # of a segment without points
 
 
 def common_length(offsets: Int[Tensor, " border"]) -> int | None:
-    """Points of every segment where all have as many; the host waits here."""
+    """Length of all segments if they are equally long, else None (a device synchronization)."""
     if len(offsets) < 2:
         return None
-    least, most = offsets.diff().aminmax()
-    return int(least) if bool(least == most) else None
+    shortest, longest = offsets.diff().aminmax()
+    return int(shortest) if bool(shortest == longest) else None
 
 
 def reduce(
@@ -22,12 +22,12 @@ def reduce(
     offsets: Int[Tensor, " border"],
     kind: Literal["min", "max", "sum"],
 ) -> Shaped[Tensor, " segment"]:
-    """Least, largest or sum of the points of each segment.
+    """Minimum, maximum or sum of each segment.
 
     Parameters
     ----------
     offsets
-        Segment i stands at ``values[offsets[i]:offsets[i + 1]]``.
+        Segment i is ``values[offsets[i]:offsets[i + 1]]``.
 
     Examples
     --------
@@ -36,53 +36,53 @@ def reduce(
     """
     length = common_length(offsets)
     if not length:
-        return torch.segment_reduce(values, kind, offsets=offsets, initial=NOTHING[kind])
-    # Rows of a matrix are reduced several times faster than segments.
+        return torch.segment_reduce(values, kind, offsets=offsets, initial=EMPTY_RESULT[kind])
+    # Reducing rows of a matrix is several times faster than torch.segment_reduce.
     rows = values.view(-1, length)
     if kind == "sum":
         return rows.sum(dim=1)
     return rows.amin(dim=1) if kind == "min" else rows.amax(dim=1)
 
 
-def aligned(
+def broadcastable(
     values: Shaped[Tensor, " time"],
-    facts: Shaped[Tensor, " segment"],
+    per_segment: Shaped[Tensor, " segment"],
     offsets: Int[Tensor, " border"],
 ) -> tuple[Tensor, Tensor]:
-    """Views of points, and the facts of their segments, in shapes that broadcast.
+    """View of the points, and one value per segment, in shapes that broadcast.
 
     Examples
     --------
-    >>> torch.mul(*aligned(torch.ones(4), torch.tensor([1.0, 2.0]), torch.tensor([0, 2, 4])))
+    >>> torch.mul(*broadcastable(torch.ones(4), torch.tensor([1.0, 2.0]), torch.tensor([0, 2, 4])))
     tensor([[1., 1.],
             [2., 2.]])
     """
     length = common_length(offsets)
     if length:
-        return values.view(-1, length), facts[:, None]
-    return values, facts.repeat_interleave(offsets.diff(), output_size=len(values))
+        return values.view(-1, length), per_segment[:, None]
+    return values, per_segment.repeat_interleave(offsets.diff(), output_size=len(values))
 
 
 def mean(
     values: Float[Tensor, " time"], offsets: Int[Tensor, " border"]
 ) -> Float[Tensor, " segment"]:
-    """Mean of the points of each segment, NaN left out; NaN where there is none.
+    """Mean of each segment without its NaN; NaN where nothing is left.
 
     Examples
     --------
     >>> mean(torch.tensor([1.0, 2.0, torch.nan]), torch.tensor([0, 1, 3]))
     tensor([1., 2.])
     """
-    missing = values.isnan().nonzero()[:, 0]  # the host waits here
-    absent = torch.searchsorted(missing, offsets).diff()
-    present = values.nan_to_num(0.0) if len(missing) else values  # without gaps no copy
-    return reduce(present, offsets, "sum") / (offsets.diff() - absent)
+    missing = values.isnan().nonzero()[:, 0]  # a device synchronization
+    n_missing = torch.searchsorted(missing, offsets).diff()
+    filled = values.nan_to_num(0.0) if len(missing) else values  # no copy without gaps
+    return reduce(filled, offsets, "sum") / (offsets.diff() - n_missing)
 
 
 def root_mean_square(
     values: Float[Tensor, " time"], offsets: Int[Tensor, " border"]
 ) -> Float[Tensor, " segment"]:
-    """Root of the mean square of the points of each segment, NaN left out.
+    """Root mean square of each segment without its NaN.
 
     Examples
     --------
@@ -92,37 +92,39 @@ def root_mean_square(
     length = common_length(offsets)
     if length and not bool(values.isnan().any()):
         rows = values.view(-1, length)
-        return torch.linalg.vector_norm(rows, dim=1) / length**0.5  # without a copy
+        return torch.linalg.vector_norm(rows, dim=1) / length**0.5  # needs no copy
     return mean(values.square(), offsets).sqrt()
 
 
-class _Moments(NamedTuple):
-    """Mean, and sum of squares around it, of every so many consecutive points."""
+class _RollingMoments(NamedTuple):
+    """Mean, and sum of squared deviations from it, of every `length` consecutive points."""
 
-    points: int
+    length: int
     mean: Float[Tensor, " window"]
     squares: Float[Tensor, " window"]
 
-    def followed_by(self, other: "_Moments") -> "_Moments":
-        """Moments of each of these windows and the one that begins where it ends."""
-        points, windows = self.points + other.points, max(len(other.mean) - self.points, 0)
-        mean, share = self.mean[:windows], other.points / points
-        step = other.mean[self.points :] - mean
-        squares = self.squares[:windows] + other.squares[self.points :]
-        squares = squares + step.square() * (self.points * share)
-        return _Moments(points, mean + step * share, squares)
+    def merge(self, other: "_RollingMoments") -> "_RollingMoments":
+        """Moments of these windows, each extended by the window of `other` that follows it."""
+        length = self.length + other.length
+        n_windows = max(len(other.mean) - self.length, 0)
+        mean, weight = self.mean[:n_windows], other.length / length
+        difference = other.mean[self.length :] - mean
+        squares = self.squares[:n_windows] + other.squares[self.length :]
+        squares = squares + difference.square() * (self.length * weight)
+        return _RollingMoments(length, mean + difference * weight, squares)
 
 
-def rolling_std(values: Float[Tensor, " time"], span: int) -> Float[Tensor, " window"]:
-    """Standard deviation of every `span` consecutive points, in O(time * log(span)).
+def rolling_std(values: Float[Tensor, " time"], window: int) -> Float[Tensor, " window"]:
+    """Standard deviation of every `window` consecutive points, in O(time * log(window)).
 
-    Spans of 1, 2, 4 ... points are merged: sums of squares alone are added, so that nothing
-    cancels, and what is constant has 0. (Chan et al. 1979)
+    Windows of 1, 2, 4 ... points are merged (Chan, Golub & LeVeque 1979): only sums of squares are
+    added, so that nothing cancels, and constant windows have exactly 0.
     """
-    nothing = values.new_zeros(len(values) + 1)
-    whole, part = _Moments(0, nothing, nothing), _Moments(1, values, torch.zeros_like(values))
-    for bit in f"{span:b}"[::-1]:
+    zeros = values.new_zeros(len(values) + 1)
+    result = _RollingMoments(0, zeros, zeros)
+    power = _RollingMoments(1, values, torch.zeros_like(values))
+    for bit in f"{window:b}"[::-1]:
         if bit == "1":
-            whole = whole.followed_by(part)
-        part = part.followed_by(part)
-    return (whole.squares / span).sqrt()
+            result = result.merge(power)
+        power = power.merge(power)
+    return (result.squares / window).sqrt()

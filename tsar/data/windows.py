@@ -1,4 +1,4 @@
-"""Windows: every (context, target) pair of a panel, gathered on its device when asked for."""
+"""Windows: the (context, target) pairs of a panel, gathered on its device batch by batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from tsar.data.panel import Panel
 
 @dataclass(frozen=True)
 class Windows:
-    """Every (context, target) pair that was asked for: one int64 a window, one gather a batch.
+    """(Context, target) pairs of a panel: one int64 per window, one gather per batch.
 
     Attributes
     ----------
     panel
-        Series with room around them, so that no window reaches into a neighbour.
+        Series, padded so that no window reaches into another series.
     cutoffs
-        Row of `panel.values` at which each window's target begins.
+        Row of `panel.values` at which each target begins.
     context_length, horizon
         Points of a context and of a target.
     lead
@@ -44,9 +44,9 @@ class Windows:
     ) -> "Windows":
         """Every window whose target begins at point `first` of its series or later.
 
-        A series too short for one complete window gives every window that it can: contexts padded
-        on the left, and a target padded on the right where the series is no longer than the
-        horizon. Windows with no observed target, or with no observed context, are left out.
+        A series that is too short for a complete window has windows with padding: on the left of
+        contexts, and on the right of the target where the series is no longer than the horizon.
+        Windows without an observed point in the context or in the target are left out.
         """
         final = torch.maximum(panel.lengths - horizon, torch.ones_like(panel.lengths))
         final = torch.minimum(final, panel.lengths - 1)
@@ -56,7 +56,7 @@ class Windows:
         series = torch.arange(len(panel), device=counts.device).repeat_interleave(counts)
         order = torch.arange(len(series), device=counts.device)
         points = order - (counts.cumsum(0) - counts)[series] + begin[series]
-        return cls.at(panel, context_length, horizon, series, points).seen()
+        return cls.at(panel, context_length, horizon, series, points).observed()
 
     @classmethod
     def at(
@@ -71,8 +71,8 @@ class Windows:
     ) -> "Windows":
         """Windows whose targets begin at the given points of the given series."""
         lengths = panel.lengths[series]
-        reach = torch.stack([context_length - points, points + horizon - lengths])
-        left, right = reach.amax(dim=1).clamp(min=0).tolist() if len(points) else (0, 0)
+        excess = torch.stack([context_length - points, points + horizon - lengths])
+        left, right = excess.amax(dim=1).clamp(min=0).tolist() if len(points) else (0, 0)
         padded = panel.pad(int(left), int(right)) if left or right else panel
         cutoffs = padded.offsets[series] + int(left) + points
         return cls(padded, cutoffs, context_length, horizon, lead)
@@ -83,39 +83,45 @@ class Windows:
 
     @property
     def series(self) -> Int[Tensor, " window"]:
-        """Row of the series that each window belongs to."""
+        """Position of the series of each window."""
         return _series_of(self.panel, self.cutoffs)
 
     @property
     def times(self) -> Times:
-        """Where the contexts stand in time."""
+        """Times of the contexts."""
         series, step = self.series, self.panel.labels.frequency.step
         origins = self.panel.ordinals_at(series, self.cutoffs)
         return Times(origins, step, self.context_length, self._time_shift(series))
 
     def _time_shift(self, series: Int[Tensor, " row"]) -> Int[Tensor, "row 2"] | None:
-        time_shift = self.panel.time_shift
-        return None if time_shift is None else time_shift[:, series].mT
+        shift = self.panel.time_shift
+        return None if shift is None else shift[:, series].mT
 
-    def seen(self) -> "Windows":
-        """Windows that have an observed target and an observed context."""
+    def observed(self) -> "Windows":
+        """Windows with an observed point in the context and in the target."""
         cutoffs = self.cutoffs
-        observed = torch.cat([cutoffs.new_zeros(1), (~self.panel.values.isnan()).cumsum(0)])
-        ahead = observed[(cutoffs + self.horizon).clamp(max=len(observed) - 1)] > observed[cutoffs]
-        before = observed[cutoffs] > observed[cutoffs - self.context_length]
-        return replace(self, cutoffs=cutoffs[ahead & before])
+        count = torch.cat([cutoffs.new_zeros(1), (~self.panel.values.isnan()).cumsum(0)])
+        in_target = count[(cutoffs + self.horizon).clamp(max=len(count) - 1)] > count[cutoffs]
+        in_context = count[cutoffs] > count[cutoffs - self.context_length]
+        return replace(self, cutoffs=cutoffs[in_target & in_context])
 
     def check_last_observed(self) -> None:
-        """Refuse windows whose context ends with a missing point."""
+        """Check that every context ends with an observed point.
+
+        Raises
+        ------
+        ValueError
+            The last point of a context is missing.
+        """
         if bool(self.panel.values[self.cutoffs - 1].isnan().any()):
             raise ValueError(
-                "context must end with an observed point to draw paths behind it; got a missing "
-                "one. Leave those at the end out, and draw further."
+                "context must end with an observed point to sample paths; got a missing one. Drop "
+                "the missing points at the end, and sample a longer horizon."
             )
 
     @property
     def device(self) -> torch.device:
-        """Where the series are."""
+        """Device of the tensors."""
         return self.cutoffs.device
 
     @property
@@ -124,13 +130,13 @@ class Windows:
         return self.context_length, self.horizon
 
     def tensors(self) -> list[Tensor]:
-        """All that the windows show."""
+        """All tensors that the batches are gathered from."""
         panel = self.panel
-        kinds = [panel.values, panel.offsets, panel.past, panel.future]
-        return [self.cutoffs, *kinds, panel.static, panel.category]
+        names = ("values", "offsets", "past", "future", "static", "category")
+        return [self.cutoffs, *(getattr(panel, name) for name in names)]
 
     def batch(self, rows: Int[Tensor, " row"] | slice) -> Batch:
-        """Batch of some windows: one gather for the target and each kind of covariate."""
+        """Batch of some windows: one gather for the values and for each kind of covariate."""
         cutoffs = self.cutoffs[rows]
         begin = cutoffs - self.context_length
         series = _series_of(self.panel, cutoffs)
@@ -154,17 +160,18 @@ class Windows:
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 
-    def subsample(self, most: int) -> "Windows":
-        """At most `most` windows, spread evenly."""
-        if len(self) <= most:
+    def subsample(self, max_windows: int) -> "Windows":
+        """At most `max_windows` windows, evenly spaced."""
+        if len(self) <= max_windows:
             return self
-        # In integers, for float32 counts no further than 2 ** 24.
-        rows = torch.arange(most, device=self.cutoffs.device) * (len(self) - 1) // max(most - 1, 1)
+        # In integers: float32 is exact up to 2 ** 24 only.
+        steps = torch.arange(max_windows, device=self.cutoffs.device)
+        rows = steps * (len(self) - 1) // max(max_windows - 1, 1)
         return replace(self, cutoffs=self.cutoffs[rows])
 
 
 def _series_of(panel: Panel, cutoffs: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
-    # A cutoff may stand just behind its series; the point before it never does.
+    # A cutoff may be just past the end of its series; the point before it is always inside.
     return torch.searchsorted(panel.offsets, cutoffs - 1, right=True) - 1
 
 

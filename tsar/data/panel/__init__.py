@@ -1,4 +1,4 @@
-"""Frames in, tensors out, and back: and all arithmetic with times."""
+"""Panels: conversion of frames to tensors and back, and all arithmetic with times."""
 
 from tsar.data.panel.columns import Columns
 from tsar.data.panel.frequency import Frequency

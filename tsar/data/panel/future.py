@@ -1,4 +1,4 @@
-"""Future values of covariates: the skeleton to fill in, and the reading of what was filled in."""
+"""Future values of covariates: a frame of the times to forecast, and reading it once filled in."""
 
 from typing import Any
 
@@ -11,29 +11,36 @@ from torch import Tensor
 
 from tsar.data.panel.columns import Columns
 from tsar.data.panel.inference import check_time_zone, time_zone_of
-from tsar.data.panel.layout import to_pandas, with_frequency, write_long
+from tsar.data.panel.layout import build_long_frame, to_pandas, with_frequency
 from tsar.data.panel.panel import Panel
-from tsar.data.panel.values import Floats, parse_times, read_numbers, show
+from tsar.data.panel.values import Floats, format_value, parse_times, to_floats
 from tsar.validation import ParameterError, check_integer
 
 
 def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> Any:
-    """Frame of the times to forecast, with the columns of the future covariates to fill in.
+    """Build a frame of the times to forecast, with columns for the future covariates.
 
     Parameters
     ----------
     frame
-        The frame that a forecaster is fitted on, long or wide.
+        The frame to forecast, long or wide.
     horizon
         Points to forecast.
     columns
-        How to read the frame.
+        Roles of the frame's columns.
 
     Returns
     -------
     frame
-        Long: a row for each (id, time). Wide: a row for each time, indexed as `frame` is. The
-        covariates in `columns.future` are NaN.
+        Long: a row for each (id, time). Wide: a row for each time, with the index of `frame`
+        continued. The covariates in `columns.future` are NaN, to be filled in.
+
+    Raises
+    ------
+    TypeError
+        The frame is an array, which has no times.
+    ValueError
+        The frame can't be read, or the horizon is below 1.
 
     Examples
     --------
@@ -49,25 +56,25 @@ def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> 
     check_integer("horizon", horizon)
     panel = Panel.from_frame(frame, columns)
     layout = panel.labels.layout
-    if layout.style in ("array", "vector"):
+    if not layout.has_times:
         raise TypeError("frame must have times of its own; got an array. Give a DataFrame.")
     times = panel.future_times(horizon)
     if layout.style == "long":
         empty = dict.fromkeys(columns.future, np.full(len(times), np.nan))
-        return write_long(layout, (columns.id, columns.time), panel.labels.ids, times, empty)
+        return build_long_frame(layout, (columns.id, columns.time), panel.labels.ids, times, empty)
     index = times[:horizon].rename(layout.time_name)
     index = with_frequency(index, panel.labels.frequency.name)
     return pd.DataFrame(np.nan, index=index, columns=list(columns.future))
 
 
 def read_future(panel: Panel, future: Any, horizon: int) -> Float[Tensor, "series horizon future"]:
-    """Values of the future covariates at the horizon after each series of a panel.
+    """Read the future covariates at the horizon after each series of a panel.
 
     Raises
     ------
     TypeError, ValueError
         The panel has future covariates and `future` is None or no frame; a covariate is absent, or
-        has no value for an (id, time) that is forecast.
+        has no value for an (id, time) to forecast.
     """
     columns = panel.labels.columns
     if not columns.future:
@@ -91,33 +98,31 @@ def read_future(panel: Panel, future: Any, horizon: int) -> Float[Tensor, "serie
             f"future must be a DataFrame; got {type(frame).__name__}. "
             "Fill in the frame of tsar.make_future(frame, horizon)."
         )
-    rows = _locate(panel, frame, horizon)
+    rows = _find_rows(panel, frame, horizon)
     values = np.stack([_column(frame, name)[rows] for name in columns.future], axis=-1)
     _check_complete(panel, values, horizon)
     return torch.from_numpy(values).to(panel.future)
 
 
 def _column(frame: pd.DataFrame, name: str) -> Floats:
-    """A covariate, with NaN behind it: what row -1 is given."""
+    """Values of a covariate, with a NaN appended for row -1 (see `_find_rows`)."""
     if name not in frame.columns:
         raise ValueError(
             f"future must have the covariate {name!r}; got columns {list(frame.columns)[:10]}. "
             "Add it, for every (id, time) to forecast."
         )
-    return np.append(
-        read_numbers(frame[name], name, lambda row: f" in row {row} of future"), np.nan
-    )
+    return np.append(to_floats(frame[name], name, lambda row: f" in row {row} of future"), np.nan)
 
 
-def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> NDArray[np.intp]:
+def _find_rows(panel: Panel, frame: pd.DataFrame, horizon: int) -> NDArray[np.intp]:
     """Row of `frame` for each (series, step) to forecast, -1 where there is none."""
     columns, layout = panel.labels.columns, panel.labels.layout
     times = panel.future_times(horizon)
     if layout.style != "long":
-        given = parse_times(frame.index, "the index of future")
-        _check_zone(panel, given)
-        _check_distinct(given, "time")
-        return np.tile(given.get_indexer(times[:horizon]), (len(panel), 1))
+        index = parse_times(frame.index, "the index of future")
+        _check_zone(panel, index)
+        _check_distinct(index, "time")
+        return np.tile(index.get_indexer(times[:horizon]), (len(panel), 1))
     names = [columns.id, columns.time] if layout.has_id else [columns.time]
     missing = [name for name in names if name not in frame.columns]
     if missing:
@@ -125,16 +130,16 @@ def _locate(panel: Panel, frame: pd.DataFrame, horizon: int) -> NDArray[np.intp]
             f"future must have the column {missing[0]!r}; got columns {list(frame.columns)[:10]}. "
             "Start from tsar.make_future(frame, horizon)."
         )
-    given = parse_times(pd.Index(frame[columns.time]), columns.time)
-    _check_zone(panel, given)
+    row_times = parse_times(pd.Index(frame[columns.time]), columns.time)
+    _check_zone(panel, row_times)
     codes = np.zeros(len(frame), dtype=np.intp)
     if layout.has_id:
         codes = panel.labels.ids.get_indexer(pd.Index(frame[columns.id]))
-    known = np.flatnonzero(codes >= 0)
-    keys = pd.MultiIndex.from_arrays([codes[known], given[known]])
+    known = np.flatnonzero(codes >= 0)  # rows of other series are ignored
+    keys = pd.MultiIndex.from_arrays([codes[known], row_times[known]])
     _check_distinct(keys, f"({', '.join(names)})", panel.labels.ids)
-    wanted = pd.MultiIndex.from_arrays([np.arange(len(panel)).repeat(horizon), times])
-    return np.append(known, -1)[keys.get_indexer(wanted)].reshape(len(panel), horizon)
+    targets = pd.MultiIndex.from_arrays([np.arange(len(panel)).repeat(horizon), times])
+    return np.append(known, -1)[keys.get_indexer(targets)].reshape(len(panel), horizon)
 
 
 def _check_zone(panel: Panel, times: pd.Index) -> None:
@@ -145,7 +150,7 @@ def _check_zone(panel: Panel, times: pd.Index) -> None:
 def _check_distinct(keys: pd.Index, names: str, ids: pd.Index | None = None) -> None:
     if keys.has_duplicates:
         key = keys[keys.duplicated()][0]
-        where = f"series {show(ids[key[0]])} at {key[1]}" if ids is not None else key
+        where = f"series {format_value(ids[key[0]])} at {key[1]}" if ids is not None else key
         raise ValueError(
             f"future must have one row for each {names}; got several for {where}. "
             "Drop the duplicates."
@@ -153,13 +158,13 @@ def _check_distinct(keys: pd.Index, names: str, ids: pd.Index | None = None) -> 
 
 
 def _check_complete(panel: Panel, values: Floats, horizon: int) -> None:
-    absent = np.isnan(values)
-    if absent.any():
-        series, step, feature = (int(k) for k in np.argwhere(absent)[0])
-        name = show(panel.labels.ids[series])
+    missing = np.isnan(values)
+    if missing.any():
+        series, step, feature = (int(k) for k in np.argwhere(missing)[0])
+        name = format_value(panel.labels.ids[series])
         time = panel.future_times(horizon)[series * horizon + step]
         raise ValueError(
             f"future must have the covariate {panel.labels.columns.future[feature]!r} for every "
             f"(id, time) to forecast; got none for series {name} at {time} "
-            f"({int(absent.sum())} missing in all). Fill in tsar.make_future(frame, horizon)."
+            f"({int(missing.sum())} missing in all). Fill in tsar.make_future(frame, horizon)."
         )

@@ -1,66 +1,72 @@
-"""What frequency a run of times has, told from the times themselves."""
+"""Inference of a frequency from the times of a series, and checks of their time zone."""
 
 from datetime import tzinfo
 
 import numpy as np
 import pandas as pd
 
-from tsar.data.panel.days import Ordinals, business_days, month_days
 from tsar.data.panel.frequency import (
     HOUR,
     MINUTE,
     OFF_CALENDAR,
     SECOND,
     Frequency,
-    common_clock,
+    Ordinals,
+    business_days,
     microseconds,
+    month_days,
     parse_alias,
-    wall_clock,
+    usual_time_of_day,
+    without_time_zone,
 )
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 WEEKDAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
-PLACES = {"S": "start", "E": "end", "BS": "business start", "BE": "business end"}
+# Suffix of pandas' aliases of months, and the anchor that it stands for.
+ANCHORS = {"S": "start", "E": "end", "BS": "business start", "BE": "business end"}
 
 
 def infer_frequency(times: pd.Index) -> Frequency | None:
     """Frequency of one series' sorted, distinct times; None where no regular step explains them.
 
-    Gaps are allowed for: the most common step decides, and the others must be multiples of it.
+    Times may be absent: the most frequent step decides, and the others must be multiples of it.
     """
     if len(times) < 2:
         return None
     if not isinstance(times, pd.DatetimeIndex):
-        numbers: Ordinals = np.asarray(times, dtype=np.int64)
-        step = _common_step(np.diff(numbers))
+        ordinals: Ordinals = np.asarray(times, dtype=np.int64)
+        step = _common_step(np.diff(ordinals))
         return Frequency(str(step), "integer", step) if step else None
-    zone, clock = time_zone_of(times), common_clock(times)
-    days = parse_alias("D", timezone=zone, unit=times.unit, clock=clock).to_ordinals(times)
-    daily = not np.any(days == OFF_CALENDAR)
-    alias = (_month_alias(days) or _day_alias(days)) if daily else _tick_alias(times)
-    return parse_alias(alias, timezone=zone, unit=times.unit, clock=clock) if alias else None
+    zone, time_of_day = time_zone_of(times), usual_time_of_day(times)
+    daily = parse_alias("D", timezone=zone, unit=times.unit, time_of_day=time_of_day)
+    days = daily.to_ordinals(times)
+    has_days = not np.any(days == OFF_CALENDAR)
+    alias = (_month_alias(days) or _day_alias(days)) if has_days else _tick_alias(times)
+    if not alias:
+        return None
+    return parse_alias(alias, timezone=zone, unit=times.unit, time_of_day=time_of_day)
 
 
 def time_zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
-    """Name of the time zone; the zone itself where pandas can't read it back from its name."""
+    """Name of the time zone, or the object itself where pandas can't read it from its name."""
     if times.tz is None:
         return None
     try:
-        same = times[:0].tz_convert(str(times.tz)).dtype == times.dtype
+        readable = times[:0].tz_convert(str(times.tz)).dtype == times.dtype
     except (KeyError, ValueError, AttributeError):  # fixed offsets, in pandas 2.2
-        same = False
-    return str(times.tz) if same else times.tz
+        readable = False
+    return str(times.tz) if readable else times.tz
 
 
 def check_time_zone(
     zone: str | tzinfo | None, fitted: Frequency, name: str, where: str = "fit"
 ) -> None:
-    """Check that times have a zone where those that were fitted have one, and none where not.
+    """Check that times have a time zone if the fitted ones have one, and none otherwise.
 
     Raises
     ------
     ValueError
-        It is otherwise: nobody knows which moments are meant.
+        Only one of them has a time zone, so that their order is unknown.
     """
     if fitted.kind in ("integer", "period") or (zone is None) == (fitted.timezone is None):
         return
@@ -83,7 +89,7 @@ def _common_step(steps: Ordinals) -> int:
 
 
 def _tick_alias(times: pd.DatetimeIndex) -> str | None:
-    step = _common_step(np.diff(microseconds(wall_clock(times, absolute=True))))
+    step = _common_step(np.diff(microseconds(without_time_zone(times, utc=True))))
     if not step:
         return None
     units = {"h": HOUR, "min": MINUTE, "s": SECOND, "ms": SECOND // 1000, "us": 1}
@@ -92,24 +98,24 @@ def _tick_alias(times: pd.DatetimeIndex) -> str | None:
 
 
 def _month_alias(days: Ordinals) -> str | None:
-    """Alias where all times are starts or ends of months, of business or not."""
+    """Alias where all times are the first or last day, or business day, of their month."""
     dates = days.astype("datetime64[D]")
     months = dates.astype("datetime64[M]").astype(np.int64)
-    for place, anchor in PLACES.items():
+    for suffix, anchor in ANCHORS.items():
         if np.array_equal(month_days(months, anchor), dates):
-            return _month_name(months, place)
+            return _alias_of_months(months, suffix)
     return None
 
 
-def _month_name(months: Ordinals, place: str) -> str | None:
+def _alias_of_months(months: Ordinals, suffix: str) -> str | None:
     step = _common_step(np.diff(months))
     if not step:
         return None
-    business, side = place[:-1], place[-1]
+    business, side = suffix[:-1], suffix[-1]
     month = int(months[0] % 12)
     if step % 12 == 0:
         return f"{step // 12}{business}Y{side}-{MONTHS[month]}"
-    if step == 3:  # one name for the four months that share their quarters: QS-JAN, QE-DEC
+    if step == 3:  # one alias for the four months with the same quarters: QS-JAN, QE-DEC
         quarter = MONTHS[month % 3 + (0 if side == "S" else 9)]
         return f"{business}Q{side}-{quarter}"
     return f"{step}{business}M{side}"
@@ -120,8 +126,8 @@ def _day_alias(days: Ordinals) -> str | None:
     step = _common_step(steps)
     if step and step % 7 == 0:
         return f"{step // 7}W-{WEEKDAYS[(days[0] + 3) % 7]}"  # 1970 began on a Thursday
-    business = business_days(days.astype("datetime64[D]"))
-    over_weekends = steps.min() < steps.max() and np.any(np.diff(business) != steps)
-    if over_weekends and np.all((days + 3) % 7 < 5) and _common_step(np.diff(business)):
-        return f"{_common_step(np.diff(business))}B"
+    business = np.diff(business_days(days.astype("datetime64[D]")))
+    spans_weekends = steps.min() < steps.max() and np.any(business != steps)
+    if spans_weekends and np.all((days + 3) % 7 < 5) and _common_step(business):
+        return f"{_common_step(business)}B"
     return f"{step}D" if step else None

@@ -1,4 +1,4 @@
-"""The shape in which a frame came in, so that what goes out mirrors it."""
+"""Layout of a frame (long, wide, Series, array), and forecasts as a frame of the same layout."""
 
 from collections.abc import Hashable
 from contextlib import suppress
@@ -17,13 +17,24 @@ Style = Literal["long", "wide", "series", "array", "vector"]
 @record("layout")
 @dataclass(frozen=True)
 class Layout:
-    """How the frame looked.
+    """Layout, library and dtypes of a frame.
 
-    `backend` is the dataframe library; `has_id` whether a long frame had an id column;
-    `time_name` and `series_name` are the names of a wide frame's index and of its columns, or of
-    a Series; `categories` whether the ids were of a categorical type, `order` its categories where
-    they have one; `dates` whether the times were dates without a clock, as polars and pyarrow have
-    them; `numbers` the type of whole-number times that were of another than int64.
+    Attributes
+    ----------
+    style
+        Long, wide, a Series, an array (time, series) or a vector (time,).
+    backend
+        The dataframe library.
+    has_id
+        Whether a long frame had an id column.
+    time_name, series_name
+        Names of a wide frame's index and of its columns, or of a Series' index and of itself.
+    categorical, category_order
+        Whether the ids were categorical, and their categories where these are ordered.
+    date_only
+        Whether the times were dates without a time of day, as polars and pyarrow have them.
+    time_dtype
+        Dtype of integer times where it is not int64.
     """
 
     style: Style
@@ -31,19 +42,24 @@ class Layout:
     has_id: bool = True
     time_name: Hashable = None
     series_name: Hashable = None
-    categories: bool = False
-    dates: bool = False
-    order: tuple[Any, ...] = ()
-    numbers: str = ""
+    categorical: bool = False
+    date_only: bool = False
+    category_order: tuple[Any, ...] = ()
+    time_dtype: str = ""
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the frame has times of its own; those of an array are 0, 1, 2, ..."""
+        return self.style not in ("array", "vector")
 
 
 def to_pandas(frame: Any) -> tuple[Any, str]:
-    """Pandas twin of a polars or pyarrow frame, and the name of its library; others unchanged.
+    """Convert a polars or pyarrow frame to pandas, and name its library; others are unchanged.
 
     Raises
     ------
     TypeError
-        It is of these libraries, but no frame in memory.
+        It is of these libraries, but not a table in memory.
     ImportError
         The io extra is not installed.
     """
@@ -59,22 +75,23 @@ def to_pandas(frame: Any) -> tuple[Any, str]:
         ) from error
 
 
-def holds_dates(frame: Any, name: str) -> bool:
-    """Whether a column of a polars or pyarrow frame holds dates without a clock."""
+def is_date_only(frame: Any, name: str) -> bool:
+    """Whether a column of a polars or pyarrow frame holds dates without a time of day."""
     narwhals = _narwhals()
     return bool(narwhals.from_native(frame, eager_only=True).schema[name] == narwhals.Date)
 
 
-def _from_pandas(frame: pd.DataFrame, backend: str, dates: str | None) -> Any:
-    """The frame in the library that it came in; `dates` names a column of dates."""
+def _from_pandas(frame: pd.DataFrame, backend: str, date_column: str | None) -> Any:
+    """Convert a frame to a library; `date_column` becomes one of dates without a time of day."""
     if backend == "pandas":
         return frame
     import pyarrow
 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
-    if dates is not None:
-        column = table.column_names.index(dates)
-        table = table.set_column(column, dates, table[dates].cast(pyarrow.date32()))
+    if date_column is not None:
+        position = table.column_names.index(date_column)
+        dates = table[date_column].cast(pyarrow.date32())
+        table = table.set_column(position, date_column, dates)
     if backend == "pyarrow":
         return table
     return _narwhals().from_arrow(table, backend=backend).to_native()
@@ -91,83 +108,88 @@ def _narwhals() -> Any:
     return narwhals
 
 
-def write(
+def build_frame(
     layout: Layout,
-    labels: tuple[str, str],
+    key: tuple[str, str],
     ids: pd.Index,
     times: pd.Index,
     columns: dict[str, NDArray[np.generic]],
     freq: str,
 ) -> Any:
-    """Frame of (series, horizon) arrays in the layout that came in.
+    """Frame of (series, horizon) arrays in a layout.
 
-    `labels` are the names of the id and time columns; `times` holds the times of every series end
-    to end, `freq` the alias of their frequency. In a wide layout with several columns, the columns
-    are (series, column) pairs.
+    Parameters
+    ----------
+    key
+        Names of the id and time columns of a long frame.
+    times
+        Times of every series end to end, each with the same number of them.
+    columns
+        Arrays by name. In a wide frame of more than one, the columns are (series, name) pairs.
+    freq
+        Alias of the frequency of the times.
     """
     if layout.style == "long":
-        return write_long(layout, labels, ids, times, columns)
+        return build_long_frame(layout, key, ids, times, columns)
     points = np.stack(list(columns.values()), axis=-1)  # (series, horizon, column)
-    if layout.style in ("array", "vector"):
-        return _array(layout, points)
+    if not layout.has_times:
+        return _build_array(layout, points)
     index = with_frequency(times[: points.shape[1]].rename(layout.time_name), freq)
-    if layout.style == "series":
-        return _series(layout, index, points[0], list(columns))
-    return _wide(layout, ids, index, points, list(columns))
+    names = list(columns)
+    if layout.style == "wide":
+        return _build_wide_frame(layout, ids, index, points, names)
+    if len(names) == 1:
+        return pd.Series(points[0, :, 0], index=index, name=layout.series_name)
+    return pd.DataFrame(points[0], index=index, columns=names)
 
 
 def with_frequency(index: pd.Index, freq: str) -> pd.Index:
-    """Times that know the alias of their frequency, where it describes them."""
+    """Set the frequency of a DatetimeIndex whose times follow it exactly."""
     if isinstance(index, pd.DatetimeIndex):
         with suppress(ValueError):  # times that a clock change moved follow no alias
             index.freq = freq
     return index
 
 
-def write_long(
+def build_long_frame(
     layout: Layout,
-    labels: tuple[str, str],
+    key: tuple[str, str],
     ids: pd.Index,
     times: pd.Index,
     columns: dict[str, NDArray[np.generic]],
 ) -> Any:
-    """Long frame of (series, horizon) arrays, in the library that came in."""
-    names = ids.repeat(len(times) // max(len(ids), 1))
-    if layout.categories:
-        ordered = pd.CategoricalDtype(layout.order, ordered=True) if layout.order else "category"
-        names = names.astype(ordered)
-    head = {labels[0]: names} if layout.has_id else {}
-    body = {name: values.reshape(-1) for name, values in columns.items()}
-    taken = [name for name in (*head, labels[1]) if name in body]
-    if taken:
-        raise ValueError(
-            f"columns must leave the names {list(body)} to the result; got {taken[0]!r} for an id "
-            "or time column. Rename that column."
+    """Long frame of (series, horizon) arrays, in the library of the layout."""
+    id_name, time_name = key
+    repeated = ids.repeat(len(times) // max(len(ids), 1))
+    if layout.categorical:
+        order = layout.category_order
+        repeated = repeated.astype(
+            pd.CategoricalDtype(order, ordered=True) if order else "category"
         )
-    times = times.astype(layout.numbers) if layout.numbers else times
-    frame = pd.DataFrame({**head, labels[1]: times, **body})
-    return _from_pandas(frame, layout.backend, labels[1] if layout.dates else None)
+    head = {id_name: repeated} if layout.has_id else {}
+    body = {name: values.reshape(-1) for name, values in columns.items()}
+    clashes = [name for name in (*head, time_name) if name in body]
+    if clashes:
+        raise ValueError(
+            f"columns must leave the names {list(body)} to the result; got {clashes[0]!r} for an "
+            "id or time column. Rename that column."
+        )
+    times = times.astype(layout.time_dtype) if layout.time_dtype else times
+    frame = pd.DataFrame({**head, time_name: times, **body})
+    return _from_pandas(frame, layout.backend, time_name if layout.date_only else None)
 
 
-def _array(layout: Layout, points: NDArray[np.generic]) -> NDArray[np.generic]:
-    turned = points.transpose(1, 0, 2)  # (horizon, series, column)
-    turned = turned if points.shape[2] > 1 else turned[:, :, 0]
-    return turned[:, 0] if layout.style == "vector" else turned
+def _build_array(layout: Layout, points: NDArray[np.generic]) -> NDArray[np.generic]:
+    array = points.transpose(1, 0, 2)  # (horizon, series, column)
+    array = array if points.shape[2] > 1 else array[:, :, 0]
+    return array[:, 0] if layout.style == "vector" else array
 
 
-def _series(
-    layout: Layout, index: pd.Index, points: NDArray[np.generic], names: list[str]
-) -> pd.Series | pd.DataFrame:
-    if len(names) == 1:
-        return pd.Series(points[:, 0], index=index, name=layout.series_name)
-    return pd.DataFrame(points, index=index, columns=names)
-
-
-def _wide(
+def _build_wide_frame(
     layout: Layout, ids: pd.Index, index: pd.Index, points: NDArray[np.generic], names: list[str]
 ) -> pd.DataFrame:
     if len(names) == 1:
         return pd.DataFrame(points[:, :, 0].T, index=index, columns=ids.rename(layout.series_name))
-    flat = points.transpose(1, 0, 2).reshape(len(index), -1)
+    values = points.transpose(1, 0, 2).reshape(len(index), -1)
     pairs = pd.MultiIndex.from_product([ids, names], names=[layout.series_name, None])
-    return pd.DataFrame(flat, index=index, columns=pairs)
+    return pd.DataFrame(values, index=index, columns=pairs)

@@ -1,4 +1,4 @@
-"""Panel: many series end to end in one tensor, with the labels and times to get back."""
+"""Panel: many series end to end in one tensor, with the ids and times to build frames again."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tsar.data.panel.columns import Columns
 from tsar.data.panel.frequency import Frequency
-from tsar.data.panel.layout import Layout, write
-from tsar.data.panel.reading import read
+from tsar.data.panel.layout import Layout, build_frame
+from tsar.data.panel.reading import read_rows
 from tsar.data.panel.regular import check_observed, regularize
 from tsar.data.panel.static import category_codes, numeric_features
 from tsar.data.segments import common_length
@@ -22,9 +22,9 @@ from tsar.records import record
 
 
 class TimeShift(NamedTuple):
-    """Where the times of each series jump: those that would be before `at` are `by` earlier.
+    """Shift of the earlier times of each series, in ordinals: those before `at` are `by` earlier.
 
-    In ordinals; a prompt stands before a context, and was taken from elsewhere.
+    A prompt is put before a context, but was taken from an earlier part of a series.
     """
 
     at: NDArray[np.int64]
@@ -34,10 +34,20 @@ class TimeShift(NamedTuple):
 @record("labels")
 @dataclass(frozen=True)
 class Labels:
-    """What the host keeps of a panel: names, times, and how the frame looked.
+    """Ids, times and layout of a panel, kept on the host.
 
-    `starts` are the ordinals of each series' first time, as if none jumped; `categories` the names
-    behind the category codes, a tuple for each categorical static column.
+    Attributes
+    ----------
+    ids
+        Id of each series.
+    starts
+        Ordinal of each series' first time, before any time shift.
+    frequency, layout, columns
+        Frequency of the times, and how the frame looked and was read.
+    categories
+        Names of the category codes, a tuple for each categorical static column.
+    time_shift
+        Shift of the times of prompts; None without prompts.
     """
 
     ids: pd.Index
@@ -57,20 +67,20 @@ class Labels:
 @record("panel")
 @dataclass(frozen=True)
 class Panel:
-    """Many series end to end in one tensor, with the labels and times to get back.
+    """Many series end to end in one tensor, with the ids and times to build frames again.
 
     Attributes
     ----------
     values
-        The target, NaN where it is missing.
+        The target, NaN where missing.
     offsets
-        Series i stands at ``values[offsets[i]:offsets[i + 1]]``.
+        Series i is ``values[offsets[i]:offsets[i + 1]]``.
     past, future
         Covariates, a row for each point.
     static, category
-        Numeric facts and category codes, a row for each series.
+        Numeric static covariates and category codes, a row for each series.
     labels
-        Names and times, on the host.
+        Ids and times, on the host.
 
     Examples
     --------
@@ -97,43 +107,46 @@ class Panel:
         Parameters
         ----------
         observed
-            Whether each series must have an observed value; the newest points of one need not.
+            Whether each series must have an observed value (not needed of new points to append).
 
         Raises
         ------
         ValueError, TypeError
-            Whatever is wrong with the frame: what must hold, what came, where, what to do.
+            The frame can't be read; the message says what is wrong, where, and what to do.
         """
         columns = columns or Columns()
-        rows = regularize(read(frame, columns), columns)
+        regular = regularize(read_rows(frame, columns), columns)
         if observed:
-            check_observed(rows)
+            check_observed(regular)
+        rows, lengths = regular.rows, regular.lengths
         codes, categories = category_codes(rows.static, len(rows.ids))
         return cls(
             values=torch.from_numpy(rows.target),
-            offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(rows.lengths)])),
+            offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])),
             past=_features(rows.covariates, columns.past, len(rows.target)),
             future=_features(rows.covariates, columns.future, len(rows.target)),
             static=torch.from_numpy(numeric_features(rows.static, rows.ids)),
             category=torch.from_numpy(codes),
-            labels=Labels(rows.ids, rows.starts, rows.frequency, rows.layout, columns, categories),
+            labels=Labels(
+                rows.ids, regular.starts, regular.frequency, rows.layout, columns, categories
+            ),
         )
 
     @classmethod
     def from_tensor(cls, values: Float[Tensor, "series time"]) -> "Panel":
-        """Panel of series of one length, with integers for names and times."""
-        series, length = values.shape
+        """Panel of series of equal length, with integers as ids and times."""
+        n_series, length = values.shape
         empty = values.new_empty
         return cls(
             values=values.reshape(-1),
-            offsets=torch.arange(series + 1, device=values.device) * length,
-            past=empty(series * length, 0),
-            future=empty(series * length, 0),
-            static=empty(series, 0),
-            category=torch.empty(series, 0, dtype=torch.int64, device=values.device),
+            offsets=torch.arange(n_series + 1, device=values.device) * length,
+            past=empty(n_series * length, 0),
+            future=empty(n_series * length, 0),
+            static=empty(n_series, 0),
+            category=torch.empty(n_series, 0, dtype=torch.int64, device=values.device),
             labels=Labels(
-                pd.RangeIndex(series),
-                np.zeros(series, dtype=np.int64),
+                pd.RangeIndex(n_series),
+                np.zeros(n_series, dtype=np.int64),
                 Frequency("1", "integer", 1),
                 Layout("array"),
                 Columns(),
@@ -151,21 +164,21 @@ class Panel:
 
     @cached_property
     def common_length(self) -> int | None:
-        """Points of every series where they are as many; the host waits for it once."""
+        """Length of all series if they are equally long (one device synchronization)."""
         return common_length(self.offsets)
 
     @cached_property
     def gapless(self) -> bool:
-        """Whether no point of the target is missing; the host waits for it once."""
+        """Whether no point of the target is missing (one device synchronization)."""
         return not bool(self.values.isnan().any())
 
     @property
     def series(self) -> Int[Tensor, " time"]:
-        """Row of the series that each point belongs to."""
+        """Position of the series of each point."""
         return self.per_point(torch.arange(len(self), device=self.offsets.device))
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Panel":
-        """Panel on a device; `dtype` is that of its real numbers."""
+        """Panel on a device; `dtype` applies to the floating-point tensors."""
         dtype = dtype or self.values.dtype
         # Cast first: some devices have no float64.
         real = {
@@ -177,7 +190,7 @@ class Panel:
         )
 
     def slice(self, first: Int[Tensor, " series"], last: Int[Tensor, " series"]) -> "Panel":
-        """Points `first` up to and without `last` of each series, counted from its start."""
+        """Points from `first` up to but excluding `last` of each series, counted from its start."""
         last = torch.minimum(last, self.lengths).clamp(min=0)
         first = torch.minimum(first.clamp(min=0), last)
         lengths = last - first
@@ -205,23 +218,23 @@ class Panel:
 
     def select(self, rows: NDArray[np.intp]) -> "Panel":
         """Panel of some of the series, in the order of `rows`."""
-        chosen = torch.as_tensor(rows, device=self.offsets.device)
-        lengths = self.lengths[chosen]
+        index = torch.as_tensor(rows, device=self.offsets.device)
+        lengths = self.lengths[index]
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        shift = (self.offsets[chosen] - offsets[:-1]).repeat_interleave(lengths)
+        shift = (self.offsets[index] - offsets[:-1]).repeat_interleave(lengths)
         points = torch.arange(len(shift), device=shift.device) + shift
         return type(self)(
             self.values[points],
             offsets,
             self.past[points],
             self.future[points],
-            self.static[chosen],
-            self.category[chosen],
+            self.static[index],
+            self.category[index],
             self.labels.select(rows),
         )
 
     def pad(self, left: int, right: int) -> "Panel":
-        """Panel with room of NaN before and behind each series; times are those of the points."""
+        """Panel with `left` missing points before each series and `right` after it."""
         lengths = self.lengths + left + right
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         rows = torch.arange(len(self.values), device=offsets.device)
@@ -229,46 +242,45 @@ class Panel:
         starts = self.labels.starts - left * self.labels.frequency.step
         return replace(
             self,
-            values=_spread(self.values, rows, int(offsets[-1])),
-            past=_spread(self.past, rows, int(offsets[-1])),
-            future=_spread(self.future, rows, int(offsets[-1])),
+            values=_scatter(self.values, rows, int(offsets[-1])),
+            past=_scatter(self.past, rows, int(offsets[-1])),
+            future=_scatter(self.future, rows, int(offsets[-1])),
             offsets=offsets,
             labels=replace(self.labels, starts=starts),
         )
 
     def extend(self, future: Float[Tensor, "series horizon future"]) -> "Panel":
-        """Panel with the horizon behind each series: NaN, but for the covariates known ahead."""
+        """Panel with the horizon after each series: NaN, except for the future covariates."""
         horizon = future.shape[1]
         padded = self.pad(0, horizon)
-        ahead = padded.offsets[1:, None] - horizon + torch.arange(horizon, device=future.device)
-        known = padded.future.index_put((ahead,), future.to(padded.future))
-        return replace(padded, future=known)
+        rows = padded.offsets[1:, None] - horizon + torch.arange(horizon, device=future.device)
+        return replace(padded, future=padded.future.index_put((rows,), future.to(padded.future)))
 
-    def per_point(self, facts: Shaped[Tensor, " series"]) -> Shaped[Tensor, " time"]:
-        """A fact of each series at each of its points; of one series a view."""
+    def per_point(self, values: Shaped[Tensor, " series"]) -> Shaped[Tensor, " time"]:
+        """Repeat the value of each series for each of its points (a view of a single series)."""
         if len(self) == 1:
-            return facts.expand(len(self.values))
+            return values.expand(len(self.values))
         if self.common_length is not None:
-            return facts[:, None].expand(-1, self.common_length).reshape(-1)
-        return facts.repeat_interleave(self.lengths, output_size=len(self.values))
+            return values[:, None].expand(-1, self.common_length).reshape(-1)
+        return values.repeat_interleave(self.lengths, output_size=len(self.values))
 
     def missing_before(
         self, series: Int[Tensor, " window"], points: Int[Tensor, " window"]
     ) -> Int[Tensor, " window"]:
-        """Missing points just before given points of series; -1 where none before was observed."""
-        if self.gapless:  # no memory for what is not there
+        """Missing points just before given points of series; -1 if all before are missing."""
+        if self.gapless:  # needs no memory
             return torch.where(points > 0, 0, -1)
         rows = torch.arange(len(self.values), device=self.offsets.device)
-        newest = torch.where(self.values.isnan(), -1, rows).cummax(dim=0).values
+        last_observed = torch.where(self.values.isnan(), -1, rows).cummax(dim=0).values
         first = self.offsets[series]
         before = first + points - 1
-        seen = newest[before.clamp(min=0)]
-        return torch.where((seen >= first) & (points > 0), before - seen, -1)
+        last = last_observed[before.clamp(min=0)]
+        return torch.where((last >= first) & (points > 0), before - last, -1)
 
-    def end_ordinals(self, lead: int = 0) -> NDArray[np.int64]:
-        """Ordinal of each series' last time, or of the `lead`-th time after it."""
+    def end_ordinals(self, steps: int = 0) -> NDArray[np.int64]:
+        """Ordinal of each series' last time, or of the time `steps` after it."""
         lengths = self.lengths.cpu().numpy()
-        return self.labels.starts + (lengths - 1 + lead) * self.labels.frequency.step
+        return self.labels.starts + (lengths - 1 + steps) * self.labels.frequency.step
 
     @cached_property
     def starts(self) -> Int[Tensor, " series"]:
@@ -277,16 +289,14 @@ class Panel:
 
     @cached_property
     def time_shift(self) -> Int[Tensor, "2 series"] | None:
-        """Where the times of each series jump, and by how much, on the device; None: nowhere."""
-        time_shift = self.labels.time_shift
-        if time_shift is None:
-            return None
-        return torch.from_numpy(np.stack(time_shift)).to(self.offsets.device)
+        """Time shift of each series (`at`, `by`) on the device; None without prompts."""
+        shift = self.labels.time_shift
+        return None if shift is None else torch.from_numpy(np.stack(shift)).to(self.offsets.device)
 
     def ordinals_at(
         self, series: Int[Tensor, " row"], rows: Int[Tensor, " row"]
     ) -> Int[Tensor, " row"]:
-        """Ordinals of the times at which rows of `values` stand, each of a series."""
+        """Ordinals of the times of rows of `values`, given the series of each row."""
         return self.starts[series] + (rows - self.offsets[series]) * self.labels.frequency.step
 
     def future_times(self, horizon: int) -> pd.Index:
@@ -295,10 +305,10 @@ class Panel:
         return self.labels.frequency.to_times((self.end_ordinals(1)[:, None] + steps).reshape(-1))
 
     def to_frame(self, columns: dict[str, NDArray[np.generic]]) -> Any:
-        """Frame of (series, horizon) arrays at the times after each series, as it came in."""
+        """Frame of (series, horizon) arrays after each series, in the layout of the input."""
         horizon = next(iter(columns.values())).shape[1]
         names = self.labels.columns
-        return write(
+        return build_frame(
             self.labels.layout,
             (names.id, names.time),
             self.labels.ids,
@@ -308,7 +318,7 @@ class Panel:
         )
 
 
-def _spread(values: Tensor, rows: Int[Tensor, " row"], length: int) -> Tensor:
+def _scatter(values: Tensor, rows: Int[Tensor, " row"], length: int) -> Tensor:
     """Put `values` at `rows` of a longer tensor of NaN."""
     return values.new_full((length, *values.shape[1:]), torch.nan).index_copy_(0, rows, values)
 

@@ -1,7 +1,6 @@
-"""From a frame to plain arrays: series end to end, checked once, here at the border."""
+"""Reading of a frame into arrays sorted by series and time, with all checks of its columns."""
 
 import datetime
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +9,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tsar.data.panel.columns import Columns
-from tsar.data.panel.layout import Layout, holds_dates, to_pandas
+from tsar.data.panel.layout import Layout, is_date_only, to_pandas
 from tsar.data.panel.static import Codes, constant_values
-from tsar.data.panel.values import Floats, parse_times, read_array, read_numbers, show
+from tsar.data.panel.values import Floats, format_value, parse_times, read_array, to_floats
 from tsar.validation import ParameterError
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a frame, sorted by series and time.
+    """Rows of a frame, sorted by series and time.
 
-    `codes` says which of `ids` a row belongs to; `covariates` and `static` are by column name, a
-    value for each row and for each series. Where the times are `shared` by all series, `codes`
-    and `times` are given once; the values stand series by series.
+    Attributes
+    ----------
+    ids, codes
+        Ids of the series, and the position in `ids` of each row's series.
+    times
+        Time of each row.
+    target, covariates
+        A value for each row; covariates by column name.
+    static
+        A value for each series, by column name.
+    layout
+        How the frame looked.
+    shared
+        Whether all series have the same times (a wide frame): `codes` and `times` then hold one
+        series, the values all of them end to end.
     """
 
     ids: pd.Index
@@ -34,46 +45,47 @@ class Rows:
     layout: Layout
     shared: bool = False
 
-    def name_of(self, row: int) -> str:
-        """Name of the series that a row belongs to, for errors."""
-        return show(self.ids[self.codes[row]])
+    def series_name(self, row: int) -> str:
+        """Id of a row's series, for error messages."""
+        return format_value(self.ids[self.codes[row]])
 
 
-def read(frame: Any, columns: Columns) -> Rows:
-    """Rows of a long frame, a wide frame, a Series or an array.
+def read_rows(frame: Any, columns: Columns) -> Rows:
+    """Read the rows of a long frame, a wide frame, a Series or an array.
 
     Raises
     ------
     TypeError
         The input is none of these.
     ValueError
-        It is empty, lacks a column, has columns twice, or holds text or infinities for numbers.
+        It is empty, lacks a column, has a column twice, or holds text or infinities for numbers.
     """
-    twin, backend = to_pandas(frame)
-    if isinstance(twin, pd.Series):
-        return _read_series(twin, columns)
-    if not isinstance(twin, pd.DataFrame):
-        return _read_array(twin, columns)
-    _check_columns(twin)
-    if is_long(twin, columns):
-        dates = backend != "pandas" and holds_dates(frame, columns.time)
-        return _read_long(twin, columns, backend, dates)
-    # A target without dates in the index is a long frame whose time column has another name.
-    dated = not pd.api.types.is_integer_dtype(twin.index.dtype)
-    names = (columns.id,) if dated else (columns.id, columns.target)
-    found = [name for name in names if name in twin.columns]
-    day = None if dated else _dated_column(twin)
-    if found or backend != "pandas" or day is not None:
-        raise _no_times(twin, columns, found, day)
-    return _read_wide(twin, columns)
+    table, backend = to_pandas(frame)
+    if isinstance(table, pd.Series):
+        return _read_series(table, columns)
+    if not isinstance(table, pd.DataFrame):
+        return _read_array(table, columns)
+    _check_columns(table)
+    if is_long(table, columns):
+        date_only = backend != "pandas" and is_date_only(frame, columns.time)
+        return _read_long(table, columns, backend, date_only)
+    # With no dates in the index, a column named as the target or a column of dates means a long
+    # frame whose time column has another name.
+    has_dates = not pd.api.types.is_integer_dtype(table.index.dtype)
+    names = (columns.id,) if has_dates else (columns.id, columns.target)
+    roles = [name for name in names if name in table.columns]
+    date_column = None if has_dates else _find_date_column(table)
+    if roles or backend != "pandas" or date_column is not None:
+        raise _no_time_column(table, columns, roles, date_column)
+    return _read_wide(table, columns)
 
 
-def _dated_column(frame: pd.DataFrame) -> Any:
-    """Name of the first column that holds dates, or text that can be read as such."""
-    for name, kind in frame.dtypes.items():
-        if kind.kind == "M":
+def _find_date_column(frame: pd.DataFrame) -> Any:
+    """Name of the first column that holds dates, or text that can be parsed as dates."""
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind == "M":
             return name
-        if kind.kind in "iufbmc" or not isinstance(frame[name].iloc[0], (str, datetime.date)):
+        if dtype.kind in "iufbmc" or not isinstance(frame[name].iloc[0], (str, datetime.date)):
             continue
         try:
             parse_times(pd.Index(frame[name]), str(name))
@@ -83,28 +95,29 @@ def _dated_column(frame: pd.DataFrame) -> Any:
     return None
 
 
-def _no_times(frame: pd.DataFrame, columns: Columns, found: list[str], day: Any) -> ValueError:
-    """Error of a frame that has no column of times, with the one that may be meant."""
-    beside = f" beside {found}" if found else ", which tells its times"
-    advice, names = (
-        "Rename it, or name it by {columns.time}.",
-        {"columns.time": "Columns(time=...)"},
-    )
-    if day is not None:
-        others = [name for name in frame.columns if name not in (day, columns.id)]
-        target = "" if columns.target in others else f", target={others[0]!r}"
-        several = ", target=..." if target and len(others) != 1 else target
+def _no_time_column(
+    frame: pd.DataFrame, columns: Columns, roles: list[str], date_column: Any
+) -> ParameterError:
+    """Error for a frame without its time column, naming a column of dates where there is one."""
+    reason = f" beside {roles}" if roles else ", which holds its times"
+    advice = "Rename it, or name it by {columns.time}."
+    names = {"columns.time": "Columns(time=...)"}
+    if date_column is not None:
+        others = [name for name in frame.columns if name not in (date_column, columns.id)]
+        target = ""
+        if columns.target not in others:
+            target = f", target={others[0]!r}" if len(others) == 1 else ", target=..."
         advice = (
             "Name it by {columns.time}, or make it the index of a frame with a column for each "
             "series: {index}."
         )
         names = {
-            "columns.time": f"Columns(time={day!r}{several})",
-            "index": f"set_index({day!r})",
+            "columns.time": f"Columns(time={date_column!r}{target})",
+            "index": f"set_index({date_column!r})",
         }
     return ParameterError(
         "frame",
-        f"have the column {columns.time!r}{beside}",
+        f"have the column {columns.time!r}{reason}",
         f"columns {list(frame.columns)[:10]}",
         advice,
         names,
@@ -112,8 +125,8 @@ def _no_times(frame: pd.DataFrame, columns: Columns, found: list[str], day: Any)
 
 
 def is_long(frame: Any, columns: Columns) -> bool:
-    """Whether the frame has the time column, and so is read as a long one."""
-    # What pyarrow calls columns are their values.
+    """Whether a frame has the time column, and so is read as a long one."""
+    # `columns` of a pyarrow table are the values.
     names = getattr(frame, "column_names", getattr(frame, "columns", ()))
     return not isinstance(frame, pd.Series) and columns.time in list(names)
 
@@ -124,10 +137,10 @@ def _check_columns(frame: pd.DataFrame) -> None:
             f"frame must have one level of column names; got {frame.columns.nlevels}, named "
             f"{list(frame.columns.names)}. Join the levels."
         )
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
         raise ValueError(
-            f"frame must have distinct column names; got {twice[0]!r} twice. Drop or rename one."
+            f"frame must have distinct column names; got {repeated[0]!r} twice. Drop or rename one."
         )
     if not frame.shape[0] or not frame.shape[1]:
         raise ValueError(
@@ -137,62 +150,68 @@ def _check_columns(frame: pd.DataFrame) -> None:
         )
 
 
-def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, dates: bool) -> Rows:
-    # A frame without the usual id column is one series; a name that was chosen must be there.
-    chosen = () if columns.id == Columns.id else (columns.id,)
-    _check_present(frame, (*chosen, columns.target, *columns.covariates, *columns.static))
-    ids, codes, times, order = _places(frame, columns)
+def _read_long(frame: pd.DataFrame, columns: Columns, backend: str, date_only: bool) -> Rows:
+    # A frame without the default id column is one series; another name must be present.
+    required = () if columns.id == Columns.id else (columns.id,)
+    _check_present(frame, (*required, columns.target, *columns.covariates, *columns.static))
+    ids, codes, times, order = _read_keys(frame, columns)
     has_id = columns.id in frame.columns
     if order is not None:
         frame, codes, times = frame.iloc[order], codes[order], times[order]
         key = f"({columns.id}, {columns.time})" if has_id else repr(columns.time)
         _check_distinct(ids if has_id else None, codes, times, key)
-    where = _locator(times, ids, codes)
-    covariates = {name: read_numbers(frame[name], name, where) for name in columns.covariates}
+
+    def locate(row: int) -> str:
+        return f" for series {format_value(ids[codes[row]])}, first at {times[row]}"
+
+    covariates = {name: to_floats(frame[name], name, locate) for name in columns.covariates}
     static = {name: constant_values(frame[name], name, ids, codes) for name in columns.static}
-    kind = frame[columns.id].dtype if has_id else None
-    categories = isinstance(kind, pd.CategoricalDtype)
-    ranks = _ranks(kind) if isinstance(kind, pd.CategoricalDtype) and kind.ordered else ()
-    whole = frame[columns.time].dtype
-    numbers = str(whole) if whole.kind in "iu" and whole != np.int64 else ""
+    id_dtype = frame[columns.id].dtype if has_id else None
+    time_dtype = frame[columns.time].dtype
     layout = Layout(
-        "long", backend, has_id, categories=categories, dates=dates, order=ranks, numbers=numbers
+        "long",
+        backend,
+        has_id,
+        categorical=isinstance(id_dtype, pd.CategoricalDtype),
+        date_only=date_only,
+        category_order=_category_order(id_dtype),
+        time_dtype=str(time_dtype) if time_dtype.kind in "iu" and time_dtype != np.int64 else "",
     )
-    target = read_numbers(frame[columns.target], columns.target, where)
+    target = to_floats(frame[columns.target], columns.target, locate)
     return Rows(ids, codes, times, target, covariates, static, layout)
 
 
-def _ranks(kind: pd.CategoricalDtype) -> tuple[str | int, ...]:
-    """Ordered categories, of the types that a saved model can hold."""
-    names = tuple(kind.categories)
+def _category_order(dtype: Any) -> tuple[str | int, ...]:
+    """Categories of an ordered dtype where they are text or integers, which can be saved."""
+    if not (isinstance(dtype, pd.CategoricalDtype) and dtype.ordered):
+        return ()
+    names = tuple(dtype.categories)
     return names if all(isinstance(name, (str, int)) for name in names) else ()
 
 
 def row_order(frame: Any, columns: Columns) -> NDArray[np.intp]:
-    """Rows of a long frame in the order that a panel has them: by series, then by time.
+    """Positions of a long frame's rows in the order of a panel: by series, then by time.
 
     Raises
     ------
     ValueError
-        A row names no series, or no time.
+        A row lacks its id or its time.
     """
-    twin, _ = to_pandas(frame)
-    order = _places(twin, columns)[3]
-    return np.arange(len(twin)) if order is None else order
+    table, _ = to_pandas(frame)
+    order = _read_keys(table, columns)[3]
+    return np.arange(len(table)) if order is None else order
 
 
-def _places(
+def _read_keys(
     frame: pd.DataFrame, columns: Columns
 ) -> tuple[pd.Index, Codes, pd.Index, Codes | None]:
-    """Series, which of them each row is of, its time, and the order that the rows should have."""
-    has_id = columns.id in frame.columns
-    ids, codes = _factorize(frame[columns.id]) if has_id else _one_series(columns, len(frame))
+    """Ids, the code and time of each row, and the order that sorts the rows (see `_order`)."""
+    if columns.id in frame.columns:
+        ids, codes = _factorize(frame[columns.id])
+    else:
+        ids, codes = pd.Index([columns.target]), np.zeros(len(frame), dtype=np.intp)
     times = parse_times(pd.Index(frame[columns.time]), columns.time)
     return ids, codes, times, _order(codes, times)
-
-
-def _locator(times: pd.Index, ids: pd.Index, codes: Codes) -> Callable[[int], str]:
-    return lambda row: f" for series {show(ids[codes[row]])}, first at {times[row]}"
 
 
 def _check_present(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
@@ -200,12 +219,8 @@ def _check_present(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
     if missing:
         raise ValueError(
             f"frame must have the column {missing[0]!r}; got columns {list(frame.columns)[:10]}. "
-            "Rename it, or say its name in Columns."
+            "Rename it, or give its name in Columns."
         )
-
-
-def _one_series(columns: Columns, length: int) -> tuple[pd.Index, Codes]:
-    return pd.Index([columns.target]), np.zeros(length, dtype=np.intp)
 
 
 def _factorize(ids: pd.Series) -> tuple[pd.Index, Codes]:
@@ -217,14 +232,13 @@ def _factorize(ids: pd.Series) -> tuple[pd.Index, Codes]:
         )
     if isinstance(ids.dtype, pd.CategoricalDtype):
         ids = ids.astype(ids.cat.categories.dtype)
-    # Rows of a series mostly stand together: the first of each stretch tells the others.
+    # Rows of a series are mostly consecutive: only the first of each run is factorized.
     changes = np.asarray(ids.array[1:] != ids.array[:-1], dtype=bool)
     first = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    heads = ids.iloc[first]
     try:
-        codes, uniques = pd.factorize(heads, sort=True)
-    except TypeError:  # names of several types have no order of their own
-        codes, uniques = pd.factorize(heads)
+        codes, uniques = pd.factorize(ids.iloc[first], sort=True)
+    except TypeError:  # ids of different types can't be compared: sort by type, then as text
+        codes, uniques = pd.factorize(ids.iloc[first])
         keys = [(type(name).__name__, str(name)) for name in uniques]
         order = sorted(range(len(keys)), key=keys.__getitem__)
         codes, uniques = np.argsort(order)[codes], uniques[order]
@@ -232,27 +246,27 @@ def _factorize(ids: pd.Series) -> tuple[pd.Index, Codes]:
 
 
 def _order(codes: Codes, times: pd.Index) -> Codes | None:
-    """Order by series and time, or None where the rows stand in it already, none of them twice."""
+    """Order by series and time; None where the rows are sorted and distinct already."""
     later = np.asarray(times[1:] > times[:-1])
     if np.all((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)):
         return None
-    ranks = times.asi8 if hasattr(times, "asi8") else np.asarray(times)
-    return np.lexsort((ranks, codes))
+    values = times.asi8 if hasattr(times, "asi8") else np.asarray(times)
+    return np.lexsort((values, codes))
 
 
 def _check_distinct(ids: pd.Index | None, codes: Codes, times: pd.Index, key: str) -> None:
-    twice = (codes[1:] == codes[:-1]) & np.asarray(times[1:] == times[:-1])
-    if twice.any():
-        row = int(np.flatnonzero(twice)[0])
-        whose = "" if ids is None else f" for series {show(ids[codes[row]])}"
+    repeated = (codes[1:] == codes[:-1]) & np.asarray(times[1:] == times[:-1])
+    if repeated.any():
+        row = int(np.flatnonzero(repeated)[0])
+        series = "" if ids is None else f" for series {format_value(ids[codes[row]])}"
         raise ValueError(
-            f"frame must have one row for each {key}; got several{whose} at {times[row]} "
-            f"({int(twice.sum())} duplicate row(s) in all). Aggregate or drop them."
+            f"frame must have one row for each {key}; got several{series} at {times[row]} "
+            f"({int(repeated.sum())} duplicate row(s) in all). Aggregate or drop them."
         )
 
 
 def _read_wide(frame: pd.DataFrame, columns: Columns) -> Rows:
-    _refuse_static(columns, "a wide frame")
+    _check_no_static(columns, "a wide frame")
     _check_present(frame, columns.covariates)
     ids = frame.columns.drop(list(columns.covariates))
     if not len(ids):
@@ -264,7 +278,7 @@ def _read_wide(frame: pd.DataFrame, columns: Columns) -> Rows:
 
 
 def _read_series(series: pd.Series, columns: Columns) -> Rows:
-    _refuse_static(columns, "a Series")
+    _check_no_static(columns, "a Series")
     if columns.covariates:
         raise ValueError(
             f"frame must have the covariate {columns.covariates[0]!r}; got a Series. "
@@ -278,43 +292,40 @@ def _read_series(series: pd.Series, columns: Columns) -> Rows:
 
 
 def _read_columns(frame: pd.DataFrame, ids: pd.Index, columns: Columns, layout: Layout) -> Rows:
-    """Rows of a frame whose columns are the series `ids`, and covariates that they share."""
+    """Rows of a frame whose columns are the series `ids`, and covariates shared by them."""
     times = parse_times(frame.index, "the index")
     if not times.is_monotonic_increasing:
         order = times.argsort()
         frame, times = frame.iloc[order], times[order]
     codes = np.zeros(len(times), dtype=np.intp)
     _check_distinct(None, codes, times, "time of its index")
-    series = [
-        read_numbers(frame[name], str(name), lambda row: f", first at {times[row]}") for name in ids
-    ]
-    shared = {
-        name: np.tile(
-            read_numbers(frame[name], name, lambda row: f", first at {times[row]}"), len(ids)
-        )
-        for name in columns.covariates
-    }
-    return Rows(ids, codes, times, np.concatenate(series), shared, {}, layout, shared=True)
+
+    def read(name: Any) -> Floats:
+        return to_floats(frame[name], str(name), lambda row: f", first at {times[row]}")
+
+    target = np.concatenate([read(name) for name in ids])
+    covariates = {name: np.tile(read(name), len(ids)) for name in columns.covariates}
+    return Rows(ids, codes, times, target, covariates, {}, layout, shared=True)
 
 
 def _read_array(array: Any, columns: Columns) -> Rows:
-    named = columns.covariates + columns.static
-    if named:
+    covariates = columns.covariates + columns.static
+    if covariates:
         raise ValueError(
-            f"columns must name no covariates for an array; got {named}. "
+            f"columns must name no covariates for an array; got {covariates}. "
             "Give a DataFrame with them as columns."
         )
     values = read_array(array)
     layout = Layout("vector" if values.ndim == 1 else "array")
     values = values.reshape(len(values), -1)
-    length, count = values.shape
+    length, n_series = values.shape
     times, codes = pd.RangeIndex(length), np.broadcast_to(np.intp(0), length)
     target = values.T.reshape(-1)
-    return Rows(pd.RangeIndex(count), codes, times, target, {}, {}, layout, shared=True)
+    return Rows(pd.RangeIndex(n_series), codes, times, target, {}, {}, layout, shared=True)
 
 
-def _refuse_static(columns: Columns, what: str) -> None:
+def _check_no_static(columns: Columns, kind: str) -> None:
     if columns.static:
         raise ValueError(
-            f"columns.static must be empty for {what}; got {columns.static}. Give a long frame."
+            f"columns.static must be empty for {kind}; got {columns.static}. Give a long frame."
         )

@@ -1,4 +1,4 @@
-"""From the columns of a frame to times and numbers, or an error that says what is wrong where."""
+"""Conversion of a frame's columns to times and float64, with errors that name the bad row."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_array
 Floats = NDArray[np.float64]
 
 
-def show(value: object) -> str:
-    """A value for an error, numpy's numbers without their type."""
+def format_value(value: object) -> str:
+    """Representation of a value for an error message, NumPy's scalars without their type."""
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
@@ -22,7 +22,7 @@ def parse_times(times: pd.Index, name: str) -> pd.Index:
     Raises
     ------
     ValueError, TypeError
-        Times are missing, or neither dates nor integers.
+        Times are missing, or are neither dates, periods nor integers.
     """
     if isinstance(times, pd.MultiIndex):
         raise TypeError(
@@ -51,10 +51,10 @@ def _parse_objects(times: pd.Index, name: str) -> pd.Index:
     try:
         if len(times) and isinstance(times[0], pd.Period):
             return pd.PeriodIndex(times)
-        # No other format, for nobody knows whether 1/2/2024 is in January.
+        # No other format: 1/2/2024 is ambiguous.
         return pd.DatetimeIndex(pd.to_datetime(times, format="ISO8601"))
     except (ValueError, TypeError) as error:
-        # What pandas would try next is of no use here.
+        # Without the options of pandas.to_datetime, which a caller can't pass here.
         reason = str(error).splitlines()[0].partition(" You might want to try")[0].rstrip(".")
         raise ValueError(
             f"{name} must hold dates, periods or integers, text as in '2024-12-31 23:59'; got "
@@ -62,46 +62,46 @@ def _parse_objects(times: pd.Index, name: str) -> pd.Index:
         ) from error
 
 
-def read_numbers(values: pd.Series, name: str, where: Callable[[int], str]) -> Floats:
-    """Float64 of a column, NaN where it is missing; `where` says for errors whose a row is.
+def to_floats(values: pd.Series, name: str, locate: Callable[[int], str]) -> Floats:
+    """Column as float64, NaN where missing; `locate` describes a row for error messages.
 
     Raises
     ------
     ValueError
         The column holds text, dates, complex numbers or infinities.
     """
-    numbers = _to_numbers(values, name, where)
+    numbers = _to_numbers(values, name, locate)
     infinite = np.isinf(numbers)
     if infinite.any():
         raise ValueError(
-            f"{name!r} must be finite or NaN; got infinity{where(int(infinite.argmax()))}. "
+            f"{name!r} must be finite or NaN; got infinity{locate(int(infinite.argmax()))}. "
             "Replace it by NaN, which is masked."
         )
     return numbers
 
 
-def _to_numbers(values: pd.Series, name: str, where: Callable[[int], str]) -> Floats:
+def _to_numbers(values: pd.Series, name: str, locate: Callable[[int], str]) -> Floats:
     if np.iscomplexobj(values.to_numpy()):
         raise ValueError(
             f"{name!r} must hold real numbers; Complex data not supported. Take the real part."
         )
     try:
-        if values.dtype.kind in "mM":  # pandas would count their nanoseconds
+        if values.dtype.kind in "mM":  # pandas would return their nanoseconds
             raise TypeError(f"its type is {values.dtype}")
         numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError) as error:
-        row = _first_other(values)
-        found = values.iloc[row]
-        reason = "" if isinstance(found, str) else f" ({error})"
+        row = _first_non_number(values)
+        value = values.iloc[row]
+        reason = "" if isinstance(value, str) else f" ({error})"
         raise ValueError(
-            f"{name!r} must hold numbers; got {show(found)}{where(row)}{reason}. "
+            f"{name!r} must hold numbers; got {format_value(value)}{locate(row)}{reason}. "
             "Convert it with pandas.to_numeric, or leave the column out."
         ) from error
-    return np.array(numbers)  # a copy: the caller's memory may be read-only, and stays his
+    return np.array(numbers)  # a copy: the caller's array may be read-only, and is not changed
 
 
-def _first_other(values: pd.Series) -> int:
-    """Row of the first value that is no number, nor missing."""
+def _first_non_number(values: pd.Series) -> int:
+    """Row of the first value that is neither a number nor missing."""
     if values.dtype.kind in "mM":
         return int(np.argmax(values.notna()))
     numbers = pd.to_numeric(values, errors="coerce")
@@ -114,7 +114,7 @@ def read_array(array: Any) -> Floats:
     Raises
     ------
     TypeError, ValueError
-        It is no array of numbers, has other axes, or is empty.
+        It is no array of numbers, has another number of axes, or is empty.
     """
     # Only a dict itself: scipy's DOK arrays derive from it, and are refused as sparse below.
     if type(array) is dict or isinstance(array, (str, bytes, int, float)) or array is None:
