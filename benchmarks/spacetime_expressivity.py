@@ -33,9 +33,9 @@ BATCH, TESTS = 32, 64
 COLORS = ("#0072B2", "#000000", "#56B4E9", "#009E73", "#D55E00", "#E69F00")
 # Name in the table: learning rate and options of SpaceTime. What starts at random learned best with
 # large rates (0.01 to 1 were tried) and without the losses of the open loop.
-CLOSED = {"one_step_weight": 0.0, "input_weight": 0.0, "initial": "random"}
+CLOSED = {"one_step_weight": 0.0, "input_weight": 0.0, "init": "random"}
 OURS: dict[str, tuple[float, dict[str, Any]]] = {
-    "SpaceTime": (0.03, {"initial": "arma"}),
+    "SpaceTime": (0.03, {"init": "arma"}),
     "SpaceTime, Burg's start": (0.03, {}),
     "SpaceTime, random start": (0.3, CLOSED),
     "SpaceTime, random start, l1": (0.1, CLOSED | {"stability": "l1"}),

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from tsar import SpaceTime, Training
 from tsar.data.batch import Batch, Context
+from tsar.forecasters.spacetime.layers import CompanionSSM
 from tsar.forecasters.spacetime.module import SpaceTimeModule
-from tsar.forecasters.spacetime.recurrence import OpenLoop
 
 SIZES = (336, 720, 50)  # context, horizon, batch of the released code's README
 TINY = (24, 12, 5)
@@ -88,7 +88,7 @@ def module(
         normalization="mean",
         stability="reflection",
         unit_roots=0,
-        initial="random",
+        init="random",
         dropout=0.25,
         past=0,
         future=0,
@@ -246,7 +246,7 @@ def scaling(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
 
 def layer(length: int, state_size: int, rounds: int) -> float:
     """Return the median seconds of a layer, forth and back."""
-    made = OpenLoop(16, state_size, stability="reflection")
+    made = CompanionSSM(16, state_size, stability="reflection")
     signal = torch.randn(8, 1, 16, length, requires_grad=True)
 
     def run() -> None:

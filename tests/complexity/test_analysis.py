@@ -188,7 +188,9 @@ def test_a_network_forecasts_from_its_hidden_state(networks: dict[str, Any]) -> 
         else:
             state = hidden.unflatten(1, (8, -1))
             known = context.future[:, :5]
-            told = units.denormalize(module.head(module.decoder.prepared(1).run(state, 5), known))
+            told = units.denormalize(
+                module.head(module.decoder.system(1).forecast(state, 5), known)
+            )
         torch.testing.assert_close(told, expected)
 
 

@@ -1,4 +1,4 @@
-"""SpaceTime: its parts against slow versions, its laws, its options, and what it must learn."""
+"""SpaceTime: components against references, properties of the module, options, and accuracy."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,107 +8,112 @@ import pandas as pd
 import pytest
 import torch
 from scipy.signal import lfilter
-from small_spacetime import make, noise, series, small
+from small_spacetime import normal, seasonal_series, small_estimator, small_module
 from statsmodels.tsa.arima.estimators.hannan_rissanen import (
-    hannan_rissanen as hannan_rissanen_of_statsmodels,
+    hannan_rissanen as statsmodels_hannan_rissanen,
 )
 
-import tsar.forecasters.spacetime.module as spacetime
+import tsar.forecasters.spacetime.module as spacetime_module
 from tsar import Columns, Training
 from tsar.data.batch import Batch, Context
-from tsar.forecasters.spacetime.arma import hannan_rissanen
-from tsar.forecasters.spacetime.burg import burg
+from tsar.forecasters.spacetime.initialization import burg, hannan_rissanen
 from tsar.forecasters.spacetime.module import SpaceTimeModule
-from tsar.forecasters.spacetime.stability import bounded, step_down, step_up
-from tsar.forecasters.spacetime.views import AVERAGES, ORDERS, views
+from tsar.forecasters.spacetime.preprocessing import (
+    AVERAGE_WINDOWS,
+    DIFFERENCE_ORDERS,
+    preprocess,
+)
+from tsar.forecasters.spacetime.stability import constrain, step_down, step_up
 from tsar.nn.normalization import forward_fill, instance_norm
 
 NAN = float("nan")
 
 
-def batch_of(module: SpaceTimeModule, size: int = 5, seed: int = 0) -> Batch:
+def random_batch(module: SpaceTimeModule, size: int = 5, seed: int = 0) -> Batch:
     time, horizon = module.context_length, module.horizon
-    future = 0 if module.head.known is None else module.head.known.in_features
+    future = 0 if module.head.covariates is None else module.head.covariates.in_features
     past = module.covariates.shape[2] - future
     context = replace(
-        Context.of(noise(size, time, seed=seed)),
-        past=noise(size, time, past, seed=1),
-        future=noise(size, time + horizon, future, seed=2),
+        Context.of(normal(size, time, seed=seed)),
+        past=normal(size, time, past, seed=1),
+        future=normal(size, time + horizon, future, seed=2),
     )
-    return Batch(context, noise(size, horizon, seed=3))
+    return Batch(context, normal(size, horizon, seed=3))
 
 
-# --- parts ---
+# --- components ---
 
 
-def test_views_are_differences_and_distances_from_averages() -> None:
-    series = noise(2, 40).double()
-    found = views(series).numpy()
+def test_preprocessing_equals_numpy_differences_and_averages() -> None:
+    series = normal(2, 40).double()
+    actual = preprocess(series).numpy()
     for row, values in enumerate(series.numpy()):
-        for k, order in enumerate(ORDERS):
+        for k, order in enumerate(DIFFERENCE_ORDERS):
             change = np.diff(values, n=order)
-            np.testing.assert_allclose(found[row, k, order:], change, atol=1e-12)
-            assert not found[row, k, :order].any()
-        for k, window in enumerate(AVERAGES):
+            np.testing.assert_allclose(actual[row, k, order:], change, atol=1e-12)
+            assert not actual[row, k, :order].any()
+        for k, window in enumerate(AVERAGE_WINDOWS):
             for t in range(40):
                 average = values[max(0, t + 1 - window) : t + 1].mean()
                 expected = values[t] - average
-                assert found[row, len(ORDERS) + k, t] == pytest.approx(expected, abs=1e-12)
+                assert actual[row, len(DIFFERENCE_ORDERS) + k, t] == pytest.approx(
+                    expected, abs=1e-12
+                )
 
 
 @pytest.mark.parametrize("length", (1, 2, 3, 5))
-def test_a_context_may_be_shorter_than_any_view(length: int) -> None:
-    found = views(torch.arange(1.0, length + 1)[None])
-    assert found.shape == (1, len(ORDERS) + len(AVERAGES), length)
-    assert found.isfinite().all()
-    assert views(torch.full((1, length), 3.0))[:, 1:].abs().max() == 0
+def test_preprocessing_of_contexts_shorter_than_the_filters(length: int) -> None:
+    actual = preprocess(torch.arange(1.0, length + 1)[None])
+    assert actual.shape == (1, len(DIFFERENCE_ORDERS) + len(AVERAGE_WINDOWS), length)
+    assert actual.isfinite().all()
+    assert preprocess(torch.full((1, length), 3.0))[:, 1:].abs().max() == 0
 
 
-def test_burg_finds_the_waves_of_a_series_without_noise() -> None:
+def test_burg_of_noiseless_sine_waves() -> None:
     time = torch.arange(60, dtype=torch.float64)
     waves = torch.stack([(0.7 * time + k).sin() + 0.5 * (0.2 * time).cos() for k in range(5)])
     coef = step_up(burg(waves, 4))
-    ahead = sum(coef[j] * waves[:, 3 - j : 59 - j] for j in range(4))
-    torch.testing.assert_close(ahead, waves[:, 4:], atol=1e-2, rtol=0)
+    forecast = sum(coef[j] * waves[:, 3 - j : 59 - j] for j in range(4))
+    torch.testing.assert_close(forecast, waves[:, 4:], atol=1e-2, rtol=0)
 
 
-def test_burg_of_an_autoregression_is_near_to_it() -> None:
+def test_burg_estimates_the_coefficients_of_an_autoregression() -> None:
     values = np.zeros(20_000)
     for t, error in enumerate(np.random.default_rng(0).normal(size=20_000)):
         values[t] = 1.2 * values[t - 1] - 0.6 * values[t - 2] + error
     windows = torch.from_numpy(values[100:]).unfold(0, 200, 50)
     np.testing.assert_allclose(step_up(burg(windows, 2)).numpy(), [1.2, -0.6], atol=0.03)
     assert burg(torch.zeros(3, 10), 4).tolist() == [0, 0, 0, 0]
-    assert burg(noise(3, 3), 6)[2:].tolist() == [0, 0, 0, 0]
-    assert burg(noise(9, 50), 20).abs().max() <= 1
+    assert burg(normal(3, 3), 6)[2:].tolist() == [0, 0, 0, 0]
+    assert burg(normal(9, 50), 20).abs().max() <= 1
 
 
-def test_hannan_and_rissanen_find_moving_averages() -> None:
-    """Exactly where one shock is answered without noise; with noise as near as statsmodels."""
+def test_hannan_rissanen_estimates_an_arma_process() -> None:
+    """As close as statsmodels with noise, exact for the impulse response without noise."""
     errors = np.random.default_rng(0).normal(size=20_000)
     values = lfilter([1, 0.6], [1, -1.2, 0.6], errors)
     windows = torch.from_numpy(values[100:]).unfold(0, 200, 50)
-    autoregression, undone = (step_up(part).numpy() for part in hannan_rissanen(windows, 2))
+    autoregression, inverse = (step_up(part).numpy() for part in hannan_rissanen(windows, 2))
     np.testing.assert_allclose(autoregression, [1.2, -0.6], atol=0.03)
-    np.testing.assert_allclose(undone, [-0.6, 0.0], atol=0.04)
-    told = hannan_rissanen_of_statsmodels(values, ar_order=2, ma_order=2, demean=False)[0]
-    np.testing.assert_allclose(autoregression, told.ar_params, atol=0.02)
-    np.testing.assert_allclose(undone, -told.ma_params, atol=0.02)
+    np.testing.assert_allclose(inverse, [-0.6, 0.0], atol=0.04)
+    reference = statsmodels_hannan_rissanen(values, ar_order=2, ma_order=2, demean=False)[0]
+    np.testing.assert_allclose(autoregression, reference.ar_params, atol=0.02)
+    np.testing.assert_allclose(inverse, -reference.ma_params, atol=0.02)
 
-    shock = np.zeros(300)
-    shock[40] = 1
-    answer = lfilter([1, 0.6], [1, -2 * np.cos(0.4), 1], shock)
-    windows = torch.from_numpy(answer).unfold(0, 96, 1)[:60]
-    autoregression, undone = (step_up(part).numpy() for part in hannan_rissanen(windows, 2))
+    impulse = np.zeros(300)
+    impulse[40] = 1
+    response = lfilter([1, 0.6], [1, -2 * np.cos(0.4), 1], impulse)
+    windows = torch.from_numpy(response).unfold(0, 96, 1)[:60]
+    autoregression, inverse = (step_up(part).numpy() for part in hannan_rissanen(windows, 2))
     np.testing.assert_allclose(autoregression, [2 * np.cos(0.4), -1], atol=1e-5)
-    np.testing.assert_allclose(undone, [-0.6, 0], atol=1e-5)
+    np.testing.assert_allclose(inverse, [-0.6, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("rows", "time", "order"), [(3, 3, 6), (2, 50, 20), (4, 200, 64), (1, 9, 2)]
 )
-def test_hannan_and_rissanen_stay_stable(rows: int, time: int, order: int) -> None:
-    for windows in (noise(rows, time), torch.zeros(rows, time), noise(rows, time).cumsum(1)):
+def test_hannan_rissanen_is_stable(rows: int, time: int, order: int) -> None:
+    for windows in (normal(rows, time), torch.zeros(rows, time), normal(rows, time).cumsum(1)):
         for part in hannan_rissanen(windows, order):
             assert part.shape == (order,)
             assert part.abs().max() <= 1
@@ -116,28 +121,28 @@ def test_hannan_and_rissanen_stay_stable(rows: int, time: int, order: int) -> No
 
 
 def test_step_down_is_the_inverse_of_step_up() -> None:
-    reflection = bounded(noise(1, 12)[0].double())
+    reflection = constrain(normal(1, 12)[0].double())
     torch.testing.assert_close(step_down(step_up(reflection)), reflection, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", ("mean", "last", "standardize", "none"))
-def test_what_a_normalization_takes_out_it_puts_back(kind: Any) -> None:
+@pytest.mark.parametrize("normalization", ("mean", "last", "standardize", "none"))
+def test_denormalize_is_the_inverse_of_normalize(normalization: Any) -> None:
     values = torch.tensor([[1.0, NAN, 5.0], [7.0, 7.0, 7.0], [NAN, NAN, NAN]])
-    units = instance_norm(values, kind)
-    torch.testing.assert_close(units.denormalize(units.normalize(values)), values, equal_nan=True)
-    level = {"mean": 3.0, "standardize": 3.0, "last": 5.0, "none": 0.0}[kind]
-    assert units.level[0].item() == level
-    assert units.scale[:, 0].tolist() == [2.0 if kind == "standardize" else 1.0, 1.0, 1.0]
+    norm = instance_norm(values, normalization)
+    torch.testing.assert_close(norm.denormalize(norm.normalize(values)), values, equal_nan=True)
+    level = {"mean": 3.0, "standardize": 3.0, "last": 5.0, "none": 0.0}[normalization]
+    assert norm.level[0].item() == level
+    assert norm.scale[:, 0].tolist() == [2.0 if normalization == "standardize" else 1.0, 1.0, 1.0]
 
 
-def test_missing_points_repeat_the_last_one() -> None:
+def test_forward_fill_repeats_the_last_observed_point() -> None:
     values = torch.tensor([[NAN, 1.0, NAN, NAN, 2.0], [NAN] * 5])
     assert forward_fill(values).tolist() == [[0, 1, 1, 1, 2], [0] * 5]
 
 
-# --- laws ---
+# --- properties of the module ---
 
-KINDS = (
+OPTIONS = (
     {},
     {"depth": 0},
     {"normalization": "last", "unit_roots": 1},
@@ -145,15 +150,15 @@ KINDS = (
     {"levels": (0.2, 0.5, 0.9)},
     {"past": 2, "future": 1},
     {"past": 2, "groups": 5},
-    {"state_size": 40},  # more than the context
+    {"state_size": 40},  # longer than the context
 )
-kinds = pytest.mark.parametrize("options", KINDS, ids=str)
+all_options = pytest.mark.parametrize("options", OPTIONS, ids=str)
 
 
-@kinds
-def test_a_short_forecast_is_the_start_of_a_long_one(options: Any) -> None:
-    module = make(**options).eval()
-    context = batch_of(module).context
+@all_options
+def test_short_forecast_is_the_prefix_of_a_long_one(options: Any) -> None:
+    module = small_module(**options).eval()
+    context = random_batch(module).context
     long = module.forecast(context, 50)
     for horizon in (1, 7):
         torch.testing.assert_close(
@@ -161,56 +166,56 @@ def test_a_short_forecast_is_the_start_of_a_long_one(options: Any) -> None:
         )
 
 
-@kinds
-def test_every_parameter_gets_a_gradient(options: Any) -> None:
-    module = make(**options)
-    module.loss(batch_of(module)).backward()
+@all_options
+def test_every_parameter_has_a_gradient(options: Any) -> None:
+    module = small_module(**options)
+    module.loss(random_batch(module)).backward()
     for name, parameter in module.named_parameters():
         if parameter.numel():
             assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
-@kinds
-def test_a_batch_is_its_rows_one_by_one(options: Any) -> None:
-    module = make(**options).eval()
-    context = batch_of(module).context
-    whole = module.forecast(context, 9)
+@all_options
+def test_forecast_of_a_batch_equals_its_rows_one_by_one(options: Any) -> None:
+    module = small_module(**options).eval()
+    context = random_batch(module).context
+    expected = module.forecast(context, 9)
     for row in range(len(context)):
-        alone = module.forecast(context[row : row + 1], 9)
-        torch.testing.assert_close(alone[0], whole[row], atol=1e-5, rtol=1e-5)
+        single = module.forecast(context[row : row + 1], 9)
+        torch.testing.assert_close(single[0], expected[row], atol=1e-5, rtol=1e-5)
 
 
-def test_pieces_change_no_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = make(unit_roots=1).eval()
-    context = batch_of(module).context
-    whole = module.forecast(context, 40)
-    monkeypatch.setattr(spacetime, "PIECE", 7)
-    torch.testing.assert_close(module.forecast(context, 40), whole, atol=1e-4, rtol=1e-4)
+def test_forecast_in_chunks_equals_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = small_module(unit_roots=1).eval()
+    context = random_batch(module).context
+    expected = module.forecast(context, 40)
+    monkeypatch.setattr(spacetime_module, "MAX_STEPS", 7)
+    torch.testing.assert_close(module.forecast(context, 40), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_the_open_loop_ends_where_the_closed_one_begins() -> None:
-    module = make().eval()
-    inputs = noise(3, 16, 25)
-    decoder = module.decoder.prepared(25)
-    opened = decoder.read(inputs)
-    closed = decoder.run(decoder.state(inputs), 1)
-    torch.testing.assert_close(opened.outputs[..., -1:], closed, atol=1e-5, rtol=1e-5)
+def test_last_open_loop_output_equals_the_first_closed_loop_output() -> None:
+    module = small_module().eval()
+    inputs = normal(3, 16, 25)
+    system = module.decoder.system(25)
+    open_loop = system.open_loop(inputs)
+    closed_loop = system.forecast(system.state(inputs), 1)
+    torch.testing.assert_close(open_loop.outputs[..., -1:], closed_loop, atol=1e-5, rtol=1e-5)
 
 
-def test_the_guess_of_the_next_input_is_what_the_closed_loop_goes_on_with() -> None:
-    """With the guess as its input, the open loop says what the closed one says a step later."""
-    module = make().eval()
-    inputs = noise(3, 16, 25)
-    decoder = module.decoder.prepared(26)
-    guess = decoder.read(inputs).guesses[..., -1:]
-    longer = decoder.read(torch.cat([inputs, guess], dim=-1)).outputs[..., -1]
-    closed = decoder.run(decoder.state(inputs), 2)[..., 1]
-    torch.testing.assert_close(longer, closed, atol=1e-4, rtol=1e-4)
+def test_closed_loop_continues_with_the_predicted_next_input() -> None:
+    """The open loop with the predicted input equals the closed loop one step later."""
+    module = small_module().eval()
+    inputs = normal(3, 16, 25)
+    system = module.decoder.system(26)
+    next_input = system.open_loop(inputs).next_inputs[..., -1:]
+    open_loop = system.open_loop(torch.cat([inputs, next_input], dim=-1)).outputs[..., -1]
+    closed_loop = system.forecast(system.state(inputs), 2)[..., 1]
+    torch.testing.assert_close(open_loop, closed_loop, atol=1e-4, rtol=1e-4)
 
 
-def test_later_points_change_no_earlier_output() -> None:
-    module = make().eval()
-    values = noise(1, 30)
+def test_encoder_is_causal() -> None:
+    module = small_module().eval()
+    values = normal(1, 30)
     changed = values.clone()
     changed[0, 20] += 1
     context = Context.of(values)
@@ -221,48 +226,48 @@ def test_later_points_change_no_earlier_output() -> None:
 
 
 @pytest.mark.parametrize("weight", (0, 1))
-def test_each_loss_is_alive_whenever_it_is_trained(weight: int) -> None:
-    """The released code lost two of three losses with the first validation."""
-    module = make(one_step_weight=0.0, input_weight=0.0)
-    batch = batch_of(module)
-    alone = module.loss(batch).item()
-    module.weights = (1.0, 0.0) if weight == 0 else (0.0, 1.0)
-    assert module.loss(batch).item() > alone
+def test_open_loop_losses_are_active_in_every_training_epoch(weight: int) -> None:
+    """In the released code two of three losses are switched off by the first validation."""
+    module = small_module(one_step_weight=0.0, input_weight=0.0)
+    batch = random_batch(module)
+    closed_loop_loss = module.loss(batch).item()
+    module.loss_weights = (1.0, 0.0) if weight == 0 else (0.0, 1.0)
+    assert module.loss(batch).item() > closed_loop_loss
     module.eval()
-    assert module.loss(batch).item() == pytest.approx(alone, rel=1e-5)
+    assert module.loss(batch).item() == pytest.approx(closed_loop_loss, rel=1e-5)
     module.train()
-    assert module.loss(batch).item() > alone
+    assert module.loss(batch).item() > closed_loop_loss
 
 
-def test_the_target_of_the_guess_is_not_moved() -> None:
-    module = make(depth=1, one_step_weight=0.0)
-    inputs = noise(2, 16, 30).requires_grad_()
-    units = instance_norm(noise(2, 30), "mean")
-    opened = module.decoder.prepared(30).read(inputs)
-    _, guess = module._open_losses(batch_of(module, 2).context, units, inputs, opened)
-    guess.backward()
+def test_target_of_the_input_loss_is_detached() -> None:
+    module = small_module(depth=1, one_step_weight=0.0)
+    inputs = normal(2, 16, 30).requires_grad_()
+    norm = instance_norm(normal(2, 30), "mean")
+    predicted = module.decoder.system(30).open_loop(inputs)
+    _, loss = module._open_loop_losses(random_batch(module, 2).context, norm, inputs, predicted)
+    loss.backward()
     assert inputs.grad is not None
-    assert inputs.grad[..., -1].abs().max() < 1e-7  # it is a target only
+    assert inputs.grad[..., -1].abs().max() < 1e-7  # the last input is only a target
 
 
-def test_gaps_are_masked() -> None:
-    module = make(normalization="last")
-    batch = batch_of(module)
+def test_missing_points_are_masked() -> None:
+    module = small_module(normalization="last")
+    batch = random_batch(module)
     values, target = batch.context.values.clone(), batch.target.clone()
     values[0, :9] = values[1, 4:6] = values[2, -3:] = target[3, 2:] = NAN
-    gappy = Batch(replace(batch.context, values=values), target)
-    loss = module.loss(gappy)
+    masked = Batch(replace(batch.context, values=values), target)
+    loss = module.loss(masked)
     loss.backward()
     assert loss.isfinite()
     for parameter in filter(torch.numel, module.parameters()):
         assert parameter.grad is not None and parameter.grad.isfinite().all()
-    forecast = module.eval().forecast(gappy.context, 5)
+    forecast = module.eval().forecast(masked.context, 5)
     assert forecast.isfinite().all()
 
 
-@pytest.mark.parametrize("initial", ("burg", "arma"))
-def test_it_begins_as_an_autoregression(initial: Any) -> None:
-    module = make(initial=initial, width=8)
+@pytest.mark.parametrize("init", ("burg", "arma"))
+def test_initialization_forecasts_sine_waves(init: Any) -> None:
+    module = small_module(init=init, width=8)
     time = torch.arange(38.0)
     waves = torch.stack([(0.4 * time + k).sin() for k in range(20)])
     batch = Batch(Context.of(waves[:, :30]), waves[:, 30:])
@@ -271,32 +276,32 @@ def test_it_begins_as_an_autoregression(initial: Any) -> None:
     assert module.loss(batch) < 0.3 * before
 
 
-def test_it_begins_with_the_moving_averages() -> None:
-    """The forecasts before training are those of the process itself."""
-    module = make(100, 30, initial="arma", width=8, state_size=2, normalization="none")
-    shocks = np.zeros((24, 130))
-    shocks[np.arange(24), 60 + np.arange(24)] = 1
-    answers = torch.from_numpy(lfilter([1, 0.6], [1, -2 * np.cos(0.4), 1], shocks)).float()
-    batch = Batch(Context.of(answers[:, :100]), answers[:, 100:])
+def test_arma_initialization_forecasts_an_arma_process() -> None:
+    """Forecasts before training equal those of the process."""
+    module = small_module(100, 30, init="arma", width=8, state_size=2, normalization="none")
+    impulses = np.zeros((24, 130))
+    impulses[np.arange(24), 60 + np.arange(24)] = 1
+    values = torch.from_numpy(lfilter([1, 0.6], [1, -2 * np.cos(0.4), 1], impulses)).float()
+    batch = Batch(Context.of(values[:, :100]), values[:, 100:])
     module.start(batch)
     assert module.eval().loss(batch) < 1e-6
-    # The shock is the last that is seen: the averages alone know of it.
-    late = torch.zeros(1, 100)
-    late[0, -1] = 1
-    told = module.forecast(Context.of(late), 2)
-    assert told[0, 0, 0].item() == pytest.approx(2 * np.cos(0.4) + 0.6, abs=1e-3)
+    # After an impulse at the end of the context, which only the moving average accounts for.
+    context = torch.zeros(1, 100)
+    context[0, -1] = 1
+    forecast = module.forecast(Context.of(context), 2)
+    assert forecast[0, 0, 0].item() == pytest.approx(2 * np.cos(0.4) + 0.6, abs=1e-3)
 
 
-# --- the estimator ---
+# --- estimator ---
 
 
-def test_a_season_is_forecast_at_any_horizon() -> None:
-    model = small().fit(series())
-    found = model.predict(horizon=100)
+def test_seasonal_series_is_forecast_at_any_horizon() -> None:
+    model = small_estimator().fit(seasonal_series())
+    forecast = model.predict(horizon=100)
     expected = np.sin(np.arange(240, 340) * 2 * np.pi / 12) * 3 + 20
-    assert np.abs(found[:12] - expected[:12]).mean() < 0.4
-    assert np.isfinite(found).all()
-    np.testing.assert_allclose(found[:6], model.predict(), rtol=1e-4)
+    assert np.abs(forecast[:12] - expected[:12]).mean() < 0.4
+    assert np.isfinite(forecast).all()
+    np.testing.assert_allclose(forecast[:6], model.predict(), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -305,95 +310,101 @@ def test_a_season_is_forecast_at_any_horizon() -> None:
         {"state_size": 60},
         {"context_length": 3},
         {"normalization": "none"},
-        {"stability": "l1", "initial": "random"},
-        {"unit_roots": 2, "initial": "random", "normalization": "last"},
+        {"stability": "l1", "init": "random"},
+        {"unit_roots": 2, "init": "random", "normalization": "last"},
         {"depth": 0},
         {"depth": 2, "one_step_weight": 0.0, "input_weight": 0.0},
     ),
     ids=str,
 )
-def test_options_that_work(options: Any) -> None:
-    found = small(**options).fit(series()).predict(horizon=20)
-    assert np.isfinite(found).all()
+def test_forecasts_with_other_options_are_finite(options: Any) -> None:
+    forecast = small_estimator(**options).fit(seasonal_series()).predict(horizon=20)
+    assert np.isfinite(forecast).all()
 
 
-def test_bfloat16_trains_to_about_the_same_forecast() -> None:
+def test_bfloat16_training_gives_a_similar_forecast() -> None:
     short = Training(epochs=3, batch_size=32, precision="bfloat16")
-    found = small(training=short).fit(series()).predict()
-    np.testing.assert_allclose(found, small().fit(series()).predict(), atol=0.3)
+    forecast = small_estimator(training=short).fit(seasonal_series()).predict()
+    np.testing.assert_allclose(
+        forecast, small_estimator().fit(seasonal_series()).predict(), atol=0.3
+    )
 
 
 @pytest.mark.parametrize("kind", ("mean", "last", "standardize"))
-def test_a_constant_series_stays_where_it_is(kind: Any) -> None:
-    model = small(normalization=kind).fit(np.full(100, 7.0))
+def test_constant_series_is_forecast_to_stay_constant(kind: Any) -> None:
+    model = small_estimator(normalization=kind).fit(np.full(100, 7.0))
     np.testing.assert_allclose(model.predict(horizon=30), 7.0, rtol=1e-6)
-    model = small(normalization=kind).fit(series())
+    model = small_estimator(normalization=kind).fit(seasonal_series())
     np.testing.assert_allclose(model.predict(np.full(100, 9.0), horizon=30), 9.0, rtol=1e-6)
 
 
-def test_a_long_horizon_is_finite() -> None:
-    found = small().fit(series()).predict(horizon=10_000)
-    assert np.isfinite(found).all() and np.abs(found).max() < 1e3
+def test_forecast_at_a_long_horizon_is_bounded() -> None:
+    forecast = small_estimator().fit(seasonal_series()).predict(horizon=10_000)
+    assert np.isfinite(forecast).all() and np.abs(forecast).max() < 1e3
 
 
-def test_quantiles_may_be_learned() -> None:
-    model = small(loss="quantile").fit(series())
-    found = model.predict(quantile_levels=[0.1, 0.5, 0.9])
-    assert (np.diff(found[:, 1:], axis=1) >= 0).all()
+def test_quantile_loss_gives_sorted_quantiles() -> None:
+    model = small_estimator(loss="quantile").fit(seasonal_series())
+    forecast = model.predict(quantile_levels=[0.1, 0.5, 0.9])
+    assert (np.diff(forecast[:, 1:], axis=1) >= 0).all()
     with pytest.raises(ValueError, match="must be among those fitted"):
         model.predict(level=95)
     with pytest.raises(ValueError, match="horizon must be at most 6 with intervals"):
         model.predict(horizon=7, level=80)
 
 
-def test_covariates_are_used() -> None:
+def test_covariates_improve_the_forecast() -> None:
     generator = np.random.default_rng(0)
-    known, seen = generator.normal(size=(2, 400))
+    future, past = generator.normal(size=(2, 400))
     y = np.zeros(400)
-    y[1:] = 2 * known[1:] + seen[:-1]
-    frame = pd.DataFrame({"ds": np.arange(400), "y": y, "known": known, "seen": seen})
-    columns = Columns(future=("known",), past=("seen",))
+    y[1:] = 2 * future[1:] + past[:-1]
+    frame = pd.DataFrame({"ds": np.arange(400), "y": y, "future": future, "past": past})
+    columns = Columns(future=("future",), past=("past",))
     training = Training(epochs=30, batch_size=32, learning_rate=1e-2)
-    model = small(columns=columns, horizon=1, training=training, dropout=0.0, context_length=8)
+    model = small_estimator(
+        columns=columns, horizon=1, training=training, dropout=0.0, context_length=8
+    )
     model.fit(frame[:380])
-    found = [
-        model.predict(frame[:k], future=frame.loc[[k], ["ds", "known"]])["SpaceTime"].iloc[0]
+    forecast = [
+        model.predict(frame[:k], future=frame.loc[[k], ["ds", "future"]])["SpaceTime"].iloc[0]
         for k in range(380, 400)
     ]
-    assert np.abs(np.array(found) - y[380:]).mean() < 0.5 * np.abs(y[380:]).mean()
+    assert np.abs(np.array(forecast) - y[380:]).mean() < 0.5 * np.abs(y[380:]).mean()
 
 
-def followers(length: int = 400) -> Any:
-    """Two leaders, and two that do what their own leader did the step before."""
+def leaders_and_followers(length: int = 400) -> Any:
+    """Two series of noise, and each of them delayed by one step."""
     leaders = np.random.default_rng(0).normal(size=(length, 2))
-    late = np.concatenate([np.zeros((1, 2)), leaders[:-1]])
-    return np.concatenate([leaders, late], axis=1) + np.array([0.0, 1e8, 5.0, -7.0])
+    delayed = np.concatenate([np.zeros((1, 2)), leaders[:-1]])
+    return np.concatenate([leaders, delayed], axis=1) + np.array([0.0, 1e8, 5.0, -7.0])
 
 
-def test_series_may_see_each_other() -> None:
-    y = followers()
+def test_joint_model_forecasts_from_other_series() -> None:
+    y = leaders_and_followers()
     training = Training(epochs=40, batch_size=32, learning_rate=1e-2)
-    told = {}
+    errors = {}
     for joint in (False, True):
-        model = small(horizon=1, joint=joint, training=training, dropout=0.0, context_length=8)
+        model = small_estimator(
+            horizon=1, joint=joint, training=training, dropout=0.0, context_length=8
+        )
         model.fit(y[:380])
-        found = np.array([model.predict(y[:k])[0] for k in range(380, 400)])
-        told[joint] = np.abs(found - y[380:])[:, 2:].mean()
-    assert told[True] < 0.35 * told[False]
+        forecast = np.array([model.predict(y[:k])[0] for k in range(380, 400)])
+        errors[joint] = np.abs(forecast - y[380:])[:, 2:].mean()
+    assert errors[True] < 0.35 * errors[False]
     model.update(y[380:])
     np.testing.assert_allclose(model.predict(), model.predict(y), rtol=1e-4)
 
 
-def test_series_that_see_each_other_come_together() -> None:
+def test_joint_model_requires_all_series() -> None:
     training = Training(epochs=0)
-    frame = pd.DataFrame(followers(60), columns=list("abcd"))
+    frame = pd.DataFrame(leaders_and_followers(60), columns=list("abcd"))
     long = frame.rename_axis("ds").reset_index().melt("ds", var_name="unique_id", value_name="y")
-    model = small(joint=True, training=training).fit(long)
-    some = long[long["unique_id"] != "b"]
+    model = small_estimator(joint=True, training=training).fit(long)
+    three_series = long[long["unique_id"] != "b"]
     for call in (model.predict, model.score):
         with pytest.raises(ValueError, match="must hold all 4 series that were fitted"):
-            call(some.assign(ds=some["ds"] + 60))
-    newer = some.assign(ds=some["ds"] + 60)
+            call(three_series.assign(ds=three_series["ds"] + 60))
+    newer = three_series.assign(ds=three_series["ds"] + 60)
     before = model.predict()
     with pytest.raises(ValueError, match="begin and end together"):
         model.update(newer)
@@ -401,34 +412,34 @@ def test_series_that_see_each_other_come_together() -> None:
     with pytest.raises(ValueError, match="joint must be False for forecast"):
         model.forecast(torch.zeros(4, 8))
     with pytest.raises(ValueError, match="joint must be False where series do not begin"):
-        small(joint=True).fit(series())
+        small_estimator(joint=True).fit(seasonal_series())
 
 
-def test_a_covariate_that_never_changed_says_nothing() -> None:
-    """What rounding leaves of its deviation must not become its unit."""
-    y = series()
+def test_constant_covariate_does_not_affect_the_forecast() -> None:
+    """The rounding error of its standard deviation must not become its scale."""
+    y = seasonal_series()
     large = 1e30 * np.random.default_rng(3).normal(size=246)
     frame = pd.DataFrame({"ds": np.arange(240), "y": y, "flat": 0.1, "large": large[:240]})
-    model = small(columns=Columns(future=("flat", "large"))).fit(frame)
-    ahead = pd.DataFrame({"ds": np.arange(240, 246), "flat": 0.2, "large": large[240:]})
-    assert np.abs(model.predict(future=ahead)["SpaceTime"] - 20).max() < 10
+    model = small_estimator(columns=Columns(future=("flat", "large"))).fit(frame)
+    future_frame = pd.DataFrame({"ds": np.arange(240, 246), "flat": 0.2, "large": large[240:]})
+    assert np.abs(model.predict(future=future_frame)["SpaceTime"] - 20).max() < 10
 
 
-def test_quantiles_begin_apart() -> None:
-    model = small(loss="quantile", training=Training(epochs=0)).fit(series())
-    found = model.predict(level=80)
-    assert (found[:, 2] - found[:, 1] > 0.2).all()
+def test_initial_quantiles_are_distinct() -> None:
+    model = small_estimator(loss="quantile", training=Training(epochs=0)).fit(seasonal_series())
+    forecast = model.predict(level=80)
+    assert (forecast[:, 2] - forecast[:, 1] > 0.2).all()
     assert (
-        found.shape
+        forecast.shape
         == model.set_params(quantile_levels=np.array([0.1, 0.5]))
-        .fit(series())
+        .fit(seasonal_series())
         .predict(quantile_levels=[0.1, 0.5])
         .shape
     )
 
 
 @pytest.mark.parametrize("kind", ("line", "sine", "integers", "slow waves"))
-def test_series_without_noise_are_forecast_far(kind: str) -> None:
+def test_forecasts_of_noiseless_series_are_bounded(kind: str) -> None:
     time = np.arange(600.0)
     y = {
         "line": time,
@@ -437,23 +448,23 @@ def test_series_without_noise_are_forecast_far(kind: str) -> None:
         "slow waves": sum(np.sin(time * 2 * np.pi / p) for p in (100, 150, 210, 270, 333)),
     }[kind]
     quick = Training(epochs=2, batch_size=64, epoch_windows=256)
-    model = small(context_length=144, state_size=64, horizon=24, training=quick).fit(y)
-    far = model.predict(horizon=3000)
-    assert np.abs(far).max() < 2 * np.abs(y).max()
-    np.testing.assert_allclose(model.predict(), far[:24], atol=1e-3 * np.abs(y).max())
+    model = small_estimator(context_length=144, state_size=64, horizon=24, training=quick).fit(y)
+    long = model.predict(horizon=3000)
+    assert np.abs(long).max() < 2 * np.abs(y).max()
+    np.testing.assert_allclose(model.predict(), long[:24], atol=1e-3 * np.abs(y).max())
 
 
 @pytest.mark.wrong_types
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     (
         ({"width": 12}, "width must be a multiple of 8"),
         ({"state_size": 0}, "state_size must be an integer of at least 1"),
         ({"depth": -1}, "depth must be an integer"),
         ({"normalization": "median"}, "normalization must be one of"),
         ({"stability": "l2"}, "stability must be one of"),
-        ({"stability": "l1"}, "initial must be 'random' with stability='l1'"),
-        ({"unit_roots": 1}, "initial must be 'random'"),
+        ({"stability": "l1"}, "init must be 'random' with stability='l1'"),
+        ({"unit_roots": 1}, "init must be 'random'"),
         ({"unit_roots": 3}, "unit_roots must be 0, 1 or 2"),
         ({"dropout": 1.0}, "dropout must be a fraction"),
         ({"one_step_weight": -1.0}, "one_step_weight must be finite and at least 0"),
@@ -462,6 +473,6 @@ def test_series_without_noise_are_forecast_far(kind: str) -> None:
     ),
     ids=str,
 )
-def test_options_that_make_no_sense(options: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        small(**options).fit(series())
+def test_invalid_option_raises(options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_estimator(**options).fit(seasonal_series())

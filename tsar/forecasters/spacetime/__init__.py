@@ -1,4 +1,4 @@
-"""SpaceTime: companion state-space layers, for forecasts and for classes of sequences."""
+"""SpaceTime: companion state-space layers for forecasting and classification."""
 
 from tsar.forecasters.spacetime.classifier import SpaceTimeClassifier
 from tsar.forecasters.spacetime.estimator import SpaceTime

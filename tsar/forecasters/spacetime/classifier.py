@@ -1,4 +1,4 @@
-"""SpaceTimeClassifier: which class a whole sequence is of."""
+"""SpaceTimeClassifier: classification of whole sequences by companion state-space layers."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,8 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tsar.data.scaling import Scaling
 from tsar.forecasters.neural import check_training, history_frame
-from tsar.forecasters.spacetime.classification import SpaceTimeNetwork
-from tsar.forecasters.spacetime.sequences import Sequences
+from tsar.forecasters.spacetime.classifier_module import (
+    LabeledSequences,
+    SpaceTimeClassifierModule,
+)
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import resolve_seed, seeded
 from tsar.saving import Savable
@@ -30,43 +32,51 @@ from tsar.validation import (
     is_finite,
 )
 
-# Sequences are fewer than windows of series: smaller steps, and more of them.
+# More epochs and smaller batches than for forecasts, as there are fewer sequences than windows.
 TRAINING = Training(epochs=100, learning_rate=4e-3, batch_size=32, patience=25)
 
 
 class SpaceTimeClassifier(ClassifierMixin, Savable):
-    """Companion state-space layers that read a whole sequence and say its class.
+    """Classify whole sequences by companion state-space layers.
 
     Time and memory grow with the length of the sequences, hardly with `state_size`: sequences of
-    16,000 points fit.
+    16,000 points are feasible.
 
     Parameters
     ----------
     state_size
-        Values that each channel remembers.
+        Dimension of each channel's state.
     width
         Channels of a layer.
     depth
-        Layers.
+        Number of layers.
     dropout
-        Share of the channels that are left out at random in training.
+        Probability that a channel is zeroed in training.
     class_weight
-        Weight of each class in the loss: ``"balanced"`` for the inverse of how often it occurs, a
-        dict by class, or None for 1.
+        Weight of each class in the loss: ``"balanced"`` for weights inversely proportional to the
+        class frequencies, a dict by class, or None for 1.
     training
-        How to train; its `validation` is the share of each class that is held back for early
+        Options of training; `validation` is the fraction of each class that is held back for early
         stopping. None for ``Training(epochs=100, learning_rate=4e-3, batch_size=32, patience=25)``.
-    batch_size
-        Sequences classified at once: bounds the memory, changes no result.
-    device, random_state, verbose
-        ``"auto"``, ``"cpu"``, ...; seed of the weights and of the order; above 0: a bar.
+    inference_batch_size
+        Sequences that are classified at once: bounds memory, does not affect the result.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    random_state
+        Seed of the initial weights and of the order of the sequences.
+    verbose
+        Above 0: show a progress bar.
 
     Attributes
     ----------
     classes_
         The classes, sorted.
+    class_weights_
+        Weight of each class in the loss (tensor).
     module_
         The fitted network.
+    n_parameters_
+        Number of trainable parameters of the network.
     history_
         Training and validation loss of each epoch (frame).
 
@@ -96,7 +106,7 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
         dropout: float = 0.1,
         class_weight: str | Mapping[Any, float] | None = None,
         training: Training | None = None,
-        batch_size: int = 64,
+        inference_batch_size: int = 64,
         device: str = "auto",
         random_state: int | None = None,
         verbose: int = 0,
@@ -107,18 +117,18 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
         self.dropout = dropout
         self.class_weight = class_weight
         self.training = training
-        self.batch_size = batch_size
+        self.inference_batch_size = inference_batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> "SpaceTimeClassifier":
-        """Learn from sequences and their classes.
+        """Fit to sequences and their classes.
 
         Parameters
         ----------
         X
-            Array of shape (sequence, time), or (sequence, channel, time); finite.
+            Array of shape (sequence, time) or (sequence, channel, time), without NaN or infinity.
         y
             Class of each sequence.
 
@@ -129,83 +139,86 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
         Raises
         ------
         ValueError
-            A parameter, the sequences or the classes are not as they must be.
+            A parameter, the sequences or the classes are invalid.
         """
         check_parameters("SpaceTimeClassifier", self, CONSTRAINTS)
-        check_integer("batch_size", self.batch_size)
-        # Of a fit that fails, nothing stays that could be mixed with what was learned before.
+        # A failed fit must not leave attributes of an earlier one.
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
         _check_rows(X, y)
-        values, classes = validate_data(self, X, y, allow_nd=True, dtype=np.float64)
-        check_classification_targets(classes)
+        values, y = validate_data(self, X, y, allow_nd=True, dtype=np.float64)
+        check_classification_targets(y)
         options = check_training(self.training, TRAINING)
         if options.validation >= 1:
             raise ValueError(
                 "training.validation must be a fraction from 0 to below 1 for a classifier; got "
-                f"{options.validation}. There are no newest sequences to hold back."
+                f"{options.validation}. Give a fraction of the sequences of each class."
             )
-        self.classes_, codes = np.unique(classes, return_inverse=True)
+        self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y must hold at least two classes; got 1 class, {str(self.classes_[0])!r}. "
                 "Add sequences of another class."
             )
-        several = _channels(values)
-        self.channels_, self.length_ = several.shape[1:]
-        self.scaling_ = Scaling.of_contexts(several.transpose(0, 1).flatten(1))
-        self.weights_ = self._weights(classes)
-        self._train(Sequences(self._standard(several), torch.from_numpy(codes)), options)
+        sequences = _with_channel_axis(values)
+        self.channels_, self.length_ = sequences.shape[1:]
+        self.scaling_ = Scaling.of_contexts(sequences.transpose(0, 1).flatten(1))
+        self.class_weights_ = self._class_weights(y)
+        self._train(self._standardize(sequences), torch.from_numpy(labels), options)
         return self
 
-    def _standard(self, values: torch.Tensor) -> torch.Tensor:
-        """Each channel in units of its own deviation; then float32 has digits enough."""
+    def _standardize(self, values: torch.Tensor) -> torch.Tensor:
+        """Standardize each channel in float64, after which float32 is precise enough."""
         mean, deviation = self.scaling_.mean[:, None], self.scaling_.deviation[:, None]
         return ((values - mean) / deviation).float()
 
-    def _train(self, whole_set: Sequences, options: Training) -> None:
+    def _train(self, values: torch.Tensor, labels: torch.Tensor, options: Training) -> None:
         device = resolve_device(self.device)
         seed = resolve_seed(self.random_state, resumable=options.checkpoint is not None)
         with seeded(seed):
             self.module_ = self._build().to(device)
-        moved = Sequences(whole_set.values.to(device), whole_set.codes.to(device))
-        samples, validation = moved.parted(float(options.validation))
+        self.n_parameters_ = sum(p.numel() for p in self.module_.parameters())
+        sequences = LabeledSequences(values.to(device), labels.to(device))
+        samples, validation = sequences.split(float(options.validation))
         history = train(
             self.module_, samples, validation, options, seed=seed, progress=self.verbose > 0
         )
         self.history_ = history_frame(history)
 
-    def _build(self) -> SpaceTimeNetwork:
-        """Make the module, from parameters and fitted attributes alone."""
-        return SpaceTimeNetwork(
+    def _build(self) -> SpaceTimeClassifierModule:
+        """Build the module from parameters and fitted attributes; also used by `tsar.load`."""
+        return SpaceTimeClassifierModule(
             self.channels_,
             len(self.classes_),
             state_size=self.state_size,
             width=self.width,
             depth=self.depth,
             dropout=self.dropout,
-            weights=self.weights_,
+            class_weights=self.class_weights_,
         )
 
-    def _weights(self, classes: NDArray[Any]) -> torch.Tensor:
-        given = self.class_weight
-        if isinstance(given, Mapping):
-            unknown = [name for name in given if name not in self.classes_]
+    def _class_weights(self, y: NDArray[Any]) -> torch.Tensor:
+        class_weight = self.class_weight
+        if isinstance(class_weight, Mapping):
+            unknown = [name for name in class_weight if name not in self.classes_]
             if unknown:
                 raise ValueError(
                     f"class_weight must name classes of y; got {unknown[0]!r}. They are "
                     f"{list(self.classes_[:10])}."
                 )
-            wrong = [weight for weight in given.values() if not is_finite(weight) or weight <= 0]
-            if wrong:
+            invalid = [w for w in class_weight.values() if not is_finite(w) or w <= 0]
+            if invalid:
                 raise ValueError(
-                    f"class_weight must be positive and finite; got {wrong[0]!r}. Change it."
+                    f"class_weight must be positive and finite; got {invalid[0]!r}. Change it."
                 )
-        elif given is not None and not (isinstance(given, str) and given == "balanced"):
+        elif class_weight is not None and not (
+            isinstance(class_weight, str) and class_weight == "balanced"
+        ):
             raise ValueError(
-                f"class_weight must be None, 'balanced' or a dict; got {given!r}. Choose one."
+                f"class_weight must be None, 'balanced' or a dict; got {class_weight!r}. "
+                "Choose one."
             )
-        weights = compute_class_weight(given, classes=self.classes_, y=classes)
+        weights = compute_class_weight(class_weight, classes=self.classes_, y=y)
         return torch.from_numpy(np.asarray(weights, dtype=np.float64))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -217,56 +230,57 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
             `fit` was not called; the sequences have another length or other channels.
         """
         check_is_fitted(self, "module_")
-        check_integer("batch_size", self.batch_size)
-        sequences = self._standard(self._read(X))
-        self._check_units(sequences)
+        check_integer("inference_batch_size", self.inference_batch_size)  # it may be set after fit
+        sequences = self._standardize(self._validate(X))
+        self._check_range(sequences)
         device = resolve_device(self.device)
         module = self.module_.to(device).eval()
         with torch.inference_mode():
-            parts = [
-                module(part.to(device)).double().softmax(dim=1).cpu()
-                for part in sequences.split(self.batch_size)
+            probabilities = [
+                module(batch.to(device)).double().softmax(dim=1).cpu()
+                for batch in sequences.split(self.inference_batch_size)
             ]
-        return torch.cat(parts).numpy()
+        return torch.cat(probabilities).numpy()
 
-    def _read(self, X: Any) -> torch.Tensor:
-        """Sequences of the channels and the length of fit, with an axis of channels or without."""
+    def _validate(self, X: Any) -> torch.Tensor:
+        """Sequences of the channels and length of `fit`, given with or without a channel axis."""
         _check_rows(X)
-        dimensions = 2 if self.n_features_in_ == self.length_ and self.channels_ == 1 else 3
-        given = X
-        if {_dimensions(X), dimensions} == {2, 3}:
-            several = _channels(np.asarray(X))
-            self._check_shape(several)
-            given = several[:, 0].numpy() if dimensions == 2 else several.numpy()
-        values = validate_data(self, given, reset=False, allow_nd=True, dtype=np.float64)
-        several = _channels(values)
-        self._check_shape(several)
-        return several
+        fitted_ndim = 2 if self.n_features_in_ == self.length_ and self.channels_ == 1 else 3
+        array = X
+        if {_ndim(X), fitted_ndim} == {2, 3}:
+            sequences = _with_channel_axis(np.asarray(X))
+            self._check_shape(sequences)
+            array = sequences[:, 0].numpy() if fitted_ndim == 2 else sequences.numpy()
+        values = validate_data(self, array, reset=False, allow_nd=True, dtype=np.float64)
+        sequences = _with_channel_axis(values)
+        self._check_shape(sequences)
+        return sequences
 
-    def _check_shape(self, several: torch.Tensor) -> None:
-        if several.shape[1:] != (self.channels_, self.length_):
+    def _check_shape(self, sequences: torch.Tensor) -> None:
+        if sequences.shape[1:] != (self.channels_, self.length_):
             raise ValueError(
                 f"X must have {self.channels_} channel(s) of {self.length_} points, as in fit; got "
-                f"{several.shape[1]} of {several.shape[2]}. Cut or resample the sequences."
+                f"{sequences.shape[1]} of {sequences.shape[2]}. Cut or resample the sequences."
             )
 
-    def _check_units(self, sequences: torch.Tensor) -> None:
-        beyond = ~sequences.isfinite().all(dim=2)
-        if bool(beyond.any()):
-            row, channel = beyond.nonzero()[0].tolist()
+    def _check_range(self, sequences: torch.Tensor) -> None:
+        overflow = ~sequences.isfinite().all(dim=2)
+        if bool(overflow.any()):
+            row, channel = overflow.nonzero()[0].tolist()
             raise ValueError(
                 f"X must be in the units of fit; got values in channel {channel} of sequence {row} "
-                f"that are more than {torch.finfo(sequences.dtype).max:.0e} of its deviations "
-                f"({float(self.scaling_.deviation[channel]):.3g}) away. Give it as in fit."
+                f"beyond {torch.finfo(sequences.dtype).max:.0e} times its standard deviation "
+                f"({float(self.scaling_.deviation[channel]):.3g}). Give it as in fit."
             )
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each sequence."""
-        chosen = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[chosen])
+        indices = self.predict_proba(X).argmax(axis=1)  # first: it checks that fit was called
+        return np.asarray(self.classes_[indices])
 
 
-def _channels(values: NDArray[np.float64]) -> torch.Tensor:
+def _with_channel_axis(values: NDArray[np.float64]) -> torch.Tensor:
+    """Sequences of shape (sequence, channel, time)."""
     if values.ndim not in (2, 3):
         raise ValueError(
             "X must be an array (sequence, time) or (sequence, channel, time); got shape "
@@ -277,31 +291,31 @@ def _channels(values: NDArray[np.float64]) -> torch.Tensor:
             f"X must have a channel and a point at least; got shape {values.shape}. Leave out what "
             "is empty."
         )
-    several = values[:, None] if values.ndim == 2 else values
-    return torch.from_numpy(np.array(several, dtype=np.float64))
+    sequences = values[:, None] if values.ndim == 2 else values
+    return torch.from_numpy(np.array(sequences, dtype=np.float64))
 
 
-def _dimensions(values: Any) -> int:
-    # np.ndim does not take arrays of every library.
+def _ndim(values: Any) -> int:
+    # np.ndim fails on arrays of some libraries.
     return len(values.shape if hasattr(values, "shape") else np.asarray(values).shape)
 
 
 def _check_rows(X: Any, y: Any = None) -> None:
-    """Refuse sequences of several lengths, and those without a label, in the user's words."""
+    """Raise a clear error for sequences of different lengths and for missing labels."""
     if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object):
         lengths = set()
-        with suppress(ValueError):  # what has no shape is told of where it is read
-            lengths = {np.shape(row)[-1] for row in X if _dimensions(row)}
+        with suppress(ValueError):  # rows without a shape are refused by validate_data
+            lengths = {np.shape(row)[-1] for row in X if _ndim(row)}
         if len(lengths) > 1:
             raise ValueError(
                 f"X must hold sequences of one length; got {min(lengths)} to {max(lengths)} "
                 "points. Cut, pad or resample them."
             )
-    absent = np.flatnonzero(pd.isna(y)) if _dimensions(y) == 1 else np.empty(0, dtype=np.intp)
-    if len(absent):
+    missing = np.flatnonzero(pd.isna(y)) if _ndim(y) == 1 else np.empty(0, dtype=np.intp)
+    if len(missing):
         raise ValueError(
-            f"y must name the class of every sequence; got none at row {absent[0]} ({len(absent)} "
-            "missing in all). Leave those sequences out."
+            f"y must name the class of every sequence; got none at row {missing[0]} "
+            f"({len(missing)} missing in all). Leave those sequences out."
         )
 
 
@@ -310,4 +324,5 @@ CONSTRAINTS: dict[str, Constraint] = {
     "width": integer(1),
     "depth": integer(1),
     "dropout": FRACTION,
+    "inference_batch_size": integer(1),
 }

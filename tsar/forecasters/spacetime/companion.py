@@ -1,12 +1,20 @@
-"""Companion state spaces: linear recurrences of any order, without their matrices.
+"""Kernels, states and closed-loop forecasts of state spaces with a companion matrix.
 
-In the controller form with B = e_1 the state is the last `order` values of
+In controller form, with B = e_1, the state is the last `order` values of
 
     v[t] = u[t] + sum_j coef[j] v[t - 1 - j],    y[t] = sum_j taps[j] v[t - j],
 
-so that y is u filtered by ``taps(z) / D(z)`` with ``D(z) = 1 - z coef(z)``. Feedback K of the
-state into the input only changes the coefficients: the closed loop is the same recurrence with
-others. The paper's form (shift matrix plus a last column) is in `last_column`.
+so the output y is the input u filtered by ``taps(z) / D(z)`` with ``D(z) = 1 - z coef(z)``. State
+feedback K changes only the coefficients: the closed loop A + B K is a companion matrix too.
+
+The paper's form is a shift matrix plus a last column `a`, with input and output vectors b and c. It
+is the same filter, with ``coef = a.flip(0)`` and ``taps(z) = D(z) K(z)`` for its kernel K. The
+paper computes K at the roots of unity, which is 0 / 0 where A has an eigenvalue there.
+
+References
+----------
+Zhang et al. 2023, "Effectively Modeling Time Series with Simple Discrete State Spaces"
+(arXiv 2303.09489), section 3.
 """
 
 from typing import Any
@@ -17,23 +25,23 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tsar.nn.convolution import convolve, correlate
+from tsar.runtime.memory import CACHE_ELEMENTS, rows_within
 
-# Up to this many state values the products of a matrix for each channel are at least as fast as
-# Fourier transforms: 0.4 to 0.9 of their time with 128 channels on two processor cores.
-DENSE = 256
-BLOCK = 32  # values of a power series that are found at once, at least
-ROOM = 2**14  # and at most, for each value of the state
+# Up to this order, one dense matrix product per channel is at least as fast as Fourier transforms:
+# 0.4 to 0.9 of their time with 128 channels on two processor cores.
+MAX_DENSE_ORDER = 256
+MIN_BLOCK = 32  # values of a power series that are computed at once
 
 
 def impulse_response(
     coef: Float[Tensor, "*batch order"], length: int
 ) -> Float[Tensor, "*batch length"]:
-    """First values of v after one u of 1: the power series of 1 / D(z).
+    """Impulse response of v: the first coefficients of the power series 1 / D(z).
 
-    By forward substitution, a block at a time: nothing is divided, so roots on the unit circle are
-    no special case, and the error stays that of the recurrence itself. Newton's iteration by
-    Fourier transforms needs fewer steps, but where roots crowd near 1 each doubling squares its
-    rounding, which is relative to the largest value.
+    By forward substitution in blocks. It divides by nothing, so roots on the unit circle are no
+    special case, and its error is that of the recurrence. Newton's iteration by Fourier transforms
+    needs fewer steps, but where roots cluster near 1, each doubling squares its rounding error,
+    which is relative to the largest value.
 
     Parameters
     ----------
@@ -47,12 +55,12 @@ def impulse_response(
     >>> impulse_response(torch.tensor([0.5]), 4)
     tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
-    response: Tensor = _Inverse.apply(coef, length)
+    response: Tensor = _ImpulseResponse.apply(coef, length)
     return response
 
 
-class _Inverse(torch.autograd.Function):
-    """g = 1 / D; a change of D by e changes it by -g g e, so nothing of the steps is kept."""
+class _ImpulseResponse(torch.autograd.Function):
+    """g = 1 / D. Its differential is -g g dD, so backward needs none of the steps of forward."""
 
     @staticmethod
     def forward(ctx: Any, coef: Tensor, length: int) -> Tensor:
@@ -64,42 +72,43 @@ class _Inverse(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
-        (response,), gradient = ctx.saved_tensors, gradients[0]
-        order = ctx.order
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        (response,), order = ctx.saved_tensors, ctx.order
         square = convolve(response, response)
-        found = correlate(gradient, square, min(order + 1, square.shape[-1]))[..., 1:]
-        return torch.nn.functional.pad(found, (0, order - found.shape[-1])), None
+        lags = min(order + 1, square.shape[-1])
+        gradient = correlate(grad_outputs[0], square, lags)[..., 1:]
+        return torch.nn.functional.pad(gradient, (0, order - gradient.shape[-1])), None
 
 
 def _power_series(coef: Float[Tensor, "row order"], length: int) -> Float[Tensor, "row length"]:
-    """The power series of 1 / D(z): a block solves a triangular system, given the values before."""
+    """Power series of 1 / D(z). Each block solves a triangular system, given the values before."""
     rows, order = coef.shape
-    block = min(max(BLOCK, min(length // 64, ROOM // order)), length)
-    known = torch.nn.functional.pad(-coef[:, : block - 1], (block, 0))
-    known[:, block - 1] = 1
-    known = torch.nn.functional.pad(known, (0, 2 * block - 1 - known.shape[1]))
-    matrix = known.unfold(1, block, 1).flip(2)
-    # What the values before it give to each value of a block, the newest of them first.
-    before = torch.nn.functional.pad(coef, (0, block - 1)).unfold(1, order, 1)
-    one = torch.zeros_like(before[:, :, :1])
-    one[:, 0] = 1
-    solved = torch.linalg.solve_triangular(
-        matrix, torch.cat([one, before], dim=2), upper=False, unitriangular=True
+    max_block = rows_within(CACHE_ELEMENTS // 16, order)
+    block = min(max(MIN_BLOCK, min(length // 64, max_block)), length)
+    band = torch.nn.functional.pad(-coef[:, : block - 1], (block, 0))
+    band[:, block - 1] = 1
+    band = torch.nn.functional.pad(band, (0, 2 * block - 1 - band.shape[1]))
+    matrix = band.unfold(1, block, 1).flip(2)
+    # Contribution of the values before a block, newest first, to each of its values.
+    previous = torch.nn.functional.pad(coef, (0, block - 1)).unfold(1, order, 1)
+    impulse = torch.zeros_like(previous[:, :, :1])
+    impulse[:, 0] = 1
+    solution = torch.linalg.solve_triangular(
+        matrix, torch.cat([impulse, previous], dim=2), upper=False, unitriangular=True
     )
-    path = coef.new_zeros(rows, order + length + block)
-    path[:, order : order + block] = solved[:, :, 0]
-    step = solved[:, :, 1:]
-    for place in range(order + block, order + length, block):
-        newest = path[:, place - order : place].flip(1)
-        path[:, place : place + block] = (step @ newest[:, :, None])[:, :, 0]
-    return path[:, order : order + length].clone()
+    series = coef.new_zeros(rows, order + length + block)
+    series[:, order : order + block] = solution[:, :, 0]
+    transition = solution[:, :, 1:]
+    for start in range(order + block, order + length, block):
+        newest = series[:, start - order : start].flip(1)
+        series[:, start : start + block] = (transition @ newest[:, :, None])[:, :, 0]
+    return series[:, order : order + length].clone()
 
 
 def kernel(
     coef: Float[Tensor, "*#batch order"], taps: Float[Tensor, "*#batch tap"], length: int
 ) -> Float[Tensor, "*batch length"]:
-    """First values of y after one u of 1: the power series of ``taps(z) / D(z)``.
+    """Convolution kernel of the output y: the power series of ``taps(z) / D(z)``.
 
     Examples
     --------
@@ -109,28 +118,28 @@ def kernel(
     return convolve(impulse_response(coef, length), taps, length)
 
 
-def newest_values(
+def final_state(
     signal: Float[Tensor, "batch channel time"], response: Float[Tensor, "channel time"], size: int
 ) -> Float[Tensor, "batch channel size"]:
-    """Last values of a signal that is filtered by a response, oldest first, zeros before it.
+    """Last values of a signal filtered by an impulse response, oldest first, zeros before it.
 
-    With `impulse_response`, the state after the signal: one correlation, a matrix product for each
-    channel where `size` is at most `DENSE`, else Fourier transforms.
+    With the response of `impulse_response` this is the state after the signal. One matrix product
+    per channel if `size` is at most `MAX_DENSE_ORDER`, else Fourier transforms.
 
     Examples
     --------
-    >>> newest_values(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[1.0, 0.5]]), 3)
+    >>> final_state(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[1.0, 0.5]]), 3)
     tensor([[[0.0000, 1.0000, 0.5000]]])
     """
     time, response = signal.shape[-1], response.to(signal)
-    last = min(size, time)
-    if size <= DENSE:
-        # Row i of each matrix holds what each input, the newest first, leaves in the state.
-        matrix = torch.nn.functional.pad(response, (last - 1, 0)).unfold(-1, time, 1)
-        values = _products(signal.flip(-1), matrix)
+    nonzero = min(size, time)
+    if size <= MAX_DENSE_ORDER:
+        # Row i of each matrix holds the contribution of each input, newest first, to state i.
+        matrix = torch.nn.functional.pad(response, (nonzero - 1, 0)).unfold(-1, time, 1)
+        values = _matmul_by_channel(signal.flip(-1), matrix)
     else:
-        values = convolve(signal, response)[..., time - last :]
-    return torch.nn.functional.pad(values, (size - last, 0))
+        values = convolve(signal, response)[..., time - nonzero :]
+    return torch.nn.functional.pad(values, (size - nonzero, 0))
 
 
 def closed_loop(
@@ -139,24 +148,25 @@ def closed_loop(
     state: Float[Tensor, "batch channel order"],
     steps: int,
 ) -> Float[Tensor, "batch channel steps"]:
-    """Run on from a state without inputs: ``v[t] = sum_j coef[j] v[t - 1 - j]``, y as before.
+    """Outputs of the recurrence without inputs: ``v[t] = sum_j coef[j] v[t - 1 - j]``.
 
-    The first output is that of the state itself: the last one of an open loop with the same
-    `taps`, which there forecasts the first step that is not known yet.
+    The first output is that of `state` itself. It equals the last open-loop output with the same
+    `taps`, which forecasts the first unknown step.
 
-    What the state holds is the answer to `order` inputs just before it, found by D(z); the rest is
-    one convolution of these with the kernel: a matrix product for each channel where `order` is
-    at most `DENSE`, else Fourier transforms in O((order + steps) log).
+    The zero-input response is computed in two steps: ``D(z) state(z)`` are the `order` inputs that
+    produce the state from zero, and their convolution with the kernel gives the outputs. One
+    matrix product per channel if `order` is at most `MAX_DENSE_ORDER`, else Fourier transforms in
+    O((order + steps) log(order + steps)).
 
     Parameters
     ----------
     coef
-        Coefficients of the closed loop, lag 1 first. What is computed of them and of the taps
-        alone is computed in their precision, the rest in that of the state.
+        Coefficients of the closed loop, lag 1 first. Kernels are computed in the precision of
+        `coef` and `taps`, the rest in that of `state`.
     taps
-        Weights of the newest values of v in y; not more than `order`.
+        Output weights of the newest values of v; at most `order`.
     state
-        Last values of v, oldest first, as `newest_values` gives them.
+        Last values of v, oldest first, from `final_state`.
 
     Examples
     --------
@@ -164,115 +174,44 @@ def closed_loop(
     tensor([[[8., 4., 2.]]])
     """
     length = coef.shape[-1] + steps - 1
-    return _answer(coef, state, kernel(coef, taps, length))
+    return _zero_input_response(coef, state, kernel(coef, taps, length))
 
 
-def run_on(
+def advance_state(
     coef: Float[Tensor, "channel order"], state: Float[Tensor, "batch channel order"], steps: int
 ) -> Float[Tensor, "batch channel order"]:
-    """State of a closed loop some steps later: the last values of v, oldest first.
+    """State of the closed loop after some steps: the last values of v, oldest first.
 
     Examples
     --------
-    >>> run_on(torch.tensor([[0.5]]), torch.tensor([[[8.0]]]), 3)
+    >>> advance_state(torch.tensor([[0.5]]), torch.tensor([[[8.0]]]), 3)
     tensor([[[1.]]])
     """
     order = coef.shape[-1]
-    last = min(order, steps)
-    response = impulse_response(coef, order + steps)[..., steps - last + 1 :]
-    return torch.cat([state[..., last:], _answer(coef, state, response)], dim=-1)
+    new = min(order, steps)
+    response = impulse_response(coef, order + steps)[..., steps - new + 1 :]
+    return torch.cat([state[..., new:], _zero_input_response(coef, state, response)], dim=-1)
 
 
-def _answer(
+def _zero_input_response(
     coef: Float[Tensor, "channel order"],
     state: Float[Tensor, "batch channel order"],
     response: Float[Tensor, "channel time"],
 ) -> Float[Tensor, "batch channel steps"]:
-    inputs = earlier_inputs(coef.to(state), state)
-    answer = _answer_dense if coef.shape[-1] <= DENSE else _answer_by_fourier
-    return answer(inputs, response.to(state))
+    """Convolution of the inputs that produce a state from zero, ``D(z) state(z)``."""
+    order, response = coef.shape[-1], response.to(state)
+    denominator = torch.nn.functional.pad(-coef.to(state)[..., :-1], (1, 0))
+    denominator[..., 0] = 1
+    inputs = final_state(state, denominator, order)
+    if order <= MAX_DENSE_ORDER:
+        # Row i of each matrix holds response[i : i + order], for the newest input first.
+        return _matmul_by_channel(inputs.flip(-1), response.unfold(-1, order, 1))
+    return convolve(inputs, response, response.shape[-1])[..., order - 1 :]
 
 
-def earlier_inputs(
-    coef: Float[Tensor, "channel order"], state: Float[Tensor, "batch channel order"]
-) -> Float[Tensor, "batch channel order"]:
-    """Inputs whose answers, after zeros, are the values of a state: ``D(z) state(z)``."""
-    known = torch.nn.functional.pad(-coef[..., :-1], (1, 0))
-    known[..., 0] = 1
-    return newest_values(state, known, state.shape[-1])
-
-
-def _answer_dense(
-    inputs: Float[Tensor, "batch channel order"], response: Float[Tensor, "channel time"]
-) -> Float[Tensor, "batch channel steps"]:
-    # Row i of each matrix holds response[i : i + order], the newest input first.
-    return _products(inputs.flip(-1), response.unfold(-1, inputs.shape[-1], 1))
-
-
-def _products(
+def _matmul_by_channel(
     inputs: Float[Tensor, "batch channel column"], matrix: Float[Tensor, "channel row column"]
 ) -> Float[Tensor, "batch channel row"]:
-    # Sums of terms that cancel: not for the eight bits of bfloat16.
+    # Without autocast: the terms of these sums cancel, which bfloat16's eight bits can't represent.
     with torch.autocast(inputs.device.type, enabled=False):
         return (inputs.transpose(0, 1) @ matrix.mT).transpose(0, 1)
-
-
-def _answer_by_fourier(
-    inputs: Float[Tensor, "batch channel order"], response: Float[Tensor, "channel time"]
-) -> Float[Tensor, "batch channel steps"]:
-    return convolve(inputs, response, response.shape[-1])[..., inputs.shape[-1] - 1 :]
-
-
-def last_column(
-    column: Float[Tensor, "*batch order"],
-    inputs: Float[Tensor, "*batch order"],
-    outputs: Float[Tensor, "*batch order"],
-    length: int,
-) -> Float[Tensor, "*batch length"]:
-    """Kernel ``c A^m b`` of the paper's companion matrix, for reference.
-
-    A has ones below its diagonal and `column` (a) as its last column: ``A = S + a e^T``. By
-    Woodbury's identity at the roots of unity, with ``c~ = c (I - A^length)`` against what wraps
-    around: ``K(z) = <c~, b> + <c~, a> <e, b> / (1/z - <e, a>)``, where ``<u, v>`` is the transform
-    of the correlation of u and v. Where A has an eigenvalue at a root of unity this is 0 / 0;
-    `kernel` has no such place.
-
-    Examples
-    --------
-    >>> last_column(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([2.0]), 3)
-    tensor([2.0000, 1.0000, 0.5000])
-
-    References
-    ----------
-    Zhang et al. 2023 (arXiv 2303.09489), algorithm 1.
-    """
-    order = column.shape[-1]
-    truncated = outputs - _advance(outputs, column, length)
-    end = torch.zeros_like(column)
-    end[..., -1] = 1
-    frequency = torch.arange(length // 2 + 1, dtype=column.dtype, device=column.device)
-    inverse = torch.polar(torch.ones_like(frequency), 2 * torch.pi * frequency / length)
-    products = [
-        _folded(correlate(u, v, order), length)
-        for u, v in ((truncated, inputs), (truncated, column), (end, inputs), (end, column))
-    ]
-    spectrum = products[0] + products[1] * products[2] / (inverse - products[3])
-    return torch.fft.irfft(spectrum, n=length)
-
-
-def _advance(
-    outputs: Float[Tensor, "*batch order"], column: Float[Tensor, "*batch order"], steps: int
-) -> Float[Tensor, "*batch order"]:
-    """``c A^steps``: the sequence c, continued by the recurrence that the last column is."""
-    order = column.shape[-1]
-    coef = column.flip(-1)
-    batch = torch.broadcast_shapes(coef.shape, outputs.shape)
-    coef, known = (part.expand(batch).reshape(-1, order) for part in (coef, outputs))
-    return run_on(coef, known[None], steps)[0].reshape(batch)
-
-
-def _folded(values: Float[Tensor, "*batch lag"], length: int) -> Tensor:
-    """Transform at the roots of unity of `length`, of a sequence of any length."""
-    missing = -values.shape[-1] % length
-    blocks = torch.nn.functional.pad(values, (0, missing)).unflatten(-1, (-1, length))
-    return torch.fft.rfft(blocks.sum(-2), n=length)

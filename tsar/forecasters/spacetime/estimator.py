@@ -9,10 +9,10 @@ from sklearn.utils.validation import check_is_fitted
 from tsar.data.panel import Columns
 from tsar.data.windows import Windows
 from tsar.forecasters.neural import NeuralForecaster
-from tsar.forecasters.spacetime.module import Initial, SpaceTimeModule
-from tsar.forecasters.spacetime.recurrence import Stability
+from tsar.forecasters.spacetime.layers import Stability
+from tsar.forecasters.spacetime.module import Init, SpaceTimeModule
+from tsar.forecasters.spacetime.preprocessing import N_FILTERS
 from tsar.forecasters.spacetime.stream import Stream
-from tsar.forecasters.spacetime.views import VIEWS
 from tsar.nn.module import ForecastModule
 from tsar.nn.normalization import Normalization
 from tsar.training import Training
@@ -54,9 +54,9 @@ class SpaceTime(NeuralForecaster):
         coefficients add up to 1 in size, from random weights.
     unit_roots
         Roots at 1 that the forecasting layer has besides: 1 keeps a level, 2 a trend. With
-        ``initial="random"`` only, as is ``stability="l1"``, whose coefficients have a root at 1 of
+        ``init="random"`` only, as is ``stability="l1"``, whose coefficients have a root at 1 of
         their own where all are positive: with both, forecasts may grow by a power more.
-    initial
+    init
         ``"burg"``: begin as the autoregression that Burg's method fits. ``"arma"``: as the one
         with moving averages that Hannan and Rissanen's fits, exact where there is no noise.
         ``"random"``: from random weights, and recurrences without memory.
@@ -120,7 +120,7 @@ class SpaceTime(NeuralForecaster):
         normalization: Normalization = "mean",
         stability: Stability = "reflection",
         unit_roots: int = 0,
-        initial: Initial = "burg",
+        init: Init = "burg",
         dropout: float = 0.1,
         joint: bool = False,
         one_step_weight: float = 0.1,
@@ -142,7 +142,7 @@ class SpaceTime(NeuralForecaster):
         self.normalization = normalization
         self.stability = stability
         self.unit_roots = unit_roots
-        self.initial = initial
+        self.init = init
         self.dropout = dropout
         self.joint = joint
         self.one_step_weight = one_step_weight
@@ -184,10 +184,10 @@ class SpaceTime(NeuralForecaster):
 
     def _build(self) -> ForecastModule:
         check_parameters("SpaceTime", self, CONSTRAINTS)
-        if self.initial != "random" and (self.stability == "l1" or self.unit_roots):
+        if self.init != "random" and (self.stability == "l1" or self.unit_roots):
             raise ValueError(
-                "initial must be 'random' with stability='l1' or unit_roots, which no "
-                f"autoregression is fitted to; got {self.initial!r}. Set it."
+                "init must be 'random' with stability='l1' or unit_roots, which no "
+                f"autoregression is fitted to; got {self.init!r}. Set it."
             )
         columns, series = self._columns(), len(self.scaling_.mean)
         return SpaceTimeModule(
@@ -199,7 +199,7 @@ class SpaceTime(NeuralForecaster):
             normalization=self.normalization,
             stability=self.stability,
             unit_roots=self.unit_roots,
-            initial=self.initial,
+            init=self.init,
             dropout=self.dropout,
             past=len(columns.past) + (series if self.joint else 0),
             future=len(columns.future),
@@ -213,14 +213,14 @@ class SpaceTime(NeuralForecaster):
 CONSTRAINTS: dict[str, Constraint] = {
     "state_size": integer(1),
     "width": Constraint(
-        lambda width: integer(VIEWS).is_met(width) and width % VIEWS == 0,
-        f"a multiple of {VIEWS}",
+        lambda width: integer(N_FILTERS).is_met(width) and width % N_FILTERS == 0,
+        f"a multiple of {N_FILTERS}",
     ),
     "depth": integer(0),
     "normalization": one_of(("mean", "last", "standardize", "none")),
     "stability": one_of(("reflection", "l1")),
     "unit_roots": Constraint(lambda roots: integer(0).is_met(roots) and roots <= 2, "0, 1 or 2"),
-    "initial": one_of(("burg", "arma", "random")),
+    "init": one_of(("burg", "arma", "random")),
     "dropout": FRACTION,
     "joint": BOOLEAN,
     "one_step_weight": NONNEGATIVE,

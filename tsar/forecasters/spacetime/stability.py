@@ -1,4 +1,4 @@
-"""Stable autoregressive coefficients: from reflection coefficients, all in parallel."""
+"""Stable autoregressive coefficients from unconstrained parameters, by reflection coefficients."""
 
 import torch
 from jaxtyping import Float
@@ -6,43 +6,47 @@ from torch import Tensor
 
 from tsar.nn.convolution import convolve
 
-# Largest reflection coefficient. The last one of an order is the product of the roots' sizes: a
-# wave that two such roots carry loses 1 % of its height in 20,000 steps.
-LARGEST = 1 - 1e-6
-# Largest logarithm of prod(1 / (1 - r^2)), a series' variance over that of its innovations. Beyond
-# about 1e14 the coefficients of high orders are so large that their rounding moves roots outside.
-MOST = 32.0
+# The last reflection coefficient is the product of the roots' moduli: an oscillation of two roots
+# at this bound loses 1 % of its amplitude in 20,000 steps.
+MAX_REFLECTION = 1 - 1e-6
+# Bound on the log of prod(1 / (1 - r^2)), the ratio of a series' variance to its innovation
+# variance. Beyond about 1e14, coefficients of high orders are so large that rounding makes them
+# unstable.
+MAX_LOG_VARIANCE_RATIO = 32.0
 
 
-def bounded(angle: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch order"]:
-    """Reflection coefficients of free parameters: their sines, just inside (-1, 1).
+def constrain(angle: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch order"]:
+    """Reflection coefficients of unconstrained parameters: their sines, just inside (-1, 1).
 
-    Unlike a hyperbolic tangent, the sine comes to the border, where waves last, at a finite
-    parameter. Where together they would explain all but e^-`MOST` of a series, all are shrunk until
-    they do not: with -log(1 - t x) <= -t log(1 - x), by the root of what is too much.
+    Unlike the hyperbolic tangent, the sine reaches the boundary, where oscillations are undamped,
+    at a finite parameter. If the variance ratio would exceed exp(`MAX_LOG_VARIANCE_RATIO`), all
+    coefficients are shrunk by the root of the excess: -log(1 - t x) <= -t log(1 - x) makes that
+    sufficient.
     """
-    reflection = LARGEST * angle.sin()
-    explained = -(1 - reflection.square()).log().sum(dim=-1, keepdim=True)
-    return reflection * (MOST / explained.clamp(min=MOST)).sqrt()
+    reflection = MAX_REFLECTION * angle.sin()
+    log_ratio = -(1 - reflection.square()).log().sum(dim=-1, keepdim=True)
+    limit = MAX_LOG_VARIANCE_RATIO
+    return reflection * (limit / log_ratio.clamp(min=limit)).sqrt()
 
 
-def free(reflection: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch order"]:
-    """Parameters of reflection coefficients, the inverse of `bounded` where that shrinks nothing.
+def unconstrain(reflection: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch order"]:
+    """Parameters of reflection coefficients: the inverse of `constrain` where it does not shrink.
 
     Examples
     --------
-    >>> bounded(free(torch.tensor([0.5, -0.9])))
+    >>> constrain(unconstrain(torch.tensor([0.5, -0.9])))
     tensor([ 0.5000, -0.9000])
     """
-    return (reflection / LARGEST).clamp(-1, 1).asin()
+    return (reflection / MAX_REFLECTION).clamp(-1, 1).asin()
 
 
 def step_up(reflection: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch order"]:
-    """Coefficients of the autoregression that has the given reflection coefficients.
+    """Autoregressive coefficients of reflection coefficients (Levinson's recursion).
 
-    Every stable autoregression has exactly one set of them inside (-1, 1). Levinson's recursion
-    ``D_m(z) = D_{m-1}(z) - r_m z^m D_{m-1}(1/z)`` is a product of 2 x 2 matrices of polynomials,
-    multiplied here as a tree: log2(order) rounds instead of `order` steps, O(order log^2 order).
+    Reflection coefficients inside (-1, 1) are in one-to-one correspondence with stable
+    autoregressions. The recursion ``D_m(z) = D_{m-1}(z) - r_m z^m D_{m-1}(1/z)`` is a product of
+    2 x 2 matrices of polynomials, computed here as a tree: log2(order) rounds instead of `order`
+    steps, O(order log^2 order).
 
     Examples
     --------
@@ -56,16 +60,16 @@ def step_up(reflection: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch 
     order = reflection.shape[-1]
     rounds = max(order - 1, 0).bit_length()
     padded = torch.nn.functional.pad(reflection, (0, 2**rounds - order))
-    # A block of steps is [[a, b], [b*, a*]], where * turns the order of the coefficients around.
+    # Matrices are [[a, b], [b*, a*]], where * reverses the order of the coefficients.
     a = torch.nn.functional.pad(torch.ones_like(padded)[..., None], (0, 1))
     b = torch.nn.functional.pad(-padded[..., None], (1, 0))
     for _ in range(rounds):
-        a, b = _join(a, b)
+        a, b = _multiply_pairs(a, b)
     return -(a + b)[..., 0, 1 : order + 1]
 
 
 def step_down(coef: Float[Tensor, " order"]) -> Float[Tensor, " order"]:
-    """Reflection coefficients of a stable autoregression, the inverse of `step_up`.
+    """Reflection coefficients of a stable autoregression: the inverse of `step_up`.
 
     Examples
     --------
@@ -76,50 +80,52 @@ def step_down(coef: Float[Tensor, " order"]) -> Float[Tensor, " order"]:
     ----------
     S. M. Kay, Modern Spectral Estimation, 1988, section 6.4.
     """
-    found: list[Tensor] = []
+    reflections: list[Tensor] = []
     while len(coef):
         last = coef[-1]
-        found.append(last)
+        reflections.append(last)
         coef = (coef[:-1] + last * coef[:-1].flip(0)) / (1 - last.square())
-    return torch.stack(found[::-1])
+    return torch.stack(reflections[::-1])
 
 
-def _join(
+def _multiply_pairs(
     a: Float[Tensor, "*batch block power"], b: Float[Tensor, "*batch block power"]
 ) -> tuple[Float[Tensor, "*batch half double"], Float[Tensor, "*batch half double"]]:
-    """Matrices of pairs of neighbouring blocks: the later one times the earlier one."""
+    """Products of neighbouring matrices: the later one times the earlier one."""
     first_a, first_b = a[..., 0::2, :], b[..., 0::2, :]
-    late_a, late_b = a[..., 1::2, :], b[..., 1::2, :]
-    late = torch.stack([late_a, late_b])[:, None]
-    straight = torch.stack([first_a, first_b])
-    crossed = torch.stack([first_b.flip(-1), first_a.flip(-1)])
-    a, b = convolve(late, torch.stack([straight, crossed]), 2 * a.shape[-1] - 1).sum(0)
+    second = torch.stack([a[..., 1::2, :], b[..., 1::2, :]])[:, None]
+    diagonal = torch.stack([first_a, first_b])
+    off_diagonal = torch.stack([first_b.flip(-1), first_a.flip(-1)])
+    factors = torch.stack([diagonal, off_diagonal])
+    a, b = convolve(second, factors, 2 * a.shape[-1] - 1).sum(0)
     return a, b
 
 
-def integrate(coef: Float[Tensor, "*batch order"], roots: int) -> Float[Tensor, "*batch longer"]:
-    """Coefficients with some unit roots added: ``(1 - coef(z)) (1 - z)^roots``.
+def add_unit_roots(
+    coef: Float[Tensor, "*batch order"], unit_roots: int
+) -> Float[Tensor, "*batch longer"]:
+    """Coefficients with additional unit roots: ``(1 - coef(z)) (1 - z)^unit_roots``.
 
-    One root keeps a level for ever, two a trend.
+    One unit root preserves a level, two a linear trend.
 
     Examples
     --------
-    >>> integrate(torch.zeros(1), 2)
+    >>> add_unit_roots(torch.zeros(1), 2)
     tensor([ 2., -1.,  0.])
     """
-    for _ in range(roots):
-        known = torch.nn.functional.pad(coef, (0, 1))
+    for _ in range(unit_roots):
+        padded = torch.nn.functional.pad(coef, (0, 1))
         shifted = torch.nn.functional.pad(coef, (1, 0))
-        unit = torch.zeros_like(known)
-        unit[..., 0] = 1
-        coef = known + unit - shifted
+        first_lag = torch.zeros_like(padded)
+        first_lag[..., 0] = 1
+        coef = padded + first_lag - shifted
     return coef
 
 
-def unit_norm(coef: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch order"]:
-    """Coefficients whose sizes add up to 1, the paper's way to keep roots inside the unit circle.
+def l1_normalize(coef: Float[Tensor, "*batch order"]) -> Float[Tensor, "*batch order"]:
+    """Coefficients with an l1 norm of 1, by which the paper keeps roots inside the unit circle.
 
-    It covers half of all stable autoregressions of order 2, and 1e-8 of those of order 16.
+    The l1 ball covers half of the stable autoregressions of order 2, and 1e-8 of those of order 16.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Stream: a fitted SpaceTime network as a recurrence, a point at a time."""
+"""Streaming forecasts of a fitted SpaceTime network: one new point of each series at a time."""
 
 import copy
 from typing import cast
@@ -10,35 +10,34 @@ from numpy.typing import NDArray
 from scipy.special import erf
 from torch import Tensor
 
+from tsar.forecasters.spacetime.layers import ClosedLoopSSM, CompanionSSM, Recurrence
 from tsar.forecasters.spacetime.module import Layer, SpaceTimeModule
-from tsar.forecasters.spacetime.recurrence import Decoder, OpenLoop, Recurrence
-from tsar.forecasters.spacetime.views import AVERAGES, VIEWS, views
+from tsar.forecasters.spacetime.preprocessing import AVERAGE_WINDOWS, N_FILTERS, preprocess
 from tsar.validation import check_integer
 
 Floats = NDArray[np.float64]
-SEEN = max(AVERAGES)  # points back that a view looks
+HISTORY = max(AVERAGE_WINDOWS)  # points that the preprocessing filters read
 
 
 class Stream:
-    """Reads one new point of each series at a time, in O(state_size) a channel.
+    """Recurrent evaluation of a SpaceTime network in O(state_size) per channel and point.
 
-    After n points it is in the state in which a forecast from a context of these n points is, so
-    that it says the same: nothing is computed again. In numpy, for a step is so little work that
-    torch would spend it on its calls.
+    After n points its state is that after a context of these n points, so that the forecasts are
+    equal; no point is read twice. In numpy, because a step is so little work that the overhead of
+    torch calls would dominate.
 
     Parameters
     ----------
     module
-        A fitted network without covariates, whose normalization is ``"none"``: another one would
-        change what it has already read.
+        A fitted network without covariates, with ``normalization="none"``: any other
+        normalization would change the points that were read before.
     mean, deviation
-        What a point of each series is shifted and divided by: the units of the network.
+        Mean and standard deviation of each series, by which points are standardized.
 
     Raises
     ------
     ValueError
-        The network normalizes its contexts, or reads covariates; the points are not one of each
-        series, or infinite.
+        The network normalizes its contexts, or reads covariates.
     """
 
     def __init__(
@@ -53,22 +52,37 @@ class Stream:
                 f"{module.normalization!r} and {module.covariates.shape[2]} covariate(s), of which "
                 "joint=True makes some. Fit such a model, or use update(frame) and predict()."
             )
-        module = copy.deepcopy(module).cpu().eval()  # its own: the other may move to a GPU
+        module = copy.deepcopy(module).cpu().eval()  # a copy, because the module may move to a GPU
         self._module, self._count, series = module, 0, len(mean)
         self._mean, self._deviation = _array(mean), _array(deviation)
-        self._seen = np.zeros((series, SEEN), dtype=np.float64)
-        self._views = _view_weights()
-        self._layers = [_Step(cast(Layer, layer), series) for layer in module.layers]
-        self._groups = module.covariates.shape[1] // VIEWS
-        self._decoder = _Memory.of_decoder(module.decoder, series)
+        self._history = np.zeros((series, HISTORY), dtype=np.float64)
+        self._filters = _preprocessing_weights()
+        self._layers = [_StreamLayer(cast(Layer, layer), series) for layer in module.layers]
+        self._groups = module.covariates.shape[1] // N_FILTERS
+        self._decoder = _StreamSSM.of_decoder(module.decoder, series)
         head = module.head
-        self._linear, self._bent = _array(head.linear.weight).T, _array(head.bent.weight).T
-        self._apart = 0.0 if head.apart is None else _array(head.apart)
+        self._linear, self._nonlinear = (
+            _array(head.linear.weight).T,
+            _array(head.nonlinear.weight).T,
+        )
+        self._offsets = 0.0 if head.offsets is None else _array(head.offsets)
 
     def push(self, points: Float[NDArray[np.float64], " series"]) -> Floats:
-        """Read the next point of each series; its forecast of the one after: (series, output).
+        """Read the next point of each series, and forecast the one after it.
 
-        A missing point, NaN, counts as the one before it.
+        Parameters
+        ----------
+        points
+            One point of each series; a missing one, NaN, is replaced by the point before it.
+
+        Returns
+        -------
+        ndarray of shape (series, output)
+
+        Raises
+        ------
+        ValueError
+            The points are not one of each series, or infinite.
         """
         points = np.asarray(points, dtype=np.float64)
         if points.shape != self._mean.shape:
@@ -76,109 +90,106 @@ class Stream:
                 f"points must be one of each series, of shape {self._mean.shape}; got shape "
                 f"{points.shape}. Give them in the order of the fitted ids, NaN where missing."
             )
-        if np.isinf(points).any():  # it would stay in the state for ever
+        if np.isinf(points).any():  # the state would never recover
             row = int(np.isinf(points).argmax())
             raise ValueError(
                 f"points must be finite or NaN; got {points[row]} for series {row}. Give NaN where "
                 "the value is not known."
             )
-        last = self._seen[:, -1]
         points = (points - self._mean) / self._deviation
-        points = np.where(np.isnan(points), last, points)
-        self._seen[:, :-1] = self._seen[:, 1:]
-        self._seen[:, -1] = points
+        points = np.where(np.isnan(points), self._history[:, -1], points)
+        self._history[:, :-1] = self._history[:, 1:]
+        self._history[:, -1] = points
         self._count += 1
-        hidden = np.tile(self._look(), (1, self._groups))
+        hidden = np.tile(self._preprocess(), (1, self._groups))
         for layer in self._layers:
             hidden = layer(hidden)
-        outputs = self._decoder(hidden)
-        told = outputs @ self._linear + _gelu(outputs) @ self._bent + self._apart
-        return self._invert(told.T).T
+        hidden = self._decoder(hidden)
+        outputs = hidden @ self._linear + _gelu(hidden) @ self._nonlinear + self._offsets
+        return self._rescale(outputs.T).T
 
     def forecast(self, horizon: int) -> Float[Tensor, "series horizon output"]:
-        """Forecast any number of steps from where the series are now."""
+        """Forecast any number of steps after the points read so far."""
         check_integer("horizon", horizon)
-        state = torch.from_numpy(self._decoder.newest()).float()
+        state = torch.from_numpy(self._decoder.state()).float()
         with torch.inference_mode():
-            none = state.new_empty(len(state), horizon, 0)
-            decoder = self._module.decoder.prepared(1)
-            told = self._module.head(decoder.run(state, horizon), none).double()
-            return torch.from_numpy(self._invert(told.movedim(0, -1).numpy())).movedim(-1, 0)
+            no_covariates = state.new_empty(len(state), horizon, 0)
+            hidden = self._module.decoder.system(1).forecast(state, horizon)
+            outputs = self._module.head(hidden, no_covariates).double()
+            return torch.from_numpy(self._rescale(outputs.movedim(0, -1).numpy())).movedim(-1, 0)
 
-    def _invert(self, values: Floats) -> Floats:
-        inverted: Floats = values * self._deviation + self._mean
-        return inverted
+    def _rescale(self, values: Floats) -> Floats:
+        rescaled: Floats = values * self._deviation + self._mean
+        return rescaled
 
-    def _look(self) -> Floats:
-        if self._count < SEEN:  # the first points have fewer before them
-            known = torch.from_numpy(self._seen[:, SEEN - self._count :])
-            return views(known)[:, :, -1].numpy()
-        return self._seen @ self._views
+    def _preprocess(self) -> Floats:
+        if self._count < HISTORY:  # the first points have shorter averages and fewer differences
+            known = torch.from_numpy(self._history[:, HISTORY - self._count :])
+            return preprocess(known)[:, :, -1].numpy()
+        return self._history @ self._filters
 
 
-class _Memory:
-    """Newest values of each channel's recurrence, and what it makes of the next input."""
+class _StreamSSM:
+    """State of each channel's recurrence, updated by one input at a time."""
 
     def __init__(self, recurrence: Recurrence, taps: Tensor, series: int, order: int) -> None:
         coef = _array(recurrence.coefficients())
         weights = np.zeros((2, len(coef), order), dtype=np.float64)
         weights[0, :, order - coef.shape[1] :] = coef[:, ::-1]
-        later = _array(taps)[:, 1:]
-        weights[1, :, order - later.shape[1] :] = later[:, ::-1]
-        self._weights, self._first = weights, _array(taps)[:, 0]
-        # Twice as long: each value is written at two places, so that the newest stand in a row.
-        self._ring = np.zeros((series, len(coef), 2 * order), dtype=np.float64)
-        self._order, self._place = order, 0
+        later_taps = _array(taps)[:, 1:]
+        weights[1, :, order - later_taps.shape[1] :] = later_taps[:, ::-1]
+        self._weights, self._first_tap = weights, _array(taps)[:, 0]
+        # A ring buffer of twice the order: each value is written twice, so that the state is always
+        # contiguous.
+        self._buffer = np.zeros((series, len(coef), 2 * order), dtype=np.float64)
+        self._order, self._position = order, 0
 
     @classmethod
-    def of_layer(cls, layer: OpenLoop, series: int) -> "_Memory":
-        """Memory of a companion layer."""
-        taps = layer.taps.double() * layer.recurrence.gain()
-        return cls(layer.recurrence, taps, series, layer.taps.shape[1])
+    def of_layer(cls, ssm: CompanionSSM, series: int) -> "_StreamSSM":
+        """State of an open-loop companion layer."""
+        taps = ssm.taps.double() * ssm.recurrence.gain()
+        return cls(ssm.recurrence, taps, series, ssm.taps.shape[1])
 
     @classmethod
-    def of_decoder(cls, decoder: Decoder, series: int) -> "_Memory":
-        """Memory of the layer that runs on."""
-        return cls(decoder.reader, decoder.taps, series, decoder.loop.order)
+    def of_decoder(cls, decoder: ClosedLoopSSM, series: int) -> "_StreamSSM":
+        """State of the closed-loop companion layer."""
+        return cls(decoder.open_loop, decoder.taps, series, decoder.closed_loop.order)
 
-    def newest(self) -> Floats:
+    def state(self) -> Floats:
         """Values of the state, oldest first: (series, channel, order)."""
-        return self._ring[:, :, self._place : self._place + self._order]
+        return self._buffer[:, :, self._position : self._position + self._order]
 
     def __call__(self, inputs: Floats) -> Floats:
-        kept, told = np.einsum("sco,kco->ksc", self.newest(), self._weights)
-        values = inputs + kept
-        self._ring[:, :, self._place] = values
-        self._ring[:, :, self._place + self._order] = values
-        self._place = (self._place + 1) % self._order
-        outputs: Floats = told + self._first * values
+        feedback, outputs = np.einsum("sco,kco->ksc", self.state(), self._weights)
+        values = inputs + feedback
+        self._buffer[:, :, self._position] = values
+        self._buffer[:, :, self._position + self._order] = values
+        self._position = (self._position + 1) % self._order
+        return cast(Floats, outputs + self._first_tap * values)
+
+
+class _StreamLayer:
+    """A layer of the network, evaluated at one point at a time."""
+
+    def __init__(self, layer: Layer, series: int) -> None:
+        self._ssm = _StreamSSM.of_layer(layer.ssm, series)
+        self._pointwise = _array(layer.pointwise.weight)[:, :, 0].T
+
+    def __call__(self, hidden: Floats) -> Floats:
+        filtered = self._ssm(hidden)
+        outputs: Floats = hidden + filtered + _gelu(filtered) @ self._pointwise
         return outputs
 
 
-class _Step:
-    """A layer of the network, a point at a time."""
-
-    def __init__(self, layer: Layer, series: int) -> None:
-        self._memory = _Memory.of_layer(layer.filter, series)
-        self._mix = _array(layer.mix.weight)[:, :, 0].T
-
-    def __call__(self, hidden: Floats) -> Floats:
-        filtered = self._memory(hidden)
-        mixed: Floats = hidden + filtered + _gelu(filtered) @ self._mix
-        return mixed
-
-
-def _view_weights() -> Floats:
-    """Weights of the last points in each view: the views of single ones."""
-    ones = torch.eye(
-        SEEN + 3, dtype=torch.float64
-    )  # the first of them stand where differences are not complete
-    return cast(Floats, views(ones)[3:, :, -1].numpy())
+def _preprocessing_weights() -> Floats:
+    """Weights of the last points in each preprocessing filter: its response to unit impulses."""
+    # Three more points than the averages need, because the first differences are incomplete.
+    impulses = torch.eye(HISTORY + 3, dtype=torch.float64)
+    return cast(Floats, preprocess(impulses)[3:, :, -1].numpy())
 
 
 def _gelu(values: Floats) -> Floats:
-    bent: Floats = 0.5 * values * (1 + erf(values * np.float64(0.5**0.5)))
-    return bent
+    return cast(Floats, 0.5 * values * (1 + erf(values * np.float64(0.5**0.5))))
 
 
 def _array(values: Tensor) -> Floats:
