@@ -99,8 +99,8 @@ def backtest(
 
     Example: tsar backtest sales.csv --model arnet --model naive --horizon 24 --level 80
     """
-    options.OutputOptions(output).check()
     specs = parse_models(model, read_settings(context, settings))
+    options.OutputOptions(output).check()
     scores.check()
     source = _with_shared_covariates(read_source(input, columns.to_columns()))
     points = resolve_horizon(horizon, source)
@@ -154,8 +154,8 @@ def benchmark(
 
     Example: tsar benchmark ETTh1 --model nlinear --horizon 96 --set context_length=336
     """
-    options.OutputOptions(output).check()
     specs = parse_models(model, read_settings(context, settings))
+    options.OutputOptions(output).check()
     if dataset not in datasets.names():
         advice = did_you_mean(dataset, datasets.names())
         raise ValueError(f"there is no data set {dataset!r}. {advice}")

@@ -34,9 +34,9 @@ def forecast(
 
     Example: tsar forecast sales.csv --horizon 24 --level 80 --output forecast.csv
     """
+    [spec] = parse_models([model], read_settings(context, settings))
     outputs.check()
     request.check()
-    [spec] = parse_models([model], read_settings(context, settings))
     source = read_source(input, columns.to_columns())
     fitted, source = _fit(spec, source, resolve_horizon(horizon, source))
     facts = {"model": spec.label, "input": input} if common.json else None
