@@ -1,4 +1,4 @@
-"""Every mistake in a frame or an option is named: what must hold, what came, where, what to do."""
+"""Errors of invalid frames and options: the condition, the value, the series and the remedy."""
 
 import re
 from typing import Any
@@ -24,14 +24,14 @@ FRAME = pd.DataFrame(
 WIDE = FRAME.iloc[:5].set_index("ds")[["y", "x"]]
 
 
-def refused(frame: Any, message: str, error: type[Exception] = ValueError, **columns: Any) -> None:
-    """Reading fails, with a message that begins like this and ends with what to do."""
+def rejects(frame: Any, message: str, error: type[Exception] = ValueError, **columns: Any) -> None:
+    """Check that reading a frame raises an error whose message starts with `message`."""
     with pytest.raises(error, match=f"^{re.escape(message)}") as caught:
         Panel.from_frame(frame, Columns(**columns))
     assert str(caught.value).endswith(".")
 
 
-def changed(row: int, name: str, value: Any) -> pd.DataFrame:
+def frame_with(row: int, name: str, value: Any) -> pd.DataFrame:
     frame = FRAME.astype({name: object}) if isinstance(value, str) else FRAME.copy()
     frame.loc[row, name] = value
     return frame
@@ -40,73 +40,73 @@ def changed(row: int, name: str, value: Any) -> pd.DataFrame:
 # --- the frame itself ---
 
 
-def test_a_frame_must_have_rows_and_columns() -> None:
-    refused(FRAME.iloc[:0], "frame must have rows and columns; got shape (0, 4)")
-    refused(WIDE.iloc[:0], "frame must have rows and columns; got shape (0, 2)")
-    refused(WIDE[[]], "frame must have rows and columns; got shape (5, 0)")
-    refused(WIDE["y"].iloc[:0], "frame must have rows; got an empty Series")
-    refused(np.empty((0, 2)), "Found array with 0 sample(s)")
+def test_frame_must_have_rows_and_columns() -> None:
+    rejects(FRAME.iloc[:0], "frame must have rows and columns; got shape (0, 4)")
+    rejects(WIDE.iloc[:0], "frame must have rows and columns; got shape (0, 2)")
+    rejects(WIDE[[]], "frame must have rows and columns; got shape (5, 0)")
+    rejects(WIDE["y"].iloc[:0], "frame must have rows; got an empty Series")
+    rejects(np.empty((0, 2)), "Found array with 0 sample(s)")
 
 
 @pytest.mark.parametrize("frame", (None, "file.csv", {"y": [1.0]}, 3.0))
-def test_a_frame_must_be_one(frame: Any) -> None:
-    refused(frame, "frame must be a DataFrame, a Series or a 2-D array; got", TypeError)
+def test_frame_must_have_a_supported_type(frame: Any) -> None:
+    rejects(frame, "frame must be a DataFrame, a Series or a 2-D array; got", TypeError)
 
 
-def test_an_array_has_one_or_two_axes() -> None:
-    refused(
+def test_array_must_have_one_or_two_axes() -> None:
+    rejects(
         np.ones((2, 2, 2)), "frame must be an array (time,) or (time, series); got shape (2, 2,"
     )
 
 
-def test_an_array_must_be_finite_or_nan() -> None:
-    refused(np.array([1.0, np.inf]), "Input contains infinity")
+def test_array_must_be_finite_or_nan() -> None:
+    rejects(np.array([1.0, np.inf]), "Input contains infinity")
 
 
-def test_a_table_must_be_in_memory() -> None:
+def test_polars_table_must_be_in_memory() -> None:
     message = "frame must be a table in memory; got polars's"
-    refused(pl.from_pandas(FRAME).lazy(), f"{message} LazyFrame", TypeError)
-    refused(pl.from_pandas(FRAME)["y"], f"{message} Series", TypeError)
+    rejects(pl.from_pandas(FRAME).lazy(), f"{message} LazyFrame", TypeError)
+    rejects(pl.from_pandas(FRAME)["y"], f"{message} Series", TypeError)
 
 
-def test_a_polars_frame_must_be_long() -> None:
-    refused(pl.DataFrame({"a": [1.0]}), "frame must have the column 'ds', which holds its times")
+def test_polars_frame_must_be_long() -> None:
+    rejects(pl.DataFrame({"a": [1.0]}), "frame must have the column 'ds', which holds its times")
 
 
 # --- columns ---
 
 
 @pytest.mark.parametrize("name", ("y", "ds"))
-def test_a_long_frame_must_have_its_columns(name: str) -> None:
-    refused(FRAME.drop(columns=name), f"frame must have the column '{name}'")
+def test_long_frame_must_have_target_and_time_columns(name: str) -> None:
+    rejects(FRAME.drop(columns=name), f"frame must have the column '{name}'")
 
 
-def test_a_column_that_was_named_must_be_there() -> None:
-    refused(FRAME, "frame must have the column 'shop'; got columns", id="shop")
-    refused(FRAME, "frame must have the column 'sales'; got columns", target="sales")
-    refused(FRAME, "frame must have the column 'day' beside ['unique_id', 'y']", time="day")
+def test_named_columns_must_exist() -> None:
+    rejects(FRAME, "frame must have the column 'shop'; got columns", id="shop")
+    rejects(FRAME, "frame must have the column 'sales'; got columns", target="sales")
+    rejects(FRAME, "frame must have the column 'day' beside ['unique_id', 'y']", time="day")
     for role in ("past", "future", "static"):
-        refused(FRAME, "frame must have the column 'price'; got columns", **{role: ("price",)})
-    refused(WIDE, "frame must have the column 'price'; got columns", past="price")
+        rejects(FRAME, "frame must have the column 'price'; got columns", **{role: ("price",)})
+    rejects(WIDE, "frame must have the column 'price'; got columns", past="price")
 
 
-def test_a_long_frame_whose_time_has_another_name_is_not_taken_for_a_wide_one() -> None:
+def test_long_frame_without_the_time_column_is_not_read_as_wide() -> None:
     frame = FRAME.rename(columns={"ds": "day"}).iloc[:5]
-    refused(frame, "frame must have the column 'ds' beside ['unique_id', 'y']; got columns")
-    refused(frame[["day", "y"]], "frame must have the column 'ds' beside ['y']; got columns")
-    refused(frame[["unique_id", "y"]].set_index(frame["day"]), "frame must have the column 'ds'")
+    rejects(frame, "frame must have the column 'ds' beside ['unique_id', 'y']; got columns")
+    rejects(frame[["day", "y"]], "frame must have the column 'ds' beside ['y']; got columns")
+    rejects(frame[["unique_id", "y"]].set_index(frame["day"]), "frame must have the column 'ds'")
 
 
 @pytest.mark.parametrize("text", (False, True))
-def test_a_column_of_dates_is_named_where_times_are_looked_for(text: bool) -> None:
+def test_error_suggests_a_column_of_dates_as_time(text: bool) -> None:
     frame = FRAME[["ds", "y"]].set_axis(["date", "sales"], axis=1)
     frame = frame.astype({"date": str}) if text else frame
     message = (
         "frame must have the column 'ds', which holds its times; got columns ['date', 'sales']"
     )
     advice = "Name it by Columns(time='date', target='sales'), or make it the index"
-    refused(frame, f"{message}. {advice}")
-    refused(frame.rename(columns={"sales": "y"}), "frame must have the column 'ds' beside ['y']")
+    rejects(frame, f"{message}. {advice}")
+    rejects(frame.rename(columns={"sales": "y"}), "frame must have the column 'ds' beside ['y']")
     with pytest.raises(ValueError, match=r"Columns\(time='date'\), or make it the index"):
         Panel.from_frame(frame.rename(columns={"sales": "y"}))
     with pytest.raises(ValueError, match=r"Columns\(time='date', target=\.\.\.\), or make it"):
@@ -114,107 +114,107 @@ def test_a_column_of_dates_is_named_where_times_are_looked_for(text: bool) -> No
     assert len(Panel.from_frame(frame[["sales"]])) == 1
 
 
-def test_columns_must_have_distinct_names() -> None:
+def test_column_names_must_be_distinct() -> None:
     frame = FRAME.rename(columns={"x": "y"})
-    refused(frame, "frame must have distinct column names; got 'y' twice")
+    rejects(frame, "frame must have distinct column names; got 'y' twice")
 
 
-def test_columns_must_have_one_level() -> None:
+def test_column_names_must_have_one_level() -> None:
     frame = WIDE.set_axis(
         pd.MultiIndex.from_tuples([("a", 1), ("a", 2)], names=["shop", "floor"]), axis=1
     )
-    refused(frame, "frame must have one level of column names; got 2, named ['shop', 'floor']")
+    rejects(frame, "frame must have one level of column names; got 2, named ['shop', 'floor']")
 
 
-def test_a_wide_frame_of_covariates_alone_has_no_series() -> None:
+def test_wide_frame_must_have_a_series_besides_covariates() -> None:
     frame = WIDE.rename(columns={"y": "z"})
-    refused(frame, "frame must have at least one series; got covariates only", past=("x", "z"))
+    rejects(frame, "frame must have at least one series; got covariates only", past=("x", "z"))
 
 
 @pytest.mark.parametrize(
     ("frame", "what"), ((WIDE, "a wide frame"), (WIDE["y"], "a Series")), ids=("wide", "series")
 )
-def test_static_columns_need_a_long_frame(frame: Any, what: str) -> None:
-    refused(frame, f"columns.static must be empty for {what}; got ('x',)", static=("x",))
+def test_static_columns_require_a_long_frame(frame: Any, what: str) -> None:
+    rejects(frame, f"columns.static must be empty for {what}; got ('x',)", static=("x",))
 
 
-def test_covariates_need_a_frame() -> None:
-    refused(WIDE["y"], "frame must have the covariate 'x'; got a Series", future=("x",))
-    refused([1.0, 2.0], "columns must name no covariates for an array; got ('x',)", past=("x",))
+def test_covariates_require_a_frame() -> None:
+    rejects(WIDE["y"], "frame must have the covariate 'x'; got a Series", future=("x",))
+    rejects([1.0, 2.0], "columns must name no covariates for an array; got ('x',)", past=("x",))
 
 
-def test_a_static_column_must_be_constant() -> None:
+def test_static_column_must_be_constant_within_a_series() -> None:
     message = "static column 'x' must be constant within a series; got 5.0 and 7.0 for series 'b'"
     frame = FRAME.assign(x=[1.0] * 5 + [5.0, np.nan, 7.0, 7.0, 5.0])
-    refused(frame.sample(frac=1, random_state=0).sort_values("ds"), message, static=("x",))
+    rejects(frame.sample(frac=1, random_state=0).sort_values("ds"), message, static=("x",))
     words = FRAME.assign(x=["north"] * 4 + ["south"] * 6)
     message = "static column 'x' must be constant within a series; got 'north' and 'south' for"
-    refused(words, f"{message} series 'a'", static=("x",))
+    rejects(words, f"{message} series 'a'", static=("x",))
 
 
 # --- rows ---
 
 
-def test_every_row_must_name_its_series() -> None:
+def test_ids_must_not_be_missing() -> None:
     message = "frame['unique_id'] must name a series in every row; got a missing value in row 3"
-    refused(changed(3, "unique_id", None), message)
+    rejects(frame_with(3, "unique_id", None), message)
 
 
 @pytest.mark.parametrize("shuffled", (False, True))
-def test_a_series_has_one_row_for_each_time(shuffled: bool) -> None:
+def test_times_of_a_series_must_be_distinct(shuffled: bool) -> None:
     frame = pd.concat([FRAME, FRAME.iloc[[7, 8]]], ignore_index=True)
     frame = frame.sample(frac=1, random_state=0) if shuffled else frame
-    refused(
+    rejects(
         frame,
         "frame must have one row for each (unique_id, ds); got several for series 'b' at "
         "2024-02-03 00:00:00 (2 duplicate row(s) in all)",
     )
     wide = pd.concat([WIDE, WIDE.iloc[[1]]])
     message = "frame must have one row for each time of its index; got several at 2024-01-02"
-    refused(wide, message)
-    refused(wide["y"], message)
+    rejects(wide, message)
+    rejects(wide["y"], message)
     message = "frame must have one row for each 'ds'; got several at 2024-01-02 00:00:00 (1 dupl"
-    refused(wide["y"].reset_index(), message)
+    rejects(wide["y"].reset_index(), message)
 
 
-def test_missing_rows_are_named_and_counted() -> None:
-    refused(
+def test_error_counts_missing_rows_and_names_the_first() -> None:
+    rejects(
         FRAME.drop(index=[2, 6, 7]),
         "frame must have a row for every time (frequency 'D'); got 3 missing row(s) in 2 series, "
         "for series 'a' first at 2024-01-03 00:00:00. Pass Columns(fill_gaps=True)",
         freq="D",
     )
-    refused(
+    rejects(
         pd.Series(1.0, index=[0, 2, 4, 8, 10]),
         "frame must have a row for every time (frequency '2'); got 1 missing row(s) in 1 series, "
         "for series 'y' first at 6.",
     )
 
 
-def test_irregular_times_are_named() -> None:
-    refused(
-        changed(7, "ds", pd.Timestamp("2024-02-03 07:00")),
+def test_times_must_be_regular() -> None:
+    rejects(
+        frame_with(7, "ds", pd.Timestamp("2024-02-03 07:00")),
         "times must lie on the frequency 'D'; got 2024-02-03 07:00:00 for series 'b'",
     )
     hours = FRAME.assign(ds=[*range(5), 0, 1, 2, 5, 6]).drop(index=[9])
-    refused(
+    rejects(
         hours.assign(ds=hours["ds"] * 2 + (hours["ds"] > 4)),
         "times must be regular, in steps of '2'; got 4 then 11 for series 'b'",
     )
-    refused(
-        changed(2, "ds", pd.Timestamp("2024-01-03 07:00")).iloc[:5],
+    rejects(
+        frame_with(2, "ds", pd.Timestamp("2024-01-03 07:00")).iloc[:5],
         "columns.freq must be given where it can't be inferred; got times such as",
     )
 
 
-def test_series_of_several_frequencies_are_refused() -> None:
+def test_series_must_have_one_frequency() -> None:
     slow = pd.DataFrame(
         {"unique_id": "c", "ds": pd.date_range("2024-01-01", periods=4, freq="90min"), "y": 1.0}
     )
     fast = pd.DataFrame(
         {"unique_id": "d", "ds": pd.date_range("2024-01-01", periods=9, freq="h"), "y": 1.0}
     )
-    refused(
+    rejects(
         pd.concat([slow, fast]),
         "times must be regular, in steps of 'h'; got 2024-01-01 00:00:00 then 2024-01-01 01:30:00 "
         "for series 'c'. Resample the series, pass another Columns(freq=...), or forecast series "
@@ -225,12 +225,12 @@ def test_series_of_several_frequencies_are_refused() -> None:
 # --- times ---
 
 
-def test_every_row_must_have_a_time() -> None:
-    refused(
-        changed(4, "ds", pd.NaT), "ds must have a time in every row; got a missing one in row 4"
+def test_times_must_not_be_missing() -> None:
+    rejects(
+        frame_with(4, "ds", pd.NaT), "ds must have a time in every row; got a missing one in row 4"
     )
     index = WIDE.index.where(np.arange(5) != 1)
-    refused(WIDE.set_index(index), "the index must have a time in every row; got a missing one")
+    rejects(WIDE.set_index(index), "the index must have a time in every row; got a missing one")
 
 
 @pytest.mark.parametrize(
@@ -243,42 +243,42 @@ def test_every_row_must_have_a_time() -> None:
     ),
     ids=("real", "spans", "levels", "truth"),
 )
-def test_times_must_be_dates_periods_or_whole_numbers(times: Any, dtype: str) -> None:
+def test_times_must_be_dates_periods_or_integers(times: Any, dtype: str) -> None:
     message = f"the index must hold dates, periods or integers; got {dtype}"
-    refused(pd.Series(1.0, index=times), message, TypeError)
+    rejects(pd.Series(1.0, index=times), message, TypeError)
 
 
-def test_text_must_be_a_date() -> None:
+def test_text_times_must_be_iso_dates() -> None:
     message = "ds must hold dates, periods or integers, text as in '2024-12-31 23:59'; got"
     for text in ("next week", "31/12/2024", "1 Jan 2024"):
-        refused(FRAME.assign(ds=text), f"{message} '{text}'")
+        rejects(FRAME.assign(ds=text), f"{message} '{text}'")
     periods = [pd.Period("2024", "Y"), *pd.period_range("2024-01", periods=9, freq="M")]
     frame = FRAME.assign(ds=np.array(periods, dtype=object))
-    refused(frame, f"{message} Period('2024'")
+    rejects(frame, f"{message} Period('2024'")
 
 
 @pytest.mark.parametrize("freq", ("fortnight", ""))
-def test_a_frequency_must_be_known(freq: str) -> None:
-    refused(FRAME, f"columns.freq must be a pandas alias; got {freq!r}", freq=freq)
+def test_frequency_must_be_a_pandas_alias(freq: str) -> None:
+    rejects(FRAME, f"columns.freq must be a pandas alias; got {freq!r}", freq=freq)
 
 
 @pytest.mark.parametrize("freq", ("-1D", "0h"))
-def test_a_frequency_must_step_forward(freq: str) -> None:
-    refused(FRAME, f"columns.freq must step forward; got {freq!r}", freq=freq)
-    refused([1.0, 2.0], "columns.freq must step forward; got 0", freq=0)
+def test_frequency_must_be_positive(freq: str) -> None:
+    rejects(FRAME, f"columns.freq must step forward; got {freq!r}", freq=freq)
+    rejects([1.0, 2.0], "columns.freq must step forward; got 0", freq=0)
 
 
 @pytest.mark.parametrize("freq", ("SME", "1ns", "1500ns", "WOM-2FRI"))
-def test_a_frequency_must_be_regular(freq: str) -> None:
-    refused(
+def test_frequency_must_be_regular(freq: str) -> None:
+    rejects(
         FRAME, "columns.freq must be one of ticks of whole microseconds, days, weeks, ", freq=freq
     )
 
 
-def test_a_frequency_must_fit_the_times() -> None:
-    refused(FRAME, "columns.freq must fit the times, which are dates; got 2", freq=2)
-    refused([1.0, 2.0], "columns.freq must fit the times, which are integers; got 'h'", freq="h")
-    refused(
+def test_frequency_must_match_the_type_of_the_times() -> None:
+    rejects(FRAME, "columns.freq must fit the times, which are dates; got 2", freq=2)
+    rejects([1.0, 2.0], "columns.freq must fit the times, which are integers; got 'h'", freq="h")
+    rejects(
         pd.Series(1.0, index=pd.period_range("2024-01", periods=3, freq="M")),
         "columns.freq must be None with periods, which have their own, 'M'; got 'QS'",
         freq="QS",
@@ -286,18 +286,18 @@ def test_a_frequency_must_fit_the_times() -> None:
 
 
 @pytest.mark.parametrize("freq", ("MS", "B", "W", "BYE"))
-def test_times_must_lie_on_a_given_frequency(freq: str) -> None:
+def test_times_must_lie_on_the_given_frequency(freq: str) -> None:
     frame = FRAME.assign(ds=pd.date_range("2024-01-06", periods=10))
     message = "times must be regular" if freq == "W" else "times must lie on the frequency"
-    refused(frame, message, freq=freq)
+    rejects(frame, message, freq=freq)
 
 
 def test_times_must_be_whole_microseconds() -> None:
     index = pd.DatetimeIndex(np.arange(5) * 2000 + 500, dtype="datetime64[ns]")
-    refused(pd.Series(1.0, index=index), "times must lie on the frequency '2us'; got 1970")
+    rejects(pd.Series(1.0, index=index), "times must lie on the frequency '2us'; got 1970")
 
 
-def test_days_written_as_numbers_are_told_from_gaps() -> None:
+def test_error_recognizes_dates_written_as_integers() -> None:
     days = pd.date_range("2024-01-25", periods=15).strftime("%Y%m%d").astype(int)
     frame = pd.DataFrame({"ds": days, "y": 1.0})
     with pytest.raises(ValueError, match=r"days: pandas.to_datetime\(times, format='%Y%m%d'\)"):
@@ -309,17 +309,17 @@ def test_days_written_as_numbers_are_told_from_gaps() -> None:
         Panel.from_frame(pd.DataFrame({"ds": [20240101, 20240102, 20240104], "y": 1.0}) - [99, 0])
 
 
-def test_a_series_of_another_frequency_has_no_gaps() -> None:
+def test_series_of_a_multiple_of_the_frequency_is_not_a_gap() -> None:
     weeks = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=4, freq="7D"), "y": 1.0})
-    refused(
+    rejects(
         pd.concat([FRAME, weeks.assign(unique_id="w")]),
         "frame must have series of one frequency, 'D'; got series 'w' in steps of 7 times that",
     )
-    refused(weeks, "frame must have series of one frequency, 'D'; got", freq="D")
+    rejects(weeks, "frame must have series of one frequency, 'D'; got", freq="D")
     assert len(Panel.from_frame(weeks, Columns(freq="D", fill_gaps=True)).values) == 22
 
 
-def test_the_reason_of_a_date_that_can_not_be_read_is_a_whole_sentence() -> None:
+def test_error_of_an_unreadable_date_is_a_complete_sentence() -> None:
     with pytest.raises(ValueError, match=r"not ISO8601 format\)\. Use pandas"):
         Panel.from_frame(pd.DataFrame({"ds": ["1/13/2024", "1/14/2024"], "y": 1.0}))
 
@@ -327,41 +327,41 @@ def test_the_reason_of_a_date_that_can_not_be_read_is_a_whole_sentence() -> None
 # --- values ---
 
 
-def test_text_is_no_number() -> None:
+def test_values_must_not_be_text() -> None:
     message = "'y' must hold numbers; got 'much' for series 'b', first at 2024-02-03 00:00:00. Conv"
-    refused(changed(7, "y", "much"), message)
-    text = changed(7, "y", "much")
-    refused(text.assign(y=text["y"].map(str)), message)
-    refused(WIDE.assign(x=list("12x45")), "'x' must hold numbers; got 'x', first at 2024-01-03")
-    refused(changed(7, "x", "much"), "'x' must hold numbers; got 'much'", past=("x",))
-    refused(WIDE.assign(x="much"), "'x' must hold numbers; got 'much'")
+    rejects(frame_with(7, "y", "much"), message)
+    text = frame_with(7, "y", "much")
+    rejects(text.assign(y=text["y"].map(str)), message)
+    rejects(WIDE.assign(x=list("12x45")), "'x' must hold numbers; got 'x', first at 2024-01-03")
+    rejects(frame_with(7, "x", "much"), "'x' must hold numbers; got 'much'", past=("x",))
+    rejects(WIDE.assign(x="much"), "'x' must hold numbers; got 'much'")
 
 
-def test_times_are_no_numbers() -> None:
-    refused(FRAME.assign(y=FRAME["ds"]), "'y' must hold numbers; got Timestamp('2024-01-01")
-    refused(FRAME.assign(y=pd.Timedelta("1D")), "'y' must hold numbers; got Timedelta('1 days")
+def test_values_must_not_be_times() -> None:
+    rejects(FRAME.assign(y=FRAME["ds"]), "'y' must hold numbers; got Timestamp('2024-01-01")
+    rejects(FRAME.assign(y=pd.Timedelta("1D")), "'y' must hold numbers; got Timedelta('1 days")
 
 
-def test_complex_numbers_are_no_numbers() -> None:
-    refused(FRAME.assign(y=1j), "'y' must hold real numbers; Complex data not supported")
+def test_values_must_not_be_complex() -> None:
+    rejects(FRAME.assign(y=1j), "'y' must hold real numbers; Complex data not supported")
 
 
 @pytest.mark.parametrize("value", (np.inf, -np.inf))
-def test_infinities_are_named(value: float) -> None:
+def test_values_must_not_be_infinite(value: float) -> None:
     message = "must be finite or NaN; got infinity for series 'b', first at 2024-02-03 00:00:00"
-    refused(changed(7, "y", value), f"'y' {message}")
-    refused(changed(7, "y", value).sample(frac=1, random_state=0), f"'y' {message}")
-    refused(changed(7, "x", value), f"'x' {message}", future=("x",))
+    rejects(frame_with(7, "y", value), f"'y' {message}")
+    rejects(frame_with(7, "y", value).sample(frac=1, random_state=0), f"'y' {message}")
+    rejects(frame_with(7, "x", value), f"'x' {message}", future=("x",))
     wide = WIDE.assign(x=[0.0, value, 0.0, 0.0, 0.0])
-    refused(wide, "'x' must be finite or NaN; got infinity, first at 2024-01-02 00:00:00")
+    rejects(wide, "'x' must be finite or NaN; got infinity, first at 2024-01-02 00:00:00")
     static = FRAME.assign(x=[1.0] * 5 + [value] * 5)
-    refused(static, "'x' must be finite or NaN; got infinity for series 'b'", static=("x",))
+    rejects(static, "'x' must be finite or NaN; got infinity for series 'b'", static=("x",))
 
 
-def test_a_series_must_have_an_observed_value() -> None:
+def test_series_must_have_an_observed_value() -> None:
     message = "each series must have an observed value; got only NaN for series 'b'"
-    refused(FRAME.assign(y=[1.0] * 5 + [np.nan] * 5), message)
-    refused(WIDE.rename(columns={"x": "b"}).assign(b=np.nan), message)
+    rejects(FRAME.assign(y=[1.0] * 5 + [np.nan] * 5), message)
+    rejects(WIDE.rename(columns={"x": "b"}).assign(b=np.nan), message)
 
 
 # --- options ---
@@ -390,12 +390,14 @@ def test_a_series_must_have_an_observed_value() -> None:
         ({"fill_gaps": "yes"}, "columns.fill_gaps must be True or False; got 'yes'", TypeError),
     ),
 )
-def test_columns_are_checked(options: dict[str, Any], message: str, error: type[Exception]) -> None:
+def test_columns_options_are_checked(
+    options: dict[str, Any], message: str, error: type[Exception]
+) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         Columns(**options)
 
 
-def test_a_list_of_names_is_a_tuple_and_one_name_a_tuple_of_one() -> None:
+def test_column_names_become_tuples() -> None:
     columns = Columns(past=["b", "c"], future="a")  # type: ignore[arg-type]
     assert (columns.past, columns.future) == (("b", "c"), ("a",))
     assert columns.covariates == ("b", "c", "a")
@@ -473,6 +475,6 @@ def test_levels_are_checked(
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_is_one_of_numpy(seed: int) -> None:
+def test_seed_must_be_in_the_range_of_numpy(seed: int) -> None:
     with pytest.raises(ValueError, match=r"^random_state must be a seed from 0 to 2\*\*32 - 1"):
         resolve_seed(seed)
