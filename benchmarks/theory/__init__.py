@@ -1,1 +1,1 @@
-"""Simulations that the theory of `tsar.complexity` is checked against."""
+"""Population moments and simulations that `tsar.complexity.theory` is checked against."""

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, Ridge
-from theory.simulation import draw_model, draw_pairs
+from theory.simulation import sample_model, sample_rows
 from torch import Tensor
 
 import tsar
 from tsar import ComplexityAnalysis, Training
-from tsar.complexity import Advice, Frozen, HiddenStates, Lags, RandomFeatures, Representation, Told
-from tsar.complexity.reading import read_source
-from tsar.complexity.risk import Measure, risk_curves
-from tsar.complexity.series import series_table
+from tsar.complexity import Advice, FrozenFeatures, HiddenStates, Lags, RandomFeatures, Representation, Features
+from tsar.complexity.inputs import standardize_series
+from tsar.complexity.risk import RiskOptions, risk_curves
+from tsar.complexity.per_series import autoregression_table
 from tsar.complexity.sizes import check_memory, default_sizes
-from tsar.complexity.states import StateFeatures
-from tsar.complexity.task import Rows, Split, cuts, following, split_rows
+from tsar.complexity.filtered_states import FilteredStates
+from tsar.complexity.splits import Rows, Split, split_points, following, split_rows
 from tsar.data.batch import Context
 from tsar.data.panel import Panel
 
@@ -59,30 +59,30 @@ SECOND = autoregression([0.3, 0.6])
 
 def test_stretches_follow_each_other_with_a_gap() -> None:
     panel = Panel.from_frame(long({"a": np.arange(100.0), "b": np.arange(60.0)}))
-    response = following(panel, 3, segment=True)
+    response = future_values(panel, 3, segment=True)
     usable = torch.ones(160, dtype=torch.bool)
     split = split_rows(panel, response, usable, horizon=3, shares=(0.2, 0.3), n_train=None)
-    first, last = cuts(panel.lengths, 0.2, 0.3)
+    first, last = split_points(panel.lengths, 0.2, 0.3)
     for row in range(2):
         train, validation, test = (
-            part.places[part.runs == row] - panel.offsets[row] for part in split.parts
+            part.positions[part.series == row] - panel.offsets[row] for part in split.measured
         )
         assert train.max() + 3 < first[row] <= validation.min()
         assert validation.max() + 3 < last[row] <= test.min()
         assert len(train) == first[row] - 3
-    expected = split.train.places[:, None] + torch.arange(1, 4)
+    expected = split.train.positions[:, None] + torch.arange(1, 4)
     torch.testing.assert_close(split.train.response, panel.values[expected])
     few = split_rows(panel, response, usable, horizon=3, shares=(0.2, 0.3), n_train=20)
     assert len(few.train) == 20
-    assert set(few.train.places.tolist()) <= set(split.train.places.tolist())
-    assert few.train.runs.unique().tolist() == [0, 1]
+    assert set(few.train.positions.tolist()) <= set(split.train.positions.tolist())
+    assert few.train.series.unique().tolist() == [0, 1]
 
 
 def test_a_response_ends_with_its_series() -> None:
     panel = Panel.from_frame(long({"a": [1.0, 2.0, np.nan, 4.0], "b": [5.0, 6.0]}))
-    step = following(panel, 2, segment=False)[:, 0]
+    step = future_values(panel, 2, segment=False)[:, 0]
     np.testing.assert_array_equal(step, [np.nan, 4, np.nan, np.nan, np.nan, np.nan])
-    segment = following(panel, 2, segment=True)
+    segment = future_values(panel, 2, segment=True)
     np.testing.assert_array_equal(segment[4], [6, np.nan])
 
 
@@ -94,14 +94,14 @@ def test_random_features_are_nested_and_causal(kind: Any) -> None:
     values = torch.from_numpy(autoregression([0.5], 60))
     panel, changed = Panel.from_tensor(values[None]), Panel.from_tensor(values[None].clone())
     changed.values[31:] = 99.0
-    large = RandomFeatures(lags=5, kind=kind).freeze(panel, [3, 40], 0)
-    small = RandomFeatures(lags=5, kind=kind).freeze(panel, [3], 0)
+    large = RandomFeatures(lags=5, activation=kind).freeze(panel, [3, 40], 0)
+    small = RandomFeatures(lags=5, activation=kind).freeze(panel, [3], 0)
     places = torch.arange(4, 31)
-    told = large.tell(panel, places, 40).features
-    torch.testing.assert_close(small.tell(panel, places, 3).features, told[:, :3])
-    torch.testing.assert_close(large.tell(changed, places, 40).features, told)
+    told = large.compute(panel, places, 40).values
+    torch.testing.assert_close(small.compute(panel, places, 3).values, told[:, :3])
+    torch.testing.assert_close(large.compute(changed, places, 40).values, told)
     assert large.usable(panel).tolist() == [False] * 4 + [True] * 56
-    assert not torch.equal(large.tell(changed, torch.tensor([31]), 40).features, told[:1])
+    assert not torch.equal(large.compute(changed, torch.tensor([31]), 40).values, told[:1])
 
 
 class FakeStates:
@@ -125,12 +125,12 @@ class FakeStates:
 
 def test_states_are_learned_from_the_training_points_alone() -> None:
     seen: list[int] = []
-    states = StateFeatures(lambda size, seed: FakeStates(size, seen), most=6)
+    states = FilteredStates(lambda size, seed: FakeStates(size, seen), most=6)
     found = analysis(states).fit(SECOND)
     assert set(seen) == {360}
     assert found.curves_["size"].unique().tolist() == [0, 1, 2, 3, 4, 6]
     risk = found.curves_[found.curves_["head"] == "ridgeless"]["test"]
-    assert risk.iloc[-1] < 0.9 * found.summary_["null"]
+    assert risk.iloc[-1] < 0.9 * found.summary_["null_risk"]
 
 
 def test_hidden_markov_states_and_their_number() -> None:
@@ -139,7 +139,7 @@ def test_hidden_markov_states_and_their_number() -> None:
     found = analysis("hmm", sizes=(1, 2)).fit(series)
     risks = found.curves_.set_index(["size", "head"])["test"]
     assert risks[2, "ridgeless"] < 0.4 * risks[1, "ridgeless"]
-    assert found.per_series_["states"].tolist() == [2]
+    assert found.per_series_["n_components"].tolist() == [2]
     assert found.recommend().size == 2
 
 
@@ -174,7 +174,7 @@ def test_heads_on_the_hidden_states_of_a_network(networks: dict[str, Any], name:
     assert found.summary_["representation"] == name
     curve = found.curves_[found.curves_["head"] == "ridgeless"].set_index("size")
     assert curve.index.max() == (16 if name == "AutoTimes" else 48)
-    assert curve["test"].min() < 0.4 * found.summary_["null"]
+    assert curve["test"].min() < 0.4 * found.summary_["null_risk"]
 
 
 def test_a_network_forecasts_from_its_hidden_state(networks: dict[str, Any]) -> None:
@@ -199,8 +199,8 @@ def test_hidden_directions_are_those_of_most_variance(networks: dict[str, Any]) 
     frozen = HiddenStates(networks["SpaceTime"]).freeze(panel, [4], 0)
     places = frozen.usable(panel).nonzero()[:, 0]
     assert places[0] == 23
-    told = frozen.tell(panel, places, 4)
-    spread = told.features.var(dim=0)
+    told = frozen.compute(panel, places, 4)
+    spread = told.values.var(dim=0)
     assert bool((spread.diff() < 0).all())
     assert told.units is not None
     mean = panel.values.unfold(0, 24, 1).mean(dim=1)
@@ -210,17 +210,17 @@ def test_hidden_directions_are_those_of_most_variance(networks: dict[str, Any]) 
 class Squares(Representation):
     """One of the user's own."""
 
-    def limit(self, known: Panel) -> int:
+    def max_size(self, training: Panel) -> int:
         return 2
 
-    def freeze(self, known: Panel, sizes: Sequence[int], seed: int) -> Frozen:
-        class Squared(Frozen):
+    def freeze(self, training: Panel, sizes: Sequence[int], seed: int) -> FrozenFeatures:
+        class Squared(FrozenFeatures):
             def usable(self, panel: Panel) -> Tensor:
                 return torch.ones_like(panel.values, dtype=torch.bool)
 
-            def tell(self, panel: Panel, places: Tensor, size: int) -> Told:
+            def compute(self, panel: Panel, places: Tensor, size: int) -> Features:
                 last = panel.values[places]
-                return Told(torch.stack([last, last.square()], dim=1)[:, :size])
+                return Features(torch.stack([last, last.square()], dim=1)[:, :size])
 
         return Squared()
 
@@ -255,7 +255,7 @@ def test_risks_are_those_of_heads_fitted_one_by_one() -> None:
         for name, (features, response) in cut.items():
             error = ((head.predict(features) - response) ** 2).mean()
             assert row[name] == pytest.approx(error, rel=1e-6)
-    assert found.summary_["rows"] == len(rows["train"])
+    assert found.summary_["n_train"] == len(rows["train"])
 
 
 def test_the_peak_stands_where_features_are_as_many_as_rows() -> None:
@@ -266,26 +266,26 @@ def test_the_peak_stands_where_features_are_as_many_as_rows() -> None:
     assert curve["train"][curve.index > 1.5].max() < 1e-9
     assert curve["variance"].max() > 5 * curve["variance"].iloc[-1]
     ridge = found.curves_[found.curves_["head"] == "ridge"]
-    assert ridge["test"].max() < 2 * found.summary_["null"]
-    assert found.recommend().peak == pytest.approx(curve["test"].max())
+    assert ridge["test"].max() < 2 * found.summary_["null_risk"]
+    assert found.recommend().peak_risk == pytest.approx(curve["test"].max())
 
 
 def simulated(rows: int, size: int) -> tuple[Any, Split, Tensor]:
     """Features and responses of a model that is known, in three stretches."""
     generator = torch.Generator().manual_seed(0)
-    model = draw_model(8, size, generator=generator)
+    model = sample_model(8, size, generator=generator)
     total = rows + 3000
-    seen, after = draw_pairs(model, total, 1, serial=True, generator=generator)
+    seen, after = sample_rows(model, total, 1, serial=True, generator=generator)
     whole = Rows(torch.arange(total), torch.zeros(total, dtype=torch.long), after[0])
     parts = torch.arange(total).split([rows, 1000, 2000, 0])
-    return model, Split(*(whole.take(part) for part in parts)), seen[0]
+    return model, Split(*(whole.select(part) for part in parts)), seen[0]
 
 
 def test_what_is_estimated_is_near_what_is_known() -> None:
     sizes = (4, 16, 60, 300)
     model, split, features = simulated(150, max(sizes))
     sized = [(size, features[:, :size]) for size in sizes]
-    curves = risk_curves(sized, split, Measure("ridgeless", 1, 100, False, 0))
+    curves = risk_curves(sized, split, RiskOptions("ridgeless", 1, 100, False, 0))
     found = curves.table[curves.table["head"] == "ridgeless"].set_index("size")
     for size in sizes:
         shown = model.with_features(size)
@@ -308,9 +308,9 @@ def unrelated(spare: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     noise = 0.1 * torch.randn(len(features), 1, generator=generator).double()
     rows = torch.arange(len(features))
     whole = Rows(rows, rows * 0, features @ weights + noise)
-    split = Split(*(whole.take(part) for part in rows.split([100, 600, 1000, spare])))
+    split = Split(*(whole.select(part) for part in rows.split([100, 600, 1000, spare])))
     sized = [(size, features[:, :size]) for size in (40, 150, 400)]
-    table = risk_curves(sized, split, Measure("ridgeless", 1, 50, False, 0)).table
+    table = risk_curves(sized, split, RiskOptions("ridgeless", 1, 50, False, 0)).table
     plain, tuned = (table[table["head"] == head] for head in ("ridgeless", "ridge"))
     return plain.set_index("size"), tuned.set_index("size")
 
@@ -331,11 +331,11 @@ def test_the_bias_of_heads_that_interpolate_is_what_the_rows_do_not_show(spare: 
 def test_what_no_rows_determine_is_not_told() -> None:
     found = analysis("random", n_train=None, sizes=(50, 150, 300)).fit(SECOND[:300])
     unknown = ["bias", "variance", "excess", "irreducible", "theory_bias", "theory_excess"]
-    assert 150 < found.summary_[["rows", "validation_rows"]].sum() < 300
+    assert 150 < found.summary_[["n_train", "n_validation"]].sum() < 300
     curves = found.curves_[found.curves_["head"] == "ridgeless"].set_index("size")
     assert curves.loc[300, unknown].isna().all()
     assert curves.loc[[50, 150], unknown].notna().all(axis=None)
-    assert curves[["test", "validation", "effective_rows"]].notna().all(axis=None)
+    assert curves[["test", "validation", "effective_sample_size"]].notna().all(axis=None)
     assert "told up to 150 features" in str(found.recommend())
     found.plot().canvas.draw()
 
@@ -345,8 +345,8 @@ def test_the_theory_knows_that_the_mean_is_estimated() -> None:
     features = torch.randn(4000, 1, generator=generator).double()
     rows = torch.arange(4000)
     whole = Rows(rows, rows * 0, torch.randn(4000, 1, generator=generator).double())
-    split = Split(*(whole.take(part) for part in rows.split([50, 1000, 1000, 1950])))
-    table = risk_curves([(1, features)], split, Measure("ridgeless", 1, 400, False, 0)).table
+    split = Split(*(whole.select(part) for part in rows.split([50, 1000, 1000, 1950])))
+    table = risk_curves([(1, features)], split, RiskOptions("ridgeless", 1, 400, False, 0)).table
     row = table[table["head"] == "ridgeless"].iloc[0]
     noise = row["irreducible"]
     assert row["theory_variance"] == pytest.approx(noise * (1 / 50 + 1 / (49 - 1 - 1)), rel=1e-6)
@@ -370,7 +370,7 @@ def test_labels_are_told_from_features(head: Any) -> None:
     assert found.classes_ == ["down", "flat", "up"]
     row = found.curves_[found.curves_["head"] == head].iloc[0]
     assert row["error_rate"] < (0.15 if head == "logistic" else 0.5)
-    assert row["test"] < 0.8 * found.summary_["null"]
+    assert row["test"] < 0.8 * found.summary_["null_risk"]
     assert found.recommend().head == head
     assert np.isnan(row["excess"]) if head == "logistic" else row["excess"] > 0
     assert ("logistic" in str(found.recommend())) == (head == "logistic")
@@ -396,9 +396,9 @@ def test_a_seed_decides_all_and_frames_of_any_layout_say_the_same() -> None:
 
 def test_orders_are_those_of_refits() -> None:
     series = {"short": autoregression([0.9], 200), "long": SECOND}
-    source = read_source(Panel.from_frame(long(series)), (0.2, 0.2))
+    source = standardize_series(Panel.from_frame(long(series)), (0.2, 0.2))
     most = 6
-    table = series_table(source.panel, (0.2, 0.2), most)
+    table = autoregression_table(source.panel, (0.2, 0.2), most)
     for name, values in series.items():
         first = round(0.6 * len(values))
         scaled = (values - values[:first].mean()) / values[:first].std()
@@ -413,25 +413,25 @@ def test_orders_are_those_of_refits() -> None:
         features, response = cut(range(round(0.8 * len(values)), len(values) - 1))
         error = ((head.predict(features) - response) ** 2).mean()
         assert row["risk"] == pytest.approx(error, rel=1e-4)
-        assert row["predictability"] == pytest.approx(1 - error / row["null"], rel=1e-4)
+        assert row["r2"] == pytest.approx(1 - error / row["null_risk"], rel=1e-4)
         assert row["entropy_rate"] == pytest.approx(0.5 * np.log(2 * np.pi * np.e * error))
     assert table["order"].to_dict() == {"short": 3, "long": 2}
 
 
 def test_the_mean_predicts_exactly_nothing() -> None:
     noise = np.random.default_rng(0).normal(size=(30, 400))
-    table = series_table(Panel.from_tensor(torch.from_numpy(noise)), (0.2, 0.2), 9)
+    table = autoregression_table(Panel.from_tensor(torch.from_numpy(noise)), (0.2, 0.2), 9)
     alone = table[table["order"] == 0]
     assert len(alone) > 5
-    assert (alone["predictability"] == 0).all()
+    assert (alone["r2"] == 0).all()
 
 
 def test_series_by_series_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     panel = Panel.from_tensor(torch.from_numpy(np.stack([autoregression([0.7], 300)] * 5)))
     panel.values[300:] += torch.randn(1200, dtype=torch.float64)
-    whole = series_table(panel, (0.2, 0.2), 5)
-    monkeypatch.setattr("tsar.complexity.series.CHUNK", 1)
-    pd.testing.assert_frame_equal(series_table(panel, (0.2, 0.2), 5), whole)
+    whole = autoregression_table(panel, (0.2, 0.2), 5)
+    monkeypatch.setattr("tsar.complexity.per_series.MAX_ELEMENTS", 1)
+    pd.testing.assert_frame_equal(autoregression_table(panel, (0.2, 0.2), 5), whole)
 
 
 def test_panels_have_a_row_for_each_series() -> None:
@@ -448,16 +448,16 @@ def test_panels_have_a_row_for_each_series() -> None:
     found = analysis().fit(frame)
     table = found.per_series_
     assert list(table.index) == ["brief", "flat", "gone", "memory", "noise"]
-    assert table["left_out"].dropna().to_dict() == {
+    assert table["excluded"].dropna().to_dict() == {
         "brief": "8 observed training points",
         "flat": "constant",
         "gone": "0 observed training points",
     }
     assert table.loc["memory", "order"] == 2
     assert table["order"].isna().sum() == 3
-    assert table.loc["memory", "predictability"] > 0.3
-    assert abs(table.loc["noise", "predictability"]) < 0.1
-    assert found.summary_["left_out"] == 3
+    assert table.loc["memory", "r2"] > 0.3
+    assert abs(table.loc["noise", "r2"]) < 0.1
+    assert found.summary_["excluded"] == 3
     alone = analysis().fit(frame[frame["unique_id"].isin(["memory", "noise"])])
     pd.testing.assert_frame_equal(found.curves_, alone.curves_)
 
@@ -479,7 +479,7 @@ def test_given_features_stay_with_their_points() -> None:
 def test_the_order_of_an_autoregression_is_advised_and_can_be_used() -> None:
     advice = analysis(Lags(12), n_train=None).fit(autoregression([0.2, 0.2, 0.5], 3000)).recommend()
     assert (advice.size, advice.order, advice.state_size, advice.width) == (3, 3, 3, None)
-    assert advice.wins <= advice.beats_mean == 1
+    assert advice.share_best <= advice.share_better_than_mean == 1
     assert tsar.ARNet(advice.order).fit(SECOND).order_ == 3
     assert tsar.SpaceTime(state_size=advice.state_size).state_size == 3
 
@@ -495,18 +495,18 @@ def test_advice_says_what_a_person_needs() -> None:
     found = analysis("random", n_train=80).fit(SECOND)
     advice, text = found.recommend(), str(found.recommend())
     assert text.startswith(f"Use {advice.size} features with least squares without a penalty.")
-    assert advice.zone == (40, 160)
+    assert advice.threshold_range == (40, 160)
     assert advice.size <= 40 or advice.size >= 160
     assert "Avoid 40 to 160 features without ridge: around p = n = 80" in text
-    better = advice.ridge_validation < advice.validation
+    better = advice.ridge_validation_risk < advice.validation_risk
     cheap = "at most n/5 = 16, at least 5n = 400, or tune a ridge"
     other = "With a tuned ridge" if 16 < advice.size < 400 else cheap
     assert ("Better still, tune a ridge (head='ridge')" if better else other) in text
-    assert f"worth {advice.effective_rows:,.0f} independent ones" in text
+    assert f"worth {advice.effective_sample_size:,.0f} independent ones" in text
     assert "The sweet spot at size zero is a statement about excess risk" in text
-    assert f"{advice.null:.4g} at size zero and {advice.test:.4g} here" in text
+    assert f"{advice.null_risk:.4g} at size zero and {advice.test_risk:.4g} here" in text
     row = found.curves_.set_index(["size", "head"]).loc[(advice.size, advice.head)]
-    assert (advice.test, advice.penalty) == (row["test"], row["penalty"])
+    assert (advice.test_risk, advice.penalty) == (row["test"], row["penalty"])
     tuned = analysis("random", n_train=80, head="ridge").fit(SECOND).recommend()
     assert tuned.head == "ridge"
     assert str(tuned).splitlines()[0].endswith(f"with a ridge penalty of {tuned.penalty:.3g}.")
@@ -515,7 +515,7 @@ def test_advice_says_what_a_person_needs() -> None:
 
 def test_noise_needs_no_features() -> None:
     advice = analysis().fit(np.random.default_rng(1).normal(size=800)).recommend()
-    assert (advice.size, advice.head, advice.asked) == (0, "mean", "ridgeless")
+    assert (advice.size, advice.head, advice.requested_head) == (0, "mean", "ridgeless")
     assert str(advice).startswith(
         "Use no lags, but the mean: no size without a penalty beats it by more than chance may give"
     )
@@ -532,12 +532,12 @@ def test_noise_needs_no_features() -> None:
 
 def test_sizes_in_the_zone_alone_leave_the_mean_and_the_ridge() -> None:
     advice = analysis("random", sizes=(60, 100, 150), n_train=100).fit(SECOND).recommend()
-    assert (advice.size, advice.sizes) == (0, 0)
+    assert (advice.size, advice.n_sizes) == (0, 0)
     assert str(advice).startswith(
         "Use no features, but the mean: every size that was measured lies between 50 and 200,"
     )
     assert "Better still, tune a ridge (head='ridge')" in str(advice)
-    assert advice.ridge_test < 0.8 * advice.null
+    assert advice.ridge_test_risk < 0.8 * advice.null_risk
     assert "least risk on the validation rows" not in str(advice)
 
 
@@ -547,7 +547,7 @@ def test_a_ridge_that_is_much_better_is_told_beside_the_mean() -> None:
     features = generator.normal(size=(900, 90))
     y = features @ generator.normal(size=90) / 6 + 2 * generator.normal(size=900)
     advice = analysis(features, sizes=(40,), n_train=80).fit(y, y).recommend()
-    assert advice.size == 0 and advice.ridge_validation < advice.validation
+    assert advice.size == 0 and advice.ridge_validation_risk < advice.validation_risk
     assert "Better still, tune a ridge (head='ridge')" in str(advice)
 
 
@@ -557,7 +557,7 @@ def advice(**change: Any) -> Advice:
 
 
 def test_advice_does_not_contradict_itself() -> None:
-    same = advice(validation=0.47991, ridge_validation=0.47989, rows=200, largest=1000, size=46)
+    same = advice(validation=0.47991, ridge_validation=0.47989, n_rows=00, largest=1000, size=46)
     assert "Better still" not in str(same)
     assert "at most n/5" not in str(same)
     assert "With a tuned ridge" in str(same)
@@ -575,7 +575,7 @@ def test_the_picture_shows_the_curves() -> None:
     curve = found.curves_[found.curves_["head"] == "ridgeless"]
     np.testing.assert_array_equal(lines["test, no penalty"].get_ydata(), curve["test"])
     np.testing.assert_array_equal(lines["test, no penalty"].get_xdata(), curve["size"])
-    assert lines["the mean alone"].get_ydata()[0] == found.summary_["null"]
+    assert lines["the mean alone"].get_ydata()[0] == found.summary_["null_risk"]
     assert f"recommended: {found.recommend().size}" in lines
     assert total.get_xscale() == total.get_yscale() == "log"
     assert {60} <= {line.get_xdata()[0] for line in total.lines if len(line.get_xdata()) == 2}
@@ -657,7 +657,7 @@ def test_a_container_has_the_memory_that_it_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = [tmp_path / name for name in ("memory.max", "not there", "limit_in_bytes")]
-    monkeypatch.setattr("tsar.complexity.sizes.LIMITS", limits)
+    monkeypatch.setattr("tsar.complexity.design.CGROUP_LIMITS", limits)
     limits[0].write_text("max\n")
     check_memory(1000, 100)
     limits[2].write_text("4000000\n")
@@ -683,7 +683,7 @@ def test_missing_points_are_left_out() -> None:
     holed[100:110] = np.nan
     whole, found = (analysis(Lags(4), n_train=None).fit(y) for y in (SECOND, holed))
     # Ten points lack, and with them ten windows, three that reach into them, and one response.
-    assert whole.summary_["rows"] - found.summary_["rows"] == 10 + 3 + 1
+    assert whole.summary_["n_train"] - found.summary_["n_train"] == 10 + 3 + 1
     assert found.curves_["test"].notna().all()
 
 
@@ -699,7 +699,7 @@ def test_labels_must_be_known_from_the_training_rows() -> None:
     with pytest.raises(ValueError, match="a value for each of the 600 points of the frame; got 5"):
         analysis().fit(SECOND, labels[:5])
     labels[-5:] = None  # without a label a point does not count
-    assert analysis(sizes=(1,)).fit(SECOND, labels).summary_["test_rows"] == 115
+    assert analysis(sizes=(1,)).fit(SECOND, labels).summary_["n_test"] == 115
 
 
 def test_labels_that_can_not_be_read_say_so() -> None:
@@ -792,5 +792,5 @@ def test_the_largest_size_measured_is_called_that() -> None:
     season[::12] += 10
     noisy = season + np.random.default_rng(0).normal(size=600)
     advice = analysis(Lags(9)).fit(noisy).recommend()
-    assert advice.size == advice.largest == 9
+    assert advice.size == advice.max_size == 9
     assert "the largest that was measured: more may be better" in str(advice)

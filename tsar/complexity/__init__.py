@@ -1,19 +1,25 @@
-"""What the size of a model costs and buys: risk, bias and variance of heads on frozen features."""
+"""Risk, bias and variance of linear heads on frozen features, against the number of features."""
 
 from tsar.complexity.advice import Advice
 from tsar.complexity.analysis import ComplexityAnalysis
-from tsar.complexity.hidden import HiddenStates
-from tsar.complexity.representations import Frozen, Lags, RandomFeatures, Representation, Told
-from tsar.complexity.states import StateFeatures
+from tsar.complexity.filtered_states import FilteredStates
+from tsar.complexity.network_states import HiddenStates
+from tsar.complexity.representations import (
+    Features,
+    FrozenFeatures,
+    Lags,
+    RandomFeatures,
+    Representation,
+)
 
 __all__ = [
     "Advice",
     "ComplexityAnalysis",
-    "Frozen",
+    "Features",
+    "FilteredStates",
+    "FrozenFeatures",
     "HiddenStates",
     "Lags",
     "RandomFeatures",
     "Representation",
-    "StateFeatures",
-    "Told",
 ]

@@ -1,312 +1,272 @@
-"""What to do about it: the size or the penalty to use, why, and how sure that is."""
+"""The recommended size and penalty, with the risks that support it, as a record and as text."""
 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
-from torch import Tensor
 
-from tsar.complexity.risk import Curves
+from tsar.complexity.risk import RiskCurves
+from tsar.complexity.selection import THRESHOLD_RANGE, eligible, smallest_within_std_err
 
-ZONE = (0.5, 2.0)  # features a row between which a head without a penalty is not to be trusted
 UNITS = {"lags": "lags", "hmm": "states", "linear_gaussian": "states"}
-FEW, MANY = 5, 5  # rows a feature, and features a row, that are out of the peak's reach
+# Rows per feature, and features per row, that are far from the interpolation threshold.
+FAR_RATIO = 5
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The size to use and what speaks for it; as text, what a person needs to know.
+    """The recommended size and its evidence; ``str(advice)`` explains it.
 
     Attributes
     ----------
     size, head, penalty
-        To use; 0 features stand for the mean.
-    asked
-        The head that a size was asked for.
-    sizes
-        How many were compared with the mean: without a penalty, those out of the zone to avoid.
-    rows, effective_rows
-        Training rows that this holds for, and what they are worth with their dependence.
-    validation, test, test_error
-        Risks of that head, and the standard error of the last.
-    null
+        To use; size 0 stands for the mean.
+    requested_head
+        The head of the analysis.
+    n_sizes
+        Sizes that were compared with the mean: of ridgeless heads, those outside
+        `threshold_range`.
+    n_train, effective_sample_size
+        Training rows, and the number of independent rows with the same information.
+    validation_risk, test_risk, test_std_err
+        Risks of the recommended head, and the standard error of its test risk.
+    null_risk
         Test risk of the mean.
     best_size
-        Of the least validation risk, before the rule of one standard error.
-    wins, beats_mean
-        Shares of the block bootstrap samples of the validation rows in which this head has the
-        least risk of all, and less than the mean.
-    peak
-        Highest test risk without a penalty within the zone to avoid; None if it was not measured.
-    ridge_size, ridge_penalty, ridge_validation, ridge_test
+        Size of least validation risk, before the one-standard-error rule.
+    share_best, share_better_than_mean
+        Shares of the bootstrap samples of the validation rows in which the recommended head has the
+        least risk of all, and less risk than the mean.
+    peak_risk
+        Largest test risk of a ridgeless head in `threshold_range`; None if none was measured.
+    ridge_size, ridge_penalty, ridge_validation_risk, ridge_test_risk
         The tuned ridge head of least validation risk; None with a logistic head.
     latent_dimension
-        Directions before the largest gap in the spectrum of the features.
-    largest, decomposed
-        The most features that were measured, and the most whose bias and variance were told.
+        Principal components of the features before the largest eigengap.
+    max_size, max_decomposed_size
+        The largest size measured, and the largest with a bias and variance.
+    order
+        For ``ARNet(order)`` and ``SpaceTime(state_size=...)``: the number of lags, but at least 1.
+        None unless the features are lags.
+    width
+        For ``AutoTimes(hidden=...)`` or ``ARNet(hidden=[...])``: the number of random features, 0
+        for no hidden layer. None unless the features are random.
     unit
         What a feature is: "features", "lags" or "states".
-    order
-        For ``ARNet(order)``, whose lags these are, and ``SpaceTime(state_size=...)``: of windows of
-        lags only. 1 where the mean is advised, the nearest to it that there is.
-    width
-        For ``AutoTimes(hidden=...)`` or ``ARNet(hidden=[...])``: of random features only, whose
-        size is the width of a hidden layer; 0 for none.
     """
 
     size: int
     head: str
-    asked: str
-    sizes: int
+    requested_head: str
+    n_sizes: int
     penalty: float
-    rows: int
-    effective_rows: float
-    validation: float
-    test: float
-    test_error: float
-    null: float
+    n_train: int
+    effective_sample_size: float
+    validation_risk: float
+    test_risk: float
+    test_std_err: float
+    null_risk: float
     best_size: int
-    wins: float
-    beats_mean: float
-    peak: float | None
+    share_best: float
+    share_better_than_mean: float
+    peak_risk: float | None
     ridge_size: int | None
     ridge_penalty: float | None
-    ridge_validation: float | None
-    ridge_test: float | None
+    ridge_validation_risk: float | None
+    ridge_test_risk: float | None
     latent_dimension: int
-    largest: int
-    decomposed: int
+    max_size: int
+    max_decomposed_size: int
     order: int | None
     width: int | None
     unit: str
 
     @property
     def state_size(self) -> int | None:
-        """The order, which is the state that a SpaceTime layer needs to hold as many lags."""
+        """The order: a SpaceTime layer needs a state of that size to hold as many lags."""
         return self.order
 
     @property
-    def zone(self) -> tuple[int, int]:
-        """Numbers of features that need a penalty: from half to twice the rows."""
-        return int(ZONE[0] * self.rows), int(ZONE[1] * self.rows)
+    def threshold_range(self) -> tuple[int, int]:
+        """Sizes that need a penalty: from half the training rows to twice as many."""
+        low, high = (int(ratio * self.n_train) for ratio in THRESHOLD_RANGE)
+        return low, high
 
     def __str__(self) -> str:
-        return "\n".join([self._verdict(), *(f"- {line}" for line in self._reasons())])
+        reasons = [
+            self._risks(),
+            self._evidence(),
+            self._threshold(),
+            self._ridge(),
+            self._undecomposed(),
+            self._latent_dimension(),
+            f"The {self.n_train:,} training rows are serially dependent: by the autocorrelation of "
+            f"the errors they are worth {self.effective_sample_size:,.0f} independent rows.",
+            "The minimum of the excess risk at size zero is trivial: excess risk is measured "
+            "against the best head of the same size. The total risk is "
+            f"{self.null_risk:.4g} at size zero and {self.test_risk:.4g} here.",
+        ]
+        return "\n".join([self._recommendation(), *(f"- {line}" for line in reasons if line)])
 
-    def _verdict(self) -> str:
+    def _recommendation(self) -> str:
         if self.size == 0:
-            return f"Use no {self.unit}, but the mean: {self._why_none()}."
-        kinds = {
+            return f"Use no {self.unit} but the mean: {self._why_mean()}."
+        heads = {
             "ridgeless": "least squares without a penalty",
             "ridge": f"a ridge penalty of {self.penalty:.3g}",
             "logistic": "a logistic head",
         }
-        return f"Use {self._count(self.size)} with {kinds[self.head]}."
+        return f"Use {self._count(self.size)} with {heads[self.head]}."
 
-    def _why_none(self) -> str:
-        if not self.sizes:
-            low, high = self.zone
+    def _why_mean(self) -> str:
+        if not self.n_sizes:
+            low, high = self.threshold_range
             return (
-                f"every size that was measured lies between {low:,} and {high:,}, where a head "
-                "without a penalty is not to be trusted"
+                f"all sizes measured are between {low:,} and {high:,}, where a head without a "
+                "penalty is unreliable"
             )
-        bare = " without a penalty" if self.asked == "ridgeless" else ""
-        return f"no size{bare} beats it by more than chance may give"
+        unpenalized = " without a penalty" if self.requested_head == "ridgeless" else ""
+        return f"no size{unpenalized} is better by more than one standard error"
 
-    def _reasons(self) -> list[str]:
-        low, high = self.zone
-        better = f", in {self.beats_mean:.0%} better than the mean" if self.size else ""
-        lines = [
-            f"Total risk {self.test:.4g} (standard error {self.test_error:.2g}) on the test rows, "
-            f"{self.validation:.4g} on those it was chosen by; "
-            f"the mean alone has {self.null:.4g}.",
-        ]
-        if self.sizes:
-            lines.append(
-                f"{self._standing()} In {self.wins:.0%} of bootstrap samples of them it is the "
-                f"best of all{better}."
-            )
-        peak = "" if self.peak is None else f" (test risk up to {self.peak:.4g} here)"
-        if self.asked != "logistic" and self.largest >= low:
-            lines.append(
-                f"Avoid {low:,} to {high:,} {self.unit} without ridge: around "
-                f"p = n = {self.rows:,} the variance has its peak{peak}."
-            )
-        if self.ridge_test is not None and self.asked == "ridgeless":
-            lines.append(self._tuned())
-        if self.asked != "logistic" and self.decomposed < self.largest:
-            lines.append(
-                f"Bias and variance are told up to {self._count(self.decomposed)}: the best head "
-                "of more is not determined by the rows outside the test stretch."
-            )
-        if self.latent_dimension > 1 and self.order is None:
-            lines.append(
-                f"The largest gap in the spectrum of the features is behind "
-                f"{self.latent_dimension} directions. Where features show a few latent states, and "
-                "there are fewer of them than rows, the least total risk stands near there."
-            )
-        lines.append(
-            f"The {self.rows:,} training rows depend on each other: by the autocorrelation "
-            f"of the errors they are worth {self.effective_rows:,.0f} independent ones."
+    def _risks(self) -> str:
+        return (
+            f"Total risk {self.test_risk:.4g} (standard error {self.test_std_err:.2g}) on the test "
+            f"rows and {self.validation_risk:.4g} on the validation rows, by which it was chosen; "
+            f"the mean has {self.null_risk:.4g}."
         )
-        lines.append(
-            "The sweet spot at size zero is a statement about excess risk, what is lost beside "
-            "the best head of the same size, and not about total risk: that is "
-            f"{self.null:.4g} at size zero and {self.test:.4g} here."
-        )
-        return lines
 
-    def _tuned(self) -> str:
-        """What a penalty would do."""
+    def _evidence(self) -> str:
+        if not self.n_sizes:
+            return ""
+        if self.size == self.best_size:
+            text = "It has the least validation risk."
+            if self.size == self.max_size:
+                text += " It is also the largest size measured: a larger one may be better."
+        else:
+            text = (
+                "It is the smallest size within one standard error of the least validation risk, "
+                f"that of {self.best_size:,}."
+            )
+        share = f" It is the best in {self.share_best:.0%} of bootstrap samples of these rows"
+        if self.size:
+            share += f", and better than the mean in {self.share_better_than_mean:.0%}"
+        return f"{text}{share}."
+
+    def _threshold(self) -> str:
+        low, high = self.threshold_range
+        if self.requested_head == "logistic" or self.max_size < low:
+            return ""
+        peak = "" if self.peak_risk is None else f" (test risk up to {self.peak_risk:.4g} here)"
+        return (
+            f"Avoid {low:,} to {high:,} {self.unit} without ridge: the variance peaks near the "
+            f"interpolation threshold p = n = {self.n_train:,}{peak}."
+        )
+
+    def _ridge(self) -> str:
+        if self.ridge_validation_risk is None or self.requested_head != "ridgeless":
+            return ""
         tuned = (
             f"{self._count(self.ridge_size)} with a penalty of {self.ridge_penalty:.3g} have a "
-            f"validation risk of {self.ridge_validation:.4g} (test: {self.ridge_test:.4g})."
+            f"validation risk of {self.ridge_validation_risk:.4g} "
+            f"(test: {self.ridge_test_risk:.4g})."
         )
-        # By the digits that are shown: risks that look the same are no reason to change.
-        if float(f"{self.ridge_validation:.4g}") < float(f"{self.validation:.4g}"):
+        # By the digits that are printed: risks that look equal are no reason to change.
+        if float(f"{self.ridge_validation_risk:.4g}") < float(f"{self.validation_risk:.4g}"):
             return f"Better still, tune a ridge (head='ridge'), which has no peak: {tuned}"
-        few, many = self.rows // FEW, MANY * self.rows
-        if self.largest < self.rows or few < self.size < many:
+        few, many = self.n_train // FAR_RATIO, FAR_RATIO * self.n_train
+        if self.max_size < self.n_train or few < self.size < many:
             return f"With a tuned ridge, {tuned}"
         return (
-            f"If {self.unit} are cheap, take at most n/{FEW} = {few:,}, at least "
-            f"{MANY}n = {many:,}, or tune a ridge, which has no peak: {tuned}"
+            f"If {self.unit} are cheap, take at most n/{FAR_RATIO} = {few:,}, at least "
+            f"{FAR_RATIO}n = {many:,}, or tune a ridge, which has no peak: {tuned}"
+        )
+
+    def _undecomposed(self) -> str:
+        if self.requested_head == "logistic" or self.max_decomposed_size == self.max_size:
+            return ""
+        return (
+            f"Bias and variance are known up to {self._count(self.max_decomposed_size)}: the "
+            "training and validation rows do not determine the best head of more."
+        )
+
+    def _latent_dimension(self) -> str:
+        if self.latent_dimension <= 1 or self.order is not None:
+            return ""
+        return (
+            f"The largest eigengap of the features is after {self.latent_dimension} principal "
+            "components. If features reflect a few latent states, and there are fewer of these "
+            "than rows, expect the least total risk near that size."
         )
 
     def _count(self, size: int | None) -> str:
         return f"1 {self.unit[:-1]}" if size == 1 else f"{size:,} {self.unit}"
 
-    def _standing(self) -> str:
-        if self.size == self.best_size:
-            edge = (
-                " It is also the largest that was measured: more may be better."
-                if self.size == self.largest
-                else ""
-            )
-            return f"It has the least risk on the validation rows.{edge}"
-        return (
-            "It is the smallest size within one standard error of the least risk on the validation "
-            f"rows, that of {self.best_size:,}."
-        )
 
-
-def advise(curves: Curves, head: str, *, rows: int, latent_dimension: int, kind: str) -> Advice:
-    """Choose a size by the validation rows; the test rows only report.
-
-    Without a penalty, sizes between half and twice the rows are left out.
+def advise(
+    curves: RiskCurves, head: str, *, n_train: int, latent_dimension: int, kind: str
+) -> Advice:
+    """Choose a size by the validation rows; the test rows are only reported.
 
     Parameters
     ----------
     head
         ``"ridgeless"``, ``"ridge"`` or ``"logistic"``.
-    rows
+    n_train
         Training rows.
     latent_dimension
-        See `latent_dimension`.
+        See `selection.latent_dimension`.
     kind
-        The representation, for what sizes stand for.
+        Name of the representation, which decides what a size stands for.
     """
     table = curves.table
-    pool = torch.from_numpy(trusted(table, head).nonzero()[0])
-    chosen, best = smallest_near_best(curves.losses[pool], curves.drawn)
-    means = curves.losses[pool][:, curves.drawn].mean(dim=2)
-    row = table.iloc[int(pool[chosen])]
+    candidates = torch.from_numpy(eligible(table, head).nonzero()[0])
+    losses = curves.losses[candidates]
+    selected, best = smallest_within_std_err(losses, curves.samples)
+    risks = losses[:, curves.samples].mean(dim=2)
+    row, best_row = table.iloc[int(candidates[selected])], table.iloc[int(candidates[best])]
     size = int(row["size"])
     return Advice(
         size=size,
         head=str(row["head"]),
-        asked=head,
-        sizes=len(pool) - 1,
+        requested_head=head,
+        n_sizes=len(candidates) - 1,
         penalty=float(row["penalty"]),
-        rows=rows,
-        effective_rows=_worth(table, int(pool[best]), rows),
-        validation=float(row["validation"]),
-        test=float(row["test"]),
-        test_error=float(row["test_error"]),
-        null=float(table["test"].iloc[0]),
-        best_size=int(table["size"].iloc[int(pool[best])]),
-        wins=float((means.argmin(dim=0) == chosen).double().mean()),
-        beats_mean=float((means[chosen] < means[0]).double().mean()),
-        peak=_peak(table),
+        n_train=n_train,
+        effective_sample_size=_effective_sample_size(table, best_row, n_train),
+        validation_risk=float(row["validation"]),
+        test_risk=float(row["test"]),
+        test_std_err=float(row["test_std_err"]),
+        null_risk=float(table["test"].iloc[0]),
+        best_size=int(best_row["size"]),
+        share_best=float((risks.argmin(dim=0) == selected).double().mean()),
+        share_better_than_mean=float((risks[selected] < risks[0]).double().mean()),
+        peak_risk=_peak_risk(table),
         latent_dimension=latent_dimension,
-        largest=int(table["size"].max()),
-        decomposed=int(table["size"].where(table["excess"].notna(), 0).max()),
+        max_size=int(table["size"].max()),
+        max_decomposed_size=int(table["size"].where(table["excess"].notna(), 0).max()),
         order=max(size, 1) if kind == "lags" else None,
         width=size if kind == "random" else None,
         unit=UNITS.get(kind, "features"),
-        **_ridge(table),
+        **_best_ridge(table),
     )
 
 
-def trusted(table: pd.DataFrame, head: str) -> NDArray[np.bool_]:
-    """Candidates that may be recommended: without a penalty none near one feature a row."""
-    allowed = table["head"].isin(["mean", head])
-    if head == "ridgeless":
-        allowed &= (table["ratio"] <= ZONE[0]) | (table["ratio"] >= ZONE[1])
-    return np.asarray(allowed)
+def _effective_sample_size(table: pd.DataFrame, row: pd.Series, n_train: int) -> float:
+    """By the errors of a candidate, or of the first that has any: the mean has none."""
+    value = row["effective_sample_size"]
+    if pd.isna(value):
+        value = table["effective_sample_size"].dropna().iloc[0]
+    return min(float(value), float(n_train))
 
 
-def smallest_near_best(
-    losses: Float[Tensor, "candidate row"], drawn: Int[Tensor, "draw row"]
-) -> tuple[int, int]:
-    """The first candidate within one standard error of the best, and the best.
-
-    The error is that of the difference of both, by blocks of rows.
-
-    Examples
-    --------
-    >>> losses = torch.tensor([[2.0, 2.0], [1.0, 1.2], [1.1, 1.0]])
-    >>> smallest_near_best(losses, torch.tensor([[0, 0], [1, 1], [0, 1]]))
-    (1, 2)
-    """
-    best = int(losses.mean(dim=1).argmin())
-    beyond = losses - losses[best]
-    error = beyond[:, drawn].mean(dim=2).std(dim=1)
-    near = beyond.mean(dim=1) <= error
-    near[best] = True
-    return int(near.long().argmax()), best
+def _peak_risk(table: pd.DataFrame) -> float | None:
+    near = table["ratio"].between(*THRESHOLD_RANGE) & (table["head"] == "ridgeless")
+    return float(table["test"][near].max()) if near.any() else None
 
 
-def latent_dimension(features: Float[Tensor, "row feature"]) -> int:
-    """Directions before the largest gap in the spectrum of features, 0 if there are none.
-
-    The gap is the largest ratio of consecutive eigenvalues of the covariance, in the first half of
-    those that are not rounding.
-
-    Examples
-    --------
-    >>> strong = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
-    >>> weak = torch.randn(100, 20, generator=torch.Generator().manual_seed(1))
-    >>> latent_dimension(torch.cat([9 * strong, weak], dim=1).double())
-    3
-    """
-    around = features - features.mean(dim=0)
-    around = around if len(around) <= around.shape[1] else around.T
-    # Of products, in a fifth of the time of singular values: none below 1e-10 counts.
-    values = torch.linalg.eigvalsh(around @ around.T).flip(0)
-    values = values[values > 1e-10 * values[:1]]
-    half = values[: max(len(values) // 2, 2)]
-    return int((half[:-1] / half[1:]).argmax()) + 1 if len(half) > 1 else len(half)
-
-
-def _worth(table: pd.DataFrame, row: int, rows: int) -> float:
-    """Effective rows by the errors of the best candidate, or of the first that has them."""
-    known = table["effective_rows"]
-    value = known.iloc[row] if known.notna().iloc[row] else known.dropna().iloc[0]
-    return min(float(value), float(rows))
-
-
-def _peak(table: pd.DataFrame) -> float | None:
-    inside = table["ratio"].between(*ZONE) & (table["head"] == "ridgeless")
-    return float(table["test"][inside].max()) if inside.any() else None
-
-
-def _ridge(table: pd.DataFrame) -> dict[str, Any]:
-    names = ("ridge_size", "ridge_penalty", "ridge_validation", "ridge_test")
+def _best_ridge(table: pd.DataFrame) -> dict[str, Any]:
+    names = ("ridge_size", "ridge_penalty", "ridge_validation_risk", "ridge_test_risk")
     ridge = table[table["head"] == "ridge"]
     if not len(ridge):
         return dict.fromkeys(names)

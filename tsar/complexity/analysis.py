@@ -1,38 +1,33 @@
-"""ComplexityAnalysis: what the size of a model costs and buys on your data."""
+"""ComplexityAnalysis: risk, bias and variance against model size, measured on your own data."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm import tqdm
 
-from tsar.complexity.advice import (
-    Advice,
-    advise,
-    latent_dimension,
-    smallest_near_best,
-    trusted,
-)
-from tsar.complexity.blocks import block_length, draw_blocks
-from tsar.complexity.drawing import plot_risk
-from tsar.complexity.reading import (
-    Source,
-    read_labels,
+from tsar.complexity.advice import Advice, advise
+from tsar.complexity.design import DesignMatrices, check_memory
+from tsar.complexity.inputs import (
+    SeriesData,
+    Targets,
     read_representation,
-    read_source,
+    read_targets,
+    standardize_series,
 )
+from tsar.complexity.per_series import autoregression_table, select_n_components
+from tsar.complexity.plots import plot_risk
 from tsar.complexity.representations import Lags, Representation
-from tsar.complexity.risk import Curves, HeadKind, Measure, risk_curves
-from tsar.complexity.series import series_table
-from tsar.complexity.sizes import SizedFeatures, check_memory, check_sizes, default_sizes
-from tsar.complexity.states import states_of_series
-from tsar.complexity.task import MOST_ASKED, Split, following, split_rows
+from tsar.complexity.risk import HeadKind, RiskOptions, risk_curves
+from tsar.complexity.selection import latent_dimension, select_sizes_of_series
+from tsar.complexity.size_grid import check_sizes, default_sizes
+from tsar.complexity.splits import MAX_EVALUATION_ROWS, Split, future_values, split_rows
 from tsar.data.panel import Columns, Panel
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import resolve_seed
@@ -47,59 +42,60 @@ from tsar.validation import (
 
 
 class ComplexityAnalysis(BaseEstimator):
-    """Freeze features of growing size, tune heads on them, and measure what the size costs.
+    """Risk, bias and variance of linear heads on frozen features, by number of features.
 
-    Rows stand at points of the series, in order of time: heads are fitted to the first, sizes are
-    chosen by the next, and the last only report. Each series is scaled by its training points, so
-    risks are in units of their variance.
+    Each point of a series is a row of a design matrix. Heads are fitted to the first rows of a
+    series, sizes are chosen by the next ones, and the last ones only report the risk. Each series
+    is standardized by its training points, so risks are in units of their variance.
 
     Parameters
     ----------
     representation
-        What grows: ``"random"`` (random functions of the last points, a hidden layer that is not
-        trained), ``"lags"`` (the last points), ``"hmm"`` (filtered state probabilities of a
-        Gaussian hidden Markov model, size: states), ``"linear_gaussian"`` (filtered states of a
-        linear-Gaussian one); a fitted `AutoTimes` or `SpaceTime` (its hidden states, directions of
-        most variance first); an array with a row for each point of the frame; or a
-        `tsar.complexity.representations.Representation`.
+        Features whose number grows: ``"random"`` (random ReLU features of the last values, the
+        hidden layer of an untrained network), ``"lags"`` (the last values), ``"hmm"`` (filtered
+        state probabilities of a Gaussian HMM, size: states), ``"linear_gaussian"`` (filtered states
+        of a linear-Gaussian HMM); a fitted `AutoTimes` or `SpaceTime` (principal components of its
+        hidden states); an array with a row for each point of the frame; or a
+        `tsar.complexity.Representation`.
     sizes
-        Numbers of features; None: in equal ratios up to five a row, closer around one a row.
+        Numbers of features; None: in equal ratios up to five features per row, denser around the
+        interpolation threshold.
     head
-        Whose size is recommended: ``"ridgeless"`` (least squares of least norm), ``"ridge"`` (its
-        penalty tuned by blocked cross-validation), or ``"logistic"`` for labels. The curves show
-        both heads of least squares.
+        Whose size is recommended: ``"ridgeless"`` (minimum-norm least squares), ``"ridge"`` (its
+        penalty tuned by blocked cross-validation), or ``"logistic"`` for labels. The curves have
+        both least-squares heads.
     task
-        ``"next_step"``: the value `horizon` points on; ``"next_segment"``: all values up to there.
-        Not used where `fit` is given y.
+        ``"next_step"``: the value `horizon` points ahead; ``"next_segment"``: all values up to
+        there. Not used if `fit` gets y.
     horizon
-        Points that are looked ahead, and left out between the stretches.
+        Points ahead, and points left out between training, validation and test.
     n_train
-        Training rows, spread evenly over the training stretch; None for all. The curves are of that
-        number of rows: the peak stands where there are as many features.
+        Training rows, evenly spaced over the training period; None for all. The curves hold for
+        that number of rows: the interpolation threshold is at as many features.
     validation, test
-        Shares of each series to choose by, and to report.
+        Shares of each series for choosing the size, and for reporting its risk.
     n_bootstrap
-        Resamples of blocks of rows.
+        Moving-block bootstrap samples of the rows.
     columns
         How to read frames; covariates are not used.
     device, random_state, verbose
-        ``"auto"``, ``"cpu"``, ...; seed of features and blocks; above 0: a bar.
+        ``"auto"``, ``"cpu"``, ...; seed of random features and bootstrap; above 0: a progress bar.
 
     Attributes
     ----------
     curves_
-        A row for each size and head: see `tsar.complexity.risk.risk_curves` (frame). Bias,
-        variance, excess and irreducible risk are NaN of sizes whose best head is not determined:
-        of no more rows outside the test stretch than features.
+        A row for each size and head, see `tsar.complexity.risk.risk_curves` (frame). Bias,
+        variance, excess and irreducible risk are NaN at sizes whose best head is not determined:
+        those of at least as many features as training and validation rows.
     summary_
-        Facts: rows, their effective number, risks of the mean, latent dimension (Series).
+        Rows, effective sample size, risk of the mean, latent dimension, ... (Series).
     per_series_
-        A row for each series: ``size`` (recommended for it alone), ``order`` (of an
-        autoregression), ``risk, null, predictability, entropy_rate`` one step ahead (the last in
-        nats a point, of the scaled series), with ``"hmm"`` also ``states`` (of the first hundred
-        series); ``left_out`` says why a series was not used (frame).
+        A row for each series (frame): ``size`` (recommended for it alone); ``order`` of an
+        autoregression with ``risk, null_risk, r2, entropy_rate`` one step ahead (the last in nats
+        per point of the standardized series); with ``"hmm"`` also ``n_components`` (of the first
+        hundred series); ``excluded`` is the reason why a series could not be analysed.
     classes_
-        Of labels, sorted.
+        Labels, sorted (array).
 
     References
     ----------
@@ -156,9 +152,8 @@ class ComplexityAnalysis(BaseEstimator):
         frame
             A long frame, a wide one, a Series or an array of shape (time, series).
         y
-            What to tell of each point from what is known there: labels (text, booleans or whole
-            numbers), or real numbers (floats); in the order and shape of the frame's targets.
-            None: what the series does next.
+            Response of each point: labels (text, booleans or integers), or real numbers (floats),
+            in the order and shape of the frame's targets. None: future values of the series.
 
         Returns
         -------
@@ -167,48 +162,68 @@ class ComplexityAnalysis(BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            A parameter or the frame is not as it must be; no series varies; there are too few
+            A parameter or the frame is invalid; all series are constant or short; there are too few
             rows; a label is not among the training rows; the features do not fit in memory.
         """
         self._check()
         columns = self.columns or Columns()
-        whole_panel = Panel.from_frame(frame, columns)
-        shares = (float(self.validation), float(self.test))
-        source = read_source(whole_panel, shares)
-        codes, classes = (None, None) if y is None else read_labels(frame, y, columns)
-        if self.head == "logistic" and classes is None:
-            given = "Give fit labels as y" if y is None else FLOATS
-            raise ValueError(
-                f"head must be 'ridgeless' or 'ridge' without labels; got {self.head!r}. {given}, "
-                "or choose another head."
-            )
-        response = self._response(source, codes, classes)
-        seed = resolve_seed(self.random_state)
-        split, curves = self._measure(frame, source, response, classes, seed)
-        self._keep(source, split, curves, y is None, whole_panel, seed)
+        panel = Panel.from_frame(frame, columns)
+        data = standardize_series(panel, self._shares)
+        targets = None if y is None else read_targets(frame, y, columns)
+        self._check_head(targets)
+        seed, device = resolve_seed(self.random_state), resolve_device(self.device)
+        kind, representation = read_representation(
+            self.representation, frame, columns, data.included, str(device)
+        )
+        designs = self._designs(representation, data, targets, seed)
+        labels = targets is not None and targets.classes is not None
+        options = RiskOptions(self.head, self.horizon, self.n_bootstrap, labels, seed)
+        progress = tqdm(
+            designs.by_size(device), total=len(designs.sizes), disable=self.verbose <= 0
+        )
+        split = Split(*(rows.to(device) for rows in designs.split.all_rows))
+        curves = risk_curves(progress, split, options)
+        self._advice = advise(
+            curves,
+            self.head,
+            n_train=len(split.train),
+            latent_dimension=latent_dimension(designs.largest_known()),
+            kind=kind,
+        )
+        self.curves_ = curves.table
+        sizes = select_sizes_of_series(
+            curves,
+            designs.split,
+            len(data.panel),
+            head=self.head,
+            horizon=self.horizon,
+            seed=seed,
+        )
+        self.per_series_ = self._per_series(panel, data, kind, sizes, targets is None, seed)
+        self.summary_ = self._summary(kind, split, data)
         return self
 
     def recommend(self) -> Advice:
-        """The size to use, why, and how sure that is; readable as text.
+        """The size to use, with the risks that support it; as text by ``str``.
 
         Returns
         -------
         Advice
-            Also a record. After ``representation="lags"`` it has an `order`, for
-            ``ARNet(advice.order)``, and a `state_size`, for `SpaceTime`, 1 where the mean is
-            advised; after ``"random"`` a `width`, for the `hidden` layer of `AutoTimes` or `ARNet`.
-            What was not measured is None.
+            After ``representation="lags"`` it has an `order`, for ``ARNet(advice.order)``, and a
+            `state_size`, for `SpaceTime` (1 if the mean is recommended); after ``"random"`` a
+            `width`, for the `hidden` layer of `AutoTimes` or `ARNet`. What was not measured is
+            None.
         """
         check_is_fitted(self, "curves_")
-        return self.advice_
+        return self._advice
 
     def plot(self) -> Any:
-        """Draw risk against size: total and excess, bias and variance, and the theory.
+        """Plot total and excess risk, bias, variance and theory against size.
 
         Returns
         -------
         matplotlib.figure.Figure
-            Write it by ``savefig``.
+            Save it by ``savefig``.
 
         Raises
         ------
@@ -216,15 +231,20 @@ class ComplexityAnalysis(BaseEstimator):
             `fit` was not called; the plot extra is not installed.
         """
         check_is_fitted(self, "curves_")
+        advice = self._advice
         return plot_risk(
             self.curves_,
-            rows=self.advice_.rows,
-            null=self.advice_.null,
-            head=self.advice_.asked,
-            chosen=self.advice_.size,
-            title=f"Risk of {self.advice_.rows:,} training rows by size",
-            unit=self.advice_.unit,
+            n_train=advice.n_train,
+            null_risk=advice.null_risk,
+            head=advice.requested_head,
+            recommended=advice.size,
+            title=f"Risk by size, {advice.n_train:,} training rows",
+            unit=advice.unit,
         )
+
+    @property
+    def _shares(self) -> tuple[float, float]:
+        return float(self.validation), float(self.test)
 
     def _check(self) -> None:
         check_parameters("ComplexityAnalysis", self, CONSTRAINTS)
@@ -236,70 +256,61 @@ class ComplexityAnalysis(BaseEstimator):
                 f"{self.validation} and {self.test}. Lower them."
             )
 
-    def _response(
-        self, source: Source, codes: Tensor | None, classes: list[Any] | None
-    ) -> Float[Tensor, "time output"]:
-        """What to forecast at each point: NaN where nothing is."""
-        if codes is None:
-            segment = self.task == "next_segment"
-            return following(source.panel, self.horizon, segment=segment)
-        told = codes[source.kept]
-        if classes is None:
-            return told[:, None]
-        hot = torch.nn.functional.one_hot(told.nan_to_num(0.0).long(), len(classes)).double()
-        return torch.where(told.isnan()[:, None], torch.nan, hot)
-
-    def _measure(
-        self,
-        frame: Any,
-        source: Source,
-        response: Float[Tensor, "time output"],
-        classes: list[Any] | None,
-        seed: int,
-    ) -> tuple[Split, Curves]:
-        panel, device = source.panel, resolve_device(self.device)
-        self.kind_, representation = read_representation(
-            self.representation, frame, self.columns or Columns(), source.kept, str(device)
+    def _check_head(self, targets: Targets | None) -> None:
+        if self.head != "logistic" or (targets is not None and targets.classes is not None):
+            return
+        remedy = "Give labels to fit as y"
+        if targets is not None:
+            remedy = "The floats of y are read as real numbers: give labels as integers or text"
+        raise ValueError(
+            f"head must be 'ridgeless' or 'ridge' without labels; got {self.head!r}. {remedy}, or "
+            "choose another head."
         )
-        sizes = self._sizes(representation, source)
-        frozen = representation.freeze(source.training, sizes, seed)
+
+    def _designs(
+        self, representation: Representation, data: SeriesData, targets: Targets | None, seed: int
+    ) -> DesignMatrices:
+        """Rows of the split, their responses, and their features of all sizes."""
+        sizes = self._sizes(representation, data)
+        features = representation.freeze(data.training, sizes, seed)
         split = split_rows(
-            panel,
-            response,
-            frozen.usable(panel),
+            data.panel,
+            self._response(data, targets),
+            features.usable(data.panel),
             horizon=self.horizon,
-            shares=(float(self.validation), float(self.test)),
+            shares=self._shares,
             n_train=self.n_train,
         )
+        classes = None if targets is None else targets.classes
         if classes is not None:
             split = self._check_classes(split, classes)
-        if self.sizes is None and frozen.nested:  # the rows are known now
+        if self.sizes is None and features.nested:  # the number of training rows is known now
             sizes = default_sizes(len(split.train), max(sizes))
-        told = SizedFeatures(panel, frozen, split, sizes, classes is None)
-        measure = Measure(self.head, self.horizon, self.n_bootstrap, classes is not None, seed)
-        bar = tqdm(told.sized(device), total=len(sizes), disable=self.verbose <= 0)
-        moved = Split(*(part.to(device) for part in told.split.every))
-        curves = risk_curves(bar, moved, measure)
-        largest = told.features(max(sizes))[: len(split.train) + len(split.validation)]
-        self.latent_dimension_ = latent_dimension(largest)
-        return told.split, curves
+        return DesignMatrices(data.panel, features, split, sizes, rescale=classes is None)
 
-    def _sizes(self, representation: Representation, source: Source) -> list[int]:
-        limit = representation.limit(source.training)
-        points = int((source.training.lengths - self.horizon).clamp(min=0).sum())
-        rows = min(points, self.n_train or points)
-        given = self.sizes
-        sizes = default_sizes(rows, limit) if given is None else check_sizes(given, limit)
-        asked = min(len(source.panel.values) - points, 2 * MOST_ASKED)
-        spare = min(points - rows, MOST_ASKED)
-        check_memory(rows + asked + spare, max(sizes))
+    def _response(self, data: SeriesData, targets: Targets | None) -> Float[Tensor, "time output"]:
+        if targets is not None:
+            return targets.response(data.included)
+        return future_values(data.panel, self.horizon, segment=self.task == "next_segment")
+
+    def _sizes(self, representation: Representation, data: SeriesData) -> list[int]:
+        """Sizes to measure; by an upper bound of the training rows, as features are unknown."""
+        limit = representation.max_size(data.training)
+        points = int((data.training.lengths - self.horizon).clamp(min=0).sum())
+        n_train = min(points, self.n_train or points)
+        sizes = (
+            default_sizes(n_train, limit) if self.sizes is None else check_sizes(self.sizes, limit)
+        )
+        evaluated = min(len(data.panel.values) - points, 2 * MAX_EVALUATION_ROWS)
+        extra = min(points - n_train, MAX_EVALUATION_ROWS)
+        check_memory(n_train + evaluated + extra, max(sizes))
         return sizes
 
     def _check_classes(self, split: Split, classes: list[Any]) -> Split:
-        """Rows with a column for each class of the training rows, which must have all."""
-        seen = split.train.response.sum(dim=0) > 0
-        for part, name in ((split.validation, "validation"), (split.test, "test")):
-            new = (part.response.sum(dim=0) > 0) & ~seen
+        """Drop classes without training rows, which must not occur among the others."""
+        known = split.train.response.sum(dim=0) > 0
+        for rows, name in ((split.validation, "validation"), (split.test, "test")):
+            new = (rows.response.sum(dim=0) > 0) & ~known
             if bool(new.any()):
                 label = classes[int(new.nonzero()[0])]
                 raise ValueError(
@@ -307,88 +318,59 @@ class ComplexityAnalysis(BaseEstimator):
                     f"{label!r} only in the {name} rows. Give more rows (n_train=None), or leave "
                     "the label out."
                 )
-        if int(seen.sum()) < 2:
+        kept = known.nonzero()[:, 0].tolist()
+        if len(kept) < 2:
             raise ValueError(
                 "y must have at least two labels among the training rows; got "
-                f"{[classes[int(k)] for k in seen.nonzero()[:, 0]]}. Give more rows (n_train=None)."
+                f"{[classes[k] for k in kept]}. Give more rows (n_train=None)."
             )
-        self.classes_ = [name for name, known in zip(classes, seen, strict=True) if known]
-        spare = split.spare.take(split.spare.response[:, seen].any(dim=1))
-        parts = (*split.parts, spare)
-        return Split(*(replace(part, response=part.response[:, seen]) for part in parts))
+        self.classes_ = np.array([classes[k] for k in kept])
+        extra = split.extra.select(split.extra.response[:, known].any(dim=1))
+        parts = (*split.measured, extra)
+        return Split(*(replace(rows, response=rows.response[:, known]) for rows in parts))
 
-    def _keep(
+    def _per_series(
         self,
-        source: Source,
-        split: Split,
-        curves: Curves,
-        forecasts: bool,
         panel: Panel,
+        data: SeriesData,
+        kind: str,
+        sizes: list[int | None],
+        forecasts: bool,
         seed: int,
-    ) -> None:
-        self.curves_ = curves.table
-        self.advice_ = advise(
-            curves,
-            self.head,
-            rows=len(split.train),
-            latent_dimension=self.latent_dimension_,
-            kind=self.kind_,
-        )
-        table = pd.DataFrame(index=panel.labels.ids)
-        ids = source.panel.labels.ids
-        generator = torch.Generator().manual_seed(seed)
-        sizes = _sizes_of_series(curves, split, self.head, self.horizon, generator)
-        table["size"] = pd.Series(sizes, index=ids).astype("Int64").reindex(table.index)
+    ) -> pd.DataFrame:
+        """A row for each series of the frame; values are missing for excluded ones."""
+        ids = data.panel.labels.ids
+        table = pd.DataFrame({"size": pd.array(sizes, dtype="Int64")}, index=ids)
         if forecasts:
-            most = Lags().limit(source.training)
-            shares = (float(self.validation), float(self.test))
-            table = table.join(series_table(source.panel, shares, most))
-        if self.kind_ == "hmm":
-            states = states_of_series(source.training, seed)
-            table["states"] = (
-                pd.Series(states, index=ids[: len(states)]).astype("Int64").reindex(table.index)
-            )
-        table["left_out"] = pd.Series(source.left_out, dtype=object).reindex(table.index)
-        self.per_series_ = table.rename_axis("series")
-        advice = self.advice_
-        self.summary_ = pd.Series(
+            max_order = Lags().max_size(data.training)
+            table = table.join(autoregression_table(data.panel, self._shares, max_order))
+        if kind == "hmm":
+            selected = select_n_components(data.training, seed)
+            states = pd.Series(selected, index=ids[: len(selected)], dtype="Int64")
+            table["n_components"] = states.reindex(ids)
+        table = table.reindex(panel.labels.ids)
+        table["excluded"] = pd.Series(data.excluded, dtype=object).reindex(table.index)
+        return table.rename_axis("unique_id")
+
+    def _summary(self, kind: str, split: Split, data: SeriesData) -> pd.Series:
+        advice = self._advice
+        return pd.Series(
             {
-                "representation": self.kind_,
-                "rows": len(split.train),
-                "validation_rows": len(split.validation),
-                "test_rows": len(split.test),
-                "effective_rows": advice.effective_rows,
-                "null": advice.null,
-                "least_test": float(curves.table["test"].min()),
-                "latent_dimension": self.latent_dimension_,
-                "series": len(ids),
-                "left_out": len(source.left_out),
+                "representation": kind,
+                "n_train": len(split.train),
+                "n_validation": len(split.validation),
+                "n_test": len(split.test),
+                "effective_sample_size": advice.effective_sample_size,
+                "null_risk": advice.null_risk,
+                "min_test_risk": float(self.curves_["test"].min()),
+                "latent_dimension": advice.latent_dimension,
+                "n_series": len(data.panel),
+                "n_excluded": len(data.excluded),
             },
             name="ComplexityAnalysis",
         )
 
 
-def _sizes_of_series(
-    curves: Curves, split: Split, head: str, horizon: int, generator: torch.Generator
-) -> list[int | None]:
-    """The size recommended for each series alone, by its own validation rows."""
-    allowed = trusted(curves.table, head).nonzero()[0]
-    losses = curves.losses[torch.from_numpy(allowed)].cpu()
-    runs = split.validation.runs
-    found: list[int | None] = []
-    for row in range(int(torch.cat([part.runs for part in split.parts]).max()) + 1):
-        mine = losses[:, runs == row]
-        if mine.shape[1] < 2:
-            found.append(None)
-            continue
-        one = torch.zeros(mine.shape[1], dtype=torch.long)
-        drawn = draw_blocks(one, block_length(len(one), horizon), len(curves.drawn), generator)
-        chosen, _ = smallest_near_best(mine, drawn)
-        found.append(int(curves.table["size"].iloc[int(allowed[chosen])]))
-    return found
-
-
-FLOATS = "The floats of y are read as real numbers: give labels as integers or text"
 CONSTRAINTS: dict[str, Constraint] = {
     "head": one_of(("ridgeless", "ridge", "logistic")),
     "task": one_of(("next_step", "next_segment")),

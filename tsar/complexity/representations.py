@@ -1,4 +1,4 @@
-"""Frozen features of growing size: windows of lags, random functions of them, or given ones."""
+"""Frozen features of growing size: windows of lags, random features of them, or given arrays."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,207 +13,218 @@ from torch import Tensor
 from tsar.data.panel import Panel
 from tsar.nn.normalization import InstanceNorm
 
-Kind = Literal["relu", "fourier"]
-SEASONS, WEEK = 8, 168  # of a window of lags, at most: a week of hours
-SHORTEST, LONGEST = 8, 64  # lags of a random feature where none are asked for
+Activation = Literal["relu", "fourier"]
+# The longest default window of lags: eight seasons, at least a week of hours.
+MAX_SEASONS, MIN_LONGEST_WINDOW = 8, 168
+MIN_RANDOM_LAGS, MAX_RANDOM_LAGS = 8, 64  # default inputs of a random feature
 
 
 @dataclass(frozen=True)
-class Told:
-    """Features of some points of a panel, and the units that responses are taken in there."""
+class Features:
+    """Features of some points of a panel.
 
-    features: Float[Tensor, "row feature"]
+    Attributes
+    ----------
+    values
+        A row for each point.
+    units
+        Level and scale of each point's context, in which responses are to be taken; None: the
+        units of the panel.
+    """
+
+    values: Float[Tensor, "row feature"]
     units: InstanceNorm | None = None
 
 
-class Frozen(ABC):
-    """Features that learn no more: a function of what is known at each point."""
+class FrozenFeatures(ABC):
+    """Features with fixed parameters: a function of what is known at each point."""
 
-    # Whether the features of a size are the first ones of any larger size.
+    # Whether the features of a size are the first columns of any larger size.
     nested: bool = True
 
     @abstractmethod
     def usable(self, panel: Panel) -> Bool[Tensor, " time"]:
-        """Points of the panel that features can be made of."""
+        """Points of the panel that have features."""
 
     @abstractmethod
-    def tell(self, panel: Panel, places: Int[Tensor, " row"], size: int) -> Told:
-        """Features of points, by rows of ``panel.values``; nothing behind a point counts."""
+    def compute(self, panel: Panel, positions: Int[Tensor, " row"], size: int) -> Features:
+        """Features of some rows of ``panel.values``, from these and earlier points only."""
 
 
 class Representation(ABC):
-    """What `ComplexityAnalysis` makes larger and larger: to be frozen before heads are tuned.
+    """A family of frozen features of any size, for `ComplexityAnalysis`.
 
-    One of your own has these two methods. ``freeze`` sees the training points alone.
+    To use your own, implement these two methods. ``freeze`` gets the training points only.
     """
 
     @abstractmethod
-    def limit(self, known: Panel) -> int | None:
-        """The largest size that there is; None: any."""
+    def max_size(self, training: Panel) -> int | None:
+        """The largest possible number of features; None: unbounded."""
 
     @abstractmethod
-    def freeze(self, known: Panel, sizes: Sequence[int], seed: int) -> Frozen:
-        """Learn from the training points what is to be learned, for all sizes."""
+    def freeze(self, training: Panel, sizes: Sequence[int], seed: int) -> FrozenFeatures:
+        """Fit the features of all sizes to the training points."""
 
 
 @dataclass(frozen=True)
 class Lags(Representation):
-    """The last points themselves, newest first: of size p an autoregression of order p.
+    """The last values, newest first: a head on p of them is an autoregression of order p.
 
     Parameters
     ----------
-    most
-        The longest window; None: eight seasons, at least 168, at most a quarter of a series or a
-        season and one.
+    max_lags
+        Length of the longest window; None: eight seasons, at least 168, but at most a quarter of
+        the longest series or one season and a lag.
 
     Examples
     --------
     >>> panel = Panel.from_tensor(torch.tensor([[1.0, 2.0, 3.0]]))
-    >>> Lags().freeze(panel, [2], 0).tell(panel, torch.tensor([1, 2]), 2).features
+    >>> Lags().freeze(panel, [2], 0).compute(panel, torch.tensor([1, 2]), 2).values
     tensor([[2., 1.],
             [3., 2.]])
     """
 
-    most: int | None = None
+    max_lags: int | None = None
 
-    def limit(self, known: Panel) -> int:
-        """The longest window."""
-        if self.most is not None:
-            return self.most
-        longest = max(SEASONS * known.labels.frequency.season_length, WEEK)
-        most = int(known.lengths.max())
-        season = min(known.labels.frequency.season_length + 1, most // 2)
-        return max(min(longest, most // 4), season, 1)
+    def max_size(self, training: Panel) -> int:
+        """Length of the longest window."""
+        if self.max_lags is not None:
+            return self.max_lags
+        season_length = training.labels.frequency.season_length
+        length = int(training.lengths.max())
+        longest = max(MAX_SEASONS * season_length, MIN_LONGEST_WINDOW)
+        return max(min(longest, length // 4), min(season_length + 1, length // 2), 1)
 
-    def freeze(self, known: Panel, sizes: Sequence[int], seed: int) -> Frozen:
-        """Nothing is learned."""
-        return _Windowed(max(sizes), None, None)
+    def freeze(self, training: Panel, sizes: Sequence[int], seed: int) -> FrozenFeatures:
+        """Nothing is fitted."""
+        return _WindowFeatures(max(sizes), None, None)
 
 
 @dataclass(frozen=True)
 class RandomFeatures(Representation):
-    """Random functions of the last points: the hidden layer of a network that is not trained.
+    """Random nonlinear features of the last values: the hidden layer of an untrained network.
 
-    Those of a size are the first ones of the largest draw.
+    The features of a size are the first ones of any larger size.
 
     Parameters
     ----------
     lags
-        Points that a feature sees; None: the season, at least 8, at most 64 or an eighth of a
-        series.
-    kind
-        ``"relu"``: ``max(0, w x + b)``. ``"fourier"``: ``cos(w x + b)``, whose products are those
-        of a Gaussian kernel (Rahimi & Recht 2007).
+        Values that a feature depends on; None: the season, at least 8, but at most 64 or an eighth
+        of the longest series.
+    activation
+        ``"relu"``: ``max(0, w x + b)``. ``"fourier"``: ``cos(w x + b)``, whose inner products
+        approximate a Gaussian kernel (Rahimi & Recht 2007).
 
     Examples
     --------
     >>> panel = Panel.from_tensor(torch.randn(1, 50, dtype=torch.float64))
-    >>> told = RandomFeatures(lags=4).freeze(panel, [5, 100], 0).tell(panel, torch.tensor([9]), 100)
-    >>> told.features.shape
+    >>> frozen = RandomFeatures(lags=4).freeze(panel, [5, 100], 0)
+    >>> frozen.compute(panel, torch.tensor([9]), 100).values.shape
     torch.Size([1, 100])
     """
 
     lags: int | None = None
-    kind: Kind = "relu"
+    activation: Activation = "relu"
 
-    def limit(self, known: Panel) -> None:
-        """There are as many as one likes."""
+    def max_size(self, training: Panel) -> None:
+        """Unbounded."""
 
-    def freeze(self, known: Panel, sizes: Sequence[int], seed: int) -> Frozen:
-        """Draw the largest layer."""
-        season = max(known.labels.frequency.season_length, SHORTEST)
-        lags = self.lags or max(min(season, LONGEST, int(known.lengths.max()) // 8), 1)
-        # Row by row, so that a larger layer begins with a smaller one; torch draws otherwise.
+    def freeze(self, training: Panel, sizes: Sequence[int], seed: int) -> FrozenFeatures:
+        """Sample the weights of the largest layer."""
+        season_length = max(training.labels.frequency.season_length, MIN_RANDOM_LAGS)
+        longest = min(season_length, MAX_RANDOM_LAGS, int(training.lengths.max()) // 8)
+        lags = self.lags or max(longest, 1)
+        # Row by row, so that a larger layer begins with a smaller one; torch samples otherwise.
         normal = np.random.default_rng(seed).standard_normal((max(sizes), lags + 1))
-        drawn = torch.from_numpy(normal)
-        weights = torch.cat([drawn[:, :1], drawn[:, 1:] / lags**0.5], dim=1)
-        if self.kind == "fourier":
-            turn = 2 * torch.pi * torch.special.ndtr(weights[:, :1])
-            weights = torch.cat([turn, weights[:, 1:]], dim=1)
-        return _Windowed(lags, weights.to(known.values), self.kind)
+        bias, weights = torch.from_numpy(normal).split([1, lags], dim=1)
+        if self.activation == "fourier":
+            bias = 2 * torch.pi * torch.special.ndtr(bias)
+        layer = torch.cat([bias, weights / lags**0.5], dim=1)
+        return _WindowFeatures(lags, layer.to(training.values), self.activation)
 
 
 @dataclass(frozen=True)
-class _Windowed(Frozen):
-    """Lags, or functions of them."""
+class _WindowFeatures(FrozenFeatures):
+    """Windows of lags, or a layer of bias (first column) and weights on them."""
 
     lags: int
-    weights: Float[Tensor, "feature weight"] | None
-    kind: Kind | None
+    layer: Float[Tensor, "feature weight"] | None
+    activation: Activation | None
 
     def usable(self, panel: Panel) -> Bool[Tensor, " time"]:
-        """Points with as many observed ones before them."""
-        return whole_windows(panel, self.lags)
+        """Points whose window of lags is complete."""
+        return complete_windows(panel, self.lags)
 
-    def tell(self, panel: Panel, places: Int[Tensor, " row"], size: int) -> Told:
-        """The window behind each point, or functions of it."""
-        windows = panel.values.unfold(0, self.lags, 1)[places - self.lags + 1].flip(1)
-        if self.weights is None:
-            return Told(windows[:, :size])
-        sums = windows @ self.weights[:size, 1:].T + self.weights[:size, 0]
-        return Told(sums.relu() if self.kind == "relu" else sums.cos())
+    def compute(self, panel: Panel, positions: Int[Tensor, " row"], size: int) -> Features:
+        """The window that ends at each point, or the layer's output."""
+        windows = panel.values.unfold(0, self.lags, 1)[positions - self.lags + 1].flip(1)
+        if self.layer is None:
+            return Features(windows[:, :size])
+        linear = windows @ self.layer[:size, 1:].T + self.layer[:size, 0]
+        return Features(linear.relu() if self.activation == "relu" else linear.cos())
 
 
 @dataclass(frozen=True)
-class Given(Representation):
-    """Features that were made elsewhere: a row for each point of the frame, the first ones first.
+class PrecomputedFeatures(Representation):
+    """Features computed elsewhere; a size takes the first columns.
 
-    They must be frozen as well: made without what comes after a point, and without the rows that
-    are tested.
+    They must be frozen as well: a row may depend on its point and earlier ones only, and what was
+    fitted to obtain them must not have used validation or test rows.
 
     Parameters
     ----------
     values
-        Features of each point, NaN where there are none.
+        A row for each point of the panel, NaN where there are no features.
 
     Examples
     --------
     >>> panel = Panel.from_tensor(torch.zeros(1, 3, dtype=torch.float64))
-    >>> given = Given(torch.eye(3, dtype=torch.float64)).freeze(panel, [1, 3], 0)
-    >>> given.tell(panel, torch.tensor([1]), 3).features
+    >>> frozen = PrecomputedFeatures(torch.eye(3).double()).freeze(panel, [1, 3], 0)
+    >>> frozen.compute(panel, torch.tensor([1]), 3).values
     tensor([[0., 1., 0.]], dtype=torch.float64)
     """
 
     values: Float[Tensor, "time feature"]
 
-    def limit(self, known: Panel) -> int:
-        """All that were given."""
+    def max_size(self, training: Panel) -> int:
+        """All columns."""
         return self.values.shape[1]
 
-    def freeze(self, known: Panel, sizes: Sequence[int], seed: int) -> Frozen:
-        """Nothing is learned."""
-        return _Given(self.values.to(known.values))
+    def freeze(self, training: Panel, sizes: Sequence[int], seed: int) -> FrozenFeatures:
+        """Nothing is fitted."""
+        return _FrozenArray(self.values.to(training.values))
 
 
 @dataclass(frozen=True)
-class _Given(Frozen):
+class _FrozenArray(FrozenFeatures):
     values: Float[Tensor, "time feature"]
 
     def usable(self, panel: Panel) -> Bool[Tensor, " time"]:
-        """Points whose features are all known."""
+        """Points without a missing feature."""
         if len(self.values) != len(panel.values):
             raise ValueError(
                 "representation must have a row for each point of the frame; got "
-                f"{len(self.values)} rows for {len(panel.values)} points. Give as many."
+                f"{len(self.values)} rows for {len(panel.values)} points. Give as many rows."
             )
         return ~self.values.isnan().any(dim=1)
 
-    def tell(self, panel: Panel, places: Int[Tensor, " row"], size: int) -> Told:
-        """The first features of each point."""
-        return Told(self.values[places, :size])
+    def compute(self, panel: Panel, positions: Int[Tensor, " row"], size: int) -> Features:
+        """The first columns of each point."""
+        return Features(self.values[positions, :size])
 
 
-def whole_windows(panel: Panel, length: int) -> Bool[Tensor, " time"]:
-    """Points that end a window of observed points of one series.
+def complete_windows(panel: Panel, length: int) -> Bool[Tensor, " time"]:
+    """Points at which a window of observed points of one series ends.
 
     Examples
     --------
-    >>> whole_windows(Panel.from_tensor(torch.tensor([[1.0, 2.0, torch.nan], [4, 5, 6]])), 2)
+    >>> panel = Panel.from_tensor(torch.tensor([[1.0, 2.0, torch.nan], [4, 5, 6]]))
+    >>> complete_windows(panel, 2)
     tensor([False,  True, False, False,  True,  True])
     """
     observed = (~panel.values.isnan()).long()
     total = torch.cat([observed.new_zeros(1), observed.cumsum(0)])
     end = torch.arange(1, len(observed) + 1, device=observed.device)
     begin = end - length
-    whole = begin >= panel.per_point(panel.offsets[:-1])
-    return whole & (total[end] - total[begin.clamp(min=0)] == length)
+    within_series = begin >= panel.per_point(panel.offsets[:-1])
+    return within_series & (total[end] - total[begin.clamp(min=0)] == length)
