@@ -14,7 +14,6 @@ import torch
 from measure import parser, report, set_threads, show, timed
 from theory.simulation import Scheme, draw_model, simulate
 from theory.symbols import tune_over_states
-
 from tsar.complexity.drawing import plot_risk
 
 ROWS, STATES = 200, 20

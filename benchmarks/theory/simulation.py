@@ -179,7 +179,11 @@ def _risks(
     of_signal, of_noise = (
         svd.coefficients(part, no_penalty)[0] for part in (signal, response - signal)
     )
-    risks = [model.excess(of_signal), model.variance_of(of_noise), model.excess(of_signal + of_noise)]
+    risks = [
+        model.excess(of_signal),
+        model.variance_of(of_noise),
+        model.excess(of_signal + of_noise),
+    ]
     if penalty is not None:
         grid = svd.penalty_grid()
         tuned = grid[generalized_cross_validation(svd, response, grid).argmin()][None]
