@@ -1,8 +1,8 @@
-"""Whether the advice of a complexity analysis pays: against defaults and a grid search.
+"""Sizes recommended by a complexity analysis, against defaults and a grid search.
 
-The analysis sees what is before the test part alone, as the grid search does, which scores each
-candidate by backtests of the newest stretch of that. The test part is scored once for each.
-Where the analysis finds that no size beats the mean, its advice is the default.
+The analysis and the grid search use only the points before the test part; the grid search scores
+each candidate by backtests of the newest of these. Each choice is scored on the test part once.
+Where the analysis recommends the mean, the default size is used.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from tsar.datasets import load
 from tsar.forecasters.base import Forecaster
 from tsar.training import Training
 
-Make = Callable[[int | None], Forecaster]  # of a size; None for the default
+MakeForecaster = Callable[[int | None], Forecaster]  # size to forecaster; None: default
 
 
 @dataclass(frozen=True)
 class Task:
-    """A long frame, and the windows at its end that are scored."""
+    """A long frame, and the number of windows at its end that are scored."""
 
     name: str
     frame: pd.DataFrame
@@ -33,13 +33,13 @@ class Task:
 
     @property
     def history(self) -> pd.DataFrame:
-        """What is before the test part."""
-        late = self.frame.groupby("unique_id").cumcount(ascending=False)
-        return self.frame[late >= self.horizon * self.windows]
+        """Points before the test part."""
+        until_end = self.frame.groupby("unique_id").cumcount(ascending=False)
+        return self.frame[until_end >= self.horizon * self.windows]
 
 
 def main() -> None:
-    """Score autoregressions on three sets, and networks on one channel."""
+    """Score autoregressions on three data sets, and networks on one channel."""
     options = parser(__doc__)
     options.add_argument("--networks", action="store_true", help="SpaceTime and AutoTimes too")
     args = options.parse_args()
@@ -47,10 +47,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for task in tasks(args):
         advice = {
-            "advice, a step ahead": advised("lags", task, 1, args),
-            "advice, all of the horizon": advised("lags", task, task.horizon, args),
+            "advice, a step ahead": recommend("lags", task, 1, args),
+            "advice, all of the horizon": recommend("lags", task, task.horizon, args),
         }
-        sizes = {name: (found.order, seconds) for name, (found, seconds) in advice.items()}
+        sizes = {name: (one.order, seconds) for name, (one, seconds) in advice.items()}
         rows += compare("ARNet, order", task, ARNet, task.orders, sizes)
         show(rows)
     if args.networks:
@@ -60,9 +60,9 @@ def main() -> None:
 
 
 def tasks(args: argparse.Namespace) -> list[Task]:
-    """ETTh1 (all channels, a day ahead), M4 hourly and M3 monthly (their official parts)."""
+    """ETTh1 (all channels, a day ahead), M4 hourly and M3 monthly (their official test parts)."""
     if args.quick:
-        return [Task("m4_hourly", some(load("m4_hourly"), 3), 48, 1, (12, 24))]
+        return [Task("m4_hourly", first_series(load("m4_hourly"), 3), 48, 1, (12, 24))]
     hours, months = (12, 24, 48, 96, 168), (6, 12, 13, 18, 24)
     return [
         Task("ETTh1", etth1(), 24, 120, (*hours, 336)),
@@ -77,12 +77,12 @@ def etth1() -> pd.DataFrame:
     return wide.rename_axis("ds").reset_index().melt("ds", var_name="unique_id", value_name="y")
 
 
-def some(frame: pd.DataFrame, count: int) -> pd.DataFrame:
+def first_series(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     return frame[frame["unique_id"].isin(frame["unique_id"].unique()[:count])]
 
 
-def advised(kind: str, task: Task, horizon: int, args: argparse.Namespace) -> tuple[Any, float]:
-    """Advice for forecasts of all points up to a horizon, and the seconds it took."""
+def recommend(kind: str, task: Task, horizon: int, args: argparse.Namespace) -> tuple[Any, float]:
+    """Advice for forecasts of all points up to a horizon, and the seconds that it took."""
     analysis = ComplexityAnalysis(
         kind,
         task="next_segment",
@@ -98,71 +98,71 @@ def advised(kind: str, task: Task, horizon: int, args: argparse.Namespace) -> tu
 def compare(
     what: str,
     task: Task,
-    make: Make,
+    make: MakeForecaster,
     grid: Sequence[int],
     advice: dict[str, tuple[int | None, float]],
 ) -> list[dict[str, Any]]:
-    """Score the default, what the analysis recommends, and what the grid search chooses."""
-    searched, chosen = timed(lambda: search(task, make, grid))
-    arms = {"default": (None, 0.0), **advice, "grid search": (chosen, searched)}
+    """Score the default size, the recommended one, and that of the grid search."""
+    seconds, best = timed(lambda: search(task, make, grid))
+    choices = {"default": (None, 0.0), **advice, "grid search": (best, seconds)}
     rows = []
-    for name, (value, before) in arms.items():
-        taken, score = timed(lambda v=value: scored(task.frame, task, make(v), task.windows))
+    for name, (size, seconds_to_choose) in choices.items():
+        seconds, mase = timed(lambda s=size: score(task.frame, task, make(s), task.windows))
         rows.append(
             {
                 "what": what,
                 "data": task.name,
                 "chosen by": name,
-                "size": value or "default",
-                "MASE": round(score, 4),
-                "s to choose": round(before, 2),
-                "s to fit and score": round(taken, 2),
+                "size": size or "default",
+                "MASE": round(mase, 4),
+                "seconds to choose": round(seconds_to_choose, 2),
+                "seconds to fit and score": round(seconds, 2),
             }
         )
     return rows
 
 
-def search(task: Task, make: Make, grid: Sequence[int]) -> int:
+def search(task: Task, make: MakeForecaster, grid: Sequence[int]) -> int:
     """Size of the least backtest error before the test part."""
     windows = max(1, task.windows // 4)
-    errors = {size: scored(task.history, task, make(size), windows) for size in grid}
+    errors = {size: score(task.history, task, make(size), windows) for size in grid}
     return min(errors, key=errors.__getitem__)
 
 
-def scored(frame: pd.DataFrame, task: Task, model: Forecaster, windows: int) -> float:
+def score(frame: pd.DataFrame, task: Task, model: Forecaster, windows: int) -> float:
     """Mean MASE of windows at the end of a frame; fitted once, before the first."""
     model = model.set_params(horizon=task.horizon)
-    found = cross_validation(
+    forecasts = cross_validation(
         {"model": model}, frame, horizon=task.horizon, n_windows=windows, refit=False
     )
-    known = frame[frame.groupby("unique_id").cumcount(ascending=False) >= task.horizon * windows]
-    return float(evaluate(found, ["mase"], train=known).loc["model", "mase"])
+    train = frame[frame.groupby("unique_id").cumcount(ascending=False) >= task.horizon * windows]
+    return float(evaluate(forecasts, ["mase"], train=train).loc["model", "mase"])
 
 
 def networks(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """SpaceTime's state and AutoTimes' hidden layer, on the oil temperature of ETTh1."""
+    """State size of SpaceTime and hidden width of AutoTimes, on the oil temperature of ETTh1."""
     frame = etth1()
     task = Task("ETTh1, OT", frame[frame["unique_id"] == "OT"], 24, 120, ())
     common: dict[str, Any] = {"device": "cpu", "random_state": args.seed}
     training = Training(epochs=2 if args.quick else 10, patience=3)
 
     def spacetime(size: int | None) -> Forecaster:
-        chosen = {} if size is None else {"state_size": size}
-        return SpaceTime(168, training=training, **chosen, **common)
+        options = {} if size is None else {"state_size": size}
+        return SpaceTime(168, training=training, **options, **common)
 
     def autotimes(size: int | None) -> Forecaster:
-        chosen = {} if size is None else {"hidden": size}
-        return AutoTimes(336, segment_length=24, backbone=None, layers=1, **chosen, **common)
+        options = {} if size is None else {"hidden": size}
+        return AutoTimes(336, segment_length=24, backbone=None, layers=1, **options, **common)
 
     name = "advice, all of the horizon"
-    lags, seconds = advised("lags", task, task.horizon, args)
+    lags, seconds = recommend("lags", task, task.horizon, args)
     rows = compare(
         "SpaceTime, state", task, spacetime, (8, 32, 128), {name: (lags.state_size, seconds)}
     )
     show(rows)
-    wide, seconds = advised("random", task, task.horizon, args)
+    random, seconds = recommend("random", task, task.horizon, args)
     return rows + compare(
-        "AutoTimes, hidden", task, autotimes, (32, 256), {name: (wide.width, seconds)}
+        "AutoTimes, hidden", task, autotimes, (32, 256), {name: (random.width, seconds)}
     )
 
 

@@ -1,4 +1,4 @@
-"""Risk curves of frozen features on ETTh1: what each kind of them costs and buys by size."""
+"""Risk against size for several kinds of frozen features of ETTh1."""
 
 import argparse
 from typing import Any
@@ -9,13 +9,13 @@ from tsar import AutoTimes, ComplexityAnalysis, SpaceTime
 from tsar.datasets import load
 from tsar.training import Training
 
-# Long enough for an embedding that reads the units; the features are what is looked at.
-BRIEF = Training(epochs=2, epoch_windows=1024, batch_size=64)
-ROWS = 500
+# Long enough for the input embedding to adapt; the features are what is analysed.
+SHORT_TRAINING = Training(epochs=2, epoch_windows=1024, batch_size=64)
+N_TRAIN = 500
 
 
 def main() -> None:
-    """Analyse the oil temperature by every representation, for the next day's values."""
+    """Analyse every representation of the oil temperature, for the values of the next day."""
     options = parser(__doc__)
     options.add_argument("--backbones", nargs="*", default=["smollm2", "random"])
     args = options.parse_args()
@@ -24,65 +24,65 @@ def main() -> None:
     if args.quick:
         series = series.iloc[:1500]
     rows: list[dict[str, Any]] = []
-    drawn: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
     for name, representation in representations(series, args).items():
         analysis = ComplexityAnalysis(
             representation,
             task="next_segment",
             horizon=24,
-            n_train=60 if args.quick else ROWS,
+            n_train=60 if args.quick else N_TRAIN,
             n_bootstrap=20 if args.quick else 100,
             random_state=args.seed,
             device="cpu",
         )
         seconds, fitted = timed(lambda a=analysis: a.fit(series))
         rows.append(row(name, fitted, seconds))
-        drawn[name] = fitted.curves_[["size", "head", "test", "excess"]].to_dict("list")
+        curves[name] = fitted.curves_[["size", "head", "test", "excess"]].to_dict("list")
         if args.output and name.startswith("SmolLM2"):
             fitted.plot().savefig(args.output / "complexity_features.png")
         show(rows)
-    report("complexity_features", args, {"rows": rows, "curves": drawn})
+    report("complexity_features", args, {"rows": rows, "curves": curves})
 
 
 def representations(series: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """Representations by name; networks are fitted to what is before the analysis' test rows."""
-    known = series.iloc[: int(len(series) * 0.6)]
+    """Representations by name; networks are fitted to the training period of the analysis."""
+    training = series.iloc[: int(len(series) * 0.6)]
     common: dict[str, Any] = {"device": "cpu", "random_state": args.seed, "horizon": 24}
-    found: dict[str, Any] = {
+    representations: dict[str, Any] = {
         "random functions of a day": "random",
         "lags": "lags",
         "Gaussian HMM, states": "hmm",
         "linear-Gaussian, states": "linear_gaussian",
     }
-    space = SpaceTime(168, training=BRIEF, **common)
-    found["SpaceTime, hidden"] = space.fit(known)
+    spacetime = SpaceTime(168, training=SHORT_TRAINING, **common)
+    representations["SpaceTime, hidden"] = spacetime.fit(training)
     blocks = {"layers": 1 if args.quick else 6}
     names = {"smollm2": "SmolLM2, 6 blocks, frozen", "random": "the same, random weights"}
     for backbone in args.backbones:
         kind = {"backbone": "smollm2", **blocks}
         if backbone == "random":
             kind["backbone_init"] = "random"
-        model = AutoTimes(336, segment_length=24, training=BRIEF, **kind, **common)
-        found[names[backbone]] = model.fit(known)
-    return found
+        model = AutoTimes(336, segment_length=24, training=SHORT_TRAINING, **kind, **common)
+        representations[names[backbone]] = model.fit(training)
+    return representations
 
 
 def row(name: str, analysis: ComplexityAnalysis, seconds: float) -> dict[str, Any]:
-    """What the analysis says."""
+    """Row of the table for one representation."""
     advice, table = analysis.recommend(), analysis.curves_
-    plain = table[table["head"] == "ridgeless"]
+    ridgeless = table[table["head"] == "ridgeless"]
     return {
         "features": name,
-        "advised": advice.size,
-        "test risk": round(advice.test, 4),
-        "error": round(advice.test_error, 4),
-        "peak": round(float(plain["test"].max()), 2),
-        "largest": int(plain["size"].max()),
-        "its risk": round(float(plain["test"].iloc[-1]), 4),
-        "ridge": advice.ridge_size,
-        "ridge risk": round(advice.ridge_test, 4),
-        "mean": round(advice.null, 4),
-        "s": round(seconds, 1),
+        "recommended": advice.size,
+        "test risk": round(advice.test_risk, 4),
+        "std err": round(advice.test_std_err, 4),
+        "peak risk": round(float(ridgeless["test"].max()), 2),
+        "max size": int(ridgeless["size"].max()),
+        "its risk": round(float(ridgeless["test"].iloc[-1]), 4),
+        "ridge size": advice.ridge_size,
+        "ridge risk": round(advice.ridge_test_risk, 4),
+        "null risk": round(advice.null_risk, 4),
+        "seconds": round(seconds, 1),
     }
 
 

@@ -426,19 +426,19 @@ def hmm_batch(record: Record) -> list[Row]:
 
 
 def complexity_simulation(record: Record) -> list[Row]:
-    """Theory and simulation of one trajectory, sizes that tell the story."""
+    """Theory and simulation of one trajectory, selected sizes."""
     curves = record["general, one trajectory"]["curves"]
     return [
         {
             "size": size,
             "excess, theory": number(curves["theory_excess"][k]),
             "excess, simulated": number(curves["excess"][k]),
-            "its standard error": number(curves["excess_error"][k]),
+            "standard error": number(curves["excess_std_err"][k]),
             "bias": number(curves["bias"][k] if curves["bias"][k] > 1e-9 else 0.0),
             "variance": number(curves["variance"][k]),
             "irreducible": number(curves["irreducible"][k]),
             "total": number(curves["total"][k]),
-            "excess, best ridge": number(curves["ridge_excess"][k]),
+            "excess, optimal ridge": number(curves["ridge_excess"][k]),
             "excess, tuned ridge": number(curves["ridge_tuned"][k]),
         }
         for k, size in enumerate(curves["size"])
@@ -446,19 +446,19 @@ def complexity_simulation(record: Record) -> list[Row]:
     ]
 
 
-def complexity_off(record: Record) -> list[Row]:
-    """How far theory is from simulation."""
+def complexity_difference(record: Record) -> list[Row]:
+    """Relative differences of theory and simulation."""
     return [
         {
             "weights, data": name,
-            "smallest size": f"{100 * found['smallest_off']:.1f} %",
-            "worst other": f"{100 * found['others_off']:.1f} %",
-            "its size": found["others_off_size"],
-            "its standard error": f"{100 * found['others_off_error']:.1f} %",
-            "median other": f"{100 * found['others_off_median']:.1f} %",
+            "at the smallest size": f"{100 * found['first_difference']:.1f} %",
+            "largest other": f"{100 * found['max_difference']:.1f} %",
+            "at size": found["max_difference_size"],
+            "its standard error": f"{100 * found['max_difference_std_err']:.1f} %",
+            "median other": f"{100 * found['median_difference']:.1f} %",
         }
         for name, found in record.items()
-        if isinstance(found, dict) and "smallest_off" in found
+        if isinstance(found, dict) and "first_difference" in found
     ]
 
 
@@ -469,9 +469,9 @@ def complexity_symbols(record: Record) -> list[Row]:
         {
             "states": states,
             "rank": number(table["rank"][k]),
-            "accuracy of the head": f"{table['accuracy'][k]:.3f} ± {table['error'][k]:.3f}",
-            "on the states themselves": f"{table['accuracy_of_states'][k]:.3f}",
-            "always the larger class": f"{table['majority'][k]:.3f}",
+            "accuracy of the head": f"{table['accuracy'][k]:.3f} ± {table['std_err'][k]:.3f}",
+            "head on the states": f"{table['accuracy_of_states'][k]:.3f}",
+            "majority class": f"{table['majority'][k]:.3f}",
         }
         for k, states in enumerate(table["states"])
     ]
@@ -525,7 +525,7 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "hmm_speed:batch": hmm_batch,
     "hmm_forecasts": forecasts,
     "complexity_simulation:curve": complexity_simulation,
-    "complexity_simulation:off": complexity_off,
+    "complexity_simulation:difference": complexity_difference,
     "complexity_simulation:symbols": complexity_symbols,
     "complexity_advice": as_printed,
     "complexity_features": as_printed,

@@ -20,8 +20,8 @@ TOLERANCE = 1e-11  # relative change at which an iteration ends
 IID_RATIO = 1.05  # features per row up to which rows are treated as i.i.d.
 MAX_ITERATIONS = 20_000  # at `IID_RATIO` a thousand are needed
 NOT_CONVERGED = (
-    f"the fixed point must be reached in {MAX_ITERATIONS} iterations; got no convergence. Take more "
-    "features per row."
+    f"the fixed point must be reached in {MAX_ITERATIONS} iterations; got no convergence. Take "
+    "more features per row."
 )
 
 

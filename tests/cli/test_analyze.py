@@ -45,7 +45,7 @@ def test_analyze_prints_and_writes_the_advice_and_tables(
     done = run("analyze", path, *words)
     expected = fitted_analysis(sales)
     assert str(expected.recommend()) in done.out
-    assert "flat was left out: constant." in done.out
+    assert "flat was excluded: constant." in done.out
     assert "east" in done.out and "west" in done.out
     pd.testing.assert_frame_equal(pd.read_csv(curves), expected.curves_, check_dtype=False)
     assert picture.read_bytes()[:4] == b"\x89PNG"
@@ -60,7 +60,7 @@ def test_json_output(run: Run, path: Path, sales: pd.DataFrame) -> None:
     assert found["advice"]["size"] == expected.recommend().size
     assert found["text"] == str(expected.recommend())
     assert [row["size"] for row in found["curves"]] == [0, 2, 2, 5, 5]
-    assert [row["series"] for row in found["series"]] == ["east", "flat", "west"]
+    assert [row["unique_id"] for row in found["series"]] == ["east", "flat", "west"]
 
 
 def test_analysis_of_a_wide_file(run: Run, sales: pd.DataFrame, tmp_path: Path) -> None:
@@ -71,14 +71,14 @@ def test_analysis_of_a_wide_file(run: Run, sales: pd.DataFrame, tmp_path: Path) 
     assert str(fitted_analysis(sales).recommend()) in done.out
 
 
-def test_small_negative_predictability_prints_as_zero(
+def test_small_negative_r2_prints_as_zero(
     run: Run, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = ComplexityAnalysis.fit
 
     def fit(self: ComplexityAnalysis, frame: Any) -> ComplexityAnalysis:
         found = original(self, frame)
-        found.per_series_["predictability"] = [-2e-5, np.nan, 0.5]
+        found.per_series_["r2"] = [-2e-5, np.nan, 0.5]
         return found
 
     monkeypatch.setattr(ComplexityAnalysis, "fit", fit)

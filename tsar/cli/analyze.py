@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from tsar.complexity import ComplexityAnalysis
 
-COLUMNS = ("size", "head", "ratio", "penalty", "validation", "test", "test_error", "excess")
+COLUMNS = ("size", "head", "ratio", "penalty", "validation", "test", "test_std_err", "excess")
 MAX_SERIES = 20
-DECIMALS = 4  # of a predictability, which is 1 at most
+DECIMALS = 4  # of an R2, which is 1 at most
 
 
 def analyze(
@@ -103,16 +103,15 @@ def _print_curves(curves: "pandas.DataFrame", source: Source) -> None:
 
 
 def _print_series(series: "pandas.DataFrame") -> None:
-    """Print a row for each series, then why series were left out."""
+    """Print a row for each series, then why series were excluded."""
     title = "each series"
     if len(series) > MAX_SERIES:
         title = f"the first {MAX_SERIES} of {len(series)} series"
     # Rounding and adding 0.0 prints small negative values as "0.0000", not "-0.0000".
-    predictability = series["predictability"].round(DECIMALS) + 0.0
-    table = series.drop(columns="left_out").assign(predictability=predictability)
+    table = series.drop(columns="excluded").assign(r2=series["r2"].round(DECIMALS) + 0.0)
     print_frame(table, title=title, max_rows=MAX_SERIES)
-    for row, reason in series["left_out"].dropna().head(MAX_SERIES).items():
-        print_line(f"{series['series'][row]} was left out: {reason}.")
+    for row, reason in series["excluded"].dropna().head(MAX_SERIES).items():
+        print_line(f"{series['unique_id'][row]} was excluded: {reason}.")
 
 
 def _format(value: Any) -> str:
