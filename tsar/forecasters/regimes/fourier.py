@@ -1,4 +1,4 @@
-"""Distributions by their Fourier series, and their quantiles."""
+"""Quantiles from characteristic functions, by Fourier inversion on a finite span."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,137 +8,138 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-FINE = 4  # points of the distribution function for each frequency
-POLISH = 3  # Newton steps
-HALVINGS = 60  # of the bracket of a quantile
+CELLS_PER_FREQUENCY = 4  # of the table of the distribution function
+NEWTON_STEPS = 3
+BISECTIONS = 60  # of the bracket of a quantile
 
 
 @dataclass(frozen=True)
-class Series:
-    """Distributions around zero by their Fourier series over a span; they may hold less than 1.
+class FourierInversion:
+    """Measures on the span ``[-span / 2, span / 2]``, by their characteristic functions there.
+
+    The Fourier series of the density and of the distribution function follow from the values of
+    the characteristic function at multiples of ``2 pi / span`` (Hughett 1998). The total mass may
+    be less than 1, as for a component of a distribution.
 
     Attributes
     ----------
-    frequency
-        Frequencies, zero first.
-    function
-        The characteristic function there.
+    frequencies
+        ``0, 2 pi / span, 4 pi / span, ...``
+    values
+        Characteristic function at the frequencies.
     span
-        Width of what is not nothing.
+        Width of an interval around zero that holds nearly all mass.
     """
 
-    frequency: Float[Tensor, "window frequency"]
-    function: Complex[Tensor, "window step frequency"]
+    frequencies: Float[Tensor, "window frequency"]
+    values: Complex[Tensor, "window step frequency"]
     span: Float[Tensor, " window"]
 
     @property
-    def whole(self) -> Float[Tensor, "window step"]:
-        """What each holds."""
-        return self.function[..., 0].real
+    def mass(self) -> Float[Tensor, "window step"]:
+        """Total mass: the characteristic function at zero."""
+        return self.values[..., 0].real
 
     @property
-    def points(self) -> int:
-        """Cells of the tables over the span."""
-        return FINE * (self.frequency.shape[1] - 1)
+    def n_cells(self) -> int:
+        """Number of cells of `cdf_table`."""
+        return CELLS_PER_FREQUENCY * (self.frequencies.shape[1] - 1)
 
-    def table(self) -> Float[Tensor, "window step point"]:
-        """What lies below each of some places, `points` of them, evenly over the span."""
-        spectrum = self._integrated * self._begin
-        waves = torch.fft.irfft(spectrum.conj(), n=self.points, norm="forward")
-        share = torch.arange(self.points).to(waves) / self.points
-        return (self.whole[..., None] * share + waves - waves[..., :1]).cummax(dim=2).values
+    def cdf_table(self) -> Float[Tensor, "window step cell"]:
+        """Distribution function at the left edge of each of `n_cells` equal cells of the span."""
+        spectrum = self._integrated * self._phase_at_start
+        waves = torch.fft.irfft(spectrum.conj(), n=self.n_cells, norm="forward")
+        fraction = torch.arange(self.n_cells).to(waves) / self.n_cells
+        return (self.mass[..., None] * fraction + waves - waves[..., :1]).cummax(dim=2).values
 
     def quantiles(self, levels: Float[Tensor, " level"]) -> Float[Tensor, "window step level"]:
-        """Quantiles: the cell of a table, and Newton steps within it."""
-        table, half = self.table(), self.span[:, None, None] / 2
-        wanted = levels.expand(*table.shape[:2], -1).contiguous()
-        cell = torch.searchsorted(table, wanted).clamp(1, self.points - 1)
-        width = 2 * half / self.points
+        """Quantiles: linear interpolation in `cdf_table`, then Newton steps within the cell."""
+        table, half = self.cdf_table(), self.span[:, None, None] / 2
+        targets = levels.expand(*table.shape[:2], -1).contiguous()
+        cell = torch.searchsorted(table, targets).clamp(1, self.n_cells - 1)
+        width = 2 * half / self.n_cells
         low = (cell - 1) * width - half
-        under, over = table.gather(2, cell - 1), table.gather(2, cell)
-        place = low + width * ((wanted - under) / (over - under).clamp(min=1e-300)).clamp(0, 1)
+        cdf_low, cdf_high = table.gather(2, cell - 1), table.gather(2, cell)
+        fraction = (targets - cdf_low) / (cdf_high - cdf_low).clamp(min=1e-300)
+        found = low + width * fraction.clamp(0, 1)
         for k, level in enumerate(levels):
-            best = place[..., k]
-            for _ in range(POLISH):
-                reached, slope = self.reached(best)
-                move = (level - reached) / slope.clamp(min=1e-300)
-                best = (best + move).clamp(low[..., k], low[..., k] + width[..., 0])
-            place[..., k] = best
-        return place
+            point = found[..., k]
+            for _ in range(NEWTON_STEPS):
+                cdf, density = self.cdf_and_density(point)
+                newton = point + (level - cdf) / density.clamp(min=1e-300)
+                point = newton.clamp(low[..., k], low[..., k] + width[..., 0])
+            found[..., k] = point
+        return found
 
-    def reached(
-        self, place: Float[Tensor, "window step"]
+    def cdf_and_density(
+        self, points: Float[Tensor, "window step"]
     ) -> tuple[Float[Tensor, "window step"], Float[Tensor, "window step"]]:
-        """What lies below some places, and the density there."""
+        """Distribution function and density at points, by summing the Fourier series."""
         span = self.span[:, None]
-        inside = place.clamp(-span / 2, span / 2)
-        turned = self._turned(inside)
-        waves = (self._integrated * (turned - self._begin)).real.sum(dim=2)
-        reached = self.whole * (inside / span + 0.5) + 2 * waves
-        density = (2 * (self.function * turned).real.sum(dim=2) - self.whole) / span
-        return reached, torch.where(inside == place, density, 0.0)
+        clamped = points.clamp(-span / 2, span / 2)
+        angle = -clamped[..., None] * self.frequencies[:, None]
+        phase = torch.polar(torch.ones_like(angle), angle)
+        waves = (self._integrated * (phase - self._phase_at_start)).real.sum(dim=2)
+        cdf = self.mass * (clamped / span + 0.5) + 2 * waves
+        density = (2 * (self.values * phase).real.sum(dim=2) - self.mass) / span
+        return cdf, torch.where(clamped == points, density, 0.0)
 
     @cached_property
-    def _begin(self) -> Float[Tensor, " frequency"]:
-        """`_turned` of where the span begins: 1 and -1 in turn."""
-        signs = torch.ones_like(self.frequency[0])
+    def _phase_at_start(self) -> Float[Tensor, " frequency"]:
+        """``exp(-i frequency x)`` at ``x = -span / 2``: alternately 1 and -1."""
+        signs = torch.ones_like(self.frequencies[0])
         signs[1::2] = -1
         return signs
 
     @cached_property
     def _integrated(self) -> Complex[Tensor, "window step frequency"]:
-        """Coefficients of the distribution function less its straight line."""
-        divisor = -1j * self.frequency * self.span[:, None]
+        """Fourier coefficients of the distribution function minus its linear part."""
+        divisor = -1j * self.frequencies * self.span[:, None]
         divisor[:, 0] = torch.inf
-        return self.function / divisor[:, None]
-
-    def _turned(
-        self, place: Float[Tensor, "window step"]
-    ) -> Complex[Tensor, "window step frequency"]:
-        angle = -place[..., None] * self.frequency[:, None]
-        return torch.polar(torch.ones_like(angle), angle)
+        return self.values / divisor[:, None]
 
 
-def quantiles_of_sum(
-    parts: Sequence[tuple[Series, Float[Tensor, " step"]]], levels: Float[Tensor, " level"]
+def component_quantiles(
+    components: Sequence[tuple[FourierInversion, Float[Tensor, " step"]]],
+    levels: Float[Tensor, " level"],
 ) -> Float[Tensor, "step level"]:
-    """Quantiles of a distribution whose parts are series of one window, each around a middle.
+    """Quantiles of the sum of several measures of one window, each shifted by a center.
 
-    By bisection on tables, from the lowest to the highest end of a part, and Newton steps.
+    Bisection on the interpolated tables, then Newton steps on the sum of the Fourier series.
     """
-    tables = [part.table()[0] for part, _ in parts]
-    cells = torch.stack([part.span / part.points for part, _ in parts])
-    low = torch.stack([middle - part.span / 2 for part, middle in parts])
-    high = torch.stack([middle + part.span / 2 for part, middle in parts])
+    tables = [measure.cdf_table()[0] for measure, _ in components]
+    widths = torch.stack([measure.span / measure.n_cells for measure, _ in components])
+    low = torch.stack([center - measure.span / 2 for measure, center in components])
+    high = torch.stack([center + measure.span / 2 for measure, center in components])
     found = []
     for level in levels:
-        under, over = low.amin(dim=0), high.amax(dim=0)
-        for _ in range(HALVINGS):
-            place = (under + over) / 2
-            reached = torch.zeros_like(place)
-            for (part, middle), table in zip(parts, tables, strict=True):
-                reached += _looked_up(table, (place - middle + part.span / 2) / part.span)
-            under = torch.where(reached < level, place, under)
-            over = torch.where(reached < level, over, place)
-        place = (under + over) / 2
-        # Within a cell of the finest table that holds the place.
-        holds = (low <= place) & (place <= high)
-        room = torch.where(holds, cells, cells.amax()).amin(dim=0)
-        under, over = place - room, place + room
-        for _ in range(POLISH):
-            told = [part.reached((place - middle)[None]) for part, middle in parts]
-            reached, slope = (torch.cat(kind).sum(dim=0) for kind in zip(*told, strict=True))
-            move = (level - reached) / slope.clamp(min=1e-300)
-            place = torch.minimum(torch.maximum(place + move, under), over)
-        found.append(place)
+        below, above = low.amin(dim=0), high.amax(dim=0)
+        for _ in range(BISECTIONS):
+            point = (below + above) / 2
+            cdf = torch.zeros_like(point)
+            for (measure, center), table in zip(components, tables, strict=True):
+                cdf += _interpolate(table, (point - center + measure.span / 2) / measure.span)
+            below = torch.where(cdf < level, point, below)
+            above = torch.where(cdf < level, above, point)
+        point = (below + above) / 2
+        # Newton steps stay within one cell of the finest table whose span holds the point.
+        inside = (low <= point) & (point <= high)
+        width = torch.where(inside, widths, widths.amax()).amin(dim=0)
+        below, above = point - width, point + width
+        for _ in range(NEWTON_STEPS):
+            pairs = [m.cdf_and_density((point - center)[None]) for m, center in components]
+            cdf, density = (torch.cat(kind).sum(dim=0) for kind in zip(*pairs, strict=True))
+            newton = point + (level - cdf) / density.clamp(min=1e-300)
+            point = torch.minimum(torch.maximum(newton, below), above)
+        found.append(point)
     return torch.stack(found, dim=1)
 
 
-def _looked_up(
-    table: Float[Tensor, "step point"], share: Float[Tensor, " step"]
+def _interpolate(
+    table: Float[Tensor, "step cell"], fraction: Float[Tensor, " step"]
 ) -> Float[Tensor, " step"]:
-    """Values of a table at a share of its span, straight between its points."""
-    place = share.clamp(0, 1) * table.shape[1]
-    cell = place.long().clamp(max=table.shape[1] - 2)
-    begin, end = (table.gather(1, k[:, None])[:, 0] for k in (cell, cell + 1))
-    return begin + (end - begin) * (place - cell).clamp(max=1)
+    """Table values at a fraction of the span, by linear interpolation."""
+    position = fraction.clamp(0, 1) * table.shape[1]
+    cell = position.long().clamp(max=table.shape[1] - 2)
+    left, right = (table.gather(1, k[:, None])[:, 0] for k in (cell, cell + 1))
+    return left + (right - left) * (position - cell).clamp(max=1)
