@@ -1,4 +1,4 @@
-"""The forecaster HMM: mixtures in closed form, on simulated regimes whose truth is known."""
+"""The HMM forecaster on simulated regimes: parameters, forecasts, intervals, tables."""
 
 from typing import Any
 
@@ -6,15 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from tsar import HMM
-from tsar.forecasters.regimes.mixture import mixture_cdf, mixture_quantiles
-from tsar.forecasters.regimes.season import seasonal_profile
 
-LEVELS, SPREADS = np.array([0.0, 5.0]), np.array([0.5, 1.5])
-MOVE = np.array([[0.95, 0.05], [0.1, 0.9]])
+MEANS, STDS = np.array([0.0, 5.0]), np.array([0.5, 1.5])
+TRANSMAT = np.array([[0.95, 0.05], [0.1, 0.9]])
 Floats = np.ndarray[Any, Any]
 
 
@@ -23,74 +19,35 @@ def regimes(length: int, seed: int = 0) -> tuple[Floats, Floats]:
     generator = np.random.default_rng(seed)
     state = np.zeros(length, dtype=int)
     for step in range(1, length):
-        state[step] = generator.random() < MOVE[state[step - 1], 1]
-    return LEVELS[state] + SPREADS[state] * generator.normal(size=length), state
+        state[step] = generator.random() < TRANSMAT[state[step - 1], 1]
+    return MEANS[state] + STDS[state] * generator.normal(size=length), state
 
 
-# --- mixtures ---------------------------------------------------------------------------------
-
-
-def test_quantiles_are_the_roots_of_the_distribution() -> None:
-    generator = np.random.default_rng(0)
-    weight = generator.dirichlet(np.ones(4), size=5)
-    weight[0] = [0.0, 1.0, 0.0, 0.0]
-    mean, deviation = generator.normal(size=(5, 4)) * 5, generator.uniform(0.01, 3, size=(5, 4))
-    levels = [0.001, 0.1, 0.5, 0.975]
-    tensors = [torch.from_numpy(part) for part in (weight, mean, deviation)]
-    found = mixture_quantiles(*tensors, levels).numpy()
-    for row in range(5):
-
-        def below(value: float, level: float, row: int = row) -> float:
-            return float(weight[row] @ norm.cdf(value, mean[row], deviation[row]) - level)
-
-        known = [brentq(below, -60, 60, args=(level,), xtol=1e-13) for level in levels]
-        np.testing.assert_allclose(found[row], known, atol=1e-10)
-    back = mixture_cdf(torch.from_numpy(found), *tensors)
-    np.testing.assert_allclose(back, np.tile(levels, (5, 1)), atol=1e-12)
-
-
-# --- seasons ----------------------------------------------------------------------------------
-
-
-def test_a_profile_is_that_of_the_season_and_nothing_of_noise() -> None:
-    generator = np.random.default_rng(0)
-    shape = np.array([3.0, -1.0, -2.0, 0.0])
-    wave = np.tile(shape, 50) + 0.1 * generator.normal(size=200)
-    noise = generator.normal(size=1000)
-    both = torch.from_numpy(np.concatenate([wave, noise]))
-    found = seasonal_profile(both, torch.tensor([0, 200, 1200]), 4)
-    # Phase 0 is the last point, phase 1 the one before it.
-    np.testing.assert_allclose(found[0], shape[::-1], atol=0.05)
-    assert abs(found[1]).max() < 0.1
-    assert torch.equal(
-        seasonal_profile(both, torch.tensor([0, 1200]), 1), torch.zeros(1, 1).double()
-    )
-
-
-def test_a_season_is_forecast_under_the_regimes() -> None:
+def test_a_season_is_forecast_on_top_of_the_regimes() -> None:
     series, _ = regimes(600)
     season = np.tile([2.0, 0.0, -2.0], 200)
-    made = HMM(2, season_length=3, horizon=6, random_state=0).fit(series + season)
+    seasonal = HMM(2, season_length=3, horizon=6, random_state=0).fit(series + season)
     plain = HMM(2, season_length=1, horizon=6, random_state=0).fit(series)
     np.testing.assert_allclose(
-        made.predict() - np.tile([2.0, 0.0, -2.0], 2), plain.predict(), atol=0.4
+        seasonal.predict() - np.tile([2.0, 0.0, -2.0], 2), plain.predict(), atol=0.4
     )
 
 
 # --- forecasts --------------------------------------------------------------------------------
 
 
-def test_the_regimes_are_found() -> None:
+def test_simulated_parameters_and_regimes_are_recovered() -> None:
     series, state = regimes(3000)
     model = HMM(2, random_state=0).fit(series)
-    level = model.means_[0] * model.scaling_.deviation + model.scaling_.mean
-    np.testing.assert_allclose(level, LEVELS, atol=0.2)
-    np.testing.assert_allclose(model.transmat_[0], MOVE, atol=0.03)
+    np.testing.assert_allclose(model.means_[0], MEANS, atol=0.2)
+    np.testing.assert_allclose(model.covars_[0], STDS**2, rtol=0.1)
+    assert model.n_parameters_.tolist() == [7]
+    np.testing.assert_allclose(model.transmat_[0], TRANSMAT, atol=0.03)
     found = model.regimes()["regime"].to_numpy()
     assert (found == state[-len(found) :]).mean() > 0.98
 
 
-def test_the_number_of_regimes_is_chosen_for_each_series() -> None:
+def test_the_number_of_regimes_is_selected_for_each_series() -> None:
     flat = np.random.default_rng(1).normal(size=1000)
     model = HMM(max_components=3, random_state=0).fit(np.stack([flat, regimes(1000)[0]], axis=1))
     assert model.n_components_.tolist() == [1, 2]
@@ -103,16 +60,16 @@ def test_the_number_of_regimes_is_chosen_for_each_series() -> None:
     np.testing.assert_allclose(model.predict()[0, 0], alone.predict()[0], rtol=1e-9)
 
 
-def test_a_forecast_is_the_mixture_that_the_truth_gives() -> None:
+def test_the_forecast_is_the_mean_of_the_true_mixture() -> None:
     series, state = regimes(5000)
     model = HMM(2, horizon=5, random_state=0).fit(series)
     share = np.eye(2)[state[-1]]
     for step in range(5):
-        share = share @ MOVE
-        assert model.predict()[step] == pytest.approx(share @ LEVELS, abs=0.2)
+        share = share @ TRANSMAT
+        assert model.predict()[step] == pytest.approx(share @ MEANS, abs=0.2)
 
 
-def test_intervals_hold_as_often_as_they_say() -> None:
+def test_quantiles_have_their_nominal_coverage() -> None:
     """Of a model that was fitted to the past of the series, over 1500 later forecasts."""
     series, _ = regimes(5000, seed=3)
     model = HMM(2, horizon=4, context_length=60, random_state=0).fit(series[:2000])
@@ -125,15 +82,15 @@ def test_intervals_hold_as_often_as_they_say() -> None:
     np.testing.assert_allclose(below, np.tile(levels, (4, 1)), atol=0.035)
 
 
-def test_paths_are_drawn_from_the_mixtures() -> None:
+def test_sample_paths_have_the_quantiles_and_mean_of_the_forecast() -> None:
     series, _ = regimes(500)
     model = HMM(2, horizon=3, random_state=0).fit(series)
     context = torch.from_numpy(series[None])
     paths = model.forecast(context, n_samples=20_000)[0]
     assert paths.shape == (20_000, 3)
-    known = model.forecast(context, quantile_levels=[0.1, 0.5, 0.9])[0]
-    drawn = paths.quantile(torch.tensor([0.1, 0.5, 0.9]).double(), dim=0).T
-    torch.testing.assert_close(drawn, known, atol=0.15, rtol=0)
+    expected = model.forecast(context, quantile_levels=[0.1, 0.5, 0.9])[0]
+    sampled = paths.quantile(torch.tensor([0.1, 0.5, 0.9]).double(), dim=0).T
+    torch.testing.assert_close(sampled, expected, atol=0.15, rtol=0)
     torch.testing.assert_close(paths.mean(0), model.forecast(context)[0], atol=0.05, rtol=0)
     again = model.forecast(context, n_samples=20_000)[0]
     assert torch.equal(paths, again)
@@ -141,7 +98,7 @@ def test_paths_are_drawn_from_the_mixtures() -> None:
         model.forecast(context, n_samples=5, quantile_levels=[0.5])
 
 
-def test_missing_points_say_nothing() -> None:
+def test_missing_points_are_marginalized() -> None:
     series, _ = regimes(400)
     series[50:80] = np.nan
     frame = np.stack([series, regimes(400, seed=1)[0]], axis=1)
@@ -151,10 +108,11 @@ def test_missing_points_say_nothing() -> None:
     np.testing.assert_allclose(found[:, 0], alone, rtol=1e-9)
 
 
-def test_one_model_of_all_series_forecasts_others() -> None:
+def test_a_global_model_forecasts_new_series() -> None:
     frame = np.stack([regimes(400, seed=seed)[0] * 10**seed for seed in range(3)], axis=1)
     model = HMM(2, scope="global", horizon=1, random_state=0).fit(frame)
-    assert model.means_.shape == (1, 2)
+    assert model.transmat_.shape == (1, 2, 2)
+    np.testing.assert_allclose(model.means_[2], 100 * model.means_[0], rtol=0.3)
     other = regimes(400, seed=7)[0]
     found = model.forecast(
         torch.from_numpy(np.stack([other, other * 100])), series=torch.tensor([-1, -1])
@@ -171,15 +129,15 @@ def test_constant_and_short_series_are_forecast() -> None:
     assert np.isfinite(HMM(3, horizon=2, random_state=0).fit([1.0, 2.0]).predict(level=80)).all()
 
 
-def test_one_wild_value_leaves_the_regimes() -> None:
+def test_an_outlier_leaves_the_other_regimes_unchanged() -> None:
     series = np.repeat([0.0, 5.0] * 3, 50) + np.random.default_rng(0).normal(size=300)
-    wild = series.copy()
-    wild[10] = 1e6
+    outlier = series.copy()
+    outlier[10] = 1e6
     options: dict[str, Any] = {"season_length": 1, "horizon": 2, "random_state": 0}
-    model = HMM(**options).fit(np.stack([wild, series], axis=1))
+    model = HMM(**options).fit(np.stack([outlier, series], axis=1))
     assert model.n_components_.tolist() == [3, 2]
-    level = model.means_ * model.scaling_.deviation[:, None] + model.scaling_.mean[:, None]
-    np.testing.assert_allclose(level[0], [0.0, 4.9, 1e6], atol=0.1)
+    np.testing.assert_allclose(model.means_[0], [0.0, 4.9, 1e6], atol=0.1)
+    assert np.isnan(model.means_[1, 2]) and np.isnan(model.covars_[1, 2])
     bounds = model.predict(level=80)[..., 1:]
     np.testing.assert_allclose(bounds[:, 0], bounds[:, 1], atol=0.3)
     alone = HMM(**options).fit(series)
@@ -196,7 +154,7 @@ def test_one_wild_value_leaves_the_regimes() -> None:
         ({"max_components": 0}, "max_components must be an integer"),
     ],
 )
-def test_parameters_must_be_right(change: dict[str, Any], message: str) -> None:
+def test_invalid_parameters_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HMM().set_params(**change).fit(regimes(50)[0])
 
@@ -211,7 +169,7 @@ def panel(*lengths: int) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_series_of_many_lengths_are_fitted_together(seed: int) -> None:
+def test_series_of_different_lengths_are_fitted_as_if_alone(seed: int) -> None:
     frame = panel(60, 200, 33, 410, 7)
     model = HMM(2, horizon=2, n_init=2, random_state=seed).fit(frame)
     one = HMM(2, horizon=2, n_init=2, random_state=seed).fit(frame[frame["unique_id"] == 3])
@@ -219,8 +177,8 @@ def test_series_of_many_lengths_are_fitted_together(seed: int) -> None:
     np.testing.assert_allclose(found, one.predict()["HMM"], rtol=1e-9)
 
 
-def test_states_that_a_series_does_not_have_explain_no_point() -> None:
-    """A point that no regime of the narrow series explains; the other series has more of them."""
+def test_padded_states_explain_no_point() -> None:
+    """A point between the regimes of the first series, near a mean of the second one's."""
     narrow = np.where(np.arange(200) % 2, 1.0, -1.0)
     narrow = narrow + 0.001 * np.random.default_rng(0).normal(size=200)
     steps = np.repeat([0.0, 5.0, 10.0, 15.0] * 5, 10)
@@ -238,17 +196,14 @@ def test_states_that_a_series_does_not_have_explain_no_point() -> None:
     assert model.regimes(surprised).query("unique_id == 0")["regime"].max() < model.n_components_[0]
 
 
-def test_a_series_has_no_more_regimes_than_points_bear() -> None:
+def test_short_series_have_fewer_regimes() -> None:
     assert HMM(random_state=0).fit([1.0, 2.0]).n_components_.tolist() == [1]
     model = HMM(4, random_state=0).fit([1.0, 2.0, 5.0])
     assert model.n_components_.tolist() == [3]
-    assert (model.covars_ < 10).all()
+    assert (model.covars_ < 10 * 26 / 9).all()  # the variance of the series is 26 / 9
 
 
-# --- what people look at ----------------------------------------------------------------------
-
-
-def test_regimes_are_named_drawn_and_listed() -> None:
+def test_regimes_are_tabulated_plotted_and_summarized() -> None:
     series, _ = regimes(300)
     times = pd.date_range("2024-01-01", periods=300, freq="D")
     frame = pd.DataFrame({"unique_id": "shop", "ds": times, "y": series})
@@ -267,17 +222,17 @@ def test_regimes_are_named_drawn_and_listed() -> None:
     assert lines[1].split() == [
         "series",
         "regime",
-        "level",
-        "deviation",
+        "mean",
+        "std",
         "%",
         "of",
         "time",
-        "steps",
+        "duration",
     ]
     assert lines[2].split()[:2] == ["shop", "0"]
 
 
-def test_shares_of_time_are_those_of_the_series_alone() -> None:
+def test_shares_of_time_do_not_depend_on_other_series() -> None:
     rng = np.random.default_rng(0)
     two = np.repeat([0.0, 5.0] * 6, 50) + rng.normal(size=600)
     three = np.repeat([0.0, 8.0, 16.0] * 4, 50) + rng.normal(size=600)
@@ -285,26 +240,26 @@ def test_shares_of_time_are_those_of_the_series_alone() -> None:
     both = HMM(**options).fit(pd.DataFrame({"two": two, "three": three}))
     assert both.n_components_.tolist() == [2, 3]
     alone = HMM(**options).fit(pd.DataFrame({"two": two}))
-    shown = [line.split() for line in both.summary().splitlines()]
-    assert [cells for cells in shown if cells[0] == "two"] == [
+    cells = [line.split() for line in both.summary().splitlines()]
+    assert [row for row in cells if row[0] == "two"] == [
         line.split() for line in alone.summary().splitlines()[2:]
     ]
     for name in ("two", "three"):
-        assert sum(float(cells[4]) for cells in shown if cells[0] == name) == pytest.approx(100)
+        assert sum(float(row[4]) for row in cells if row[0] == name) == pytest.approx(100)
 
 
-def test_a_regime_that_is_never_left_and_a_constant_are_told_plainly() -> None:
+def test_the_summary_shows_infinite_durations_and_zero_standard_deviations() -> None:
     steps = np.repeat([0.0, 8.0, 16.0] * 4, 25) + 0.3 * np.random.default_rng(0).normal(size=300)
     noise = np.random.default_rng(1).normal(size=300)
     frame = pd.DataFrame({"flat": np.full(300, 3.0), "noise": noise, "steps": steps})
     lines = HMM(season_length=1, n_init=2, random_state=0).fit(frame).summary().splitlines()
-    shown = {cells[0]: cells for cells in map(str.split, lines)}
-    assert shown["flat"] == ["flat", "0", "3", "0", "100", "inf"]
-    assert shown["noise"][1] == "0" and shown["noise"][-2:] == ["100", "inf"]
+    rows = {cells[0]: cells for cells in map(str.split, lines)}
+    assert rows["flat"] == ["flat", "0", "3", "0", "100", "inf"]
+    assert rows["noise"][1] == "0" and rows["noise"][-2:] == ["100", "inf"]
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-6, 1.0, -1e6])
-def test_a_constant_series_has_no_width_in_any_unit(level: float) -> None:
+def test_a_constant_series_has_intervals_of_zero_width_in_any_unit(level: float) -> None:
     model = HMM(horizon=2, random_state=0).fit(np.full(60, level))
     np.testing.assert_allclose(
         model.predict(level=80), np.full((2, 3), level), rtol=1e-12, atol=1e-70

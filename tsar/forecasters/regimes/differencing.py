@@ -1,92 +1,92 @@
-"""Whether series are of levels or of changes: by which forecast the next point better."""
+"""Levels or first differences: the one with the lower one-step error is modelled."""
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from tsar.data.panel import Panel
-from tsar.data.scaling import Scaling
-from tsar.forecasters.regimes.regimes import EMISSION, lasting
-from tsar.forecasters.regimes.search import Learned
-from tsar.hmm.discrete.fitting import Grouped, usual_points
+from tsar.forecasters.regimes.drift import warn_of_drift
+from tsar.forecasters.regimes.fitting import RegimeFit, RegimeFitter
+from tsar.hmm.robust_scale import group_means
 
 
-class Modelled(NamedTuple):
-    """Series as they were modelled, standardized and without their season, and their models."""
-
-    scaling: Scaling
-    data: Grouped
-    learned: Learned
-
-    def errors(self) -> Float[Tensor, " time"]:
-        """Absolute error of each point by its usual regime, in the units that came in."""
-        known, _ = lasting(self.learned.models, self.learned.states)
-        told = usual_points(EMISSION, self.data, known)
-        away = (self.data.observations.values[:, 0] - told).abs().cpu()
-        return away * self.scaling.deviation[self.series]
-
-    def select(self, rows: Int[Tensor, " row"]) -> "Modelled":
-        """Some of the series, each of which has a model of its own."""
-        moved = rows.to(self.data.group.device)
-        data = Grouped(self.data.observations.select(moved), torch.arange(len(rows)).to(moved))
-        return Modelled(self.scaling.select(rows), data, self.learned.select(rows))
-
-    @property
-    def series(self) -> Int[Tensor, " time"]:
-        """Series of each point."""
-        lengths = self.data.observations.lengths.cpu()
-        return torch.arange(len(lengths)).repeat_interleave(lengths)
+def fit_regimes(
+    fitter: RegimeFitter, panel: Panel, differences: Literal["auto", 0, 1]
+) -> RegimeFit:
+    """Fit levels, first differences, or both and keep for each model the better ones."""
+    differenced, group = first_differences(panel), fitter.group(len(panel))
+    eligible = has_two_differences(differenced, group)
+    if differences == 1 and bool(eligible.all()):
+        return fitter.fit(differenced, differences=1)
+    levels = fitter.fit(panel, differences=0)
+    if differences == 0:
+        warn_of_drift(levels, panel.labels.ids)
+    if differences == 0 or not bool(eligible.any()):
+        return levels
+    part = differenced.select(eligible[group].nonzero()[:, 0].numpy())
+    rows, always = eligible.nonzero()[:, 0], differences == 1
+    return select_differences(levels, fitter.fit(part, differences=1), rows, always=always)
 
 
-def several_changes(changes: Panel, group: Int[Tensor, " series"]) -> Bool[Tensor, " group"]:
-    """Whether there are two changes or more, without which nothing is known of their spread."""
-    seen = (~changes.values.isnan()).long()
-    count = seen.new_zeros(int(group.max()) + 1)
-    return count.index_add_(0, group[changes.series], seen) > 1
+def first_differences(panel: Panel) -> Panel:
+    """First differences; NaN at the first point of a series and next to a missing one.
+
+    Examples
+    --------
+    >>> first_differences(Panel.from_tensor(torch.tensor([[1.0, 4.0, 5.0]]))).values
+    tensor([nan, 3., 1.])
+    """
+    first = panel.offsets[:-1][panel.lengths > 0]
+    differences = panel.values.diff(prepend=panel.values[:1])
+    differences[first] = torch.nan
+    return replace(panel, values=differences)
 
 
-def with_changes(
-    values: Modelled, changes: Modelled, rows: Int[Tensor, " row"], *, always: bool
-) -> tuple[Modelled, Int[Tensor, " chosen"]]:
-    """Models of values, replaced by those of changes where these are the better ones, and where.
+def has_two_differences(
+    differences: Panel, group: Int[Tensor, " series"]
+) -> Bool[Tensor, " group"]:
+    """Whether the series of a group have two differences or more: the least for a variance."""
+    n_groups = int(group.max()) + 1
+    return group_means(differences.values, group[differences.series], n_groups)[1] > 1
+
+
+def select_differences(
+    levels: RegimeFit, differences: RegimeFit, rows: Int[Tensor, " row"], *, always: bool
+) -> RegimeFit:
+    """Models of levels, replaced by those of differences where these have the lower error.
 
     Parameters
     ----------
-    values
-        All series.
-    changes
-        Those of the models `rows` alone.
+    levels
+        Fit of all series.
+    differences
+        Fit of the models `rows` alone.
     always
-        Whether they are better whatever they say.
+        Whether to replace all of `rows`, whatever their errors.
     """
-    own = len(values.learned.states) == len(values.scaling.mean)  # a model for each series
     better = torch.ones_like(rows, dtype=torch.bool)
     if not always:
-        better = better_as_changes(values.select(rows) if own else values, changes)
-    chosen, places = rows[better], better.nonzero()[:, 0]
+        own = levels if levels.models.is_global else levels.select(rows)
+        better = differences_are_better(own, differences)
+    chosen = better.nonzero()[:, 0]
     if not len(chosen):
-        return values, chosen
-    scaling = changes.scaling
-    if own:
-        scaling = values.scaling.replace_rows(chosen, scaling.select(places))
-    learned = values.learned.replaced(chosen, changes.learned.select(places))
-    return Modelled(scaling, values.data, learned), chosen
+        return levels
+    if len(chosen) < len(rows):
+        differences = differences.select(chosen)
+    return levels.put(rows[chosen], differences)
 
 
-def better_as_changes(values: Modelled, changes: Modelled) -> Bool[Tensor, " model"]:
-    """Whether the changes of the series of each model are the better ones to model.
+def differences_are_better(levels: RegimeFit, differences: RegimeFit) -> Bool[Tensor, " model"]:
+    """Whether models of differences have a lower mean absolute one-step error than those of levels.
 
-    By the mean absolute error of each next point, among those with one before them, from the mean
-    of the regime that is the most probable then: of an autoregression of coefficient c and one
-    regime where c is above a half. Each series counts in units of its deviation. Levels stay where
-    nothing speaks for changes.
+    Over points with an observed predecessor. For one regime and an AR(1) process with coefficient
+    c, differences are better where c > 0.5. The errors of each series count in units of its
+    standard deviation. Equal errors leave the levels.
     """
-    worse = values.errors() - changes.errors()  # NaN without a point before
-    told, series = ~worse.isnan(), values.series
-    worse = worse / values.scaling.deviation[series]
-    model = values.data.of_points.cpu()
-    gain = worse.new_zeros(len(values.learned.states))
-    gain = gain.index_add_(0, model[told], worse[told])
-    return gain > 0
+    gain = levels.one_step_errors() - differences.one_step_errors()  # NaN: no predecessor
+    gain = gain / levels.models.scaling.deviation[levels.series]
+    model, n_models = levels.data.of_points.cpu(), len(levels.models.n_components)
+    return group_means(gain, model, n_models)[0] > 0

@@ -1,4 +1,4 @@
-"""Series that drift within their regimes, which a model of levels forecasts badly: told plainly."""
+"""Warn of series that drift within their regimes: a model of levels forecasts them badly."""
 
 import warnings
 
@@ -7,75 +7,78 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.forecasters.regimes.search import Learned
-from tsar.hmm.discrete.fitting import Grouped
+from tsar.forecasters.regimes.fitting import RegimeFit
 from tsar.hmm.robust_scale import group_means
 
-TIMES = 4.0  # as wide as their changes say: points within a regime, at most
-LEAST = 20  # changes that are needed to say anything
+MAX_DRIFT = 4.0
+MIN_DIFFERENCES = 20  # below, the ratio is too uncertain
 
 
-def drift(
+def drift_ratio(
     values: Float[Tensor, " time"],
     offsets: Int[Tensor, " border"],
-    levels: Float[Tensor, "series state"],
+    means: Float[Tensor, "series state"],
     variances: Float[Tensor, "series state"],
-    states: Int[Tensor, " series"],
+    n_components: Int[Tensor, " series"],
 ) -> Float[Tensor, " series"]:
-    """How many times wider the points of a regime are spread than their changes say.
+    """Standard deviation within regimes over the one that independent points would have.
 
-    The changes of points that are apart from each other are sqrt(2) times as wide as the points:
-    such a series has 1, and one that is flat but for its jumps less. A trend has more, as has a
-    random walk, the less the more regimes there are. NaN with few changes, or none but zeros.
+    Independent points have ``std(differences) = sqrt(2) std(points)``, so that the ratio is
+    ``sqrt(2) std(points - regime mean) / std(differences)``: 1 for white noise, less for a series
+    that is constant apart from jumps, more for trends and random walks (the less, the more regimes
+    there are). NaN with fewer than `MIN_DIFFERENCES` differences, or none but zeros.
 
     Parameters
     ----------
     values, offsets
         Points of all series, NaN where missing, and where each series begins.
-    levels, variances, states
-        Means and variances of the regimes of each series, and how many it has.
+    means, variances, n_components
+        Regimes of each series.
 
     Examples
     --------
     >>> line = torch.arange(40, dtype=torch.float64)
-    >>> level, spread = torch.tensor([[19.5]]).double(), torch.tensor([[133.25]]).double()
-    >>> drift(line, torch.tensor([0, 40]), level, spread, torch.tensor([1])).round()
+    >>> mean, variance = torch.tensor([[19.5]]).double(), torch.tensor([[133.25]]).double()
+    >>> drift_ratio(line, torch.tensor([0, 40]), mean, variance, torch.tensor([1])).round()
     tensor([16.], dtype=torch.float64)
     """
     series = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
-    away = (values[:, None] - levels[series]).square()
-    surprise = away / variances[series] + variances[series].log()
-    absent = torch.arange(levels.shape[1]) >= states[series][:, None]
-    nearest = surprise.masked_fill(absent, torch.inf).argmin(dim=1, keepdim=True)
-    changes = torch.where(series[1:] == series[:-1], values.diff(), torch.nan).square()
-    inside, _ = group_means(away.gather(1, nearest)[:, 0], series, len(levels))
-    apart, counts = group_means(changes, series[1:], len(levels))
-    return torch.where((counts >= LEAST) & (apart > 0), (2 * inside / apart).sqrt(), torch.nan)
+    squared = (values[:, None] - means[series]).square()
+    negative_log_density = squared / variances[series] + variances[series].log()
+    absent = torch.arange(means.shape[1]) >= n_components[series][:, None]
+    nearest = negative_log_density.masked_fill(absent, torch.inf).argmin(dim=1, keepdim=True)
+    differences = torch.where(series[1:] == series[:-1], values.diff(), torch.nan).square()
+    within, _ = group_means(squared.gather(1, nearest)[:, 0], series, len(means))
+    between, nobs = group_means(differences, series[1:], len(means))
+    usable = (nobs >= MIN_DIFFERENCES) & (between > 0)
+    return torch.where(usable, (2 * within / between).sqrt(), torch.nan)
 
 
-def warn_of_drift(data: Grouped, learned: Learned, ids: pd.Index) -> None:
-    """Warn of series that drift, `TIMES` or more: their forecasts go back to a level.
+def warn_of_drift(fit: RegimeFit, ids: pd.Index) -> None:
+    """Warn of series whose `drift_ratio` is above `MAX_DRIFT`: forecasts revert to a level.
 
     Parameters
     ----------
-    data, learned
-        Series, the model of each, and the models.
+    fit
+        Models of levels, and their data.
     ids
         Names of the series.
     """
-    model, points = data.group.cpu(), data.observations
-    center, spread = learned.models.center[model, :, 0], learned.models.spread[model, :, 0]
-    values, offsets = points.values[:, 0].cpu(), points.offsets.cpu()
-    found = drift(values, offsets, center, spread, learned.states[model])
-    drifting = (found > TIMES).nonzero()[:, 0].tolist()
+    group, observations = fit.data.group.cpu(), fit.data.observations
+    models = fit.models
+    values, offsets = observations.values[:, 0].cpu(), observations.offsets.cpu()
+    ratio = drift_ratio(
+        values, offsets, models.means[group], models.variances[group], models.n_components[group]
+    )
+    drifting = (ratio > MAX_DRIFT).nonzero()[:, 0].tolist()
     if drifting:
-        worst = max(drifting, key=lambda row: float(found[row]))
+        worst = max(drifting, key=lambda row: float(ratio[row]))
         warnings.warn(
-            f"HMM forecasts levels, but {len(drifting)} of {len(ids)} series move slowly within "
-            f"their regimes, most of all {ids[worst]!r}: its points there are spread "
-            f"{float(found[worst]):.0f} times as wide as its changes say. Its forecasts go back to "
-            "a level. For a trend or slow waves set differences='auto', or take another model, "
-            "such as ARNet.",
+            f"HMM forecasts levels, but {len(drifting)} of {len(ids)} series drift within their "
+            f"regimes, most of all {ids[worst]!r}: its standard deviation there is "
+            f"{float(ratio[worst]):.0f} times what its changes imply. Its forecasts revert to a "
+            "level. For a trend or slow waves set differences='auto', or use another model, such "
+            "as ARNet.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )

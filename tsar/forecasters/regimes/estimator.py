@@ -1,4 +1,4 @@
-"""HMM: forecasts of series that switch between regimes, as mixtures in closed form."""
+"""HMM: forecasts by Markov-switching models of levels or differences, in closed form."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,20 +17,17 @@ from tsar.data.scaling import Scaling
 from tsar.data.windows import Windows
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
-from tsar.forecasters.regimes.ahead import Standing, changes
-from tsar.forecasters.regimes.differencing import Modelled, several_changes, with_changes
-from tsar.forecasters.regimes.drift import warn_of_drift
-from tsar.forecasters.regimes.regimes import (
-    lasting,
-    regime_numbers,
-    regime_summary,
-    regime_table,
-    states_now,
-    states_within,
+from tsar.forecasters.regimes.differencing import first_differences, fit_regimes
+from tsar.forecasters.regimes.fitting import RegimeFitter
+from tsar.forecasters.regimes.inference import (
+    filtered_probabilities,
+    smoothed_probabilities,
+    with_stationary_start,
 )
-from tsar.forecasters.regimes.search import Search
-from tsar.forecasters.regimes.season import less_season, without_season
-from tsar.hmm.discrete.fitting import Grouped, Rules
+from tsar.forecasters.regimes.prediction import PredictiveDistribution
+from tsar.forecasters.regimes.report import regime_summary, regime_table
+from tsar.forecasters.regimes.season import deseasonalize_contexts
+from tsar.hmm.discrete.fitting import Rules
 from tsar.hmm.discrete.parameters import Parameters
 from tsar.hmm.discrete.selection import CRITERIA, Criterion
 from tsar.hmm.em import take
@@ -38,66 +35,88 @@ from tsar.hmm.observations import Observations
 from tsar.hmm.selection import candidate_states
 from tsar.plotting import plot_regimes
 from tsar.runtime.devices import resolve_device
+from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 from tsar.runtime.seeds import resolve_seed
-from tsar.validation import POSITIVE, Constraint, check_integer, check_parameters, integer, one_of
+from tsar.validation import POSITIVE, Constraint, check_parameters, integer, one_of, optional
 
-MOST_CONTEXT = 1000  # points that regimes are filtered over: they forget sooner
-NUMBERS = 1 << 22  # float64 of a batch of windows
+MAX_CONTEXT_LENGTH = 1000  # default: filtered probabilities forget older points
+CONSTRAINTS: dict[str, Constraint] = {
+    "differences": one_of(("auto", 0, 1)),
+    "scope": one_of(("local", "global")),
+    "season_length": optional(integer(1)),
+    "context_length": optional(integer(1)),
+    "criterion": one_of(CRITERIA),
+    "max_components": integer(1),
+    "min_covar": POSITIVE,
+    "n_init": integer(1),
+    "n_iter": integer(1),
+    "tol": POSITIVE,
+}
 
 
 class HMM(Forecaster):
-    """Forecast by regimes: each has a level and a spread, and one follows another by chance.
+    """Forecast by regimes: a Gaussian hidden Markov model of the levels or differences of a series.
 
-    The forecast of a step is a mixture of normal distributions, known in closed form: its mean is
-    the point forecast, its quantiles are found by inversion. A season is taken off first, as far as
-    it is more than chance. Missing points are summed out. Series that drift are forecast by regimes
-    of growth. Where a regime is rare and far off, the mean may lie outside an interval.
+    A forecast step is a mixture of normal distributions in closed form: its mean is the point
+    forecast, its quantiles are found by inversion. A season is removed first, shrunk to what
+    exceeds chance. Missing points are marginalized. Drifting series are modelled by regimes of
+    growth. With a rare regime far from the others, the mean may lie outside an interval.
 
     Parameters
     ----------
     n_components
-        Regimes; ``"auto"``: chosen for each series among 1 to `max_components` by `criterion`.
+        Regimes; ``"auto"``: selected for each series among 1 to `max_components` by `criterion`.
     season_length
         Points in a season; None for what is usual at the frequency, 1 for none.
     horizon
         Points to forecast.
     differences
-        1: regimes of the changes from a point to the next, as of growth (Hamilton 1989); forecasts
-        run on from the newest point, and quantiles are those of the sum of the changes. 0: regimes
-        of the values. ``"auto"``: of what has the lower mean absolute error of the next point. A
-        change beside a missing point is missing; series with less than two are of their values.
+        1: regimes of the first differences, as of growth (Hamilton 1989); forecasts continue from
+        the newest point, and quantiles are those of the sum of the differences. 0: regimes of the
+        levels. ``"auto"``: whichever has the lower mean absolute one-step error. A difference next
+        to a missing point is missing; series with less than two are modelled by their levels.
     scope
         ``"local"``: a model for each series. ``"global"``: one for all, each in units of its own
-        deviation, which also forecasts series that were not fitted.
+        standard deviation, which also forecasts series that were not fitted.
     context_length
-        Points that regimes are told from, and the season; None for the longest series, at most
-        1000.
+        Points from which a forecast infers the regime and the season; None for the length of the
+        longest series, at most 1000.
     max_components, criterion
         See `tsar.hmm.GaussianHMM`.
     min_covar
-        Least variance of a regime, in units of each series' variance (of its middle half, where
-        wild values widen it).
+        Smallest variance of a regime, as a share of each series' variance (of a robust one, from
+        the interquartile range, where outliers inflate it).
     n_init, n_iter, tol
-        Starts, steps, and the gain at which they end; all starts of all series are one batch.
+        Random restarts, maximum EM iterations, and the gain in log likelihood at which EM stops;
+        all restarts of all series run in one batch.
     columns
         How to read frames.
     device
-        ``"cpu"``, ``"cuda"``, ``"auto"``: where to compute.
+        ``"cpu"``, ``"cuda"`` or ``"auto"``: where to compute.
     random_state
-        Seed of the starts, and of sample paths.
+        Seed of the restarts, and of sample paths.
+    verbose
+        1 shows a progress bar for fits that take longer than a second.
 
     Attributes
     ----------
     n_components_
-        Regimes of each model.
+        Regimes of each model, of shape (model,): one per series, or one with a global scope.
     differences_
-        1 for models of changes, 0 for those of values.
-    startprob_, transmat_, means_, covars_
-        Of each model (series, or 1 with a global scope): start and transition probabilities, and
-        means and variances in units of a series' deviation around its mean (or of its changes).
-        States are ordered by their mean; those behind the last of a model have probability zero.
+        1 for models of differences, 0 for those of levels, of shape (model,).
+    startprob_, transmat_
+        Initial and transition probabilities, of shape (model, state) and (model, state, state).
+        States are ordered by their means. A model with fewer states than others is padded with
+        states of probability zero.
+    means_, covars_
+        Mean and variance of each state, of the levels or differences of each series without its
+        season, in data units, of shape (series, state); NaN where the model lacks the state.
+    n_parameters_
+        Free parameters of each model, of shape (model,).
     selection_
-        What was measured of each number of regimes with ``"auto"``: a row a series and candidate.
+        Scores of each number of regimes with ``"auto"``: a row for each series and candidate.
+    season_length_, context_length_
+        Points in a season, and of a context.
 
     References
     ----------
@@ -114,6 +133,8 @@ class HMM(Forecaster):
     array([9.8, 9.6])
     >>> model.predict(level=80).round(1)[0]
     array([ 9.8,  8.6, 11.2])
+    >>> model.means_.round(1)
+    array([[0. , 9.9]])
 
     Ten steps up, ten down:
 
@@ -121,9 +142,9 @@ class HMM(Forecaster):
     >>> model = HMM(2, horizon=3, random_state=0).fit(growth.cumsum())
     >>> print(model.summary())
     HMM
-    series regime change a step deviation % of time steps
-         0      0       -0.5046   0.09697     52.38    11
-         0      1         1.008   0.09533     47.62    10
+    series regime mean change     std % of time duration
+         0      0     -0.5046 0.09697     52.38       11
+         0      1       1.008 0.09533     47.62       10
     """
 
     def __init__(
@@ -142,8 +163,9 @@ class HMM(Forecaster):
         n_iter: int = 100,
         tol: float = 1e-2,
         columns: Columns | None = None,
-        device: str = "cpu",
+        device: str = "auto",
         random_state: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_components = n_components
         self.season_length = season_length
@@ -160,6 +182,7 @@ class HMM(Forecaster):
         self.columns = columns
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose
 
     @property
     def holds_back(self) -> bool:
@@ -167,183 +190,161 @@ class HMM(Forecaster):
         return False
 
     def _fit(self, panel: Panel) -> None:
-        search = self._search()
-        self.season_length_ = self.season_length or panel.labels.frequency.season_length
-        self.context_length_ = self.context_length or min(int(panel.lengths.max()), MOST_CONTEXT)
-        moved, group = changes(panel), self._owners(torch.arange(len(panel)))
-        able = several_changes(moved, group)
-        if self.differences == 1 and bool(able.all()):
-            found, rows = self._model(moved, search), torch.arange(len(able))
-        else:
-            found, rows = self._model(panel, search), torch.arange(0)
-            if self.differences == 0:
-                warn_of_drift(found.data, found.learned, panel.labels.ids)
-            elif bool(able.any()):
-                part = self._model(moved.select(able[group].nonzero()[:, 0].numpy()), search)
-                always = self.differences == 1
-                found, rows = with_changes(found, part, able.nonzero()[:, 0], always=always)
-        self.scaling_, _, (known, self.n_components_, table) = found
-        self.differences_ = torch.zeros_like(self.n_components_).index_fill(0, rows, 1)
-        self.startprob_, self.transmat_ = known.startprob, known.transmat
-        self.means_, self.covars_ = known.center[:, :, 0], known.spread[:, :, 0]
-        if table is not None:
-            ids = panel.labels.ids if self.scope == "local" else pd.Index(["all series"])
-            kind = self.differences_.numpy()[table["group"]]
-            names = ids[table["group"]].astype(str)
-            self.selection_ = table.assign(group=names, differences=kind)
-
-    def _owners(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
-        """Model of each series."""
-        return torch.zeros_like(rows) if self.scope == "global" else rows
-
-    def _model(self, panel: Panel, search: Search) -> Modelled:
-        """Models of what a panel shows, with its units and the series as they were modelled."""
-        scaling = Scaling.of(panel)
-        standard = scaling.apply(panel)
-        data = self._data(standard)
-        return Modelled(scaling, data, search.learn(data, standard.values))
-
-    def _search(self) -> Search:
         check_parameters("HMM", self, CONSTRAINTS)
-        for name in ("season_length", "context_length"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name))
+        self.season_length_ = self.season_length or panel.labels.frequency.season_length
+        longest = int(panel.lengths.max())
+        self.context_length_ = self.context_length or min(longest, MAX_CONTEXT_LENGTH)
         self.seed_ = resolve_seed(self.random_state)
-        return Search(
+        fitter = RegimeFitter(
             candidate_states(self.n_components, self.max_components),
             self.criterion if self.n_components == "auto" else None,
-            self.n_init,
+            self.scope == "global",
+            self.season_length_,
             Rules(self.n_iter, self.tol, 1.0, 1.0),
+            self.n_init,
             self.min_covar,
             self.seed_,
+            resolve_device(self.device),
+            self.verbose > 0,
         )
+        models, _, selection = fit_regimes(fitter, panel, self.differences)
+        self._models_ = models  # in standardized units
+        self.n_components_ = models.n_components.numpy().copy()
+        self.n_parameters_ = self.n_components_**2 - 1 + 2 * self.n_components_
+        self.differences_ = models.differences.numpy().copy()
+        self.startprob_ = models.startprob.numpy().copy()
+        self.transmat_ = models.transmat.numpy().copy()
+        row = self._model_rows(torch.arange(len(panel)))
+        lacks_state = torch.arange(models.means.shape[1]) >= models.n_components[row, None]
+        mean, std = models.scaling.mean[:, None], models.scaling.deviation[:, None]
+        means, variances = models.means[row] * std + mean, models.variances[row] * std.square()
+        self.means_ = means.masked_fill(lacks_state, torch.nan).numpy()
+        self.covars_ = variances.masked_fill(lacks_state, torch.nan).numpy()
+        if selection is not None:
+            ids = panel.labels.ids if self.scope == "local" else pd.Index(["all series"])
+            group = selection["group"]
+            self.selection_ = selection.assign(
+                group=ids[group].astype(str), differences=self.differences_[group]
+            )
 
-    def _data(self, standard: Panel) -> Grouped:
-        """Series without their season, each a group or all of one."""
-        values = less_season(standard.values, standard.offsets, self.season_length_)
-        group = self._owners(torch.arange(len(standard)))
-        device = resolve_device(self.device)
-        moved = Observations(values[:, None].to(device), standard.offsets.to(device))
-        return Grouped(moved, group.to(device))
+    def _model_rows(self, series: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
+        """Row of the model of each series."""
+        return torch.zeros_like(series) if self.scope == "global" else series
 
     def _reach(self, panel: Panel) -> int:
-        return int(self.context_length_) + int(self._differences.max())
+        return int(self.context_length_) + int(self.differences_.max())
 
-    def _batches(self, windows: Windows) -> Iterator[tuple[Tensor, Tensor]]:
-        """Contexts, and the row of each's series among the fitted ones; a batch at a time."""
-        rows = self._rows(windows.panel)[windows.series]
-        size = max(1, NUMBERS // (self.context_length_ * self.means_.shape[1] * 4))
-        for first in range(0, len(windows), size):
-            part = slice(first, first + size)
-            yield windows.batch(part).context.values, rows[part]
-
-    def _rows(self, panel: Panel) -> Int[Tensor, " series"]:
+    def _series_rows(self, panel: Panel) -> Int[Tensor, " series"]:
         """Row of each series among the fitted ones; -1 for others, with a global scope."""
-        local = self.scope == "local"
-        ids, fitted = panel.labels.ids, self.context_.labels.ids
-        known = fitted_rows(panel, self.context_, "HMM") if local else fitted.get_indexer(ids)
-        return torch.from_numpy(np.asarray(known, dtype=np.int64))
+        if self.scope == "local":
+            rows = fitted_rows(panel, self.context_, "HMM")
+        else:
+            rows = self.context_.labels.ids.get_indexer(panel.labels.ids)
+        return torch.from_numpy(np.asarray(rows, dtype=np.int64))
 
-    def _models(
+    def _window_models(
         self, rows: Int[Tensor, " window"]
     ) -> tuple[Parameters, Bool[Tensor, "window state"]]:
-        """A model for each window, and which states it has."""
-        means, covars = self.means_[:, :, None], self.covars_[:, :, None]
-        known = Parameters(self.startprob_, self.transmat_, means, covars)
-        used, place = self._owners(rows).unique(return_inverse=True)
-        models, inside = lasting(take(known, used), self.n_components_[used])
-        return take(models, place), inside[place]
+        """Model of each window, and which states it has."""
+        used, window = self._model_rows(rows).unique(return_inverse=True)
+        parameters = take(self._models_.parameters, used)
+        models, has_state = with_stationary_start(parameters, self._models_.n_components[used])
+        return take(models, window), has_state[window]
 
-    def _standard(
+    def _standardize(
         self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
     ) -> tuple[Scaling, Float[Tensor, "window time"], Float[Tensor, "window horizon"]]:
-        """Contexts in units of their series without the season, and the season ahead."""
-        scaling = self.scaling_.select_with_fallback(rows, Scaling.of_contexts(values))
+        """Scaling, standardized and deseasonalized contexts, and the season of the horizon."""
+        scaling = self._models_.scaling.select_with_fallback(rows, Scaling.of_contexts(values))
         standard = scaling.scale(values)
-        return scaling, *without_season(standard, self.season_length_, horizon)
+        return scaling, *deseasonalize_contexts(standard, self.season_length_, horizon)
 
-    def _standings(self, windows: Windows) -> Iterator[Standing]:
-        """Where the series of windows stand; a batch at a time."""
+    def _predict(self, windows: Windows) -> Iterator[PredictiveDistribution]:
+        """Predictive distributions of windows, in batches of bounded memory."""
         device = resolve_device(self.device)
-        for values, rows in self._batches(windows):
-            changed, modelled = self._changed(rows), values
-            if bool(self._differences.any()):
-                modelled = torch.where(changed[:, None], values.diff(dim=1), values[:, 1:])
-            scaling, standard, season = self._standard(modelled, rows, windows.horizon)
-            models, inside = self._models(rows)
+        all_rows = self._series_rows(windows.panel)[windows.series]
+        size = rows_within(BLOCK_ELEMENTS, 4 * self.context_length_ * self.means_.shape[1])
+        for first in range(0, len(windows), size):
+            batch, rows = slice(first, first + size), all_rows[first : first + size]
+            values = windows.batch(batch).context.values
+            differenced, modelled = self._is_differenced(rows), values
+            if self.differences_.any():
+                modelled = torch.where(differenced[:, None], values.diff(dim=1), values[:, 1:])
+            scaling, standard, seasonal = self._standardize(modelled, rows, windows.horizon)
+            models, has_state = self._window_models(rows)
             models = Parameters(*(part.to(device) for part in vars(models).values()))
-            inside, season = inside.to(device), season.to(device)
-            now = states_now(models, inside, standard.to(device))
-            changed = changed.to(device)
-            yield Standing(models, inside, now, season, scaling, changed, values[:, -1])
+            has_state = has_state.to(device)
+            yield PredictiveDistribution(
+                models,
+                has_state,
+                filtered_probabilities(models, has_state, standard.to(device)),
+                seasonal.to(device),
+                scaling,
+                differenced.to(device),
+                values[:, -1],
+            )
 
-    def _changed(self, rows: Int[Tensor, " row"]) -> Bool[Tensor, " row"]:
-        """Whether the regimes of series are of changes."""
-        return self._differences[self._owners(rows)] > 0
-
-    @property
-    def _differences(self) -> Int[Tensor, " model"]:
-        # A model that was saved before there were any has none.
-        return getattr(self, "differences_", torch.zeros_like(self.n_components_))
+    def _is_differenced(self, rows: Int[Tensor, " row"]) -> Bool[Tensor, " row"]:
+        """Whether series are modelled by their differences."""
+        return self._models_.differences[self._model_rows(rows)] > 0
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
-        points, quantiles = [], []
-        for standing in self._standings(windows):
-            points.append(standing.point())
-            quantiles.append(standing.quantiles(levels))
-        if not points:
-            empty = torch.empty(0, windows.horizon, dtype=torch.float64)
-            return Forecast(empty, empty[:, :, None].expand(-1, -1, len(levels)))
+        empty = torch.empty(0, windows.horizon, dtype=torch.float64)
+        points, quantiles = [empty], [empty[:, :, None].expand(-1, -1, len(levels))]
+        for distribution in self._predict(windows):
+            points.append(distribution.mean())
+            quantiles.append(distribution.quantiles(levels))
         return Forecast(torch.cat(points), torch.cat(quantiles))
 
     def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
-        """Sample paths of the targets of windows: regimes, and points of each."""
-        changed = self._changed(self._rows(windows.panel)[windows.series])
-        replace(windows, cutoffs=windows.cutoffs[changed]).check_last_observed()
+        """Sample paths of the targets of windows: states, and a normal value in each."""
+        differenced = self._is_differenced(self._series_rows(windows.panel)[windows.series])
+        replace(windows, cutoffs=windows.cutoffs[differenced]).check_last_observed()
         generator = torch.Generator().manual_seed(self.seed_)
-        # The same numbers for every window: none depends on the others.
+        # The same random numbers for every window, so that none depends on the others.
         shape, device = (paths, windows.horizon), resolve_device(self.device)
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64).to(device)
-        noise = torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
-        drawn = [standing.draw(uniform, noise) for standing in self._standings(windows)]
-        return torch.cat(drawn)
+        normal = torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
+        sampled = [found.sample(uniform, normal) for found in self._predict(windows)]
+        return torch.cat(sampled)
 
     def regimes(self, frame: Any = None) -> pd.DataFrame:
-        """Probability of each regime at each point, given all points of the series.
+        """Smoothed probability of each regime at each point, given all points of the series.
 
         Parameters
         ----------
         frame
             Newer history of the fitted series, or others with a global scope; None for the end of
-            what was fitted, `context_length` points.
+            the fitted series, `context_length` points.
 
         Returns
         -------
         frame
             Long: the id, the time, the value, ``regime`` (the most probable one, 0 for the lowest
-            level) and a column ``regime-0``, ``regime-1``, ... for the probability of each.
+            mean) and a column ``regime-0``, ``regime-1``, ... for the probability of each.
         """
         check_is_fitted(self, "context_")
         return self._regimes(self.context_ if frame is None else self._read(frame))
 
     def _regimes(self, panel: Panel) -> pd.DataFrame:
-        rows, states = self._rows(panel), self.means_.shape[1]
-        found = torch.zeros(len(panel.values), states, dtype=torch.float64)
-        changed = self._changed(rows)[panel.series]
-        modelled = torch.where(changed, changes(panel).values, panel.values)[:, None]
-        for block in Observations(modelled, panel.offsets).blocks(4 * states):
+        rows, n_states = self._series_rows(panel), self.means_.shape[1]
+        found = torch.zeros(len(panel.values), n_states, dtype=torch.float64)
+        differenced = self._is_differenced(rows)[panel.series]
+        values = torch.where(differenced, first_differences(panel).values, panel.values)
+        for block in Observations(values[:, None], panel.offsets).blocks(4 * n_states):
             time = block.values.shape[1]
-            step = torch.arange(time) - (time - block.lengths)[:, None]  # all end together
+            # Right-aligned, as contexts are: the season is counted from the end.
+            step = torch.arange(time) - (time - block.lengths)[:, None]
             inside, step = step >= 0, step.clamp(min=0)
-            values = block.values[:, :, 0].gather(1, step).masked_fill(~inside, torch.nan)
+            context = block.values[:, :, 0].gather(1, step).masked_fill(~inside, torch.nan)
             row = rows[block.sequences]
-            _, standard, _ = self._standard(values, row, 1)
-            posterior = states_within(*self._models(row), standard)
-            found[block.rows.gather(1, step)[inside]] = posterior[inside]
+            _, standard, _ = self._standardize(context, row, 1)
+            probabilities = smoothed_probabilities(*self._window_models(row), standard)
+            found[block.rows.gather(1, step)[inside]] = probabilities[inside]
         return regime_table(panel, found.numpy())
 
     def plot_regimes(self, series: Any = None, *, ax: Any = None) -> Any:
-        """Plot a series, each stretch in the colour of its most probable regime.
+        """Plot a series, shaded by its most probable regime.
 
         Parameters
         ----------
@@ -362,37 +363,28 @@ class HMM(Forecaster):
             raise ValueError(
                 f"series must be one that was fitted; got {series!r}. They are {ids[:10]}."
             )
-        place = 0 if series is None else ids.index(series)
-        row = 0 if self.scope == "global" else place
-        table = self._regimes(self.context_.select(np.array([place])))
-        level = self.means_[row] * self.scaling_.deviation[place] + self.scaling_.mean[place]
+        row = 0 if series is None else ids.index(series)
+        table = self._regimes(self.context_.select(np.array([row])))
         return plot_regimes(
             table[names.time],
             table[names.target].to_numpy(),
             table["regime"].to_numpy(),
-            level[: int(self.n_components_[row])].numpy(),
-            changes=bool(self._differences[row]),
-            title=f"HMM: {ids[place]}",
+            self.means_[row],
+            changes=bool(self._is_differenced(torch.tensor([row]))),
+            title=f"HMM: {ids[row]}",
             ax=ax,
         )
 
     def summary(self) -> str:
-        """Table of the regimes: level, spread, share of time and steps that each lasts."""
+        """Table of the regimes: mean, standard deviation, share of time and expected duration.
+
+        With a global scope in units of each series' standard deviation around its mean.
+        """
         check_is_fitted(self, "context_")
-        ids, scaling = list(self.context_.labels.ids), self.scaling_
-        if self.scope == "global":
-            ids, scaling = ["all series"], Scaling(torch.zeros(1).double(), torch.ones(1).double())
-        numbers = regime_numbers(self.transmat_, self.n_components_, self.means_, self.covars_)
-        return regime_summary(ids, self.n_components_, numbers, scaling, self._differences)
-
-
-CONSTRAINTS: dict[str, Constraint] = {
-    "differences": one_of(("auto", 0, 1)),
-    "scope": one_of(("local", "global")),
-    "criterion": one_of(CRITERIA),
-    "max_components": integer(1),
-    "min_covar": POSITIVE,
-    "n_init": integer(1),
-    "n_iter": integer(1),
-    "tol": POSITIVE,
-}
+        if self.scope == "local":
+            means, covars = torch.from_numpy(self.means_), torch.from_numpy(self.covars_)
+            return regime_summary(
+                list(self.context_.labels.ids), self._models_, means, covars.sqrt()
+            )
+        means, stds = self._models_.means, self._models_.variances.sqrt()
+        return regime_summary(["all series"], self._models_, means, stds)

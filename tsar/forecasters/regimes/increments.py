@@ -162,7 +162,9 @@ class IncrementChains:
         counts = self.n_frequencies(first, last, self.variances.amin(dim=1) * first)
         for count in counts.unique().tolist():
             rows = (counts == count).nonzero()[:, 0]
-            for part in rows.split(rows_within(MAX_COMPLEX, self._elements(count, last - first + 1))):
+            for part in rows.split(
+                rows_within(MAX_COMPLEX, self._elements(count, last - first + 1))
+            ):
                 yield part, count
 
     def step_chunks(self, first: int, last: int, n_frequencies: int) -> Iterator[tuple[int, int]]:

@@ -5,9 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def phases_from_end(
-    offsets: Int[Tensor, " border"], season_length: int
-) -> Int[Tensor, " time"]:
+def phases_from_end(offsets: Int[Tensor, " border"], season_length: int) -> Int[Tensor, " time"]:
     """Phase of each point, counted backwards from the last point of its series (phase 0)."""
     lengths = offsets.diff()
     last = offsets[1:].repeat_interleave(lengths) - 1

@@ -1,0 +1,272 @@
+"""Fit Markov-switching models to many series at once, with as many regimes as each one supports."""
+
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+from tqdm import tqdm
+
+from tsar.data.panel import Panel
+from tsar.data.scaling import Scaling
+from tsar.forecasters.regimes.inference import EMISSION, with_stationary_start
+from tsar.forecasters.regimes.season import deseasonalize
+from tsar.hmm.discrete.emissions import DiagonalGaussian
+from tsar.hmm.discrete.fitting import Grouped, Rules, usual_points
+from tsar.hmm.discrete.parameters import Parameters, ordered
+from tsar.hmm.discrete.restarts import GaussianFamily, fit_restarts
+from tsar.hmm.discrete.selection import Criterion, Fitted, select
+from tsar.hmm.em import take
+from tsar.hmm.observations import Observations
+from tsar.hmm.robust_scale import RobustScaling, group_means
+from tsar.records import record
+
+VARIANCE_PRIOR = 1e-5  # scale of the prior of variances, as a share of each series' variance
+MIN_POINTS_PER_STATE = 5  # of a series, where the number of states is selected
+CONSTANT_VARIANCE = 1e-150  # of a constant series
+
+
+@record("regime_models")
+@dataclass(frozen=True)
+class RegimeModels:
+    """Markov-switching models in standardized units, padded to one number of states.
+
+    States are ordered by their means. Padded states have probability zero, mean 0 and variance 1,
+    and lead to themselves only.
+
+    Attributes
+    ----------
+    startprob, transmat
+        Initial and transition probabilities.
+    means, variances
+        Of each state, in units of the standard deviation of a series around its mean.
+    n_components
+        States of each model.
+    differences
+        1 for a model of first differences, 0 for one of levels.
+    scaling
+        Mean and standard deviation of each series, or of its differences.
+    """
+
+    startprob: Float[Tensor, "model state"]
+    transmat: Float[Tensor, "model state state"]
+    means: Float[Tensor, "model state"]
+    variances: Float[Tensor, "model state"]
+    n_components: Int[Tensor, " model"]
+    differences: Int[Tensor, " model"]
+    scaling: Scaling
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parameters of the models, with a feature axis."""
+        means, variances = self.means[:, :, None], self.variances[:, :, None]
+        return Parameters(self.startprob, self.transmat, means, variances)
+
+    @property
+    def is_global(self) -> bool:
+        """Whether there is one model for several series."""
+        return len(self.startprob) < len(self.scaling.mean)
+
+    def select(self, rows: Int[Tensor, " row"]) -> "RegimeModels":
+        """Models of some series, each of which has its own."""
+        chosen = {name: value[rows] for name, value in self._tensors().items()}
+        return RegimeModels(**chosen, scaling=self.scaling.select(rows))
+
+    def put(self, rows: Int[Tensor, " row"], others: "RegimeModels") -> "RegimeModels":
+        """Replace some models, and the scaling of their series, by as many others."""
+        n_states = max(self.means.shape[1], others.means.shape[1])
+        padded, new = self._padded(n_states), others._padded(n_states)._tensors()
+        tensors = {k: value.index_copy(0, rows, new[k]) for k, value in padded._tensors().items()}
+        local = not self.is_global
+        scaling = self.scaling.replace_rows(rows, others.scaling) if local else others.scaling
+        return RegimeModels(**tensors, scaling=scaling)
+
+    def _padded(self, n_states: int) -> "RegimeModels":
+        more = n_states - self.means.shape[1]
+        transmat = pad(self.transmat, (0, more, 0, more))
+        transmat.diagonal(dim1=1, dim2=2)[:, n_states - more :] = 1.0
+        return replace(
+            self,
+            startprob=pad(self.startprob, (0, more)),
+            transmat=transmat,
+            means=pad(self.means, (0, more)),
+            variances=pad(self.variances, (0, more), value=1.0),
+        )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        names = [field.name for field in fields(self) if field.name != "scaling"]
+        return {name: getattr(self, name) for name in names}
+
+
+class RegimeFit(NamedTuple):
+    """Fitted models, the data that they were fitted to, and the scores of the candidates.
+
+    `data` is standardized and deseasonalized; `selection` is None where nothing was selected.
+    """
+
+    models: RegimeModels
+    data: Grouped
+    selection: pd.DataFrame | None
+
+    @property
+    def series(self) -> Int[Tensor, " time"]:
+        """Series of each point."""
+        lengths = self.data.observations.lengths.cpu()
+        return torch.arange(len(lengths)).repeat_interleave(lengths)
+
+    def one_step_errors(self) -> Float[Tensor, " time"]:
+        """Absolute error of each point, in data units.
+
+        The prediction is the mean of the regime that is most probable given the points before.
+        """
+        device = self.data.group.device
+        models, _ = with_stationary_start(self.models.parameters, self.models.n_components)
+        models = Parameters(*(part.to(device) for part in vars(models).values()))
+        predicted = usual_points(EMISSION, self.data, models)
+        errors = (self.data.observations.values[:, 0] - predicted).abs().cpu()
+        return errors * self.models.scaling.deviation[self.series]
+
+    def select(self, rows: Int[Tensor, " row"]) -> "RegimeFit":
+        """Fit of some series, each of which has its own model."""
+        moved = rows.to(self.data.group.device)
+        groups = torch.arange(len(rows), device=moved.device)
+        data = Grouped(self.data.observations.select(moved), groups)
+        selection = self.selection
+        if selection is not None:
+            position = {row: k for k, row in enumerate(rows.tolist())}
+            selection = selection[selection["group"].isin(position)]
+            selection = selection.assign(group=selection["group"].map(position))
+        return RegimeFit(self.models.select(rows), data, selection)
+
+    def put(self, rows: Int[Tensor, " row"], others: "RegimeFit") -> "RegimeFit":
+        """Replace some models, and the scores of their candidates, by as many others."""
+        selection = None
+        if self.selection is not None and others.selection is not None:
+            kept = self.selection[~self.selection["group"].isin(rows.tolist())]
+            groups = rows.numpy()[others.selection["group"].to_numpy()]
+            both = pd.concat([kept, others.selection.assign(group=groups)])
+            selection = both.sort_values("group", kind="stable", ignore_index=True)
+        return RegimeFit(self.models.put(rows, others.models), self.data, selection)
+
+
+@dataclass(frozen=True)
+class RegimeFitter:
+    """Options of a fit, shared by levels and differences.
+
+    Attributes
+    ----------
+    candidates
+        Numbers of states to try.
+    criterion
+        Selects among them, see `select`; None for the only candidate.
+    is_global
+        Whether one model is fitted to all series, not one to each.
+    season_length
+        Points in a season, which is removed first.
+    rules, n_init, min_covar, seed
+        EM stopping rules, restarts, variance floor, and seed of the restarts.
+    device
+        Where EM runs.
+    progress
+        Whether to show a progress bar.
+    """
+
+    candidates: list[int]
+    criterion: Criterion | None
+    is_global: bool
+    season_length: int
+    rules: Rules
+    n_init: int
+    min_covar: float
+    seed: int
+    device: torch.device
+    progress: bool
+
+    def group(self, n_series: int) -> Int[Tensor, " series"]:
+        """Model of each series."""
+        return torch.arange(n_series) * (not self.is_global)
+
+    def fit(self, panel: Panel, *, differences: int) -> RegimeFit:
+        """Fit models to a panel of levels, or of first differences (`differences` of 1)."""
+        scaling = Scaling.of(panel)
+        standard = scaling.apply(panel)
+        values = deseasonalize(standard.values, standard.offsets, self.season_length)[:, None]
+        observations = Observations(values.to(self.device), standard.offsets.to(self.device))
+        plain = Grouped(observations, self.group(len(panel)).to(self.device))
+        data, robust = plain.robust_standardize()
+        n_components, fits, selection = self._fit_candidates(data)
+        parameters = stack_models(n_components, fits, robust)
+        size, _ = group_means(standard.values.abs(), plain.of_points.cpu(), len(n_components))
+        variances = parameters.spread[:, :, 0].masked_fill(size[:, None] == 0, CONSTANT_VARIANCE)
+        models = RegimeModels(
+            parameters.startprob,
+            parameters.transmat,
+            parameters.center[:, :, 0],
+            variances,
+            n_components,
+            torch.full_like(n_components, differences),
+            scaling,
+        )
+        return RegimeFit(models, plain, selection)
+
+    def _fit_candidates(
+        self, data: Grouped
+    ) -> tuple[Int[Tensor, " model"], dict[int, Fitted], pd.DataFrame | None]:
+        """Number of states of each model, the fits by number of states, and their scores."""
+        family = GaussianFamily(DiagonalGaussian(0.0, 0.0, VARIANCE_PRIOR, 1.0, self.min_covar))
+        hidden = None if self.progress else True  # None: hidden where there is no terminal
+        fits: dict[int, Fitted] = {}
+        n_components = torch.full((data.groups,), self.candidates[0])
+        selection = None
+        with tqdm(desc="EM fits", disable=hidden, delay=1, leave=False) as bar:
+
+            def fit(part: Grouped, states: int) -> Fitted:
+                bar.set_postfix(states=states)
+                fitted = fit_restarts(family, part, states, self.n_init, self.rules, self.seed)
+                bar.update()
+                return fitted
+
+            if self.criterion is not None:
+                n_components, fits, selection = select(
+                    family.emission, data, self.candidates, self.criterion, fit
+                )
+            n_components = torch.minimum(n_components.cpu(), self._max_components(data))
+            for states in n_components.unique().tolist():
+                if states not in fits:
+                    fits[states] = fit(data, states)
+        return n_components, fits, selection
+
+    def _max_components(self, data: Grouped) -> Int[Tensor, " model"]:
+        """Most states of each model: one per point, or per five points where it is selected."""
+        points = data.points.cpu()
+        limit = points if self.criterion is None else points // MIN_POINTS_PER_STATE
+        return limit.clamp(min=1)
+
+
+def stack_models(
+    n_components: Int[Tensor, " model"], fits: dict[int, Fitted], robust: RobustScaling
+) -> Parameters:
+    """Best model of each group with its number of states, padded, in units before `robust`.
+
+    On the CPU; for the padding see `RegimeModels`.
+    """
+    n_models, n_states = len(n_components), int(n_components.max())
+    startprob = torch.zeros(n_models, n_states, dtype=torch.float64)
+    transmat = torch.eye(n_states, dtype=torch.float64).repeat(n_models, 1, 1)
+    means, variances = torch.zeros_like(startprob), torch.ones_like(startprob)
+    for states, fitted in fits.items():
+        rows = (n_components == states).nonzero()[:, 0]
+        if not len(rows):  # a candidate that no group selected
+            continue
+        models = take(fitted.parameters, rows.to(fitted.owner.device))
+        models = ordered(models, EMISSION.order(models))
+        startprob[rows, :states] = models.startprob.cpu()
+        transmat[rows, :states, :states] = models.transmat.cpu()
+        means[rows, :states] = models.center[:, :, 0].cpu()
+        variances[rows, :states] = models.spread[:, :, 0].cpu()
+    center, scale = (part.cpu()[:, None] for part in robust)
+    means, variances = means * scale + center, variances * scale.square()
+    return Parameters(startprob, transmat, means[:, :, None], variances[:, :, None])
