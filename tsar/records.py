@@ -1,15 +1,15 @@
-"""Dataclasses that a saved model may hold, each under a name that outlives its module's path."""
+"""Registry of the dataclasses that a saved model may hold, by names of their own."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-Kind = TypeVar("Kind", bound=type[Any])
+Class = TypeVar("Class", bound=type[Any])
 
 RECORDS: dict[str, type[Any]] = {}
 
 
-def record(name: str) -> Callable[[Kind], Kind]:
-    """Let models that hold this dataclass be saved, under `name` in the file.
+def record(name: str) -> Callable[[Class], Class]:
+    """Register a dataclass, which is saved under `name`.
 
     Raises
     ------
@@ -27,10 +27,12 @@ def record(name: str) -> Callable[[Kind], Kind]:
     'Point'
     """
 
-    def register(kind: Kind) -> Kind:
-        known = RECORDS.setdefault(name, kind)
-        if known is not kind:
-            raise ValueError(f"name must be new; got {name!r}, which is {known}. Choose another.")
-        return kind
+    def register(cls: Class) -> Class:
+        registered = RECORDS.setdefault(name, cls)
+        if registered is not cls:
+            raise ValueError(
+                f"name must be unused; got {name!r}, the name of {registered}. Choose another one."
+            )
+        return cls
 
     return register

@@ -1,4 +1,4 @@
-"""The data sets: where files are found, that they are checked, and what the frames look like."""
+"""Data sets: locating, downloading and verifying files, and the frames that are read from them."""
 
 import gzip
 import hashlib
@@ -42,7 +42,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """A folder that stands for a publisher's server, reached by file:// addresses."""
+    """A folder in the role of a publisher's server, reached by file:// addresses."""
     folder = tmp_path / "published"
     folder.mkdir()
     (folder / "x.csv").write_bytes(CONTENT)
@@ -65,19 +65,21 @@ def register(monkeypatch: pytest.MonkeyPatch, file: DatasetFile, **known: object
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.zip"])
-def test_a_download_is_unpacked_checked_and_kept(name: str, published: Path, cache: Path) -> None:
+def test_a_download_is_unpacked_verified_and_cached(
+    name: str, published: Path, cache: Path
+) -> None:
     path = find(file_at(published / name))
     assert path == cache / "x.csv"
     assert path.read_bytes() == CONTENT
     assert os.listdir(cache) == ["x.csv"]
 
 
-def test_a_download_over_http_works_once_and_for_all() -> None:
-    asked = []
+def test_a_file_is_downloaded_over_http_only_once() -> None:
+    requests = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(200)
             self.end_headers()
             self.wfile.write(CONTENT)
@@ -90,10 +92,10 @@ def test_a_download_over_http_works_once_and_for_all() -> None:
         file = DatasetFile("x.csv", f"http://127.0.0.1:{server.server_port}/x.csv", sha256=DIGEST)
         assert find(file) == find(file)
         server.shutdown()
-    assert asked == ["/x.csv"]
+    assert requests == ["/x.csv"]
 
 
-def test_a_download_with_another_digest_is_refused_and_leaves_nothing(
+def test_a_download_with_an_unexpected_digest_is_refused_and_not_cached(
     published: Path, cache: Path
 ) -> None:
     file = file_at(published / "x.csv", WRONG)
@@ -104,7 +106,7 @@ def test_a_download_with_another_digest_is_refused_and_leaves_nothing(
     assert os.listdir(cache) == []
 
 
-def test_a_file_that_cannot_be_downloaded_says_what_to_do(published: Path, cache: Path) -> None:
+def test_the_error_of_a_failed_download_says_what_to_do(published: Path, cache: Path) -> None:
     with pytest.raises(OSError, match=r"missing\.csv.*by hand.*TSAR_DATA"):
         find(file_at(published / "missing.csv"))
     assert os.listdir(cache) == []
@@ -122,13 +124,13 @@ def test_an_archive_without_the_file_is_refused(published: Path, cache: Path) ->
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
-def test_a_file_in_the_data_folder_is_used_before_any_download(
+def test_a_file_in_the_data_folder_is_used_instead_of_a_download(
     name: str, published: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "mine" / "deep"
+    folder = tmp_path / "data" / "deep"
     folder.mkdir(parents=True)
     (published / name).rename(folder / name)
-    monkeypatch.setenv("TSAR_DATA", str(tmp_path / "mine"))
+    monkeypatch.setenv("TSAR_DATA", str(tmp_path / "data"))
     file = DatasetFile("x.csv", url="file:///nowhere", sha256=DIGEST)
     assert find(file) == folder / name
     assert not cache.exists()
@@ -136,7 +138,7 @@ def test_a_file_in_the_data_folder_is_used_before_any_download(
     assert datasets.load("x")["a"].tolist() == [1, 3, 3]
 
 
-def test_a_file_in_the_data_folder_is_checked_too(
+def test_a_file_in_the_data_folder_is_verified(
     published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TSAR_DATA", str(published))
@@ -144,13 +146,13 @@ def test_a_file_in_the_data_folder_is_checked_too(
         find(file_at(published / "x.csv", WRONG))
 
 
-def test_a_data_folder_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_data_folder_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSAR_DATA", "no/such/folder")
     with pytest.raises(ValueError, match="TSAR_DATA must name a folder; got 'no/such/folder'"):
         locate(DatasetFile("x.csv", url="file:///nowhere"))
 
 
-def test_an_unknown_digest_is_noted_at_first_sight_and_a_change_refused(
+def test_an_unknown_digest_is_recorded_once_and_a_change_refused(
     published: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(monkeypatch, file_at(published / "x.csv", None))
@@ -165,7 +167,7 @@ def test_an_unknown_digest_is_noted_at_first_sight_and_a_change_refused(
         datasets.load("x")
 
 
-def test_defects_are_mended_unless_the_raw_file_is_asked_for(
+def test_defects_are_corrected_unless_raw_is_true(
     published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"missing_value": -9999.0, "rename": {"b": "B"}, "repeated_rows": True}
@@ -179,7 +181,7 @@ def test_defects_are_mended_unless_the_raw_file_is_asked_for(
     assert raw["b"].tolist() == [2, -9999, -9999]
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_the_error_of_an_unknown_name_suggests_a_similar_one() -> None:
     with pytest.raises(ValueError, match=r"got 'Eth1'\. Did you mean 'ETTh1'\?"):
         datasets.load("Eth1")
     with pytest.raises(ValueError, match=r"Did you mean"):
@@ -206,7 +208,7 @@ def test_the_table_has_a_row_for_every_name() -> None:
     assert table["here"].sum() == 5  # those that come with a package
 
 
-def test_the_packaged_sets_hold_what_statsmodels_says() -> None:
+def test_packaged_sets_equal_those_of_statsmodels() -> None:
     sunspots = statsmodels_datasets.sunspots.load_pandas().data
     frame = datasets.load("sunspots")
     assert frame["y"].tolist() == sunspots["SUNACTIVITY"].tolist()
@@ -223,7 +225,7 @@ def test_the_packaged_sets_hold_what_statsmodels_says() -> None:
 @pytest.mark.parametrize(
     "name", [dataset.name for dataset in read_registry().values() if dataset.files[0].package]
 )
-def test_a_packaged_set_has_the_size_and_steps_that_the_registry_says(name: str) -> None:
+def test_packaged_sets_have_the_size_and_frequency_of_the_registry(name: str) -> None:
     dataset, frame = datasets.describe(name), datasets.load(name)
     assert len(frame) == dataset.rows
     times = frame.index if dataset.layout == "quarters" else frame["ds"]
@@ -232,7 +234,7 @@ def test_a_packaged_set_has_the_size_and_steps_that_the_registry_says(name: str)
 
 @needs_real_data
 @pytest.mark.parametrize("name", ["ETTh1", "ETTm1", "weather", "exchange"])
-def test_the_real_wide_sets_have_the_size_that_the_registry_says(
+def test_downloaded_wide_sets_have_the_size_of_the_registry(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TSAR_DATA", str(REAL_DATA))
@@ -245,7 +247,7 @@ def test_the_real_wide_sets_have_the_size_that_the_registry_says(
 
 
 @needs_real_data
-def test_the_real_weather_keeps_its_gap_and_marks_what_is_missing(
+def test_weather_keeps_its_gap_and_its_missing_values_are_nan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TSAR_DATA", str(REAL_DATA))
@@ -259,7 +261,7 @@ def test_the_real_weather_keeps_its_gap_and_marks_what_is_missing(
 
 @needs_real_data
 @pytest.mark.parametrize("name", ["m4_hourly", "m3_monthly", "sunspot_daily"])
-def test_the_real_long_sets_have_the_size_that_the_registry_says(
+def test_downloaded_long_sets_have_the_size_of_the_registry(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TSAR_DATA", str(REAL_DATA))
@@ -271,13 +273,13 @@ def test_the_real_long_sets_have_the_size_that_the_registry_says(
 
 
 @needs_real_data
-def test_the_real_m4_series_end_with_their_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_m4_series_end_with_their_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSAR_DATA", str(REAL_DATA))
     first = datasets.load("m4_hourly").query("unique_id == 'H1'")
     assert first["ds"].tolist() == list(range(1, 749))
     assert first["y"].iloc[[0, 1, -48]].tolist() == [605, 586, 619]
 
 
-def test_importing_the_data_sets_does_not_load_torch() -> None:
+def test_importing_the_data_sets_does_not_import_torch() -> None:
     code = "import sys, tsar.datasets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

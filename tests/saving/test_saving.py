@@ -1,4 +1,4 @@
-"""What was saved comes back bit by bit, and a folder is whole, replaced whole, or refused."""
+"""Saving and loading: values and models are restored exactly, and folders checked."""
 
 import datetime
 import json
@@ -36,18 +36,15 @@ def network() -> NLinear:
     return NLinear(4, horizon=2, training=training, random_state=0, device="cpu").fit(SERIES)
 
 
-# --- values -----------------------------------------------------------------------------------
-
-
-def there_and_back(value: Any) -> Any:
-    """The value after a trip through JSON text and tensors."""
+def round_trip(value: Any) -> Any:
+    """The value, encoded to JSON text and tensors and decoded."""
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(encode(value, "value", tensors), allow_nan=False)
     return decode(json.loads(text), tensors)
 
 
-def same(left: Any, right: Any) -> bool:
-    """Of one type and equal, NaN equal to NaN, all the way down."""
+def equal(left: Any, right: Any) -> bool:
+    """Recursively of the same type and equal, with NaN equal to NaN."""
     if type(left) is not type(right):
         return False
     if isinstance(left, torch.Tensor):
@@ -65,9 +62,9 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, pd.Index):
         return left.equals(right) and left.names == right.names and left.dtype == right.dtype
     if isinstance(left, list | tuple):
-        return len(left) == len(right) and all(map(same, left, right))
+        return len(left) == len(right) and all(map(equal, left, right))
     if isinstance(left, dict):
-        return same(list(left.items()), list(right.items()))
+        return equal(list(left.items()), list(right.items()))
     return left == right or left != left
 
 
@@ -129,27 +126,27 @@ def same(left: Any, right: Any) -> bool:
     ),
     ids=lambda value: f"{type(value).__name__}-{str(value)[:20]!r}",
 )
-def test_a_value_comes_back_of_its_type_and_equal(value: Any) -> None:
-    assert same(there_and_back(value), value)
+def test_values_are_restored_with_their_type(value: Any) -> None:
+    assert equal(round_trip(value), value)
 
 
-def test_zero_keeps_its_sign() -> None:
-    assert math.copysign(1, there_and_back(-0.0)) == -1
+def test_negative_zero_keeps_its_sign() -> None:
+    assert math.copysign(1, round_trip(-0.0)) == -1
 
 
-def test_a_big_endian_array_comes_back_in_the_order_of_the_machine() -> None:
+def test_big_endian_arrays_are_restored_in_native_byte_order() -> None:
     array = np.array([1, 2], dtype=">i4")
-    assert same(there_and_back(array), array.astype("i4"))
+    assert equal(round_trip(array), array.astype("i4"))
 
 
-def test_a_frame_comes_back() -> None:
+def test_frames_are_restored() -> None:
     frame = pd.DataFrame(
         {"loss": [1.0, math.nan], "step": [1, 2]}, index=pd.Index([0, 1], name="epoch")
     )
-    pd.testing.assert_frame_equal(there_and_back(frame), frame)
+    pd.testing.assert_frame_equal(round_trip(frame), frame)
 
 
-def test_a_panel_comes_back_with_its_labels() -> None:
+def test_panels_are_restored_with_their_labels() -> None:
     frame = pd.DataFrame(
         {
             "shop": ["a", "a", "b"],
@@ -162,87 +159,94 @@ def test_a_panel_comes_back_with_its_labels() -> None:
         }
     )
     panel = Panel.from_frame(frame, Columns(id="shop", future=("price",), static=("kind",)))
-    back = there_and_back(panel)
-    assert same(there_and_back(panel.labels.ids), panel.labels.ids)
-    assert back.labels.frequency == panel.labels.frequency
-    assert back.labels.layout == panel.labels.layout
-    assert back.labels.columns == panel.labels.columns
-    assert back.labels.categories == panel.labels.categories
-    assert same(back.labels.starts, panel.labels.starts)
+    restored = round_trip(panel)
+    assert equal(round_trip(panel.labels.ids), panel.labels.ids)
+    assert restored.labels.frequency == panel.labels.frequency
+    assert restored.labels.layout == panel.labels.layout
+    assert restored.labels.columns == panel.labels.columns
+    assert restored.labels.categories == panel.labels.categories
+    assert equal(restored.labels.starts, panel.labels.starts)
     for name in ("values", "offsets", "past", "future", "static", "category"):
-        assert same(getattr(back, name), getattr(panel, name))
+        assert equal(getattr(restored, name), getattr(panel, name))
 
 
-def test_scaling_and_calibration_come_back() -> None:
+def test_scaling_and_calibration_are_restored() -> None:
     scaling = Scaling(torch.tensor([1.0]), torch.tensor([2.0]))
-    assert same(vars(there_and_back(scaling)), vars(scaling))
+    assert equal(vars(round_trip(scaling)), vars(scaling))
     calibration = Calibration(torch.tensor([[0.5, math.nan]]))
-    assert same(vars(there_and_back(calibration)), vars(calibration))
+    assert equal(vars(round_trip(calibration)), vars(calibration))
 
 
-def test_views_of_one_memory_are_stored_apart() -> None:
-    whole = torch.arange(4.0)
+def test_views_of_shared_memory_are_saved_separately() -> None:
+    values = torch.arange(4.0)
     tensors: dict[str, torch.Tensor] = {}
-    encode([whole, whole[1:], whole.expand(2, 4)], "value", tensors)
+    encode([values, values[1:], values.expand(2, 4)], "value", tensors)
     assert len({tensor.untyped_storage().data_ptr() for tensor in tensors.values()}) == 3
     assert all(tensor.is_contiguous() for tensor in tensors.values())
 
 
-class Stranger:
-    """An object that no table knows."""
+class Unregistered:
+    """A class without a codec."""
 
 
 @pytest.mark.parametrize(
     "value",
-    (Stranger(), Stranger, lambda: 0, {1, 2}, np.random.RandomState(0), datetime.date(2024, 1, 1),
-     torch.nn.Linear(1, 1), b"bytes", 1j, pd.IntervalIndex.from_breaks([0, 1])),
+    (
+        Unregistered(),
+        Unregistered,
+        lambda: 0,
+        {1, 2},
+        np.random.RandomState(0),
+        datetime.date(2024, 1, 1),
+        torch.nn.Linear(1, 1),
+        b"bytes",
+        1j,
+        pd.IntervalIndex.from_breaks([0, 1]),
+    ),
     ids=lambda value: type(value).__name__,
-)  # fmt: skip
-def test_any_other_value_is_refused_by_name(value: Any) -> None:
+)
+def test_values_of_other_types_are_refused_with_their_name(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^params\.1 must be a number, text, array"):
         encode([0, value], "params", {})
 
 
 @pytest.mark.wrong_types
-def test_a_generator_of_random_numbers_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
+def test_a_random_state_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
     model = NLinear(4, random_state=np.random.RandomState(0))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"random_state must be a number, .*; got RandomState"):
         model.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
-# --- models -----------------------------------------------------------------------------------
-
-
-def test_parameters_come_back_of_their_types(tmp_path: Path) -> None:
+def test_parameters_are_restored_with_their_types(tmp_path: Path) -> None:
     model = NLinear(5, training=Training(epochs=3), columns=Columns(id="shop"), random_state=7)
     model.save(tmp_path / "model")
-    again = load(tmp_path / "model")
-    assert type(again) is NLinear
-    assert again.get_params() == model.get_params()
+    loaded = load(tmp_path / "model")
+    assert type(loaded) is NLinear
+    assert loaded.get_params() == model.get_params()
     with pytest.raises(NotFittedError):
-        again.predict()
+        loaded.predict()
 
 
-def test_a_network_comes_back_in_eval_mode_with_its_history(
+def test_networks_are_restored_in_eval_mode_with_their_history(
     network: NLinear, tmp_path: Path
 ) -> None:
     network.save(tmp_path / "model")
-    again = load(tmp_path / "model")
-    assert isinstance(again, NLinear)
-    assert not again.module_.training
-    pd.testing.assert_frame_equal(again.history_, network.history_)
-    assert np.array_equal(again.predict(), network.predict())
+    loaded = load(tmp_path / "model")
+    assert isinstance(loaded, NLinear)
+    assert not loaded.module_.training
+    pd.testing.assert_frame_equal(loaded.history_, network.history_)
+    assert np.array_equal(loaded.predict(), network.predict())
 
 
-def test_loading_draws_no_random_numbers(network: NLinear, tmp_path: Path) -> None:
+def test_loading_keeps_the_global_random_state(network: NLinear, tmp_path: Path) -> None:
     network.save(tmp_path / "model")
     before = torch.random.get_rng_state()
     load(tmp_path / "model")
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_tensor_that_a_network_holds_twice_is_stored_once(tmp_path: Path) -> None:
+def test_tied_weights_are_saved_once(tmp_path: Path) -> None:
     class Tied(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -258,32 +262,32 @@ def test_a_tensor_that_a_network_holds_twice_is_stored_once(tmp_path: Path) -> N
     model.module_ = Tied()  # type: ignore[attr-defined]
     model.save(tmp_path / "model")
     names = [name for name in load_file(tmp_path / "model" / TENSORS) if "weight" in name]
-    again = load(tmp_path / "model", classes=[Tying])
+    loaded = load(tmp_path / "model", classes=[Tying])
     assert names == ["module_.first.weight"]
-    assert torch.equal(again.module_.second.weight, model.module_.first.weight)  # type: ignore[attr-defined]
-    assert again.module_.second.weight is again.module_.first.weight  # type: ignore[attr-defined]
+    assert torch.equal(loaded.module_.second.weight, model.module_.first.weight)  # type: ignore[attr-defined]
+    assert loaded.module_.second.weight is loaded.module_.first.weight  # type: ignore[attr-defined]
 
 
 @pytest.mark.gpu
-def test_what_was_fitted_on_a_gpu_is_loaded_on_the_cpu(tmp_path: Path) -> None:
+def test_models_fitted_on_a_gpu_are_loaded_onto_the_cpu(tmp_path: Path) -> None:
     training = Training(epochs=1, validation=0.0)
     model = NLinear(4, horizon=2, training=training, random_state=0, device="cuda").fit(SERIES)
     model.save(tmp_path / "model")
-    again = load(tmp_path / "model")
-    assert isinstance(again, NLinear)
-    assert {tensor.device.type for tensor in again.module_.state_dict().values()} == {"cpu"}
-    found = again.set_params(device="cpu").predict()
-    np.testing.assert_allclose(found, model.predict(), rtol=1e-4)
+    loaded = load(tmp_path / "model")
+    assert isinstance(loaded, NLinear)
+    assert {tensor.device.type for tensor in loaded.module_.state_dict().values()} == {"cpu"}
+    forecast = loaded.set_params(device="cpu").predict()
+    np.testing.assert_allclose(forecast, model.predict(), rtol=1e-4)
 
 
-def test_a_class_of_your_own_is_loaded_when_it_is_named(tmp_path: Path) -> None:
-    class Mine(Naive):
+def test_user_classes_are_loaded_if_they_are_passed(tmp_path: Path) -> None:
+    class UserModel(Naive):
         pass
 
-    Mine().fit(SERIES).save(tmp_path / "model")
-    with pytest.raises(ValueError, match=r"must hold a model of one of .*; got 'Mine'"):
+    UserModel().fit(SERIES).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"must hold a model of one of .*; got 'UserModel'"):
         load(tmp_path / "model")
-    assert isinstance(load(tmp_path / "model", classes=[Mine]), Mine)
+    assert isinstance(load(tmp_path / "model", classes=[UserModel]), UserModel)
 
 
 GENERATOR = np.random.default_rng(0)
@@ -300,17 +304,17 @@ SYMBOLS = GENERATOR.integers(0, 3, size=(120, 1))
         (LinearGaussianHMM(1, n_iter=5, random_state=0, device="cpu"), VALUES),
     ],
 )
-def test_a_hidden_markov_model_comes_back(model: Any, data: Any, tmp_path: Path) -> None:
+def test_hidden_markov_models_are_restored(model: Any, data: Any, tmp_path: Path) -> None:
     model.fit(data).save(tmp_path / "model")
-    found = load(tmp_path / "model")
-    assert vars(found).keys() == vars(model).keys()
-    assert type(found) is type(model)
-    np.testing.assert_array_equal(found.transform(data), model.transform(data))
-    assert found.score(data) == model.score(data)
-    assert found.get_feature_names_out().tolist() == model.get_feature_names_out().tolist()
+    loaded = load(tmp_path / "model")
+    assert vars(loaded).keys() == vars(model).keys()
+    assert type(loaded) is type(model)
+    np.testing.assert_array_equal(loaded.transform(data), model.transform(data))
+    assert loaded.score(data) == model.score(data)
+    assert loaded.get_feature_names_out().tolist() == model.get_feature_names_out().tolist()
 
 
-def test_the_files_hold_text_and_tensors_alone(network: NLinear, tmp_path: Path) -> None:
+def test_the_files_hold_only_json_and_tensors(network: NLinear, tmp_path: Path) -> None:
     network.save(tmp_path / "model")
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == [CONFIG, TENSORS]
     config = json.loads((tmp_path / "model" / CONFIG).read_text())
@@ -320,15 +324,12 @@ def test_the_files_hold_text_and_tensors_alone(network: NLinear, tmp_path: Path)
     assert set(config["tensors"]) == set(load_file(tmp_path / "model" / TENSORS))
 
 
-def test_whoever_may_read_one_file_may_read_the_other(tmp_path: Path) -> None:
+def test_both_files_have_the_same_permissions(tmp_path: Path) -> None:
     Naive().save(tmp_path / "model")
     assert len({path.stat().st_mode for path in (tmp_path / "model").iterdir()}) == 1
 
 
-# --- folders ----------------------------------------------------------------------------------
-
-
-def test_a_model_replaces_a_model_in_a_new_an_empty_and_a_deep_folder(tmp_path: Path) -> None:
+def test_models_are_saved_to_new_nested_empty_and_model_folders(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "model"
     for horizon in (1, 2):
         Naive(horizon).save(folder)
@@ -338,13 +339,13 @@ def test_a_model_replaces_a_model_in_a_new_an_empty_and_a_deep_folder(tmp_path: 
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
 
 
-def test_nothing_but_a_model_is_ever_replaced(tmp_path: Path) -> None:
+def test_only_models_are_replaced(tmp_path: Path) -> None:
     Naive().save(tmp_path / "model")
-    (tmp_path / "model" / "notes.txt").write_text("mine")
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "model" / "notes.txt").write_text("other")
+    (tmp_path / "file").write_text("other")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / CONFIG).write_text('{"architectures": ["GPT2"]}')
-    (tmp_path / "foreign" / TENSORS).write_text("mine")
+    (tmp_path / "foreign" / TENSORS).write_text("other")
     before = snapshot(tmp_path)
     for name in ("model", "file", "foreign"):
         with pytest.raises(ValueError, match="folder must be new, empty, or hold a model of tsar"):
@@ -352,24 +353,24 @@ def test_nothing_but_a_model_is_ever_replaced(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("breaks", ("save_file", "rename"))
-def test_a_save_that_fails_leaves_the_old_model_whole(
-    breaks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failing", ("save_file", "rename"))
+def test_a_failed_save_keeps_the_old_model(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "model"
     Naive(1).fit(SERIES).save(folder)
     before = snapshot(tmp_path)
 
-    def full(*arguments: Any, **options: Any) -> None:
+    def disk_is_full(*arguments: Any, **options: Any) -> None:
         raise OSError("No space left on device")
 
     rename = Path.rename
 
     def second_fails(self: Path, target: Path) -> Path:
-        return rename(self, target) if self.name != "new" else full()  # type: ignore[func-returns-value]
+        return rename(self, target) if self.name != "new" else disk_is_full()  # type: ignore[func-returns-value]
 
-    if breaks == "save_file":
-        monkeypatch.setattr(tsar.saving.folder, "save_file", full)
+    if failing == "save_file":
+        monkeypatch.setattr(tsar.saving.folder, "save_file", disk_is_full)
     else:
         monkeypatch.setattr(Path, "rename", second_fails)
     with pytest.raises(OSError, match="No space left"):
@@ -377,8 +378,8 @@ def test_a_save_that_fails_leaves_the_old_model_whole(
     assert snapshot(tmp_path) == before
 
 
-def test_a_path_through_a_file_can_not_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
+def test_a_path_below_a_file_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("other")
     with pytest.raises(OSError, match="file"):
         Naive().save(tmp_path / "file" / "model")
 
@@ -391,104 +392,107 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"folder must be one that a model was saved to; .*nowhere"
     ):
         load(tmp_path / "nowhere")
 
 
-def test_a_model_that_a_killed_save_left_behind_is_pointed_at(tmp_path: Path) -> None:
+def test_the_old_model_left_by_a_killed_save_is_named(tmp_path: Path) -> None:
     Naive().save(tmp_path / ".model-x1" / "old")
     with pytest.raises(FileNotFoundError, match=r", or move '.*\.model-x1/old' there"):
         load(tmp_path / "model")
 
 
-# --- damage -----------------------------------------------------------------------------------
-
-
-def without(name: str) -> Callable[[Path], None]:
+def delete(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
-def cut(name: str, share: float) -> Callable[[Path], None]:
+def truncate(name: str, fraction: float) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: int(len(content) * share)])
+        (folder / name).write_bytes(content[: int(len(content) * fraction)])
 
     return damage
 
 
-def config(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+def edit_config(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
-        facts = json.loads((folder / CONFIG).read_text())
-        (folder / CONFIG).write_text(json.dumps(change(facts)))
+        content = json.loads((folder / CONFIG).read_text())
+        (folder / CONFIG).write_text(json.dumps(change(content)))
 
     return damage
 
 
-def tensors(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
+def edit_tensors(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
     return lambda folder: save_file(change(load_file(folder / TENSORS)), folder / TENSORS)
 
 
-def renamed(named: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.replace("weight", "wait"): tensor for name, tensor in named.items()}
+def rename_weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.replace("weight", "wait"): tensor for name, tensor in tensors.items()}
 
 
-def rewrite(path: list[str], value: Any) -> Callable[[Path], None]:
-    def change(facts: dict[str, Any]) -> dict[str, Any]:
-        inner = facts
+def set_value(path: list[str], value: Any) -> Callable[[Path], None]:
+    def change(content: dict[str, Any]) -> dict[str, Any]:
+        inner = content
         for key in path[:-1]:
             inner = inner[key]
         inner[path[-1]] = value
-        return facts
+        return content
 
-    return config(change)
+    return edit_config(change)
 
 
 SCALE = {"tensor": "scale_"}
-NO_MODEL, DAMAGED = "folder must hold a model of tsar; got", "folder must hold a whole model; got"
+NO_MODEL, DAMAGED = "folder must hold a model of tsar; got", "folder must hold an intact model; got"
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     (
-        (without(CONFIG), rf"{NO_MODEL}.*there is no config\.json"),
-        (cut(CONFIG, 0.5), rf"{NO_MODEL}.*config\.json is no JSON"),
-        (cut(CONFIG, 0), rf"{NO_MODEL}.*config\.json is no JSON"),
-        (config(lambda facts: "{" * 9999), rf"{NO_MODEL}.*another program"),
-        (config(lambda facts: [facts]), rf"{NO_MODEL}.*another program"),
-        (config(lambda facts: {"architectures": ["GPT2"]}), rf"{NO_MODEL}.*another program"),
+        (delete(CONFIG), rf"{NO_MODEL}.*there is no config\.json"),
+        (truncate(CONFIG, 0.5), rf"{NO_MODEL}.*config\.json is not JSON"),
+        (truncate(CONFIG, 0), rf"{NO_MODEL}.*config\.json is not JSON"),
+        (edit_config(lambda content: "{" * 9999), rf"{NO_MODEL}.*another program"),
+        (edit_config(lambda content: [content]), rf"{NO_MODEL}.*another program"),
+        (edit_config(lambda content: {"architectures": ["GPT2"]}), rf"{NO_MODEL}.*another program"),
         (
-            config(lambda facts: facts | {"format": 3, "tsar": "9.9"}),
+            edit_config(lambda content: content | {"format": 3, "tsar": "9.9"}),
             r"folder must hold a model of format 2; got format 3 .*written by tsar 9\.9\. Install",
         ),
-        (config(lambda facts: facts | {"format": 1}), "model of format 2; got format 1"),
-        (rewrite(["class"], "os.system"), r"must hold a model of one of .*; got 'os\.system'"),
-        (rewrite(["class"], "DLinear"), DAMAGED),
-        (rewrite(["params", "wings"], 2), rf"{DAMAGED}.*wings"),
-        (rewrite(["params", "columns"], {"Path": ["/"]}), rf"{DAMAGED}.*Path"),
-        (rewrite(["params", "columns"], {"columns": {"wings": 2}}), rf"{DAMAGED}.*wings"),
-        (rewrite(["params", "columns"], {"a": 1, "b": 2}), DAMAGED),
-        (rewrite(["params", "training"], {"training": {"epochs": -1}}), rf"{DAMAGED}.*epochs"),
-        (rewrite(["fitted", "scale_"], {"tensor": "nowhere"}), rf"{DAMAGED}.*nowhere"),
-        (rewrite(["fitted", "scale_"], {"array": {"dtype": "O", "values": SCALE}}), DAMAGED),
-        (rewrite(["network"], {}), rf"{DAMAGED}.*[Mm]issing key"),
-        (config(lambda facts: facts.pop("network") and facts), rf"{DAMAGED}.*lacks \['network'\]"),
-        (rewrite(["tensors"], []), rf"{DAMAGED}.*lacks \['tensors'\]"),
-        (rewrite(["class"], ["Naive"]), rf"{DAMAGED}.*lacks \['class'\]"),
-        (without(TENSORS), rf"{DAMAGED}.*model\.safetensors"),
-        (cut(TENSORS, 0.5), DAMAGED),
-        (cut(TENSORS, 0), DAMAGED),
-        (tensors(renamed), rf"{DAMAGED}.*tensor 'module_\.linear\.wait' is \["),
+        (edit_config(lambda content: content | {"format": 1}), "model of format 2; got format 1"),
+        (set_value(["class"], "os.system"), r"must hold a model of one of .*; got 'os\.system'"),
+        (set_value(["class"], "DLinear"), DAMAGED),
+        (set_value(["params", "unknown"], 2), rf"{DAMAGED}.*unknown"),
+        (set_value(["params", "columns"], {"Path": ["/"]}), rf"{DAMAGED}.*unknown type 'Path'"),
+        (set_value(["params", "columns"], {"columns": {"unknown": 2}}), rf"{DAMAGED}.*unknown"),
+        (set_value(["params", "columns"], {"a": 1, "b": 2}), DAMAGED),
+        (set_value(["params", "training"], {"training": {"epochs": -1}}), rf"{DAMAGED}.*epochs"),
+        (set_value(["fitted", "scale_"], {"tensor": "nowhere"}), rf"{DAMAGED}.*nowhere"),
+        (set_value(["fitted", "scale_"], {"array": {"dtype": "O", "values": SCALE}}), DAMAGED),
+        (set_value(["network"], {}), rf"{DAMAGED}.*[Mm]issing key"),
         (
-            tensors(lambda named: {name: t.unsqueeze(0) for name, t in named.items()}),
+            edit_config(lambda content: content.pop("network") and content),
+            rf"{DAMAGED}.*lacks \['network'\]",
+        ),
+        (set_value(["tensors"], []), rf"{DAMAGED}.*lacks \['tensors'\]"),
+        (set_value(["class"], ["Naive"]), rf"{DAMAGED}.*lacks \['class'\]"),
+        (delete(TENSORS), rf"{DAMAGED}.*model\.safetensors"),
+        (truncate(TENSORS, 0.5), DAMAGED),
+        (truncate(TENSORS, 0), DAMAGED),
+        (edit_tensors(rename_weights), rf"{DAMAGED}.*tensor 'module_\.linear\.wait' is \["),
+        (
+            edit_tensors(lambda tensors: {name: t.unsqueeze(0) for name, t in tensors.items()}),
             rf"{DAMAGED}.*tensor .* is \['\w+', \[1, .*\]\], not \['\w+', \[",
         ),
-        (tensors(lambda named: {n: t.half() for n, t in named.items()}), rf"{DAMAGED}.*float16"),
+        (
+            edit_tensors(lambda tensors: {n: t.half() for n, t in tensors.items()}),
+            rf"{DAMAGED}.*float16",
+        ),
     ),
-)  # fmt: skip
-def test_a_damaged_folder_is_refused_with_what_is_wrong(
+)
+def test_damaged_folders_are_refused_with_the_reason(
     damage: Callable[[Path], None], message: str, network: NLinear, tmp_path: Path
 ) -> None:
     network.save(tmp_path / "model")
@@ -498,26 +502,24 @@ def test_a_damaged_folder_is_refused_with_what_is_wrong(
     assert str(tmp_path / "model") in str(caught.value)
 
 
-def test_json_that_is_too_deep_is_no_model(tmp_path: Path) -> None:
+def test_too_deeply_nested_json_is_no_model(tmp_path: Path) -> None:
     (tmp_path / CONFIG).write_text("[" * 100_000)
-    with pytest.raises(ValueError, match=r"config\.json is no JSON"):
+    with pytest.raises(ValueError, match=r"config\.json is not JSON"):
         load(tmp_path)
 
-
-# --- golden -----------------------------------------------------------------------------------
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.glob("v*_*")))
-def test_models_that_older_versions_saved_load_and_forecast_as_they_did(name: str) -> None:
-    told = json.loads((GOLDEN / "forecasts.json").read_text())[name]
+def test_golden_models_load_and_forecast_as_when_they_were_saved(name: str) -> None:
+    expected = json.loads((GOLDEN / "forecasts.json").read_text())[name]
     model = load(GOLDEN / name)
     forecast = np.asarray(model.predict(level=50), dtype=float)
-    np.testing.assert_allclose(forecast, told, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(forecast, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_golden_model_can_be_saved_again(tmp_path: Path) -> None:
+def test_golden_models_can_be_saved_again(tmp_path: Path) -> None:
     shutil.copytree(GOLDEN / "v2_NLinear", tmp_path / "model")
     model = load(tmp_path / "model")
     model.save(tmp_path / "model")
@@ -525,8 +527,8 @@ def test_a_golden_model_can_be_saved_again(tmp_path: Path) -> None:
     assert isinstance(load(GOLDEN / "v2_SeasonalNaive"), SeasonalNaive)
 
 
-def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    place = tmp_path / "file" / "model"
-    with pytest.raises(OSError, match=f"folder must be one that can be written; got '{place}'"):
-        Naive().fit([1.0, 2.0]).save(place)
+    folder = tmp_path / "file" / "model"
+    with pytest.raises(OSError, match=f"folder must be one that can be written; got '{folder}'"):
+        Naive().fit([1.0, 2.0]).save(folder)

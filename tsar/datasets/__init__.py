@@ -1,9 +1,8 @@
-"""Public data sets by name, each checked by its SHA-256.
+"""Public data sets by name, each verified by its SHA-256.
 
-Some come with a package that tsar needs anyway. The others are found in the folder that the
-variable ``TSAR_DATA`` names, or in the cache (``TSAR_CACHE``, else ``~/.cache/tsar``), or are
-downloaded.
-Like the panel, this module reads frames with pandas; it does not load torch.
+Some are part of a dependency of tsar. The others are searched for in the folder named by the
+environment variable ``TSAR_DATA`` and in the cache (``TSAR_CACHE``, else ``~/.cache/tsar``), and
+downloaded otherwise. This module does not import torch.
 """
 
 from typing import overload
@@ -11,7 +10,7 @@ from typing import overload
 import pandas as pd
 
 from tsar.datasets.files import find, locate
-from tsar.datasets.layouts import READERS, mend
+from tsar.datasets.layouts import READERS, clean
 from tsar.datasets.registry import Dataset, DatasetFile, look_up, read_registry
 
 __all__ = ["Dataset", "DatasetFile", "describe", "load", "names"]
@@ -34,13 +33,18 @@ def describe(name: None = None) -> pd.DataFrame: ...
 @overload
 def describe(name: str) -> Dataset: ...
 def describe(name: str | None = None) -> pd.DataFrame | Dataset:
-    """Return what is known about one data set, or a table of all of them.
+    """Return the metadata of a data set, or a table of all data sets.
 
     Parameters
     ----------
     name
-        One of `names()`; None for the table, whose column ``here`` says which sets need no
+        One of `names()`; None for the table, whose column ``here`` is True for sets that need no
         download.
+
+    Returns
+    -------
+    Dataset or pandas.DataFrame
+        The entry of the registry, or a row for each data set.
 
     Raises
     ------
@@ -74,34 +78,34 @@ def describe(name: str | None = None) -> pd.DataFrame | Dataset:
 
 
 def load(name: str, *, raw: bool = False) -> pd.DataFrame:
-    """Return a data set, fetching its files if they are not here.
+    """Return a data set, downloading its files if they are not on this machine.
 
     Parameters
     ----------
     name
         One of `names()`.
     raw
-        Rows, values and column names exactly as published, for published protocols. Otherwise
-        known defects are mended where they cannot be read: `weather` marks missing values by -9999
-        and has a row twice. Gaps in time stay in either case. See ``describe(name).note``.
+        Return rows, values and column names exactly as published, as published protocols need
+        them. By default known defects are corrected: `weather` marks missing values by -9999 and
+        repeats a row. Gaps in time are kept in either case. See ``describe(name).note``.
 
     Returns
     -------
     pandas.DataFrame
-        Wide (the index ``ds``, a column a series) where the file is; else long, with the columns
-        ``unique_id``, ``ds`` and ``y``. Missing values are NaN.
+        Wide (index ``ds``, a column for each series) if the file is wide; otherwise long, with the
+        columns ``unique_id``, ``ds`` and ``y``. Missing values are NaN.
 
     Raises
     ------
     ValueError
-        If there is no data set of that name, or a file has another SHA-256 than it should.
+        If there is no data set of that name, or a file has an unexpected SHA-256.
     OSError
-        If a file is not here and cannot be downloaded.
+        If a file is not on this machine and cannot be downloaded.
 
     Warns
     -----
     UserWarning
-        If the digest of a file is not known yet, so that its first copy is trusted.
+        If the registry has no digest of a file, so that its first copy is trusted.
 
     Examples
     --------
@@ -119,4 +123,4 @@ def load(name: str, *, raw: bool = False) -> pd.DataFrame:
     dataset = look_up(name)
     paths = [find(file) for file in dataset.files]
     frame = READERS[dataset.layout](dataset, paths)
-    return frame if raw else mend(frame, dataset)
+    return frame if raw else clean(frame, dataset)

@@ -1,4 +1,4 @@
-"""Reads the files of a data set into a frame, one function a layout."""
+"""Reading the files of a data set into a frame: one function for each file layout."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from tsar.datasets.registry import Dataset
 Reader = Callable[[Dataset, Sequence[Path]], pd.DataFrame]
 
 
-def mend(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
-    """Replace what cannot be meant, as the registry says. A gap in time stays a gap."""
+def clean(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Correct the defects listed in the registry. Gaps in time are kept."""
     if dataset.rename:
         frame = frame.rename(columns=dict(dataset.rename))
     if dataset.missing_value is not None:
@@ -35,27 +35,30 @@ def _read_m4(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
     train, test = (_read_csv(path).set_index("V1") for path in paths)
     joined = np.hstack([train.to_numpy(float), test.loc[train.index].to_numpy(float)])
     observed = ~np.isnan(joined)  # each file is padded to its longest series
-    return _long(train.index, observed.sum(axis=1), joined[observed])
+    return _long_frame(train.index, observed.sum(axis=1), joined[observed])
 
 
 def _read_tsf(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
-    """Read the Monash format: a header, ``@data``, then ``name:start:value,value,...`` a series."""
+    """Read Monash's tsf: a header, ``@data``, and a line ``name:start:value,...`` per series."""
     with open_file(paths[0]) as stream:
         lines = io.TextIOWrapper(stream, encoding="latin-1").read().splitlines()
-    series = [line.split(":") for line in lines[lines.index("@data") + 1 :] if line]
-    values = [np.array(row[2].replace("?", "nan").split(","), dtype=float) for row in series]
-    lengths = np.array([len(row) for row in values])
-    frame = _long([row[0] for row in series], lengths, np.concatenate(values))
-    starts = pd.to_datetime([row[1] for row in series], format="%Y-%m-%d %H-%M-%S")
-    spans = zip(starts, lengths, strict=True)
-    times = [pd.date_range(start, periods=n, freq=dataset.freq).to_numpy() for start, n in spans]
+    rows = [line.split(":") for line in lines[lines.index("@data") + 1 :] if line]
+    names, starts, texts = zip(*rows, strict=True)
+    values = [np.array(text.replace("?", "nan").split(","), dtype=float) for text in texts]
+    lengths = np.array([len(series) for series in values])
+    frame = _long_frame(names, lengths, np.concatenate(values))
+    dates = pd.to_datetime(list(starts), format="%Y-%m-%d %H-%M-%S")
+    times = [
+        pd.date_range(start, periods=length, freq=dataset.freq).to_numpy()
+        for start, length in zip(dates, lengths, strict=True)
+    ]
     frame["ds"] = np.concatenate(times)
     return frame
 
 
 def _read_years(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
     table = _read_csv(paths[0])
-    return _single(
+    return _one_series(
         dataset, pd.to_datetime(table.iloc[:, 0].astype(str), format="%Y"), table.iloc[:, 1]
     )
 
@@ -63,13 +66,13 @@ def _read_years(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
 def _read_days(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
     table = _read_csv(paths[0])
     days = pd.to_datetime(table.iloc[:, 0].astype(str), format="%Y%m%d")
-    return _single(dataset, days, table.iloc[:, 1])
+    return _one_series(dataset, days, table.iloc[:, 1])
 
 
 def _read_year_by_month(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
     table = _read_csv(paths[0]).set_index("YEAR")
     months = pd.date_range(f"{table.index[0]}-01-01", periods=table.size, freq="MS")
-    return _single(dataset, months, table.to_numpy(float).ravel())
+    return _one_series(dataset, months, table.to_numpy(float).ravel())
 
 
 def _read_quarters(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
@@ -85,8 +88,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
         return pd.read_csv(stream, encoding="utf-8")
 
 
-def _long(ids: Sequence[str], lengths: np.ndarray, values: np.ndarray) -> pd.DataFrame:
-    """Return a long frame of series that stand end to end, its points numbered from 1."""
+def _long_frame(ids: Sequence[str], lengths: np.ndarray, values: np.ndarray) -> pd.DataFrame:
+    """Return a long frame of series end to end, with times 1, 2, 3, ..."""
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
     times = np.arange(len(values)) - starts + 1
     return pd.DataFrame(
@@ -94,7 +97,7 @@ def _long(ids: Sequence[str], lengths: np.ndarray, values: np.ndarray) -> pd.Dat
     )
 
 
-def _single(
+def _one_series(
     dataset: Dataset,
     times: pd.DatetimeIndex | pd.Series,
     values: NDArray[np.float64] | list[float] | pd.Series,

@@ -1,4 +1,4 @@
-"""What is known about each data set: the entries of datasets/registry.toml."""
+"""Registry of the data sets: the entries of datasets/registry.toml."""
 
 import difflib
 import tomllib
@@ -18,13 +18,13 @@ class DatasetFile:
     Parameters
     ----------
     name
-        Its name when unzipped.
+        File name of the uncompressed file.
     url
-        Where it can be downloaded, plain or zipped; None if a package ships it.
+        Address to download it from, plain or compressed; None if a package contains it.
     package
-        The package whose folder holds it; None if it is downloaded.
+        Package that contains it; None if it is downloaded.
     sha256
-        The SHA-256 of its unzipped content; None if it is not known.
+        SHA-256 of the uncompressed content; None if it is not known.
     """
 
     name: str
@@ -35,32 +35,32 @@ class DatasetFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known about a data set.
+    """Metadata of a data set.
 
     Parameters
     ----------
     name, title
-        What `load` calls it, and what was measured.
+        Name for `load`, and what was measured.
     source, licence
-        Who published it, and on what terms.
+        Publisher and licence.
     layout
-        How its files are read.
+        Layout of its files, one of `READERS` in `tsar.datasets.layouts`.
     freq
-        The distance of two points: a pandas alias, or a number where times are numbers.
+        Frequency: a pandas alias, or the step of integer times.
     season_length, horizon
-        Points a season, and how many points one usually forecasts.
+        Points per season, and the usual number of points to forecast.
     rows, series
-        Of the files as published: times of a wide file, points of all series of the others.
+        Size of the files as published: times of a wide file, points of all series of the others.
     files
-        Its files.
+        The files.
     split
-        Rows of the training, validation and test part, in order, as the published numbers of
-        long-horizon forecasting use them; None for other sets.
+        Rows of the training, validation and test part, in this order, as used by published results
+        of long-horizon forecasting; None for other sets.
     missing_value, rename, repeated_rows
-        What is mended on reading: the number that marks a missing value, names of columns, and
-        whether a row is printed twice.
+        Defects to correct: the number that marks a missing value, new names of columns, and
+        whether rows are repeated.
     note
-        What one should know before using it.
+        What to know before using it.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Dataset:
 
 @cache
 def read_registry() -> Mapping[str, Dataset]:
-    """Return every entry of the registry, in its order."""
+    """Return all entries of the registry, in the order of the file."""
     text = (registry_folder() / "registry.toml").read_text(encoding="utf-8")
     return MappingProxyType(
         {name: _dataset(name, entry) for name, entry in tomllib.loads(text).items()}
@@ -91,20 +91,20 @@ def read_registry() -> Mapping[str, Dataset]:
 
 
 def look_up(name: str) -> Dataset:
-    """Return the entry of a name, or say which name is nearest."""
+    """Return the entry of a name; the error for an unknown one suggests the most similar name."""
     registry = read_registry()
     if name in registry:
         return registry[name]
-    by_folded = {known.casefold(): known for known in registry}
-    near = difflib.get_close_matches(str(name).casefold(), by_folded, n=1, cutoff=0.0)
+    folded = {known.casefold(): known for known in registry}
+    similar = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.0)
     raise ValueError(
         f"name must be one of tsar.datasets.names(); got {name!r}. "
-        f"Did you mean {by_folded[near[0]]!r}?"
+        f"Did you mean {folded[similar[0]]!r}?"
     )
 
 
 def registry_folder() -> Traversable:
-    """Return the folder of the registry: inside an installed tsar, or beside its source."""
+    """Return the folder of the registry: in an installed tsar, or next to its source."""
     installed = resources.files("tsar") / "_datasets"
     return installed if installed.is_dir() else resources.files("tsar") / "../datasets"
 

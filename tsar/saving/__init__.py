@@ -1,9 +1,9 @@
-"""Fitted models in a folder: `config.json` and `model.safetensors`; never pickle.
+"""Saving and loading of models: a folder with `config.json` and `model.safetensors`, no pickle.
 
-`config.json` names the format, the tsar that wrote it, the class, its parameters, its fitted
-attributes (those that end in ``_``), and each tensor with its type and shape; the tensors are in
-the other file. Reading makes values of the types in a fixed table and nothing else: a folder
-from a stranger can be wrong, but it can't run code.
+`config.json` holds the format, the version of tsar, the class, its parameters, its fitted
+attributes (those that end in ``_``), and the dtype and shape of each tensor; the tensors are in
+the other file. Only values of a fixed table of types are loaded: an untrusted folder can hold
+wrong values, but it can't run code.
 """
 
 import os
@@ -23,13 +23,13 @@ from tsar.validation import IncompatibleModelError
 
 __all__ = ["Savable", "restore", "save"]
 
-NETWORK = "module_"  # the attribute that `_build()` makes anew
+NETWORK = "module_"  # the attribute that `_build()` creates
 
 
 def save(model: BaseEstimator, folder: str | os.PathLike[str]) -> None:
-    """Write a model to a folder, whole or not at all.
+    """Write a model to a folder atomically.
 
-    What stood there before, if it was a model of tsar, stays whole until the new one stands.
+    A model that is in the folder already is replaced once the new one is written.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def save(model: BaseEstimator, folder: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        A parameter or a fitted attribute is not of a type that can be stored.
+        A parameter or a fitted attribute has a type that can't be saved.
     ValueError
-        The folder holds something else.
+        The folder holds anything other than a model.
     OSError
         The folder can't be written.
     """
@@ -57,7 +57,7 @@ def save(model: BaseEstimator, folder: str | os.PathLike[str]) -> None:
         "class": type(model).__name__,
         "params": {k: encode(v, k, tensors) for k, v in params.items()},
         "fitted": {k: encode(v, k, tensors) for k, v in fitted.items()},
-        "network": None if network is None else _store_state(network, tensors),
+        "network": None if network is None else _encode_network(network, tensors),
     }
     write_folder(Path(folder).resolve(), config, tensors)
 
@@ -66,20 +66,20 @@ class Savable(BaseEstimator):
     """An estimator that can be written to a folder."""
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the model to a folder, whole or not at all; `tsar.load` reads it again.
+        """Write the model to a folder atomically; `tsar.load` reads it.
 
         Parameters
         ----------
         folder
-            A new folder, an empty one, or that of a model to replace, which stays whole until the
-            new one stands.
+            A new folder, an empty one, or that of a model to replace, which is kept until the new
+            one is written.
 
         Raises
         ------
         TypeError
-            A parameter or a fitted attribute is not of a type that can be stored.
+            A parameter or a fitted attribute has a type that can't be saved.
         ValueError
-            The folder holds something else.
+            The folder holds anything other than a model.
         OSError
             The folder can't be written.
         """
@@ -87,59 +87,59 @@ class Savable(BaseEstimator):
 
 
 def restore(folder: str | os.PathLike[str], classes: Iterable[type[Any]]) -> Any:
-    """Read the model in a folder, on the CPU; its class is looked up by name among `classes`.
+    """Load the model in a folder onto the CPU; its class is found by name among `classes`.
 
     Raises
     ------
     FileNotFoundError
         There is no such folder.
     ValueError
-        It holds no model, a damaged one, one of a newer format, or one of an unknown class.
+        It holds no model, a damaged one, one of another format, or one of an unknown class.
     """
     path = Path(folder)
     config, tensors = read_folder(path)
-    known = {kind.__name__: kind for kind in classes}
+    known = {cls.__name__: cls for cls in classes}
     if config["class"] not in known:
         raise ValueError(
             f"folder must hold a model of one of {sorted(known)}; got {config['class']!r} in "
             f"{str(path / CONFIG)!r}, written by tsar {config['tsar']}. Load it with that version, "
-            "or say its class: load(folder, classes=[...])."
+            "or pass its class: load(folder, classes=[...])."
         )
     try:
-        return _rebuild(known[config["class"]], config, tensors)
+        return _decode_model(known[config["class"]], config, tensors)
     except IncompatibleModelError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
         raise damaged(path, config["tsar"], error) from error
 
 
-def _rebuild(kind: type[Any], config: dict[str, Any], tensors: Tensors) -> Any:
-    model = kind(**{key: decode(value, tensors) for key, value in config["params"].items()})
+def _decode_model(cls: type[Any], config: dict[str, Any], tensors: Tensors) -> Any:
+    model = cls(**{key: decode(value, tensors) for key, value in config["params"].items()})
     for key, value in config["fitted"].items():
         setattr(model, key, decode(value, tensors))
-    if config["network"] is not None:  # last: a network is built from the other attributes
-        setattr(model, NETWORK, _build(model, config["network"], tensors))
+    if config["network"] is not None:  # last, as a network is built from the other attributes
+        setattr(model, NETWORK, _decode_network(model, config["network"], tensors))
     return model
 
 
-def _build(model: Any, state: dict[str, Any], tensors: Tensors) -> nn.Module:
-    with seeded(0):  # the initial weights are drawn, and replaced
+def _decode_network(model: Any, state: dict[str, Any], tensors: Tensors) -> nn.Module:
+    with seeded(0):  # keeps the global generator: the initial weights are random, and replaced
         network: nn.Module = model._build()
     stored = {key: decode(value, tensors) for key, value in state.items()}
-    wanted = trained_state(network).keys()
-    if wanted != stored.keys():
-        missing, foreign = sorted(wanted - stored.keys()), sorted(stored.keys() - wanted)
-        raise ValueError(f"missing keys of its network {missing[:3]}, unexpected {foreign[:3]}")
-    network.load_state_dict(stored, strict=False)  # what is frozen is there already
+    expected = trained_state(network).keys()
+    if expected != stored.keys():
+        missing, unexpected = sorted(expected - stored.keys()), sorted(stored.keys() - expected)
+        raise ValueError(f"missing keys of its network {missing[:3]}, unexpected {unexpected[:3]}")
+    network.load_state_dict(stored, strict=False)  # frozen weights are not saved
     return network.eval()
 
 
-def _store_state(network: nn.Module, tensors: Tensors) -> dict[str, Any]:
-    """What is trained of a network; a tensor that it holds under two names is stored once."""
-    stored: dict[int, Any] = {}
+def _encode_network(network: nn.Module, tensors: Tensors) -> dict[str, Any]:
+    """Trained state of a network; a tensor that is shared by two names is saved once."""
+    encoded: dict[int, Any] = {}
     trained = trained_state(network)
     state = {k: t for k, t in network.state_dict(keep_vars=True).items() if k in trained}
     for key, tensor in state.items():
-        if id(tensor) not in stored:
-            stored[id(tensor)] = encode(tensor.detach(), f"{NETWORK}.{key}", tensors)
-    return {key: stored[id(tensor)] for key, tensor in state.items()}
+        if id(tensor) not in encoded:
+            encoded[id(tensor)] = encode(tensor.detach(), f"{NETWORK}.{key}", tensors)
+    return {key: encoded[id(tensor)] for key, tensor in state.items()}

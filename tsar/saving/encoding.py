@@ -1,8 +1,8 @@
-"""Values as JSON with tensors aside, and back: a fixed table of types, nothing else.
+"""Encoding of values as JSON and tensors, and decoding, for a fixed table of types.
 
-None, booleans, text, integers, finite numbers and lists stand for themselves. Any other value is
-an object of one key, its tag, before the parts that the value is made of: ``{"tuple": [1, 2]}``.
-A tensor is the name that it has in the other file: ``{"tensor": "context_.values"}``.
+None, booleans, text, integers, finite numbers and lists are encoded as themselves. Any other value
+is an object with one key, its tag, whose value holds its parts: ``{"tuple": [1, 2]}``. A tensor is
+its name in the file of tensors: ``{"tensor": "context_.values"}``.
 """
 
 import math
@@ -23,27 +23,27 @@ Json = Any  # None, bool, int, float, str, list, or a dict of one key
 
 
 class Codec(NamedTuple):
-    """How values of one type come apart, into a list or dict of other values, and together."""
+    """Conversion of values of one type to a list or dict of other values, and back."""
 
-    kind: type[Any]
+    cls: type[Any]
     split: Callable[[Any], Any]
     join: Callable[[Any], Any]
 
 
 def encode(value: Any, name: str, tensors: Tensors) -> Json:
-    """JSON of a value; its tensors are put into `tensors`, under names that begin with `name`.
+    """Encode a value as JSON; its tensors are added to `tensors`, prefixed with `name`.
 
     Raises
     ------
     TypeError
-        A value within is of a type that is not in the table.
+        The value, or a part of it, has a type that is not in the table.
     """
     if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):
         return value
     if type(value) is list:
         return _encode_parts(value, name, tensors)
     if isinstance(value, Tensor) and not value.is_complex():
-        # A copy: a file can't hold views of one memory. On the CPU: so that any machine reads it.
+        # A copy, as safetensors can't hold views of shared memory; on the CPU, as any machine has.
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": name}
     tag = _tag(value)
@@ -56,7 +56,13 @@ def encode(value: Any, name: str, tensors: Tensors) -> Json:
 
 
 def decode(json: Json, tensors: Tensors) -> Any:
-    """Value of what `encode` gave."""
+    """Decode a value that `encode` has encoded.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError
+        It is no encoded value; an unknown type or field is named.
+    """
     if isinstance(json, list):
         return [decode(part, tensors) for part in json]
     if not isinstance(json, dict):
@@ -76,13 +82,13 @@ def _encode_parts(parts: Any, name: str, tensors: Tensors) -> Json:
 
 
 def _split_array(array: NDArray[Any]) -> dict[str, Any]:
-    """Numbers go to a tensor, bit by bit; text and objects, one by one, to a list."""
+    """Numbers as a tensor, bit by bit; text and objects as a list."""
     dtype = array.dtype.newbyteorder("=")
     if dtype.kind in "OU":
         shape = list(array.shape)
         return {"dtype": dtype.str, "shape": shape, "items": array.reshape(-1).tolist()}
     numbers = np.array(array, dtype=dtype, order="C")
-    if dtype.kind == "c":  # its real and imaginary parts, along a last axis
+    if dtype.kind == "c":  # real and imaginary parts, along a new last axis
         numbers = numbers[..., None].view(f"f{dtype.itemsize // 2}")
     if dtype.kind in "Mm":
         numbers = numbers.view("i8")
@@ -100,23 +106,24 @@ def _join_array(parts: dict[str, Any]) -> NDArray[Any]:
 
 
 def _tag(value: Any) -> str | None:
-    """Tag of the codec of a value; None where there is none."""
+    """Tag of a value's type; None if it has no codec."""
     if isinstance(value, np.generic):
         return "scalar"
-    names = {kind: name for name, kind in RECORDS.items()}
+    names = {cls: name for name, cls in RECORDS.items()}
     return TAGS.get(type(value)) or names.get(type(value))
 
 
 def _codec(tag: str) -> Codec:
-    return CODECS[tag] if tag in CODECS else _record(RECORDS[tag])
-
-
-def _record(kind: type[Any]) -> Codec:
-    names = [field.name for field in fields(kind)]
+    if tag in CODECS:
+        return CODECS[tag]
+    if tag not in RECORDS:
+        raise LookupError(f"unknown type {tag!r}")
+    cls = RECORDS[tag]
+    names = [field.name for field in fields(cls)]
     return Codec(
-        kind,
+        cls,
         lambda value: {name: getattr(value, name) for name in names},
-        lambda parts: kind(**parts),
+        lambda parts: cls(**parts),
     )
 
 
@@ -134,4 +141,4 @@ CODECS = {
     "scalar": Codec(np.generic, lambda value: [np.asarray(value)], lambda parts: parts[0][()]),
     **{tag: Codec(*functions) for tag, functions in FRAME_CODECS.items()},
 }
-TAGS = {codec.kind: tag for tag, codec in CODECS.items()}
+TAGS = {codec.cls: tag for tag, codec in CODECS.items()}

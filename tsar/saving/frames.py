@@ -1,4 +1,4 @@
-"""How the indexes and frames of pandas come apart into arrays and lists, and together again."""
+"""Codecs of pandas' indexes and frames: conversion to arrays and lists, and back."""
 
 from typing import Any
 
