@@ -1,5 +1,6 @@
 """Errors of invalid frames and options: the condition, the value, the series and the remedy."""
 
+import pickle
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ from tsar.data.panel import Columns, Panel
 from tsar.intervals import Levels
 from tsar.runtime.seeds import resolve_seed
 from tsar.training import Training
+from tsar.validation import ParameterError
 
 FRAME = pd.DataFrame(
     {
@@ -478,3 +480,12 @@ def test_levels_are_checked(
 def test_seed_must_be_in_the_range_of_numpy(seed: int) -> None:
     with pytest.raises(ValueError, match=r"^random_state must be a seed from 0 to 2\*\*32 - 1"):
         resolve_seed(seed)
+
+
+def test_parameter_error_keeps_its_parts_in_another_process() -> None:
+    with pytest.raises(ParameterError) as caught:
+        Panel.from_frame(FRAME.drop(index=2))
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert str(error) == str(caught.value)
+    assert "Pass Columns(fill_gaps=True) to read" in str(error)
+    assert "Pass --fill-gaps to read" in error.message({"columns.fill_gaps": "--fill-gaps"})

@@ -19,8 +19,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
     """Run a command and check its exit code."""
 
     def run(*words: object, code: int = 0) -> Completed:
-        found = main([str(word) for word in words])
-        completed = Completed(found, *capsys.readouterr())
+        exit_code = main([str(word) for word in words])
+        completed = Completed(exit_code, *capsys.readouterr())
         assert completed.code == code, completed.err
         return completed
 

@@ -55,12 +55,12 @@ def test_analyze_prints_and_writes_the_advice_and_tables(
 
 def test_json_output(run: Run, path: Path, sales: pd.DataFrame) -> None:
     words = ("-r", "lags", "--rows", 100, "--head", "ridge", "--size", 2, "--size", 5)
-    found = json.loads(run("analyze", path, *words, "--horizon", 2, "--json").out)
+    result = json.loads(run("analyze", path, *words, "--horizon", 2, "--json").out)
     expected = fitted_analysis(sales, head="ridge", sizes=(2, 5), horizon=2)
-    assert found["advice"]["size"] == expected.recommend().size
-    assert found["text"] == str(expected.recommend())
-    assert [row["size"] for row in found["curves"]] == [0, 2, 2, 5, 5]
-    assert [row["unique_id"] for row in found["series"]] == ["east", "flat", "west"]
+    assert result["advice"]["size"] == expected.recommend().size
+    assert result["text"] == str(expected.recommend())
+    assert [row["size"] for row in result["curves"]] == [0, 2, 2, 5, 5]
+    assert [row["unique_id"] for row in result["series"]] == ["east", "flat", "west"]
 
 
 def test_analysis_of_a_wide_file(run: Run, sales: pd.DataFrame, tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_small_negative_r2_prints_as_zero(
     original = ComplexityAnalysis.fit
 
     def fit(self: ComplexityAnalysis, frame: Any) -> ComplexityAnalysis:
-        found = original(self, frame)
-        found.per_series_["r2"] = [-2e-5, np.nan, 0.5]
-        return found
+        result = original(self, frame)
+        result.per_series_["r2"] = [-2e-5, np.nan, 0.5]
+        return result
 
     monkeypatch.setattr(ComplexityAnalysis, "fit", fit)
     done = run("analyze", path, "-r", "lags", "--rows", 100)

@@ -82,13 +82,13 @@ def test_forecast_of_a_wide_file_is_wide(
     command = ("forecast", wide_file, "--model", "seasonal-naive", "--horizon", 2)
     run(*command, "--output", output)
     model = SeasonalNaive(horizon=2).fit(wide)
-    found = pd.read_csv(output, index_col=0, parse_dates=True)
-    pd.testing.assert_frame_equal(found, model.predict(), check_freq=False)
+    result = pd.read_csv(output, index_col=0, parse_dates=True)
+    pd.testing.assert_frame_equal(result, model.predict(), check_freq=False)
     run(*command, "--output", output, "--level", 80)
-    found = pd.read_csv(output, index_col=0)
+    result = pd.read_csv(output, index_col=0)
     names = [f"{series}{end}" for series in ("east", "west") for end in ("", "-lo-80", "-hi-80")]
-    assert list(found) == names
-    np.testing.assert_allclose(found.to_numpy(), model.predict(level=80).to_numpy())
+    assert list(result) == names
+    np.testing.assert_allclose(result.to_numpy(), model.predict(level=80).to_numpy())
 
 
 @pytest.mark.parametrize("ending", (".parquet", ".csv.gz"))
@@ -102,8 +102,8 @@ def test_parquet_and_compressed_csv_files(
         getattr(frame, write)(source, index=keep)
         run("forecast", source, "--model", "naive", "--horizon", 1, "--output", output)
         expected = Naive().fit(frame).predict()
-        found = read(output).reset_index() if keep else read(output)
-        np.testing.assert_allclose(found.iloc[:, -1], expected.iloc[:, -1])
+        result = read(output).reset_index() if keep else read(output)
+        np.testing.assert_allclose(result.iloc[:, -1], expected.iloc[:, -1])
 
 
 def test_forecast_of_a_data_set_uses_its_horizon_and_prints_the_first_rows(run: Run) -> None:
@@ -145,8 +145,8 @@ def test_future_covariates_are_read_from_a_file(
     words = ("--future-covariate", "price", "--future", tmp_path / "ahead.csv", "--horizon", 5)
     done = run("forecast", tmp_path / "known.csv", *words, "--set", "context_length=3", "--json")
     model = ARNet(3, horizon=5, columns=tsar.Columns(future=("price",))).fit(known)
-    found = [row["ARNet"] for row in json.loads(done.out)["forecast"]]
-    np.testing.assert_allclose(found, model.predict(future=ahead)["ARNet"])
+    result = [row["ARNet"] for row in json.loads(done.out)["forecast"]]
+    np.testing.assert_allclose(result, model.predict(future=ahead)["ARNet"])
 
 
 @pytest.mark.parametrize(("ending", "start"), ((".png", b"\x89PNG"), (".svg", b"<?xml")))
@@ -164,8 +164,8 @@ def test_plot_writes_a_picture(run: Run, wide_file: Path, ending: str, start: by
 def _parameters(run: Run, folder: Path, *words: object) -> dict[str, Any]:
     """Parameters of the model that `tsar fit` makes of some words."""
     run("fit", *words, "--save", folder)
-    found: dict[str, Any] = json.loads(run("inspect", folder, "--json").out)["parameters"]
-    return found
+    result: dict[str, Any] = json.loads(run("inspect", folder, "--json").out)["parameters"]
+    return result
 
 
 def test_settings_are_converted_to_the_types_of_parameters(
@@ -173,17 +173,17 @@ def test_settings_are_converted_to_the_types_of_parameters(
 ) -> None:
     words = ("context_length=5", "sparsity=none", "ridge=1", "strategy=direct", "columns.freq=D")
     settings = [part for word in words for part in ("--set", word)]
-    found = _parameters(run, tmp_path / "model", long_file, "--horizon", 2, *settings)
-    assert (found["context_length"], found["sparsity"], found["ridge"]) == (5, None, 1)
-    assert (found["strategy"], found["columns"]["freq"], found["horizon"]) == ("direct", "D", 2)
+    result = _parameters(run, tmp_path / "model", long_file, "--horizon", 2, *settings)
+    assert (result["context_length"], result["sparsity"], result["ridge"]) == (5, None, 1)
+    assert (result["strategy"], result["columns"]["freq"], result["horizon"]) == ("direct", "D", 2)
 
 
 def test_settings_of_training_options(run: Run, long_file: Path, tmp_path: Path) -> None:
     words = ("--set", "training.epochs=1", "--set", "context_length=7", "--set", "device=cpu")
-    found = _parameters(run, tmp_path / "model", long_file, "--model", "nlinear", *words)
-    assert found["training"]["epochs"] == 1
-    assert found["training"]["batch_size"] == tsar.Training().batch_size
-    assert found["verbose"] == 0
+    result = _parameters(run, tmp_path / "model", long_file, "--model", "nlinear", *words)
+    assert result["training"]["epochs"] == 1
+    assert result["training"]["batch_size"] == tsar.Training().batch_size
+    assert result["verbose"] == 0
 
 
 def test_command_line_takes_precedence_over_the_configuration_file(
@@ -204,8 +204,8 @@ def test_command_line_takes_precedence_over_the_configuration_file(
     assert list(done["forecast"][0])[2:] == ["ARNet", "ARNet-lo-50", "ARNet-hi-50"]
     fit = tmp_path / "fit.toml"
     fit.write_text(config.read_text().replace("level = 80\n", ""))
-    found = _parameters(run, tmp_path / "model", "--config", fit, "--set", "context_length=5")
-    assert (found["context_length"], found["ridge"], found["sparsity"]) == (5, 1.0, None)
+    result = _parameters(run, tmp_path / "model", "--config", fit, "--set", "context_length=5")
+    assert (result["context_length"], result["ridge"], result["sparsity"]) == (5, 1.0, None)
 
 
 # --- backtest and benchmark -------------------------------------------------------------------
@@ -315,9 +315,9 @@ def test_predict_with_a_model_fitted_to_an_array_or_a_wide_frame(
     forms = {"array": wide.to_numpy(), "vector": wide["east"].to_numpy(), "series": wide["east"]}
     SeasonalNaive(7, horizon=2).fit(forms.get(form, wide)).save(tmp_path / "model")
     done = json.loads(run("predict", tmp_path / "model", "--level", 80, "--json").out)
-    found = [row["SeasonalNaive"] for row in done["forecast"]]
+    result = [row["SeasonalNaive"] for row in done["forecast"]]
     expected = wide[["east"] if form in ("vector", "series") else ["east", "west"]].iloc[-7:-5]
-    np.testing.assert_allclose(found, expected.to_numpy().T.reshape(-1))
+    np.testing.assert_allclose(result, expected.to_numpy().T.reshape(-1))
 
 
 # --- lists ------------------------------------------------------------------------------------
@@ -479,8 +479,8 @@ USER_ERRORS = {
         "series must have more than 10800 points for these windows; got 732 for series",
     ),
     "a configuration file": (
-        ("forecast", "--config", "job.toml"),
-        "there is no configuration file 'job.toml'.",
+        ("forecast", "--config", "config.toml"),
+        "there is no configuration file 'config.toml'.",
     ),
 }
 
@@ -539,10 +539,10 @@ def test_times_with_several_utc_offsets_are_read_as_utc(run: Run, tmp_path: Path
     lines = [f"{hour.isoformat()},{k}" for k, hour in enumerate(hours)]
     path = tmp_path / "hours.csv"
     path.write_text("\n".join(["ds,y", *lines]))
-    found = json.loads(run("forecast", path, "--model", "naive", "--horizon", 2, "--json").out)
+    result = json.loads(run("forecast", path, "--model", "naive", "--horizon", 2, "--json").out)
     utc = hours.tz_convert("UTC")[-1]
-    found = [pd.Timestamp(row["ds"]) for row in found["forecast"]]
-    assert found == [utc + pd.Timedelta(f"{k}h") for k in (1, 2)]
+    result = [pd.Timestamp(row["ds"]) for row in result["forecast"]]
+    assert result == [utc + pd.Timedelta(f"{k}h") for k in (1, 2)]
     assert "read as UTC" in " ".join(run("forecast", "--help").out.split())
     path.write_text("\n".join(["ds,y", *lines, "2024-03-31 09:00,3"]))
     run("forecast", path, "--model", "naive", "--horizon", 2, code=2)
@@ -552,8 +552,8 @@ def test_series_named_na_is_not_missing(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "regions.csv"
     rows = [f"{name},{day},{day}" for name in ("EU", "NA", "null") for day in range(5)]
     path.write_text("\n".join(["unique_id,ds,y", *rows]))
-    found = json.loads(run("forecast", path, "--model", "naive", "--horizon", 1, "--json").out)
-    assert [row["unique_id"] for row in found["forecast"]] == ["EU", "NA", "null"]
+    result = json.loads(run("forecast", path, "--model", "naive", "--horizon", 1, "--json").out)
+    assert [row["unique_id"] for row in result["forecast"]] == ["EU", "NA", "null"]
     path.write_text("\n".join(["unique_id,ds,y", *rows, ",5,5"]))
     done = run("forecast", path, "--model", "naive", "--horizon", 1, code=2)
     assert "must name a series in every row; got a missing value in row 15" in done.err

@@ -90,9 +90,9 @@ def test_command_prints_tables_conclusions_and_paths(
     assert output.out.endswith(f"picture   {result.files['picture']}\n")
     assert output.err == ""
     assert main(["demo", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["files"]["forecast"] == str(result.files["forecast"])
-    assert [len(backtest["scores"]) for backtest in found["backtests"]] == [2, 2]
+    document = json.loads(capsys.readouterr().out)
+    assert document["files"]["forecast"] == str(result.files["forecast"])
+    assert [len(backtest["scores"]) for backtest in document["backtests"]] == [2, 2]
 
 
 def test_unwritable_folder_is_an_error_of_one_line(
