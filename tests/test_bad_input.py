@@ -39,9 +39,6 @@ def frame_with(row: int, name: str, value: Any) -> pd.DataFrame:
     return frame
 
 
-# --- the frame itself ---
-
-
 def test_frame_must_have_rows_and_columns() -> None:
     rejects(FRAME.iloc[:0], "frame must have rows and columns; got shape (0, 4)")
     rejects(WIDE.iloc[:0], "frame must have rows and columns; got shape (0, 2)")
@@ -73,9 +70,6 @@ def test_polars_table_must_be_in_memory() -> None:
 
 def test_polars_frame_must_be_long() -> None:
     rejects(pl.DataFrame({"a": [1.0]}), "frame must have the column 'ds', which holds its times")
-
-
-# --- columns ---
 
 
 @pytest.mark.parametrize("name", ("y", "ds"))
@@ -154,9 +148,6 @@ def test_static_column_must_be_constant_within_a_series() -> None:
     rejects(words, f"{message} series 'a'", static=("x",))
 
 
-# --- rows ---
-
-
 def test_ids_must_not_be_missing() -> None:
     message = "frame['unique_id'] must name a series in every row; got a missing value in row 3"
     rejects(frame_with(3, "unique_id", None), message)
@@ -222,9 +213,6 @@ def test_series_must_have_one_frequency() -> None:
         "for series 'c'. Resample the series, pass another Columns(freq=...), or forecast series "
         "of each frequency separately.",
     )
-
-
-# --- times ---
 
 
 def test_times_must_not_be_missing() -> None:
@@ -326,9 +314,6 @@ def test_error_of_an_unreadable_date_is_a_complete_sentence() -> None:
         Panel.from_frame(pd.DataFrame({"ds": ["1/13/2024", "1/14/2024"], "y": 1.0}))
 
 
-# --- values ---
-
-
 def test_values_must_not_be_text() -> None:
     message = "'y' must hold numbers; got 'much' for series 'b', first at 2024-02-03 00:00:00. Conv"
     rejects(frame_with(7, "y", "much"), message)
@@ -364,9 +349,6 @@ def test_series_must_have_an_observed_value() -> None:
     message = "each series must have an observed value; got only NaN for series 'b'"
     rejects(FRAME.assign(y=[1.0] * 5 + [np.nan] * 5), message)
     rejects(WIDE.rename(columns={"x": "b"}).assign(b=np.nan), message)
-
-
-# --- options ---
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a reader may copy from the README runs, and says what the README says."""
+"""The examples of the README run and print what it shows, and its links are valid."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_the_example_runs_and_beats_the_seasonal_naive():
+def test_example_runs_and_beats_the_seasonal_naive():
     assert len(BLOCKS) == 2
     names: dict = {}
     printed = io.StringIO()
@@ -28,7 +28,7 @@ def test_the_example_runs_and_beats_the_seasonal_naive():
     assert "coverage-80" in printed.getvalue()
 
 
-def test_the_example_of_hidden_markov_models_runs():
+def test_example_of_hidden_markov_models_runs():
     noise = np.random.default_rng(0).normal(size=400)
     series = np.repeat([0.0, 6.0] * 4, 50) + noise
     names = {"tsar": tsar, "X": series[:, None], "frame": series}
@@ -40,7 +40,7 @@ def test_the_example_of_hidden_markov_models_runs():
     assert printed.getvalue().startswith("Use ")
 
 
-def test_the_backtest_table_is_what_the_example_prints():
+def test_backtest_table_equals_the_output_of_the_example():
     block = re.search(r"```python\n(.*?)```\n+```\n(.*?)```", README, flags=re.DOTALL)
     assert block, "the example is followed by its output"
     printed = io.StringIO()
@@ -53,7 +53,7 @@ def test_the_backtest_table_is_what_the_example_prints():
             assert cells in table
 
 
-def test_every_file_that_the_readme_links_to_is_there():
+def test_linked_files_exist():
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,4 +1,4 @@
-"""What a fitted forecaster asks of later frames: covariates that are known, times of its zone."""
+"""New data for a fitted forecaster: required covariates, time zones, contexts of tensors."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ BOTH = Columns(past=("p",), future=("f",))
 
 
 def covariates(**holes: Any) -> pd.DataFrame:
-    """Two series with a past and a future covariate; `p` and `f` say rows of 'b' without one."""
+    """Two series with a past and a future covariate; `p` and `f` are the rows of "b" without them."""
     noise = np.random.default_rng(0).normal(size=(3, 120))
     frame = pd.DataFrame(
         {"unique_id": np.repeat(["a", "b"], 60), "ds": np.tile(DAYS, 2)}
@@ -31,8 +31,8 @@ def covariates(**holes: Any) -> pd.DataFrame:
     return frame
 
 
-def reading(columns: Columns) -> list[Forecaster]:
-    """Every forecaster that reads such covariates, small."""
+def forecasters_with_covariates(columns: Columns) -> list[Forecaster]:
+    """A small forecaster of each class that uses past and future covariates."""
     small: dict[str, Any] = {"columns": columns, "horizon": 3, "device": "cpu", "random_state": 0}
     training = Training(epochs=1)
     return [
@@ -42,17 +42,19 @@ def reading(columns: Columns) -> list[Forecaster]:
     ]
 
 
-def test_every_forecaster_that_reads_covariates_is_tried() -> None:
+def test_all_forecasters_with_covariates_are_tested() -> None:
     uses = {kind for kind in FORECASTERS if kind.uses & {"past", "future"}}
-    assert {type(model) for model in reading(BOTH)} == uses
+    assert {type(model) for model in forecasters_with_covariates(BOTH)} == uses
 
 
-@pytest.mark.parametrize("model", reading(BOTH), ids=lambda model: type(model).__name__)
-def test_a_covariate_that_a_forecast_needs_is_named_where_it_is_missing(model: Any) -> None:
+@pytest.mark.parametrize(
+    "model", forecasters_with_covariates(BOTH), ids=lambda model: type(model).__name__
+)
+def test_missing_covariates_that_a_forecast_needs_are_named(model: Any) -> None:
     ahead = covariates()[["unique_id", "ds", "f"]].assign(ds=lambda f: f["ds"] + DAYS.freq * 60)
-    old = covariates(p=[3, 40, 54], f=[3, 50])  # of which no forecast sees anything
-    made = model.fit(old)
-    assert np.isfinite(made.predict(future=ahead)[type(model).__name__]).all()
+    old = covariates(p=[3, 40, 54], f=[3, 50])  # no forecast reads these points
+    fitted = model.fit(old)
+    assert np.isfinite(fitted.predict(future=ahead)[type(model).__name__]).all()
     message = (
         r"frame must have the past covariate 'p' at every time that a forecast reads; got none for "
         r"series 'b' at 2024-02-26 00:00:00 \(2 missing in all\)\. Fill it in, or leave the "
@@ -60,7 +62,7 @@ def test_a_covariate_that_a_forecast_needs_is_named_where_it_is_missing(model: A
     )
     hole = covariates(p=[-4, -2])
     with pytest.raises(ValueError, match=message):
-        made.predict(hole, future=ahead)
+        fitted.predict(hole, future=ahead)
     with pytest.raises(ValueError, match=message):
         clone(model).fit(hole).predict(future=ahead)
     with pytest.raises(ValueError, match="past covariate 'p'"):
@@ -70,7 +72,7 @@ def test_a_covariate_that_a_forecast_needs_is_named_where_it_is_missing(model: A
     assert len(cross_validation(model, covariates(p=[-9], f=[-4]), horizon=3)) == 6
 
 
-def test_the_covariates_of_missed_steps_are_needed_too() -> None:
+def test_covariates_are_needed_at_missing_points_before_the_horizon() -> None:
     frame = covariates(y=[-1, -2], f=[-2]).drop(columns="p")
     ahead = frame[["unique_id", "ds"]].assign(ds=lambda f: f["ds"] + DAYS.freq * 60, f=0.0)
     model = ARNet(3, horizon=2, columns=Columns(future=("f",))).fit(frame)
@@ -78,7 +80,7 @@ def test_the_covariates_of_missed_steps_are_needed_too() -> None:
         model.predict(future=ahead)
 
 
-def test_a_score_counts_series_of_different_lengths() -> None:
+def test_score_accepts_series_of_different_lengths() -> None:
     frame = covariates().drop(columns="p")
     known, later = frame[frame["ds"] < DAYS[50]], frame[frame["ds"] >= DAYS[50]]
     model = ARNet(3, horizon=2, columns=Columns(future=("f",))).fit(known)
@@ -89,16 +91,13 @@ def test_a_score_counts_series_of_different_lengths() -> None:
         model.score(hole)
 
 
-# --- time zones -------------------------------------------------------------------------------
-
-
 def hours(zone: str | None, begin: str = "2024-03-01", periods: int = 60) -> pd.Series:
     index = pd.date_range(begin, periods=periods, freq="h", tz=zone)
     return pd.Series(np.arange(float(periods)), index=index, name="load")
 
 
 @pytest.mark.parametrize(("fitted", "given"), [("Europe/Berlin", None), (None, "UTC")])
-def test_times_without_the_zone_that_was_fitted_are_refused(
+def test_times_without_the_fitted_time_zone_are_refused(
     fitted: str | None, given: str | None
 ) -> None:
     model = SeasonalNaive(horizon=2).fit(hours(fitted))
@@ -114,26 +113,26 @@ def test_times_without_the_zone_that_was_fitted_are_refused(
             call(later)
 
 
-def test_another_zone_of_the_same_moments_is_taken() -> None:
+def test_the_same_times_in_another_time_zone_are_accepted() -> None:
     model = SeasonalNaive(24, horizon=2).fit(hours("Europe/Berlin"))
     moved = hours("Europe/Berlin").tz_convert("America/New_York")
     np.testing.assert_array_equal(model.predict(moved), model.predict())
 
 
 @pytest.mark.parametrize("given", [np.arange(9.0), pd.Series(np.arange(9.0), name="load")])
-def test_times_of_another_kind_than_was_fitted_are_named(given: Any) -> None:
-    made = SeasonalNaive(horizon=2).fit(hours(None))
-    came = "integers" if isinstance(given, pd.Series) else "an array, which has none"
-    expected = f"frame must have times that are dates .frequency 'h'., as in fit; got {came}"
+def test_times_of_another_type_than_the_fitted_ones_are_refused(given: Any) -> None:
+    fitted = SeasonalNaive(horizon=2).fit(hours(None))
+    received = "integers" if isinstance(given, pd.Series) else "an array, which has none"
+    expected = f"frame must have times that are dates .frequency 'h'., as in fit; got {received}"
     with pytest.raises(ValueError, match=expected):
-        made.predict(given)
+        fitted.predict(given)
     with pytest.raises(ValueError, match="frame must have times that are integers"):
         SeasonalNaive(horizon=2).fit(np.arange(9.0)).predict(hours(None))
 
 
 @pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize(("fitted", "given"), [("Europe/Berlin", None), (None, "UTC")])
-def test_the_future_has_the_zone_that_was_fitted(
+def test_the_future_must_have_the_fitted_time_zone(
     fitted: str | None, given: str | None, wide: bool
 ) -> None:
     def frame(zone: str | None) -> pd.DataFrame:
@@ -154,24 +153,26 @@ def test_the_future_has_the_zone_that_was_fitted(
         (torch.zeros(1, 5, 1), ValueError, r"shape \(batch, time\); got \(1, 5, 1\)"),
     ),
 )
-def test_contexts_are_rows_of_a_tensor(context: Any, error: type[Exception], message: str) -> None:
+def test_contexts_must_be_a_tensor_with_two_axes(
+    context: Any, error: type[Exception], message: str
+) -> None:
     model = SeasonalNaive().fit(np.arange(30.0))
     with pytest.raises(error, match=message):
         model.forecast(context)
 
 
 @pytest.mark.wrong_types
-def test_forecasts_of_whole_numbers_are_not_rounded() -> None:
+def test_forecasts_of_integer_contexts_are_not_rounded() -> None:
     model = ARNet(2, sparsity=None).fit(np.sin(np.arange(60.0)))
-    whole = torch.tensor([[3, 1, 4, 1, 5]])
-    found = model.forecast(whole, 3)
-    torch.testing.assert_close(found, model.forecast(whole.float(), 3))
-    assert not torch.equal(found, found.round())
+    integers = torch.tensor([[3, 1, 4, 1, 5]])
+    forecast = model.forecast(integers, 3)
+    torch.testing.assert_close(forecast, model.forecast(integers.float(), 3))
+    assert not torch.equal(forecast, forecast.round())
 
 
 @pytest.mark.wrong_types
 @pytest.mark.parametrize("series", ([0], [0, 2], [0, -2], [0.0, 1.0], [True, False]))
-def test_contexts_are_of_fitted_series_or_of_none(series: list[Any]) -> None:
+def test_series_of_contexts_must_be_fitted_rows_or_minus_one(series: list[Any]) -> None:
     model = ARNet(2, sparsity=None).fit(np.sin(np.arange(60.0).reshape(30, 2)))
     context = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match=r"series must be .* got"):

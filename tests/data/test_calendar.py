@@ -1,4 +1,4 @@
-"""Calendar features and texts, against pandas a time at a time."""
+"""Calendar features and timestamp texts, compared with pandas for each time."""
 
 import math
 
@@ -41,13 +41,13 @@ def regular(index: pd.Index) -> tuple[Frequency, np.ndarray]:
     return labels.frequency, labels.starts[0] + np.arange(len(index)) * labels.frequency.step
 
 
-def slow_features(time: pd.Timestamp | pd.Period) -> list[float]:
-    """Features of one time, from what pandas calls its parts."""
+def reference_features(time: pd.Timestamp | pd.Period) -> list[float]:
+    """Features of one time, from the attributes of its pandas Timestamp."""
     time = time.start_time if isinstance(time, pd.Period) else time
     second = time.second + time.microsecond / 1e6
     minute = time.minute + second / 60
     hour = time.hour + minute / 60
-    shares = (
+    fractions = (
         second / 60,
         minute / 60,
         hour / 24,
@@ -55,37 +55,37 @@ def slow_features(time: pd.Timestamp | pd.Period) -> list[float]:
         (time.day - 1 + hour / 24) / time.days_in_month,
         (time.timetuple().tm_yday - 1 + hour / 24) / (366 if time.is_leap_year else 365),
     )
-    return [f(2 * math.pi * share) for share in shares for f in (math.sin, math.cos)]
+    return [f(2 * math.pi * fraction) for fraction in fractions for f in (math.sin, math.cos)]
 
 
-def written(time: pd.Timestamp | pd.Period) -> str:
+def to_text(time: pd.Timestamp | pd.Period) -> str:
     time = time.start_time if isinstance(time, pd.Period) else time
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 @pytest.mark.parametrize("name", INDICES)
-def test_features_are_those_of_pandas(name: str) -> None:
+def test_features_equal_those_computed_with_pandas(name: str) -> None:
     frequency, ordinals = regular(INDICES[name])
     found = calendar_features(frequency, torch.from_numpy(ordinals))
     assert found.dtype == torch.float32
-    expected = np.array([slow_features(time) for time in INDICES[name]])
+    expected = np.array([reference_features(time) for time in INDICES[name]])
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", INDICES)
-def test_texts_are_those_of_pandas(name: str) -> None:
+def test_texts_equal_those_formatted_by_pandas(name: str) -> None:
     index = INDICES[name]
     frequency, ordinals = regular(index)
     for points in (1, 4):
         found = timestamp_texts(frequency, ordinals[: len(index) - points + 1], points)
         ends = index[points - 1 :]
         assert found == [
-            f"This is Time Series from {written(start)} to {written(end)}"
+            f"This is Time Series from {to_text(start)} to {to_text(end)}"
             for start, end in zip(index, ends, strict=False)
         ]
 
 
-def test_a_text_is_that_of_the_paper_s_code() -> None:
+def test_text_equals_that_of_the_published_code() -> None:
     frequency, ordinals = regular(pd.date_range("2016-07-01", periods=3, freq="h"))
     assert timestamp_texts(frequency, ordinals[:1], 96) == [
         "This is Time Series from 2016-07-01 00:00:00 to 2016-07-04 23:00:00"
@@ -105,7 +105,7 @@ def test_features_have_the_shape_of_the_ordinals() -> None:
     assert timestamp_texts(frequency, ordinals[:0], 3) == []
 
 
-def test_the_hour_is_that_on_the_wall() -> None:
+def test_features_and_texts_use_local_time() -> None:
     frequency, ordinals = regular(INDICES["hourly, into winter"])
     day = calendar_features(frequency, torch.from_numpy(ordinals))[:, 4:6]
     assert CYCLES[2] == "day"
@@ -114,7 +114,7 @@ def test_the_hour_is_that_on_the_wall() -> None:
     assert texts[0] == texts[1]
 
 
-def test_integer_times_have_no_calendar() -> None:
+def test_integer_times_are_refused() -> None:
     frequency, ordinals = Frequency("2", "integer", 2), np.arange(0, 20, 2)
     message = "^timestamps must be None with integer times, which have no calendar; got steps of 2"
     with pytest.raises(ValueError, match=message):
@@ -123,7 +123,7 @@ def test_integer_times_have_no_calendar() -> None:
         timestamp_texts(frequency, ordinals, 2)
 
 
-def test_a_text_spans_at_least_a_point() -> None:
+def test_text_must_span_at_least_one_point() -> None:
     frequency, ordinals = regular(INDICES["daily"])
     with pytest.raises(ValueError, match=r"^points must be an integer"):
         timestamp_texts(frequency, ordinals, 0)

@@ -1,4 +1,4 @@
-"""Frequencies told from times or given, against pandas.date_range and period_range."""
+"""Given and inferred frequencies, compared with pandas.date_range and period_range."""
 
 import datetime
 import zoneinfo
@@ -42,7 +42,7 @@ def check_continues(panel: Panel, expected: pd.Index) -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("alias", TICKS + CALENDAR + BUSINESS)
-def test_a_given_frequency_continues_as_date_range_does(alias: str, zone: str | None) -> None:
+def test_given_frequencies_continue_as_date_range(alias: str, zone: str | None) -> None:
     for change in CHANGES:
         index = around(change, alias, zone, 6, 7)
         for points in (1, 6):
@@ -56,7 +56,7 @@ def test_a_given_frequency_continues_as_date_range_does(alias: str, zone: str | 
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("alias", TICKS + CALENDAR + BUSINESS)
-def test_an_inferred_frequency_continues_as_date_range_does(alias: str, zone: str | None) -> None:
+def test_inferred_frequencies_continue_as_date_range(alias: str, zone: str | None) -> None:
     for change in CHANGES:
         index = around(change, alias, zone, 40, 7)
         check_continues(panel_of(index[:40]), index[40:])
@@ -64,7 +64,7 @@ def test_an_inferred_frequency_continues_as_date_range_does(alias: str, zone: st
 
 @pytest.mark.parametrize("zone", (None, "Europe/Berlin"))
 @pytest.mark.parametrize("alias", TICKS + CALENDAR)
-def test_two_points_tell_a_frequency(alias: str, zone: str | None) -> None:
+def test_a_frequency_is_inferred_from_two_points(alias: str, zone: str | None) -> None:
     for change in CHANGES:
         index = around(change, alias, zone, 1, 4)
         check_continues(panel_of(index[:2]), index[2:])
@@ -83,7 +83,7 @@ def test_a_frequency_is_inferred_through_gaps(alias: str, zone: str | None) -> N
 
 
 @pytest.mark.parametrize("step", (1, 2, 7))
-def test_whole_numbers_are_times(step: int) -> None:
+def test_integers_are_times(step: int) -> None:
     index = pd.RangeIndex(-3, -3 + 20 * step, step)
     check_continues(panel_of(index[:15]), pd.Index(np.asarray(index[15:])))
     there = np.delete(index[:15].to_numpy(), [1, 4, 5])
@@ -93,7 +93,7 @@ def test_whole_numbers_are_times(step: int) -> None:
 
 
 @pytest.mark.parametrize("alias", ("M", "2M", "Q", "Q-NOV", "Y", "Y-JUN", "D", "h", "W", "W-WED"))
-def test_periods_continue_as_period_range_does(alias: str) -> None:
+def test_periods_continue_as_period_range(alias: str) -> None:
     index = pd.period_range("2023-11-04", periods=12, freq=alias)
     check_continues(panel_of(index[:5]), index[5:])
     check_continues(panel_of(index[:1], index.freqstr), index[1:])
@@ -104,7 +104,7 @@ def test_periods_continue_as_period_range_does(alias: str) -> None:
     ("first", "zone"),
     (("2024-09-04", "America/Santiago"), ("2024-03-28 02:30", "Europe/Berlin")),
 )
-def test_a_day_whose_time_the_clock_change_skips_is_a_day(first: str, zone: str) -> None:
+def test_days_whose_time_a_clock_change_skips_are_regular(first: str, zone: str) -> None:
     naive = pd.date_range(first, periods=9, freq="D")
     index = naive.tz_localize(zone, nonexistent="shift_forward")
     assert len({time.time() for time in index}) == 2  # one was moved
@@ -114,7 +114,7 @@ def test_a_day_whose_time_the_clock_change_skips_is_a_day(first: str, zone: str)
         check_continues(panel_of(index[start:7], "D"), index[7:])
 
 
-def test_of_an_hour_that_occurs_twice_either_is_that_day() -> None:
+def test_both_occurrences_of_a_repeated_hour_are_accepted() -> None:
     naive = pd.date_range("2024-10-25 02:30", periods=4, freq="D")
     summer = naive.tz_localize("Europe/Berlin", ambiguous=np.ones(4, dtype=bool))
     winter = naive.tz_localize("Europe/Berlin", ambiguous=np.zeros(4, dtype=bool))
@@ -123,7 +123,7 @@ def test_of_an_hour_that_occurs_twice_either_is_that_day() -> None:
     check_continues(panel_of(summer[:2]), summer[2:])
 
 
-def test_24_hours_are_no_day_across_a_clock_change() -> None:
+def test_24_hours_differ_from_a_day_across_a_clock_change() -> None:
     hours = pd.date_range("2024-03-29", periods=6, freq="24h", tz="Europe/Berlin")
     assert hours[-1].hour == 1
     for panel in (panel_of(hours[:4]), panel_of(hours[:4], "24h")):
@@ -146,7 +146,7 @@ def test_24_hours_are_no_day_across_a_clock_change() -> None:
     ids=("utc", "offset", "zoneinfo", "dateutil", "name"),
 )
 @pytest.mark.parametrize("alias", ("h", "D"))
-def test_every_kind_of_time_zone_survives(zone: object, alias: str) -> None:
+def test_time_zones_of_every_type_are_kept(zone: object, alias: str) -> None:
     naive = pd.date_range("2024-03-30 12:00", periods=6, freq=alias)
     index = naive.tz_localize(zone)
     check_continues(panel_of(index[:4]), index[4:])
@@ -154,20 +154,20 @@ def test_every_kind_of_time_zone_survives(zone: object, alias: str) -> None:
 
 @pytest.mark.parametrize("unit", ("s", "ms", "us", "ns"))
 @pytest.mark.parametrize("alias", ("h", "D", "B", "ME"))
-def test_the_resolution_survives(unit: str, alias: str) -> None:
+def test_the_resolution_is_kept(unit: str, alias: str) -> None:
     for zone in (None, "Europe/Berlin"):
         index = pd.date_range("2024-02-05", periods=15, freq=alias, tz=zone).as_unit(unit)
         check_continues(panel_of(index[:12]), index[12:])
 
 
 @pytest.mark.parametrize("alias", ("B", "MS", "BQE", "W"))
-def test_the_time_of_day_survives(alias: str) -> None:
+def test_the_time_of_day_is_kept(alias: str) -> None:
     index = pd.date_range("2024-01-02 16:15", periods=20, freq=alias, tz="America/New_York")
     check_continues(panel_of(index[:14]), index[14:])
 
 
 @pytest.mark.parametrize("alias", ("h", "D", "B", "W-WED", "MS", "BQE"))
-def test_times_before_1970_count_down(alias: str) -> None:
+def test_times_before_1970_are_regular(alias: str) -> None:
     index = pd.date_range("1968-12-20", periods=40, freq=alias)
     check_continues(panel_of(index[:30]), index[30:])
 
@@ -180,25 +180,25 @@ def test_times_before_1970_count_down(alias: str) -> None:
         *(("3MS", 4), ("QS", 4), ("BQE", 4), ("YS", 1), ("2YS", 1), ("5D", 1)),
     ),
 )
-def test_the_season_is_what_is_usual_at_the_frequency(alias: str, season: int) -> None:
+def test_the_season_length_depends_on_the_frequency(alias: str, season: int) -> None:
     index = pd.date_range("2024-01-01", periods=4, freq=alias)
     assert panel_of(index, alias).labels.frequency.season_length == season
 
 
 @pytest.mark.parametrize(("alias", "season"), (("M", 12), ("Q", 4), ("Y", 1), ("W", 52), ("h", 24)))
-def test_the_season_of_periods_is_that_of_their_frequency(alias: str, season: int) -> None:
+def test_the_season_length_of_periods_depends_on_their_frequency(alias: str, season: int) -> None:
     index = pd.period_range("2024-01-01", periods=4, freq=alias)
     assert panel_of(index).labels.frequency.season_length == season
 
 
-def test_the_name_of_an_inferred_frequency_reads_as_itself() -> None:
+def test_the_name_of_an_inferred_frequency_is_its_alias() -> None:
     for alias in (*TICKS, *CALENDAR, *BUSINESS):
         index = around(CHANGES[0], alias, None, 40, 0)
         inferred = panel_of(index).labels.frequency
         assert panel_of(index, inferred.name).labels.frequency == inferred
 
 
-def test_quarters_have_one_name_whichever_month_they_end_in() -> None:
+def test_quarters_have_the_same_alias_from_any_month() -> None:
     index = pd.date_range("2020-01-01", periods=20, freq="QS-NOV")
     names = {
         panel_of(index[first:last]).labels.frequency.name
@@ -208,7 +208,7 @@ def test_quarters_have_one_name_whichever_month_they_end_in() -> None:
     assert names == {"QS-FEB"}
 
 
-def test_holidays_leave_business_days_business_days() -> None:
+def test_business_days_are_inferred_despite_holidays() -> None:
     days = pd.bdate_range("2024-04-22", "2024-05-31")
     worked = days.drop(["2024-05-01", "2024-05-09", "2024-05-20"])
     panel = panel_of(worked, fill_gaps=True)
@@ -216,7 +216,7 @@ def test_holidays_leave_business_days_business_days() -> None:
     assert panel.lengths.tolist() == [len(days)]
 
 
-def test_another_series_tells_what_the_longest_does_not() -> None:
+def test_a_frequency_is_inferred_from_another_series_than_the_longest() -> None:
     sparse = pd.DataFrame({"unique_id": "a", "ds": [0, 2, 5, 7, 10, 12], "y": 1.0})
     dense = pd.DataFrame({"unique_id": "b", "ds": [4, 5, 6], "y": 1.0})
     panel = Panel.from_frame(pd.concat([sparse, dense]), Columns(fill_gaps=True))
@@ -224,7 +224,7 @@ def test_another_series_tells_what_the_longest_does_not() -> None:
     assert panel.lengths.tolist() == [13, 3]
 
 
-def test_what_no_regular_step_explains_has_no_frequency() -> None:
+def test_irregular_times_have_no_frequency() -> None:
     for index in (
         pd.DatetimeIndex(["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04 07:00"]),
         pd.DatetimeIndex(["2024-01-15", "2024-02-15", "2024-03-15", "2024-04-15"]),
@@ -236,7 +236,7 @@ def test_what_no_regular_step_explains_has_no_frequency() -> None:
             panel_of(index)
 
 
-def test_a_frequency_turns_numbers_into_times_and_back() -> None:
+def test_times_and_ordinals_are_inverse() -> None:
     frequency = Frequency("1", "integer", 1)
     assert frequency.to_times(np.array([3, 4])).tolist() == [3, 4]
     assert frequency.to_ordinals(pd.Index([3, 4])).tolist() == [3, 4]

@@ -1,4 +1,4 @@
-"""Covariates from the frame to the batch, and future values: against a pandas look-up a cell."""
+"""Covariates and their future values in batches, compared with a look-up of each cell in pandas."""
 
 import math
 from typing import Any
@@ -73,7 +73,7 @@ def test_batches_hold_the_cells_of_the_frame() -> None:
         for column, found in columns.items():
             expected = [value_at(frame, column, name, time) for time in times][: len(found)]
             np.testing.assert_array_equal(found.numpy(), expected, err_msg=f"{name} {column}")
-    assert left > 0  # the short series was padded, and saw no neighbour
+    assert left > 0  # the short series was padded, and no window reaches into another series
 
 
 def test_static_columns_are_numbers_or_codes() -> None:
@@ -88,7 +88,7 @@ def test_static_columns_are_numbers_or_codes() -> None:
     )
 
 
-def test_a_static_value_may_be_missing_in_some_rows() -> None:
+def test_static_values_may_be_missing_in_some_rows() -> None:
     frame = frame_with_covariates()
     frame.loc[frame.groupby("unique_id").head(2).index, ["size", "region", "floor"]] = None
     panel = Panel.from_frame(frame, COLUMNS)
@@ -97,7 +97,7 @@ def test_a_static_value_may_be_missing_in_some_rows() -> None:
     assert torch.equal(panel.static.nan_to_num(-1.0), whole.static.nan_to_num(-1.0))
 
 
-def test_a_truth_value_is_a_number_and_a_whole_category_a_category() -> None:
+def test_booleans_are_numbers_and_integer_categoricals_categories() -> None:
     frame = frame_with_covariates()
     frame["open"] = frame["unique_id"] != "a"
     frame["kind"] = pd.Categorical(frame["unique_id"].map({"a": 7, "b": 7, "c": 4}))
@@ -107,7 +107,7 @@ def test_a_truth_value_is_a_number_and_a_whole_category_a_category() -> None:
     assert panel.category.tolist() == [[1], [1], [0]]
 
 
-def test_the_covariates_of_a_wide_frame_are_shared_by_its_series() -> None:
+def test_covariates_of_a_wide_frame_are_shared_by_its_series() -> None:
     frame = pd.DataFrame(
         {"north": [1.0, 2.0, 3.0], "rain": [4.0, 5.0, 6.0], "south": [7.0, 8.0, 9.0]},
         index=pd.date_range("2024-01-01", periods=3),
@@ -118,10 +118,7 @@ def test_the_covariates_of_a_wide_frame_are_shared_by_its_series() -> None:
     assert panel.future.tolist() == [[4.0], [5.0], [6.0]] * 2
 
 
-# --- future values ---
-
-
-def test_future_values_stand_at_their_series_and_time() -> None:
+def test_future_values_are_matched_by_series_and_time() -> None:
     panel = Panel.from_frame(frame_with_covariates(), COLUMNS)
     frame = future_frame(panel, 3)
     found = read_future(panel, frame, 3)
@@ -133,7 +130,7 @@ def test_future_values_stand_at_their_series_and_time() -> None:
                 assert cell == value_at(frame, column, name, time)
 
 
-def test_a_longer_future_is_cut_and_other_series_are_passed_over() -> None:
+def test_later_times_and_other_series_in_the_future_are_ignored() -> None:
     panel = Panel.from_frame(frame_with_covariates(), COLUMNS)
     frame = future_frame(panel, 5)
     others = pd.concat([frame.assign(unique_id=name, price=9.0) for name in "xz"] + [frame])
@@ -148,7 +145,7 @@ def test_a_longer_future_is_cut_and_other_series_are_passed_over() -> None:
         pd.RangeIndex(6),
     ),
 )
-def test_the_future_of_a_wide_frame_is_read_by_its_index(index: pd.Index) -> None:
+def test_future_of_a_wide_frame_is_matched_by_its_index(index: pd.Index) -> None:
     frame = pd.DataFrame({"a": 1.0, "b": 2.0, "rain": np.arange(6.0)}, index=index)
     columns = Columns(future=("rain",))
     panel = Panel.from_frame(frame.iloc[:3], columns)
@@ -163,7 +160,7 @@ def test_the_future_of_a_wide_frame_is_read_by_its_index(index: pd.Index) -> Non
 
 @pytest.mark.parametrize("ids", (True, False))
 @pytest.mark.parametrize("kind", ("pandas", "polars", "category"))
-def test_the_skeleton_filled_in_is_what_is_read(kind: str, ids: bool) -> None:
+def test_a_filled_in_frame_of_make_future_is_read(kind: str, ids: bool) -> None:
     frame: Any = frame_with_covariates().assign(
         ds=lambda f: pd.Timestamp("2024-01-01") + pd.to_timedelta(f["ds"], "D")
     )
@@ -176,20 +173,20 @@ def test_the_skeleton_filled_in_is_what_is_read(kind: str, ids: bool) -> None:
     if kind == "polars":
         frame = pl.from_pandas(frame).with_columns(pl.col("ds").cast(pl.Date))
     panel = Panel.from_frame(frame, columns)
-    skeleton = make_future(frame, 2, columns=columns)
+    template = make_future(frame, 2, columns=columns)
     prices = np.arange(2.0 * len(panel))
     if kind == "polars":
-        assert skeleton.schema["ds"] == pl.Date
-        assert skeleton["price"].is_nan().all()
-        filled = skeleton.with_columns(price=prices)
+        assert template.schema["ds"] == pl.Date
+        assert template["price"].is_nan().all()
+        filled = template.with_columns(price=prices)
     else:
-        assert skeleton["price"].isna().all()
-        assert (skeleton.dtypes == frame.drop(columns="y").dtypes).all()
-        filled = skeleton.assign(price=prices)
+        assert template["price"].isna().all()
+        assert (template.dtypes == frame.drop(columns="y").dtypes).all()
+        filled = template.assign(price=prices)
     assert read_future(panel, filled, 2).reshape(-1).tolist() == prices.tolist()
 
 
-def test_the_future_may_come_in_another_resolution_or_as_text() -> None:
+def test_future_times_may_have_another_resolution_or_be_text() -> None:
     frame = frame_with_covariates()
     frame["ds"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(frame["ds"], "D")
     panel = Panel.from_frame(frame.astype({"ds": "datetime64[s]"}), COLUMNS)
@@ -199,7 +196,7 @@ def test_the_future_may_come_in_another_resolution_or_as_text() -> None:
         assert torch.equal(read_future(panel, ahead.astype({"ds": other}), 2), expected)
 
 
-def test_without_future_covariates_there_is_nothing_to_read() -> None:
+def test_no_future_is_read_without_future_covariates() -> None:
     panel = Panel.from_frame(frame_with_covariates())
     assert read_future(panel, None, 4).shape == (3, 4, 0)
 
@@ -226,7 +223,7 @@ def test_missing_future_values_are_named() -> None:
         read_future(panel, frame.iloc[:0], 3)
 
 
-def test_what_the_future_must_be_is_said() -> None:
+def test_invalid_futures_of_a_long_frame_are_refused() -> None:
     panel = Panel.from_frame(frame_with_covariates(), COLUMNS)
     frame = future_frame(panel, 3)
     with pytest.raises(ValueError, match=r"future must give the covariates \('price', 'holiday'\)"):
@@ -247,7 +244,7 @@ def test_what_the_future_must_be_is_said() -> None:
         read_future(plain, frame, 3)
 
 
-def test_what_the_future_of_a_wide_frame_must_be_is_said() -> None:
+def test_invalid_futures_of_a_wide_frame_are_refused() -> None:
     frame = pd.DataFrame(
         {"a": 1.0, "rain": np.arange(6.0)}, index=pd.date_range("2024-03-30", periods=6)
     )
@@ -262,6 +259,6 @@ def test_what_the_future_of_a_wide_frame_must_be_is_said() -> None:
 
 @pytest.mark.wrong_types
 @pytest.mark.parametrize("horizon", [0, -1, 2.5])
-def test_a_skeleton_needs_a_horizon(horizon: float) -> None:
+def test_make_future_needs_a_positive_horizon(horizon: float) -> None:
     with pytest.raises(ValueError, match=r"horizon must be an integer of at least 1"):
         make_future(pd.DataFrame({"ds": [1, 2], "y": [3.0, 4.0]}), horizon)

@@ -1,4 +1,4 @@
-"""What a panel does with its points: against lists, one series at a time."""
+"""Operations on panels, compared with lists for each series."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from reference import cut
+from reference import pad_slice
 
 from tsar.data.panel import Columns, Panel
 
@@ -24,8 +24,8 @@ def panel() -> Panel:
     return Panel.from_frame(frame, Columns(past=("p",), future=("f",), static=("size",)))
 
 
-def check(panel: Panel, expected: list[list[float]], starts: list[int]) -> None:
-    """The values, their covariates, which follow them, and the times."""
+def check_panel(panel: Panel, expected: list[list[float]], starts: list[int]) -> None:
+    """Check values, covariates (multiples of the values), lengths and start times."""
     flat = [value for values in expected for value in values]
     np.testing.assert_array_equal(panel.values.numpy(), np.array(flat))
     np.testing.assert_array_equal(panel.past[:, 0].numpy(), np.array(flat) * 10)
@@ -36,8 +36,8 @@ def check(panel: Panel, expected: list[list[float]], starts: list[int]) -> None:
     assert panel.series.tolist() == rows
 
 
-def test_a_panel_holds_its_series_end_to_end(panel: Panel) -> None:
-    check(panel, list(SERIES), [0, 1, 2])
+def test_series_are_end_to_end_in_order_of_their_ids(panel: Panel) -> None:
+    check_panel(panel, list(SERIES), [0, 1, 2])
     assert len(panel) == 3
     assert panel.end_ordinals().tolist() == [4, 1, 4]
     assert panel.end_ordinals(2).tolist() == [6, 3, 6]
@@ -45,48 +45,52 @@ def test_a_panel_holds_its_series_end_to_end(panel: Panel) -> None:
 
 
 @pytest.mark.parametrize("points", (0, 1, 2, 4, 9))
-def test_tails_are_the_newest_points(panel: Panel, points: int) -> None:
-    kept = [values[max(len(values) - points, 0) :] for values in SERIES]
-    check(panel.tail(points), kept, [5 - len(kept[0]), 2 - len(kept[1]), 5 - len(kept[2])])
-    left = [values[: max(len(values) - points, 0)] for values in SERIES]
-    check(panel.without_last(points), left, [0, 1, 2])
+def test_tail_and_without_last_split_each_series(panel: Panel, points: int) -> None:
+    tails = [values[max(len(values) - points, 0) :] for values in SERIES]
+    check_panel(
+        panel.tail(points), tails, [5 - len(tails[0]), 2 - len(tails[1]), 5 - len(tails[2])]
+    )
+    heads = [values[: max(len(values) - points, 0)] for values in SERIES]
+    check_panel(panel.without_last(points), heads, [0, 1, 2])
     assert panel.tail(points).future_times(1).tolist() == panel.future_times(1).tolist()
 
 
-def test_each_series_may_be_cut_at_its_own_points(panel: Panel) -> None:
+def test_series_are_sliced_at_different_points(panel: Panel) -> None:
     first, last = torch.tensor([1, 0, 2]), torch.tensor([4, 9, 1])
-    check(panel.slice(first, last), [[2.0, NAN, 4.0], [6.0], []], [1, 1, 3])
-    check(panel.without_last(torch.tensor([3, 0, 1])), [[1.0, 2.0], [6.0], [NAN, 8.0]], [0, 1, 2])
-    check(
+    check_panel(panel.slice(first, last), [[2.0, NAN, 4.0], [6.0], []], [1, 1, 3])
+    check_panel(
+        panel.without_last(torch.tensor([3, 0, 1])), [[1.0, 2.0], [6.0], [NAN, 8.0]], [0, 1, 2]
+    )
+    check_panel(
         panel.slice(torch.tensor([-2, 0, 0]), last), [[1.0, 2.0, NAN, 4.0], [6.0], [NAN]], [0, 1, 2]
     )
 
 
-def test_series_may_be_selected_in_any_order(panel: Panel) -> None:
+def test_series_are_selected_in_any_order(panel: Panel) -> None:
     chosen = panel.select(np.array([2, 0, 2]))
-    check(chosen, [SERIES[2], SERIES[0], SERIES[2]], [2, 0, 2])
+    check_panel(chosen, [SERIES[2], SERIES[0], SERIES[2]], [2, 0, 2])
     assert chosen.labels.ids.tolist() == ["s2", "s0", "s2"]
     assert chosen.static.tolist() == [[2], [0], [2]]
 
 
 @pytest.mark.parametrize(("left", "right"), ((0, 0), (2, 0), (0, 3), (1, 2)))
-def test_padding_is_missing(panel: Panel, left: int, right: int) -> None:
-    padded = [cut(values, -left, len(values) + right) for values in SERIES]
-    check(panel.pad(left, right), padded, [0 - left, 1 - left, 2 - left])
+def test_padding_is_nan(panel: Panel, left: int, right: int) -> None:
+    padded = [pad_slice(values, -left, len(values) + right) for values in SERIES]
+    check_panel(panel.pad(left, right), padded, [0 - left, 1 - left, 2 - left])
 
 
-def test_extending_adds_what_is_known_ahead(panel: Panel) -> None:
-    ahead = torch.arange(6.0, dtype=torch.float64).reshape(3, 2, 1)
-    longer = panel.extend(ahead)
-    assert longer.lengths.tolist() == [7, 3, 5]
+def test_extend_appends_future_covariates(panel: Panel) -> None:
+    future = torch.arange(6.0, dtype=torch.float64).reshape(3, 2, 1)
+    extended = panel.extend(future)
+    assert extended.lengths.tolist() == [7, 3, 5]
     for row, values in enumerate(SERIES):
-        first, last = longer.offsets[row : row + 2].tolist()
-        expected = [value * 100 for value in values] + ahead[row, :, 0].tolist()
-        np.testing.assert_array_equal(longer.future[first:last, 0].numpy(), expected)
-        np.testing.assert_array_equal(longer.values[first:last].numpy(), [*values, NAN, NAN])
+        first, last = extended.offsets[row : row + 2].tolist()
+        expected = [value * 100 for value in values] + future[row, :, 0].tolist()
+        np.testing.assert_array_equal(extended.future[first:last, 0].numpy(), expected)
+        np.testing.assert_array_equal(extended.values[first:last].numpy(), [*values, NAN, NAN])
 
 
-def test_a_tensor_is_a_panel_of_equal_series() -> None:
+def test_from_tensor_builds_series_of_equal_length() -> None:
     values = torch.arange(6.0).reshape(2, 3)
     panel = Panel.from_tensor(values)
     assert torch.equal(panel.values, values.reshape(-1))
@@ -96,7 +100,7 @@ def test_a_tensor_is_a_panel_of_equal_series() -> None:
     assert len(Panel.from_tensor(torch.empty(2, 0))) == 2
 
 
-def test_a_panel_moves_as_one(panel: Panel) -> None:
+def test_to_converts_all_floating_point_tensors(panel: Panel) -> None:
     moved = panel.to("cpu", torch.float32)
     for name in ("values", "past", "future", "static"):
         assert getattr(moved, name).dtype == torch.float32
@@ -104,15 +108,15 @@ def test_a_panel_moves_as_one(panel: Panel) -> None:
     assert panel.to("cpu").values.dtype == torch.float64
 
 
-def test_gaps_before_a_point_are_counted_within_its_series(panel: Panel) -> None:
+def test_missing_before_counts_within_a_series(panel: Panel) -> None:
     series = torch.tensor(
         [row for row, values in enumerate(SERIES) for _ in range(len(values) + 1)]
     )
     points = torch.tensor([point for values in SERIES for point in range(len(values) + 1)])
     expected = []
     for row, point in zip(series.tolist(), points.tolist(), strict=True):
-        seen = [k for k in range(point) if not np.isnan(SERIES[row][k])]
-        expected.append(point - 1 - seen[-1] if seen else -1)
+        observed = [k for k in range(point) if not np.isnan(SERIES[row][k])]
+        expected.append(point - 1 - observed[-1] if observed else -1)
     assert panel.missing_before(series, points).tolist() == expected
-    whole = Panel.from_tensor(torch.ones(2, 3))
-    assert whole.missing_before(torch.tensor([0, 1]), torch.tensor([0, 3])).tolist() == [-1, 0]
+    complete = Panel.from_tensor(torch.ones(2, 3))
+    assert complete.missing_before(torch.tensor([0, 1]), torch.tensor([0, 3])).tolist() == [-1, 0]

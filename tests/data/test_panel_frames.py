@@ -1,4 +1,4 @@
-"""Every kind of frame: what comes in is read, and what goes out looks the same."""
+"""Frames of every layout and library are read, and forecasts returned in the same layout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,10 +43,7 @@ def series_of(panel: Panel) -> dict[object, list[float]]:
     return dict(zip(panel.labels.ids.tolist(), values, strict=True))
 
 
-# --- long ---
-
-
-def test_a_long_frame_goes_out_as_it_came_in() -> None:
+def test_long_frames_are_returned_long() -> None:
     panel = Panel.from_frame(long_frame())
     assert series_of(panel) == {"a": [10, 11, 12, 13, 14], "b": [0, 1, 2, 3]}
     expected = pd.DataFrame(
@@ -59,7 +56,7 @@ def test_a_long_frame_goes_out_as_it_came_in() -> None:
     pd.testing.assert_frame_equal(forecasts(panel), expected)
 
 
-def test_columns_may_have_any_name_and_order_and_company() -> None:
+def test_columns_may_have_other_names_in_any_order() -> None:
     columns = Columns(id="shop", time="day", target="sales")
     names = {"unique_id": "shop", "ds": "day", "y": "sales"}
     frame = long_frame().rename(columns=names).assign(note="text")
@@ -68,7 +65,7 @@ def test_columns_may_have_any_name_and_order_and_company() -> None:
     assert list(forecasts(panel).columns) == ["shop", "day", "Model"]
 
 
-def test_a_long_frame_without_ids_is_one_series_and_stays_without() -> None:
+def test_a_long_frame_without_ids_is_one_series() -> None:
     frame = long_frame(("a",)).drop(columns="unique_id")
     panel = Panel.from_frame(frame)
     assert series_of(panel) == {"y": [0, 1, 2, 3]}
@@ -87,7 +84,7 @@ def test_a_long_frame_without_ids_is_one_series_and_stays_without() -> None:
     ),
     ids=("text", "whole", "real", "truth", "mixed", "tuples"),
 )
-def test_names_of_series_of_every_type_come_back(ids: tuple[object, ...]) -> None:
+def test_ids_of_every_type_are_returned(ids: tuple[object, ...]) -> None:
     frame = long_frame(ids)
     panel = Panel.from_frame(frame)
     found = series_of(panel)
@@ -100,7 +97,7 @@ def test_names_of_series_of_every_type_come_back(ids: tuple[object, ...]) -> Non
 
 
 @pytest.mark.parametrize("dtype", ("int32", "Int64", "string", "category", "float32"))
-def test_the_type_of_names_survives(dtype: str) -> None:
+def test_the_dtype_of_ids_is_kept(dtype: str) -> None:
     frame = long_frame((3, 1, 2)).astype({"unique_id": dtype})
     out = forecasts(Panel.from_frame(frame))
     assert out["unique_id"].dtype == frame["unique_id"].dtype
@@ -110,14 +107,14 @@ def test_the_type_of_names_survives(dtype: str) -> None:
     assert again["unique_id"].dtype == known["unique_id"].dtype
 
 
-def test_categories_that_no_row_has_make_no_series() -> None:
+def test_unused_categories_are_no_series() -> None:
     names = pd.Categorical(["b"] * 3 + ["a"] * 3, categories=["c", "b", "a"], ordered=True)
     frame = pd.DataFrame({"unique_id": names, "ds": [1, 2, 3] * 2, "y": np.arange(6.0)})
     panel = Panel.from_frame(frame)
     assert series_of(panel) == {"a": [3, 4, 5], "b": [0, 1, 2]}
 
 
-def test_rows_may_stand_in_any_order() -> None:
+def test_rows_may_be_in_any_order() -> None:
     frame = long_frame(("b", "a", "c"))
     shuffled = frame.sample(frac=1, random_state=1)
     left, right = Panel.from_frame(frame), Panel.from_frame(shuffled)
@@ -126,7 +123,7 @@ def test_rows_may_stand_in_any_order() -> None:
     pd.testing.assert_frame_equal(forecasts(left), forecasts(right))
 
 
-def test_reading_leaves_the_frame_as_it_was() -> None:
+def test_reading_does_not_change_the_frame() -> None:
     frame = long_frame().sample(frac=1, random_state=1)
     before = frame.copy()
     Panel.from_frame(frame).values.zero_()
@@ -134,9 +131,6 @@ def test_reading_leaves_the_frame_as_it_was() -> None:
     array = np.arange(6.0).reshape(3, 2)
     Panel.from_frame(array).values.zero_()
     assert array.sum() == 15
-
-
-# --- wide, Series, arrays ---
 
 
 @pytest.mark.parametrize(
@@ -151,7 +145,7 @@ def test_reading_leaves_the_frame_as_it_was() -> None:
     ),
     ids=("naive", "aware", "seconds", "periods", "range", "whole"),
 )
-def test_a_wide_frame_goes_out_wide(index: pd.Index) -> None:
+def test_wide_frames_are_returned_wide(index: pd.Index) -> None:
     columns = pd.Index(["b", "a"], name="shop")
     frame = pd.DataFrame(np.arange(10.0).reshape(5, 2), index=index, columns=columns)
     panel = Panel.from_frame(frame.iloc[:3])
@@ -169,7 +163,7 @@ def test_a_wide_frame_may_have_a_column_named_as_the_target() -> None:
     assert list(forecasts(Panel.from_frame(frame)).columns) == ["y"]
 
 
-def test_a_wide_frame_with_several_columns_a_series_has_pairs() -> None:
+def test_wide_forecasts_with_intervals_have_pairs_as_columns() -> None:
     frame = pd.DataFrame({"b": [1.0, 2.0], "a": [3.0, 4.0]}, index=DAYS[:2])
     out = forecasts(Panel.from_frame(frame), 2, ("Model", "Model-lo-80"))
     assert out.columns.tolist() == [
@@ -180,7 +174,7 @@ def test_a_wide_frame_with_several_columns_a_series_has_pairs() -> None:
 
 
 @pytest.mark.parametrize("name", ("sales", None, 7))
-def test_a_series_goes_out_as_a_series(name: object) -> None:
+def test_series_are_returned_as_series(name: object) -> None:
     series = pd.Series([1.0, 2.0, 3.0], index=DAYS[:3].rename("day"), name=name)
     expected = pd.Series([100.0, 101.0], index=DAYS[3:].rename("day"), name=name)
     panel = Panel.from_frame(series.iloc[[1, 0, 2]])
@@ -191,7 +185,7 @@ def test_a_series_goes_out_as_a_series(name: object) -> None:
 
 
 @pytest.mark.parametrize("kind", (np.array, list, tuple, torch.tensor))
-def test_an_array_goes_out_as_an_array(kind: Callable[[Any], Any]) -> None:
+def test_arrays_are_returned_as_arrays(kind: Callable[[Any], Any]) -> None:
     flat, square = kind([1.0, 2.0, 3.0]), kind([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])
     assert series_of(Panel.from_frame(flat)) == {0: [1, 2, 3]}
     assert series_of(Panel.from_frame(square)) == {0: [1, 2, 3], 1: [4, 5, 6]}
@@ -202,20 +196,17 @@ def test_an_array_goes_out_as_an_array(kind: Callable[[Any], Any]) -> None:
     assert forecasts(Panel.from_frame(square), 2, both).shape == (2, 2, 2)
 
 
-def test_a_column_of_an_array_is_an_array_of_one_column() -> None:
+def test_an_array_with_one_column_is_returned_with_one_column() -> None:
     assert forecasts(Panel.from_frame([[1.0], [2.0]])).tolist() == [[100], [101]]
 
 
-def test_an_array_of_one_point_is_a_series() -> None:
+def test_an_array_of_one_point_is_read() -> None:
     assert series_of(Panel.from_frame([5.0])) == {0: [5]}
-
-
-# --- polars and pyarrow ---
 
 
 @pytest.mark.parametrize("times", (pl.Date, pl.Datetime("us"), pl.Datetime("ms", "Europe/Berlin")))
 @pytest.mark.parametrize("names", (pl.String, pl.Categorical, pl.Int32))
-def test_a_polars_frame_goes_out_as_a_polars_frame(times: Any, names: Any) -> None:
+def test_polars_frames_are_returned_as_polars_frames(times: Any, names: Any) -> None:
     ids = ["2", "2", "2", "1", "1", "1"]
     frame = pl.DataFrame(
         {
@@ -239,7 +230,7 @@ def test_a_polars_frame_goes_out_as_a_polars_frame(times: Any, names: Any) -> No
 
 
 @pytest.mark.parametrize("times", (pa.date32(), pa.timestamp("us"), pa.timestamp("ms", "UTC")))
-def test_an_arrow_table_goes_out_as_an_arrow_table(times: pa.DataType) -> None:
+def test_arrow_tables_are_returned_as_arrow_tables(times: pa.DataType) -> None:
     table = pa.table({"ds": pa.array(DAYS[:3]).cast(times), "y": [1.0, 2.0, None]})
     panel = Panel.from_frame(table)
     assert series_of(panel) == {"y": [1, 2, -1]}
@@ -251,7 +242,7 @@ def test_an_arrow_table_goes_out_as_an_arrow_table(times: pa.DataType) -> None:
     assert [str(day)[:10] for day in out["ds"].to_pylist()] == ["2024-04-02", "2024-04-03"]
 
 
-def test_long_is_told_by_the_time_column() -> None:
+def test_a_frame_with_the_time_column_is_long() -> None:
     columns = Columns()
     frame = long_frame()
     assert is_long(frame, columns)
@@ -262,9 +253,6 @@ def test_long_is_told_by_the_time_column() -> None:
     assert not is_long(frame["y"], columns)
     assert not is_long(pd.Series({"ds": 1.0}), columns)
     assert not is_long(np.zeros((2, 2)), columns)
-
-
-# --- values and gaps ---
 
 
 @pytest.mark.parametrize(
@@ -280,7 +268,7 @@ def test_long_is_told_by_the_time_column() -> None:
     ),
     ids=("NaN", "Int64", "Float32", "arrow", "None", "NA", "truth"),
 )
-def test_missing_values_stay_missing(values: Any) -> None:
+def test_missing_values_of_every_dtype_are_nan(values: Any) -> None:
     frame = pd.DataFrame({"ds": [1, 2, 3], "y": values})
     found = Panel.from_frame(frame).values
     assert found.dtype == torch.float64
@@ -290,7 +278,7 @@ def test_missing_values_stay_missing(values: Any) -> None:
     assert Panel.from_frame(wide).values.isnan().tolist() == [False, True, False]
 
 
-def test_columns_of_arrow_types_are_read_like_others() -> None:
+def test_columns_of_arrow_dtypes_are_read() -> None:
     expected = Panel.from_frame(long_frame())
     types = {
         "unique_id": "string[pyarrow]",
@@ -305,7 +293,7 @@ def test_columns_of_arrow_types_are_read_like_others() -> None:
 
 
 @pytest.mark.parametrize("dtype", ("int8", "float16", "bool", "UInt8", "boolean"))
-def test_numbers_of_every_type_are_numbers(dtype: str) -> None:
+def test_numbers_of_every_dtype_are_read(dtype: str) -> None:
     frame = pd.DataFrame({"ds": [1, 2], "y": pd.Series([0, 1]).astype(dtype)})
     assert Panel.from_frame(frame).values.tolist() == [0.0, 1.0]
 
@@ -322,7 +310,7 @@ def test_times_may_be_text_or_dates() -> None:
         assert Panel.from_frame(frame).labels.starts.tolist() == expected.labels.starts.tolist()
 
 
-def test_absent_rows_are_filled_where_that_is_asked_for() -> None:
+def test_fill_gaps_inserts_missing_rows() -> None:
     frame = long_frame(("a", "b"), 6).drop(index=[2, 3, 8])
     columns = Columns(past=("rain",), fill_gaps=True)
     frame["rain"] = frame["y"] * 2
@@ -335,17 +323,14 @@ def test_absent_rows_are_filled_where_that_is_asked_for() -> None:
     )
 
 
-def test_series_may_begin_and_end_at_their_own_times() -> None:
+def test_series_may_start_and_end_at_different_times() -> None:
     early = pd.DataFrame({"unique_id": "a", "ds": DAYS[:3], "y": 1.0})
     late = pd.DataFrame({"unique_id": "b", "ds": DAYS[2:], "y": 2.0})
     out = forecasts(Panel.from_frame(pd.concat([late, early])), 1)
     assert out["ds"].tolist() == [DAYS[3], pd.Timestamp("2024-04-04")]
 
 
-# --- types of ids and times -------------------------------------------------------------------
-
-
-def test_the_order_of_categories_comes_out() -> None:
+def test_the_order_of_categorical_ids_is_kept() -> None:
     order = pd.CategoricalDtype(["b", "a"], ordered=True)
     frame = pd.DataFrame({"unique_id": list("aabb"), "ds": [0, 1, 0, 1], "y": 1.0})
     panel = Panel.from_frame(frame.astype({"unique_id": order}))
@@ -354,7 +339,7 @@ def test_the_order_of_categories_comes_out() -> None:
     assert list(found["unique_id"]) == ["a", "b"]
 
 
-def test_ordered_categories_that_are_no_names_come_out_without_order() -> None:
+def test_ordered_interval_categories_are_returned_without_order() -> None:
     parts = pd.cut([1.0, 1.0, 7.0, 7.0], 2)
     frame = pd.DataFrame({"unique_id": parts, "ds": [0, 1, 0, 1], "y": 1.0})
     panel = Panel.from_frame(frame)
@@ -363,7 +348,7 @@ def test_ordered_categories_that_are_no_names_come_out_without_order() -> None:
 
 
 @pytest.mark.parametrize("kind", ["int32", "Int32", "uint8", "int64"])
-def test_the_type_of_whole_times_comes_out(kind: str) -> None:
+def test_the_dtype_of_integer_times_is_kept(kind: str) -> None:
     frame = pd.DataFrame({"ds": [4, 6, 8], "y": 1.0}).astype({"ds": kind})
     found = Panel.from_frame(frame).to_frame({"m": np.ones((1, 2))})
     assert found["ds"].dtype == kind
@@ -374,7 +359,7 @@ def test_the_type_of_whole_times_comes_out(kind: str) -> None:
     ("freq", "zone"),
     [("h", "Europe/Berlin"), ("D", "Europe/Berlin"), ("MS", None), ("W-WED", None)],
 )
-def test_a_wide_forecast_knows_its_frequency(freq: str, zone: str | None) -> None:
+def test_wide_forecasts_have_an_index_with_a_frequency(freq: str, zone: str | None) -> None:
     index = pd.date_range("2024-03-01", periods=30, freq=freq, tz=zone)
     for frame in (pd.Series(1.0, index), pd.DataFrame({"a": 1.0, "b": 2.0}, index)):
         panel = Panel.from_frame(frame)
@@ -383,7 +368,7 @@ def test_a_wide_forecast_knows_its_frequency(freq: str, zone: str | None) -> Non
         assert list(found.index) == list(index.shift(3)[-3:])
 
 
-def test_times_beyond_the_last_nanosecond_go_on_in_microseconds() -> None:
+def test_times_beyond_the_range_of_nanoseconds_are_in_microseconds() -> None:
     for freq, zone, steps in (("YS", None, 300), ("D", "Europe/Berlin", 100_000)):
         index = pd.date_range("2000", periods=9, freq=freq, tz=zone).as_unit("ns")
         panel = Panel.from_frame(pd.Series(1.0, index))

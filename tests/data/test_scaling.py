@@ -1,4 +1,4 @@
-"""Scaling and what is told from a context's observed points: against numpy, a series at a time."""
+"""Scaling of series and contexts, compared with NumPy for each series."""
 
 import math
 
@@ -24,7 +24,7 @@ WIDE = pd.DataFrame(
 )
 
 
-def test_each_series_has_its_own_mean_and_deviation() -> None:
+def test_each_series_is_scaled_by_its_mean_and_deviation() -> None:
     scaling = Scaling.of(Panel.from_frame(WIDE))
     np.testing.assert_allclose(scaling.mean.numpy(), WIDE.mean())
     np.testing.assert_allclose(scaling.deviation.numpy(), WIDE.std(ddof=0).replace(0.0, 1.0))
@@ -33,7 +33,7 @@ def test_each_series_has_its_own_mean_and_deviation() -> None:
     np.testing.assert_allclose(scaled.numpy(), expected.to_numpy(), atol=1e-12)
 
 
-def test_rows_are_scaled_and_forecasts_brought_back() -> None:
+def test_scale_and_invert_are_inverse() -> None:
     scaling = Scaling.of(Panel.from_frame(WIDE))
     values = torch.from_numpy(WIDE.to_numpy().T.copy())
     scaled = scaling.scale(values)
@@ -45,39 +45,36 @@ def test_rows_are_scaled_and_forecasts_brought_back() -> None:
     torch.testing.assert_close(back, values[rows], equal_nan=True)
 
 
-def test_contexts_are_scaled_by_their_own_points() -> None:
+def test_contexts_are_scaled_by_their_observed_points() -> None:
     values = torch.from_numpy(WIDE.to_numpy().T.copy())
-    own, whole = Scaling.of_contexts(values), Scaling.of(Panel.from_frame(WIDE))
-    torch.testing.assert_close(own.mean, whole.mean)
-    torch.testing.assert_close(own.deviation, whole.deviation)
-    unseen = Scaling.of_contexts(torch.full((2, 3), NAN))
-    assert unseen.mean.tolist() == [0, 0]
-    assert unseen.deviation.tolist() == [1, 1]
+    contexts, panel = Scaling.of_contexts(values), Scaling.of(Panel.from_frame(WIDE))
+    torch.testing.assert_close(contexts.mean, panel.mean)
+    torch.testing.assert_close(contexts.deviation, panel.deviation)
+    unobserved = Scaling.of_contexts(torch.full((2, 3), NAN))
+    assert unobserved.mean.tolist() == [0, 0]
+    assert unobserved.deviation.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("value", (0.1, -1e9 / 3, 1e-12 / 7, 0.0, 123456.789))
 @pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
-def test_a_constant_series_is_not_scaled(value: float, dtype: torch.dtype) -> None:
+def test_constant_series_have_deviation_one(value: float, dtype: torch.dtype) -> None:
     constant = torch.full((2, 30_000), value, dtype=dtype)
     for scaling in (Scaling.of(Panel.from_tensor(constant)), Scaling.of_contexts(constant)):
         assert scaling.deviation.tolist() == [1, 1]
         torch.testing.assert_close(scaling.mean, constant[:, 0])
 
 
-def test_what_rounding_leaves_of_a_constant_series_is_no_scale() -> None:
+def test_rounding_errors_of_a_constant_series_are_not_its_deviation() -> None:
     values = torch.tensor([[0.3, 0.1 + 0.2, 0.3, 0.6 - 0.3]], dtype=torch.float64)
     assert values.std() > 0
     for scaling in (Scaling.of(Panel.from_tensor(values)), Scaling.of_contexts(values)):
         assert scaling.deviation.tolist() == [1]
 
 
-def test_a_small_deviation_far_from_zero_is_a_deviation() -> None:
+def test_small_deviations_far_from_zero_are_kept() -> None:
     values = 1e6 + torch.tensor([[0.0, 1e-3, 2e-3, 3e-3]], dtype=torch.float64)
     for scaling in (Scaling.of(Panel.from_tensor(values)), Scaling.of_contexts(values)):
         np.testing.assert_allclose(scaling.deviation.numpy(), [1e-3 * np.std(range(4))], rtol=1e-6)
-
-
-# --- what networks subtract ---
 
 
 def test_the_last_observed_value_is_the_newest() -> None:
@@ -101,9 +98,6 @@ def test_the_moving_average_repeats_the_edges(window: int) -> None:
             seen = [value for value in seen if not math.isnan(value)]
             expected = np.mean(seen) if seen else NAN
             np.testing.assert_allclose(float(found[row, time]), expected, rtol=1e-6, atol=1e-7)
-
-
-# --- losses ---
 
 
 def test_a_masked_mean_is_over_what_is_observed() -> None:

@@ -1,4 +1,4 @@
-"""Reductions over series that lie end to end, against numpy, a series at a time."""
+"""Reductions over segments, compared with NumPy for each segment."""
 
 import math
 
@@ -19,7 +19,7 @@ def flat(segments: list[list[float]]) -> tuple[torch.Tensor, torch.Tensor]:
     return values, torch.tensor([0, *np.cumsum([len(segment) for segment in segments])])
 
 
-def test_a_common_length_is_that_of_all() -> None:
+def test_common_length_is_none_for_different_lengths() -> None:
     assert common_length(flat(EQUAL)[1]) == 3
     assert common_length(flat(RAGGED)[1]) is None
     assert common_length(torch.tensor([0])) is None
@@ -27,20 +27,20 @@ def test_a_common_length_is_that_of_all() -> None:
 
 
 @pytest.mark.parametrize("segments", (EQUAL, RAGGED, [[], []]))
-def test_means_leave_missing_points_out(segments: list[list[float]]) -> None:
+def test_means_exclude_missing_points(segments: list[list[float]]) -> None:
     found = mean(*flat(segments))
     np.testing.assert_allclose(found.numpy(), [mean_of_observed(segment) for segment in segments])
 
 
 @pytest.mark.parametrize("segments", (EQUAL, RAGGED, [[], []]))
-def test_segments_are_reduced_each_by_itself(segments: list[list[float]]) -> None:
+def test_reductions_are_per_segment(segments: list[list[float]]) -> None:
     values, offsets = flat(segments)
-    whole = [np.nan_to_num(segment, nan=5.0) for segment in segments]
+    filled = [np.nan_to_num(segment, nan=5.0) for segment in segments]
     values = values.nan_to_num(5.0)
     expected = {
-        "min": [min(segment, default=math.inf) for segment in whole],
-        "max": [max(segment, default=-math.inf) for segment in whole],
-        "sum": [sum(segment) for segment in whole],
+        "min": [min(segment, default=math.inf) for segment in filled],
+        "max": [max(segment, default=-math.inf) for segment in filled],
+        "sum": [sum(segment) for segment in filled],
     }
     assert reduce(values, offsets, "min").tolist() == expected["min"]
     assert reduce(values, offsets, "max").tolist() == expected["max"]
@@ -48,16 +48,16 @@ def test_segments_are_reduced_each_by_itself(segments: list[list[float]]) -> Non
 
 
 @pytest.mark.parametrize("segments", (EQUAL, RAGGED))
-def test_facts_meet_the_points_of_their_segment(segments: list[list[float]]) -> None:
+def test_values_of_segments_broadcast_over_their_points(segments: list[list[float]]) -> None:
     values, offsets = flat(segments)
-    facts = torch.arange(1.0, len(segments) + 1)
-    found = torch.mul(*broadcastable(values, facts, offsets)).reshape(-1)
+    per_segment = torch.arange(1.0, len(segments) + 1)
+    found = torch.mul(*broadcastable(values, per_segment, offsets)).reshape(-1)
     expected = [value * (row + 1) for row, segment in enumerate(segments) for value in segment]
     np.testing.assert_array_equal(found.numpy(), np.array(expected, dtype=np.float32))
 
 
 @pytest.mark.parametrize("segments", (EQUAL, EQUAL[1:2], RAGGED, [[], []]))
-def test_root_mean_squares_leave_missing_points_out(segments: list[list[float]]) -> None:
+def test_root_mean_squares_exclude_missing_points(segments: list[list[float]]) -> None:
     found = root_mean_square(*flat(segments))
     squares = [[value**2 for value in segment] for segment in segments]
     expected = np.sqrt([mean_of_observed(segment) for segment in squares])

@@ -1,4 +1,4 @@
-"""Windows and batches: every pair that there is, and no value of a neighbour, against loops."""
+"""Windows and batches, compared with loops; no window reaches into another series."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from reference import complete_windows, cut
+from reference import pad_slice, sliding_windows
 
 from tsar.data.batch import Batch, Context
 from tsar.data.panel import Panel
@@ -18,7 +18,7 @@ NAN = math.nan
 
 
 def random_series(seed: int) -> list[list[float]]:
-    """Series of 1 to 20 points, some of them missing, each value its own."""
+    """Series of 1 to 20 points with distinct values, some of them missing."""
     generator = np.random.default_rng(seed)
     series = []
     for row in range(8):
@@ -35,7 +35,7 @@ def panel_of(series: list[list[float]]) -> Panel:
 
 
 def pairs(windows: Windows) -> list[tuple[int, int]]:
-    """(series, point) of each window, whatever the padding."""
+    """(series, point) of each window, independent of padding."""
     begins = windows.panel.offsets[windows.series]
     missing = torch.as_tensor(windows.panel.labels.starts)[windows.series]
     return list(
@@ -47,8 +47,8 @@ def check_batch(batch: Batch, series: list[list[float]], expected: list[tuple[in
     length, horizon = batch.context.values.shape[1], batch.target.shape[1]
     for row, (owner, point) in enumerate(expected):
         context, target = batch.context.values[row].numpy(), batch.target[row].numpy()
-        np.testing.assert_array_equal(context, cut(series[owner], point - length, point))
-        np.testing.assert_array_equal(target, cut(series[owner], point, point + horizon))
+        np.testing.assert_array_equal(context, pad_slice(series[owner], point - length, point))
+        np.testing.assert_array_equal(target, pad_slice(series[owner], point, point + horizon))
         np.testing.assert_array_equal(batch.mask[row].numpy(), ~np.isnan(target))
     assert batch.context.series.tolist() == [owner for owner, _ in expected]
 
@@ -57,31 +57,31 @@ def check_batch(batch: Batch, series: list[list[float]], expected: list[tuple[in
     ("length", "horizon"), ((1, 1), (3, 1), (1, 3), (4, 3), (2, 9), (12, 2), (25, 25))
 )
 @pytest.mark.parametrize("seed", (0, 1, 2))
-def test_windows_are_those_of_the_slow_loop(seed: int, length: int, horizon: int) -> None:
+def test_sliding_windows_equal_those_of_a_loop(seed: int, length: int, horizon: int) -> None:
     series = random_series(seed)
     windows = Windows.sliding(panel_of(series), length, horizon)
-    expected = complete_windows(series, length, horizon, [0] * len(series))
+    expected = sliding_windows(series, length, horizon, [0] * len(series))
     assert pairs(windows) == expected
     assert len(windows) == len(expected)
     check_batch(windows.batch(slice(None)), series, expected)
 
 
 @pytest.mark.parametrize("seed", (0, 1, 2))
-def test_targets_begin_where_they_may(seed: int) -> None:
+def test_targets_begin_at_the_first_point_or_later(seed: int) -> None:
     series = random_series(seed)
     first = torch.as_tensor(np.random.default_rng(seed).integers(0, 22, len(series)))
     windows = Windows.sliding(panel_of(series), 4, 3, first=first)
-    assert pairs(windows) == complete_windows(series, 4, 3, first.tolist())
+    assert pairs(windows) == sliding_windows(series, 4, 3, first.tolist())
 
 
-def test_every_point_of_a_long_series_is_a_target_and_none_twice_in_a_place() -> None:
+def test_windows_of_a_long_series_begin_at_every_point_once() -> None:
     windows = Windows.sliding(panel_of([list(range(10))]), 3, 2)
     batch = windows.batch(slice(None))
     assert batch.target.tolist() == [[k, k + 1] for k in range(3, 9)]
     assert batch.context.values.tolist() == [[k - 3, k - 2, k - 1] for k in range(3, 9)]
 
 
-def test_windows_without_observed_context_or_target_are_left_out() -> None:
+def test_windows_without_observed_context_or_target_are_excluded() -> None:
     windows = Windows.sliding(panel_of([[1.0, NAN, NAN, NAN, 5.0, 6.0]]), 2, 1)
     assert pairs(windows) == [(0, 5)]
     assert pairs(Windows.sliding(panel_of([[1.0, NAN, NAN, NAN, 5.0, 6.0]]), 4, 2)) == [(0, 4)]
@@ -91,23 +91,23 @@ def test_a_series_of_one_point_has_no_window() -> None:
     assert len(Windows.sliding(Panel.from_tensor(torch.ones(2, 1)), 3, 2)) == 0
 
 
-def test_no_window_reaches_into_a_neighbour_or_into_the_tail_held_back() -> None:
+def test_no_window_reaches_into_another_series_or_the_validation_points() -> None:
     lengths = [len(values) for seed in range(4) for values in random_series(seed)]
     panel = panel_of([[row * 100.0 + k for k in range(n)] for row, n in enumerate(lengths)])
-    held = Training(validation=0.3).validation_points(panel.lengths, 2)
-    assert held.sum() > 0
-    batch = Windows.sliding(panel.without_last(held), 3, 2).batch(slice(None))
-    seen = torch.cat([batch.context.values, batch.target], dim=1)
-    points = seen - batch.context.series[:, None] * 100  # place within the window's own series
-    left = (panel.lengths - held)[batch.context.series][:, None]
-    assert (((points >= 0) & (points < left)) | seen.isnan()).all()
+    n_held_back = Training(validation=0.3).validation_points(panel.lengths, 2)
+    assert n_held_back.sum() > 0
+    batch = Windows.sliding(panel.without_last(n_held_back), 3, 2).batch(slice(None))
+    values = torch.cat([batch.context.values, batch.target], dim=1)
+    points = values - batch.context.series[:, None] * 100  # position within the series
+    left = (panel.lengths - n_held_back)[batch.context.series][:, None]
+    assert (((points >= 0) & (points < left)) | values.isnan()).all()
 
 
-def test_every_point_held_back_is_a_target_and_no_other() -> None:
+def test_validation_targets_are_exactly_the_validation_points() -> None:
     panel = panel_of([[row * 100.0 + k for k in range(n)] for row, n in enumerate((20, 3, 9, 12))])
-    held = Training(validation=0.3).validation_points(panel.lengths, 2)
-    assert held.tolist() == [6, 0, 3, 4]
-    first = torch.where(held > 0, panel.lengths - held, panel.lengths)
+    n_held_back = Training(validation=0.3).validation_points(panel.lengths, 2)
+    assert n_held_back.tolist() == [6, 0, 3, 4]
+    first = torch.where(n_held_back > 0, panel.lengths - n_held_back, panel.lengths)
     batch = Windows.sliding(panel, 3, 2, first=first).batch(slice(None))
     expected = {
         100 * row + n - k
@@ -117,14 +117,14 @@ def test_every_point_held_back_is_a_target_and_no_other() -> None:
     assert set(batch.target.reshape(-1).tolist()) == expected
 
 
-def test_a_batch_is_its_rows_one_by_one() -> None:
+def test_a_batch_equals_its_rows() -> None:
     windows = Windows.sliding(panel_of(random_series(3)), 4, 3)
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0))
     batch = windows.batch(order)
-    for place, row in enumerate(order.tolist()):
+    for position, row in enumerate(order.tolist()):
         one = windows.batch(torch.tensor([row]))
-        assert torch.equal(one.target[0].nan_to_num(-1), batch.target[place].nan_to_num(-1))
-        values = batch.context.values[place].nan_to_num(-1)
+        assert torch.equal(one.target[0].nan_to_num(-1), batch.target[position].nan_to_num(-1))
+        values = batch.context.values[position].nan_to_num(-1)
         assert torch.equal(one.context.values[0].nan_to_num(-1), values)
     batches = list(windows.batches(5))
     assert [len(b.target) for b in batches[:-1]] == [5] * (len(batches) - 1)
@@ -132,34 +132,31 @@ def test_a_batch_is_its_rows_one_by_one() -> None:
     assert torch.equal(joined, windows.batch(slice(None)).target.nan_to_num(-1))
 
 
-def test_windows_may_stand_anywhere_behind_the_first_point() -> None:
+def test_windows_at_given_points_are_padded() -> None:
     series = [[1.0, 2.0, 3.0], [4.0, 5.0]]
-    places = [(0, 3), (1, 1), (0, 1), (1, 2)]
-    rows, points = torch.tensor(places).T
+    positions = [(0, 3), (1, 1), (0, 1), (1, 2)]
+    rows, points = torch.tensor(positions).T
     windows = Windows.at(panel_of(series), 4, 2, rows, points)
-    assert pairs(windows) == places
-    check_batch(windows.batch(slice(None)), series, places)
+    assert pairs(windows) == positions
+    check_batch(windows.batch(slice(None)), series, positions)
 
 
-def test_thinned_windows_are_spread_evenly() -> None:
+def test_subsampled_windows_are_evenly_spaced() -> None:
     windows = Windows.sliding(panel_of([list(range(100))]), 1, 1)
     assert windows.subsample(99) is windows
-    thin = windows.subsample(5)
-    assert thin.cutoffs.tolist() == windows.cutoffs[[0, 24, 49, 73, 98]].tolist()
+    few = windows.subsample(5)
+    assert few.cutoffs.tolist() == windows.cutoffs[[0, 24, 49, 73, 98]].tolist()
     assert windows.subsample(1).cutoffs.tolist() == windows.cutoffs[:1].tolist()
     assert len(set(windows.subsample(98).cutoffs.tolist())) == 98
 
 
-def test_thinning_counts_beyond_what_float32_can() -> None:
+def test_subsampling_is_exact_beyond_the_integers_of_float32() -> None:
     panel = panel_of([[1.0, 2.0]])
     many = torch.ones(1, dtype=torch.int64).expand(2**24 + 4)
     assert len(Windows(panel, many, 1, 1).subsample(3)) == 3
 
 
-# --- batch ---
-
-
-def test_a_context_is_cut_and_moved_as_one() -> None:
+def test_all_tensors_of_a_context_are_sliced_and_converted() -> None:
     context = Context(
         values=torch.arange(6.0).reshape(3, 2),
         past=torch.arange(6.0).reshape(3, 2, 1),
@@ -183,21 +180,21 @@ def test_a_context_is_cut_and_moved_as_one() -> None:
     assert moved.category.dtype == moved.series.dtype == torch.int64
 
 
-def test_a_context_of_values_alone_has_no_covariates() -> None:
+def test_a_context_of_values_has_no_covariates() -> None:
     context = Context.of(torch.zeros(3, 5))
     assert context.past.shape == context.future.shape == (3, 5, 0)
     assert context.static.shape == context.category.shape == (3, 0)
     assert context.series.tolist() == [0, 1, 2]
 
 
-def test_a_target_counts_where_it_was_observed() -> None:
+def test_the_mask_is_true_for_observed_targets() -> None:
     target = torch.tensor([[1.0, NAN], [NAN, NAN]])
     batch = Batch(Context.of(torch.zeros(2, 3)), target)
     assert batch.mask.tolist() == [[True, False], [False, False]]
     assert replace(batch, target=target.nan_to_num()).mask.all()
 
 
-def test_a_context_knows_the_time_of_its_horizon() -> None:
+def test_the_origin_of_a_context_is_the_time_of_its_target() -> None:
     times = pd.date_range("2024-01-01", periods=6, freq="h")
     frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(6.0)})
     late = frame.assign(unique_id="b", ds=frame["ds"] + pd.Timedelta("1D"))
