@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tsar.plotting import BLUE, DASHES, DOTS, GREY, INK, ORANGE, PALE, new_axes
+from tsar.plotting.style import (
+    BLUE,
+    DARK_GREY,
+    DASHED,
+    DOTTED,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    new_axes,
+)
 
 GREEN, PURPLE = "#00795c", "#7a4fa3"
 SIZE = (8.6, 3.7)  # inches of a panel
@@ -71,7 +80,7 @@ def plot_risk(
         _plot_excess(axes[1], curve, STYLES[head])
     for ax in axes:
         _format(ax, curve["size"].to_numpy(), n_train, recommended)
-    axes[0].set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold", pad=12)
+    axes[0].set_title(title, loc="left", fontsize=11, color=DARK_GREY, fontweight="bold", pad=12)
     axes[0].set_ylabel("total risk")
     axes[-1].set_xlabel(f"size: number of {unit}")
     _add_ratio_axis(axes[0], n_train)
@@ -92,7 +101,7 @@ def _plot_total(
     if "train" in curve:
         # A logarithmic axis can't show the training risk of a head that interpolates.
         train = curve["train"].where(curve["train"] > MIN_TRAIN_RISK * curve["test"])
-        line = {"color": style.color, "linewidth": 1.2, "linestyle": DOTS}
+        line = {"color": style.color, "linewidth": 1.2, "linestyle": DOTTED}
         ax.plot(curve["size"], train, label=f"train, {style.label}", **line)
         plotted += [*train]
     if {"theory_excess", "irreducible"} <= set(curve) and curve["irreducible"].notna().any():
@@ -126,7 +135,8 @@ def _plot_excess(ax: Any, curve: pd.DataFrame, style: Style) -> None:
 
 
 def _plot_theory(ax: Any, size: pd.Series, theory: pd.Series) -> None:
-    ax.plot(size, theory, color=INK, linewidth=1.1, linestyle=DASHES, label="theory", zorder=5)
+    line = {"color": DARK_GREY, "linewidth": 1.1, "linestyle": DASHED}
+    ax.plot(size, theory, **line, label="theory", zorder=5)
 
 
 def _set_limits(ax: Any, values: Sequence[float], null_risk: float | None) -> None:
@@ -147,9 +157,9 @@ def _format(ax: Any, sizes: Any, n_train: int, recommended: int | None) -> None:
     ax.set_xscale("log")
     ax.set_xlim(max(sizes.min(), 1) / 1.15, sizes.max() * 1.15)
     if sizes.min() <= n_train <= sizes.max():
-        ax.axvline(n_train, color=INK, linewidth=1, linestyle=DOTS, zorder=0)
+        ax.axvline(n_train, color=DARK_GREY, linewidth=1, linestyle=DOTTED, zorder=0)
         last = min(2 * n_train, 2 * sizes.max())
-        ax.axvspan(n_train / 2, last, color=PALE, alpha=0.6, zorder=-1)
+        ax.axvspan(n_train / 2, last, color=LIGHT_GREY, alpha=0.6, zorder=-1)
     if recommended:
         label = f"recommended: {recommended:,}"
         ax.axvline(recommended, color=GREEN, linewidth=5, alpha=0.25, zorder=0, label=label)
@@ -162,12 +172,12 @@ def _format(ax: Any, sizes: Any, n_train: int, recommended: int | None) -> None:
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=14))
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.spines["bottom"].set_color(GREY)
-    ax.tick_params(colors=INK, labelsize=9, length=0, which="both")
+    ax.tick_params(colors=DARK_GREY, labelsize=9, length=0, which="both")
     ax.tick_params(axis="x", length=3, color=GREY, which="major")
-    ax.grid(axis="y", color=PALE, linewidth=0.8)
+    ax.grid(axis="y", color=LIGHT_GREY, linewidth=0.8)
     ax.set_axisbelow(True)
     for label in (ax.xaxis.label, ax.yaxis.label):
-        label.set(color=INK, size=10)
+        label.set(color=DARK_GREY, size=10)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
 
 

@@ -370,7 +370,7 @@ class HMM(Forecaster):
             table[names.target].to_numpy(),
             table["regime"].to_numpy(),
             self.means_[row],
-            changes=bool(self._is_differenced(torch.tensor([row]))),
+            differenced=bool(self._is_differenced(torch.tensor([row]))),
             title=f"HMM: {ids[row]}",
             ax=ax,
         )
