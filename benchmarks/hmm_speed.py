@@ -14,16 +14,15 @@ from hmmlearn.hmm import GaussianHMM as Peer
 from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread, timed
 
 from tsar.hmm.discrete.compiled import installed
-from tsar.hmm.discrete.emissions import DiagonalGaussian
-from tsar.hmm.discrete.fitting import Grouped, Rules, fit, point_scores
+from tsar.hmm.discrete.fitting import EMOptions, fit, fit_restarts, predictive_log_density
+from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian
 from tsar.hmm.discrete.inference import sample_states
-from tsar.hmm.discrete.parameters import Parameters
-from tsar.hmm.discrete.restarts import GaussianFamily, fit_restarts
-from tsar.hmm.em import take
+from tsar.hmm.discrete.parameters import GaussianParameters
+from tsar.hmm.discrete.sequence_groups import SequenceGroups
 from tsar.hmm.observations import Observations
 
 STEPS = 10  # of expectation-maximization on one series, from the same start
-EMISSION = DiagonalGaussian(0.0, 0.0, 1e-2, 1.0, 1e-3)  # hmmlearn's prior
+EMISSION = DiagonalGaussian(covars_prior=1e-2, min_covar=1e-3)  # hmmlearn's prior
 MODES, ENGINES = ("scaling", "log"), ("compiled", "tensors")
 
 
@@ -49,7 +48,7 @@ def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str
     Of all transitions, or of those around a circle, where a state stays or goes on to the next.
     """
     points, means = regimes(1, states, time, args.seed, kind)
-    start = Parameters(
+    start = GaussianParameters(
         torch.full((1, states), 1 / states, dtype=torch.float64),
         transitions(states, 0.5, kind)[None],
         means[:, :, None] + 0.1,
@@ -62,7 +61,9 @@ def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str
     for side in sides.values():  # warm, and compiled
         side.call()
     taken, results = interleaved(sides, args.rounds)
-    scores = {name: float(point_scores(EMISSION, data, results[name]).sum()) for name in sides}
+    scores = {
+        name: float(predictive_log_density(EMISSION, data, results[name]).sum()) for name in sides
+    }
     return {
         "states": states,
         "points": time,
@@ -80,7 +81,7 @@ def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str
     }
 
 
-def peer(mode: str, points: torch.Tensor, start: Parameters) -> Parameters:
+def peer(mode: str, points: torch.Tensor, start: GaussianParameters) -> GaussianParameters:
     """Fit by hmmlearn."""
     model = Peer(
         start.startprob.shape[1],
@@ -91,16 +92,16 @@ def peer(mode: str, points: torch.Tensor, start: Parameters) -> Parameters:
         covars_prior=1e-2,
     )
     model.startprob_, model.transmat_ = start.startprob[0].numpy(), start.transmat[0].numpy()
-    model.means_, model.covars_ = start.center[0].numpy(), start.spread[0].numpy()
+    model.means_, model.covars_ = start.means[0].numpy(), start.covars[0].numpy()
     model.fit(points[0].numpy()[:, None])
     arrays = model.startprob_, model.transmat_, model.means_, model._covars_
-    return Parameters(*(torch.from_numpy(np.asarray(array))[None] for array in arrays))
+    return GaussianParameters(*(torch.from_numpy(np.asarray(array))[None] for array in arrays))
 
 
-def ours(engine: str, data: Grouped, start: Parameters) -> Parameters:
+def ours(engine: str, data: SequenceGroups, start: GaussianParameters) -> GaussianParameters:
     """Fit by tsar."""
     with switched(engine):
-        rules = Rules(STEPS, -np.inf, 1.0, 1.0)
+        rules = EMOptions(n_iter=STEPS, tol=-np.inf)
         return fit(EMISSION, data, start, torch.tensor([0]), rules).parameters
 
 
@@ -110,7 +111,7 @@ def switched(engine: str) -> Iterator[None]:
     if engine == "compiled":
         yield
         return
-    with patch("tsar.hmm.discrete.inference.usable", lambda _: False):
+    with patch("tsar.hmm.discrete.compiled.supports", lambda _: False):
         yield
 
 
@@ -123,16 +124,16 @@ def many(args: argparse.Namespace) -> dict[str, Any]:
     series, restarts, time, sample = (6, 2, 80, 2) if args.quick else (100, 10, 500, 4)
     candidates = (2, 3) if args.quick else range(2, 9)
     points, _ = regimes(series, 4, time, args.seed)
-    data, family = grouped(points), GaussianFamily(EMISSION)
-    rules = Rules(100, 1e-2, 1.0, 1.0)
-    fit_restarts(family, grouped(points[:2]), 2, 1, rules, args.seed)  # compiled
+    data = grouped(points)
+    rules = EMOptions(n_iter=100, tol=1e-2)
+    fit_restarts(EMISSION, grouped(points[:2]), 2, 1, rules, args.seed)  # compiled
     rows = []
     for states in candidates:
         mine, fitted = timed(
-            lambda k=states: fit_restarts(family, data, k, restarts, rules, args.seed)
+            lambda k=states: fit_restarts(EMISSION, data, k, restarts, rules, args.seed)
         )
         theirs, scores = timed(lambda k=states: loop(points[:sample], k, restarts))
-        best = fitted.maximum.objective - EMISSION.log_prior(take_all(fitted))
+        best = fitted.result.objective - EMISSION.log_prior(fitted.result.parameters)
         mine_best = best.view(series, restarts).amax(1)[:sample]
         rows.append(
             {
@@ -148,11 +149,6 @@ def many(args: argparse.Namespace) -> dict[str, Any]:
     total["times_faster"] = total["hmmlearn_seconds"] / total["tsar_seconds"]
     sizes = {"series": series, "restarts": restarts, "points": time, "hmmlearn_series": sample}
     return {**sizes, "by_states": rows, "all": {"states": "all", **total}}
-
-
-def take_all(fitted: Any) -> Parameters:
-    """Parameters of every model."""
-    return take(fitted.maximum.parameters, torch.arange(len(fitted.owner)))
 
 
 def loop(points: torch.Tensor, states: int, restarts: int) -> np.ndarray:
@@ -187,11 +183,11 @@ def regimes(
     return (points - mean) / deviation, (level - mean) / deviation
 
 
-def grouped(points: torch.Tensor) -> Grouped:
+def grouped(points: torch.Tensor) -> SequenceGroups:
     """Each series a group."""
     series, time = points.shape
     offsets = torch.arange(series + 1) * time
-    return Grouped(Observations(points.reshape(-1, 1), offsets), torch.arange(series))
+    return SequenceGroups(Observations(points.reshape(-1, 1), offsets), torch.arange(series))
 
 
 def _single_row(result: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +13,18 @@ from torch import Tensor
 from tsar.complexity.representations import complete_windows
 from tsar.complexity.splits import Rows, future_values, rows_by_period
 from tsar.data.panel import Panel
-from tsar.hmm.discrete.emissions import DiagonalGaussian
-from tsar.hmm.discrete.fitting import Grouped, Rules
-from tsar.hmm.discrete.restarts import GaussianFamily, fit_restarts
-from tsar.hmm.discrete.selection import Fitted, select
+from tsar.hmm.discrete.fitting import EMOptions, FittedModels, fit_restarts
+from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian
+from tsar.hmm.discrete.selection import select_states
+from tsar.hmm.discrete.sequence_groups import SequenceGroups
 from tsar.hmm.observations import Observations
 from tsar.runtime.memory import MAX_ELEMENTS, chunked, rows_within
 
 JITTER = 1e-10  # of the variance, as a row for each lag: no triangular factor is singular
 MIN_ROWS_PER_LAG = 3  # training rows that an order needs for each of its lags
 MAX_HMM_SERIES = 100  # series whose number of states is selected: a third of a second each
-N_COMPONENTS, N_INIT, EM_RULES = range(1, 9), 5, Rules(100, 1e-2, 1.0, 1.0)
-FAMILY = GaussianFamily(DiagonalGaussian(0.0, 0.0, 1e-5, 1.0, 1e-8))
+N_COMPONENTS, N_INIT, EM_RULES = range(1, 9), 5, EMOptions(n_iter=100, tol=1e-2)
+EMISSION = DiagonalGaussian(covars_prior=1e-5, min_covar=1e-8)
 
 
 def autoregression_table(panel: Panel, shares: tuple[float, float], max_order: int) -> pd.DataFrame:
@@ -92,12 +93,12 @@ def select_n_components(panel: Panel, seed: int) -> list[int]:
     """
     first = panel.select(np.arange(min(len(panel), MAX_HMM_SERIES)))
     observations = Observations(first.values[:, None], first.offsets)
-    data, _ = Grouped(observations, torch.arange(len(first))).robust_standardize()
+    data, _ = SequenceGroups(observations, torch.arange(len(first))).robust_standardize()
 
-    def fit(part: Grouped, n_components: int) -> Fitted:
-        return fit_restarts(FAMILY, part, n_components, N_INIT, EM_RULES, seed)
+    def fit(part: SequenceGroups, n_components: int) -> FittedModels[Any]:
+        return fit_restarts(EMISSION, part, n_components, N_INIT, EM_RULES, seed)
 
-    return select(FAMILY.emission, data, N_COMPONENTS, "heldout", fit)[0].tolist()
+    return select_states(EMISSION, data, N_COMPONENTS, "heldout", fit)[0].tolist()
 
 
 @dataclass(frozen=True)

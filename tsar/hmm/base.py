@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.hmm.em import Maximum
+from tsar.hmm.em import EMResult
 from tsar.hmm.observations import (
     Block,
     Observations,
@@ -169,7 +169,7 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
 
     def _store_fit(
         self,
-        maximum: Maximum[Any],
+        result: EMResult[Any],
         best: int,
         log_likelihoods: Float[Tensor, " start"],
         units: Units,
@@ -177,9 +177,9 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
         """Set the attributes that describe the fit, given the log likelihood of each start."""
         self.log_likelihoods_ = (log_likelihoods + units.log_density).cpu().numpy()
         self.log_likelihood_ = float(self.log_likelihoods_[best])
-        self.n_iter_ = int(maximum.iterations[best])
-        self.converged_ = bool(maximum.converged[best])
-        history = maximum.history[best, : self.n_iter_] + units.log_density
+        self.n_iter_ = int(result.n_iter[best])
+        self.converged_ = bool(result.converged[best])
+        history = result.history[best, : self.n_iter_] + units.log_density
         self.history_ = pd.DataFrame(
             {"log_likelihood": history.cpu().numpy()},
             pd.RangeIndex(1, self.n_iter_ + 1, name="iteration"),

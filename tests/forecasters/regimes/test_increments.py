@@ -9,10 +9,10 @@ from torch import Tensor
 
 from tsar.forecasters.regimes.increments import cumulative_quantiles
 from tsar.forecasters.regimes.mixture import NormalMixture
-from tsar.hmm.discrete.parameters import Parameters
+from tsar.hmm.discrete.parameters import GaussianParameters
 
 
-def two_regimes(windows: int = 1) -> tuple[Parameters, Tensor]:
+def two_regimes(windows: int = 1) -> tuple[GaussianParameters, Tensor]:
     """A model of two different regimes, and the state probabilities of each window."""
     transmat, startprob, means, variances = (
         torch.tensor(values, dtype=torch.float64)
@@ -20,11 +20,11 @@ def two_regimes(windows: int = 1) -> tuple[Parameters, Tensor]:
     )
     transmat, startprob = transmat.expand(windows, 2, 2), startprob.expand(windows, 2)
     means, variances = means.expand(windows, 2, 1), variances.expand(windows, 2, 1)
-    return Parameters(startprob, transmat, means, variances), startprob
+    return GaussianParameters(startprob, transmat, means, variances), startprob
 
 
 def enumerated_quantiles(
-    models: Parameters, initial: Tensor, steps: int, levels: list[float]
+    models: GaussianParameters, initial: Tensor, steps: int, levels: list[float]
 ) -> Tensor:
     """Quantiles of a sum of two regimes: of the mixture over the number of visits to the second."""
     paths = {(state, 0): float(initial[0, state]) for state in range(2)}
@@ -39,7 +39,7 @@ def enumerated_quantiles(
     visits = torch.tensor([count for _, count in paths], dtype=torch.float64)
     weights = torch.tensor(list(paths.values()), dtype=torch.float64)
     counts = torch.stack([steps - visits, visits])
-    means, variances = models.center[0, :, 0] @ counts, models.spread[0, :, 0] @ counts
+    means, variances = models.means[0, :, 0] @ counts, models.covars[0, :, 0] @ counts
     return NormalMixture(weights, means, variances.sqrt()).quantiles(levels)
 
 
@@ -50,7 +50,7 @@ def test_cumulative_quantiles_equal_the_mixture_over_all_paths(
     variances: tuple[float, float],
 ) -> None:
     models, initial = two_regimes()
-    models = replace(models, spread=torch.tensor(variances, dtype=torch.float64)[None, :, None])
+    models = replace(models, covars=torch.tensor(variances, dtype=torch.float64)[None, :, None])
     levels = [0.001, 0.1, 0.5, 0.9, 0.975]
     found = cumulative_quantiles(models, initial > 0, initial, 21, levels)
     for steps in (1, 2, 3, 7, 21):
@@ -68,7 +68,7 @@ def test_a_rare_regime_of_large_variance_does_not_widen_the_quantiles_of_the_oth
     transmat, startprob, means, variances = (
         torch.tensor(part, dtype=torch.float64)[None] for part in values
     )
-    models = Parameters(startprob, transmat, means, variances)
+    models = GaussianParameters(startprob, transmat, means, variances)
     levels = [0.1, 0.5, 0.9, 0.9995]
     found = cumulative_quantiles(models, startprob > 0, startprob, 40, levels)
     for steps in (1, 2, 5, 40):
@@ -79,7 +79,7 @@ def test_a_rare_regime_of_large_variance_does_not_widen_the_quantiles_of_the_oth
 
 def test_regimes_without_variance_are_accurate_to_a_fraction_of_the_span() -> None:
     models, initial = two_regimes()
-    models = replace(models, spread=torch.full_like(models.spread, 1e-150))
+    models = replace(models, covars=torch.full_like(models.covars, 1e-150))
     found = cumulative_quantiles(models, initial > 0, initial, 3, [0.05, 0.3, 0.95])
     np.testing.assert_allclose(found[0, 0], [-2, -2, 1])
     np.testing.assert_allclose(found[0, 2, [0, 2]], [-6, 3], atol=5e-3)
@@ -87,11 +87,11 @@ def test_regimes_without_variance_are_accurate_to_a_fraction_of_the_span() -> No
 
 def test_cumulative_quantiles_do_not_depend_on_the_other_windows() -> None:
     models, initial = two_regimes(3)
-    spread = torch.tensor([1.0, 1e-4, 100.0], dtype=torch.float64)[:, None, None] * models.spread
-    models = replace(models, spread=spread)
+    spread = torch.tensor([1.0, 1e-4, 100.0], dtype=torch.float64)[:, None, None] * models.covars
+    models = replace(models, covars=spread)
     joint = cumulative_quantiles(models, initial > 0, initial, 9, [0.1, 0.9])
     for row in range(3):
-        alone = Parameters(*(part[row : row + 1] for part in vars(models).values()))
+        alone = GaussianParameters(*(part[row : row + 1] for part in vars(models).values()))
         own = initial[row : row + 1]
         torch.testing.assert_close(
             cumulative_quantiles(alone, own > 0, own, 9, [0.1, 0.9])[0],
@@ -103,11 +103,11 @@ def test_cumulative_quantiles_do_not_depend_on_the_other_windows() -> None:
 
 def test_padded_states_do_not_affect_cumulative_quantiles() -> None:
     models, initial = two_regimes()
-    padded = Parameters(
+    padded = GaussianParameters(
         torch.nn.functional.pad(models.startprob, (0, 1)),
         torch.nn.functional.pad(models.transmat, (0, 1, 0, 1)),
-        torch.nn.functional.pad(models.center, (0, 0, 0, 1), value=1e9),
-        torch.nn.functional.pad(models.spread, (0, 0, 0, 1), value=1e9),
+        torch.nn.functional.pad(models.means, (0, 0, 0, 1), value=1e9),
+        torch.nn.functional.pad(models.covars, (0, 0, 0, 1), value=1e9),
     )
     padded_initial = torch.nn.functional.pad(initial, (0, 1))
     torch.testing.assert_close(

@@ -15,10 +15,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tsar.data.panel import Columns, Panel
 from tsar.hmm import CategoricalHMM, GaussianHMM, LinearGaussianHMM
-from tsar.hmm.discrete.emissions import Categorical, DiagonalGaussian, Emission, FullGaussian
-from tsar.hmm.discrete.fitting import Grouped, Rules, fit
-from tsar.hmm.discrete.parameters import Parameters
-from tsar.hmm.em import maximize
+from tsar.hmm.discrete.emissions import Categorical, Emission
+from tsar.hmm.discrete.fitting import EMOptions, fit
+from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian, FullGaussian
+from tsar.hmm.discrete.parameters import CategoricalParameters, GaussianParameters, P
+from tsar.hmm.discrete.sequence_groups import SequenceGroups
+from tsar.hmm.em import run_em
 from tsar.hmm.observations import Observations
 
 Floats = np.ndarray[Any, Any]
@@ -49,15 +51,13 @@ def batch(*arrays: Floats) -> list[torch.Tensor]:
     return [torch.from_numpy(np.array(array, dtype=float))[None] for array in arrays]
 
 
-def steps(
-    emission: Emission, start: Parameters, seen: Floats, count: int, cut: int = 0
-) -> Parameters:
+def steps(emission: Emission[P], start: P, seen: Floats, count: int, cut: int = 0) -> P:
     """Steps from a start; with a cut, two sequences."""
     borders = torch.tensor([0, cut, len(seen)] if cut else [0, len(seen)])
-    data = Grouped(
+    data = SequenceGroups(
         Observations(torch.from_numpy(seen), borders), torch.zeros(len(borders) - 1).long()
     )
-    rules = Rules(count, -np.inf, 1.0, 1.0)
+    rules = EMOptions(n_iter=count, tol=-np.inf)
     return fit(emission, data, start, torch.tensor([0]), rules).parameters
 
 
@@ -70,19 +70,19 @@ def test_steps_are_those_of_hmmlearn(kind: str) -> None:
     peer.startprob_, peer.transmat_ = np.full(3, 1 / 3), np.full((3, 3), 1 / 3)
     peer.means_, peer.covars_ = MEANS + 0.3, spread[kind]
     emission = (
-        DiagonalGaussian(0.0, 0.0, prior, 1.0, 1e-12)
+        DiagonalGaussian(covars_prior=prior, min_covar=1e-12)
         if kind == "diag"
-        else FullGaussian(kind == "tied", 0.0, 0.0, prior, 1.0, 1e-12)
+        else FullGaussian(covars_prior=prior, min_covar=1e-12, tied=kind == "tied")
     )
     wide = np.tile(np.eye(2), (3, 1, 1)) if kind == "tied" else spread[kind]
-    start = Parameters(*batch(peer.startprob_, peer.transmat_, peer.means_, wide))
+    start = GaussianParameters(*batch(peer.startprob_, peer.transmat_, peer.means_, wide))
     found = steps(emission, start, seen, 5, cut=250)
     peer.fit(seen, [250, 350])
     np.testing.assert_allclose(found.startprob[0], peer.startprob_, atol=1e-10)
     np.testing.assert_allclose(found.transmat[0], peer.transmat_, atol=1e-10)
-    np.testing.assert_allclose(found.center[0], peer.means_, atol=1e-10)
+    np.testing.assert_allclose(found.means[0], peer.means_, atol=1e-10)
     known = peer.covars_
-    mine = found.spread[0].numpy()
+    mine = found.covars[0].numpy()
     np.testing.assert_allclose(
         np.stack([np.diag(row) for row in mine]) if kind == "diag" else mine, known, atol=1e-10
     )
@@ -94,12 +94,11 @@ def test_steps_of_symbols_are_those_of_hmmlearn() -> None:
     shown = rng.dirichlet(np.ones(4), size=3)
     peer = hmm.CategoricalHMM(3, init_params="", n_iter=5, tol=-np.inf)
     peer.startprob_, peer.transmat_, peer.emissionprob_ = np.full(3, 1 / 3), MOVE, shown
-    start, move, center = batch(peer.startprob_, peer.transmat_, shown)
-    parameters = Parameters(start, move, center, center[..., :0])
-    found = steps(Categorical(1.0), parameters, seen.astype(float), 5)
+    parameters = CategoricalParameters(*batch(peer.startprob_, peer.transmat_, shown))
+    found = steps(Categorical(4), parameters, seen.astype(float), 5)
     peer.fit(seen)
     np.testing.assert_allclose(found.transmat[0], peer.transmat_, atol=1e-10)
-    np.testing.assert_allclose(found.center[0], peer.emissionprob_, atol=1e-10)
+    np.testing.assert_allclose(found.emissionprob[0], peer.emissionprob_, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", ["diag", "full", "tied"])
@@ -464,15 +463,17 @@ def test_one_candidate_is_a_selection_too() -> None:
 
 def test_a_fit_that_breaks_down_has_not_converged() -> None:
     shapes = ((3, 1), (3, 1, 1), (3, 1, 1), (3, 1, 1))
-    start = Parameters(*(torch.ones(shape) for shape in shapes))
+    start = GaussianParameters(*(torch.ones(shape) for shape in shapes))
     gains = iter([[1.0, 1.0, 1.0], [2.0, torch.nan, 0.5], [2.0]])
 
-    def step(parameters: Parameters, active: Any) -> tuple[Parameters, torch.Tensor]:
+    def step(
+        parameters: GaussianParameters, active: Any
+    ) -> tuple[GaussianParameters, torch.Tensor]:
         return parameters, torch.tensor(next(gains))[: len(active)]
 
-    found = maximize(start, step, n_iter=5, tol=0.1)
+    found = run_em(start, step, n_iter=5, tol=0.1)
     assert found.converged.tolist() == [True, False, False]
-    assert found.iterations.tolist() == [3, 2, 2]
+    assert found.n_iter.tolist() == [3, 2, 2]
 
 
 def test_one_series_of_nothing_is_skipped() -> None:
@@ -532,7 +533,7 @@ def test_a_start_that_is_impossible_is_not_forgiven() -> None:
     ("name", "value", "message"),
     [
         ("transmat_", [[2.0, 1.0], [1.0, 2.0]], "transmat_ must be probabilities"),
-        ("transmat_", np.eye(3), "must be of as many states"),
+        ("transmat_", np.eye(3), "must have the same number of states"),
         ("startprob_", [0.5, 0.6], "startprob_ must be probabilities"),
         ("covars_", -np.ones((2, 1)), "covars_ must have variances above 0"),
     ],

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from tsar.hmm.discrete import recursion
 from tsar.hmm.discrete.inference import (
-    expectations,
     filter_states,
+    forward_backward,
     predict_states,
     sample_states,
-    stationary,
+    stationary_distribution,
 )
 from tsar.hmm.discrete.viterbi import decode
 
@@ -26,8 +26,7 @@ Model = tuple[Tensor, Tensor, Tensor]
 def engine(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways in which the sums over paths are made."""
     if request.param == "tensors":
-        for module in ("inference", "viterbi"):
-            monkeypatch.setattr(f"tsar.hmm.discrete.{module}.usable", lambda _: False)
+        monkeypatch.setattr("tsar.hmm.discrete.compiled.supports", lambda _: False)
 
 
 def chain(
@@ -84,8 +83,8 @@ def test_what_is_known_of_each_point_is_the_sum_over_every_path(model: Model) ->
     pairs = np.zeros((states, states))
     for step in range(1, paths.shape[1]):
         np.add.at(pairs, (paths[:, step - 1], paths[:, step]), weight)
-    found = expectations(*model)
-    np.testing.assert_allclose(found.posterior[0], posterior, atol=1e-14)
+    found = forward_backward(*model)
+    np.testing.assert_allclose(found.posteriors[0], posterior, atol=1e-14)
     np.testing.assert_allclose(found.transitions[0], pairs, atol=1e-14)
     assert float(found.log_likelihood) == pytest.approx(total(density), rel=1e-14)
 
@@ -121,7 +120,7 @@ def weather() -> Model:
 def test_the_weather_of_the_textbook() -> None:
     filtered = filter_states(*weather()).probability[0, :, 0]
     np.testing.assert_allclose(filtered, [0.8182, 0.8834, 0.1907, 0.7308, 0.8673], atol=5e-5)
-    smoothed = expectations(*weather()).posterior[0, :, 0]
+    smoothed = forward_backward(*weather()).posteriors[0, :, 0]
     np.testing.assert_allclose(smoothed, [0.8673, 0.8204, 0.3075, 0.8204, 0.8673], atol=5e-5)
     assert decode(*weather()).states.tolist() == [[0, 0, 1, 0, 0]]
 
@@ -146,9 +145,9 @@ def test_long_chains_are_as_hmmlearn_says(
 ) -> None:
     model = chain(1, time, states, stay=stay, spread=spread, seed=3)
     likelihood, posterior, best, path = reference(model)
-    found = expectations(*model)
+    found = forward_backward(*model)
     assert float(found.log_likelihood) == pytest.approx(likelihood, rel=1e-11)
-    np.testing.assert_allclose(found.posterior[0], posterior, atol=1e-9)
+    np.testing.assert_allclose(found.posteriors[0], posterior, atol=1e-9)
     decoded = decode(*model)
     assert float(decoded.log_probability) == pytest.approx(best, rel=1e-11)
     assert (decoded.states[0].numpy() != path).mean() < 1e-3  # where two are as good
@@ -178,9 +177,9 @@ def test_long_chains_with_impossible_transitions_are_as_hmmlearn_says(
         move = move / move.sum(-1, keepdim=True)
     model = start, move, seen
     likelihood, posterior, best, path = reference(model)
-    found = expectations(*model)
+    found = forward_backward(*model)
     assert float(found.log_likelihood) == pytest.approx(likelihood, rel=1e-11)
-    np.testing.assert_allclose(found.posterior[0], posterior, atol=1e-9)
+    np.testing.assert_allclose(found.posteriors[0], posterior, atol=1e-9)
     filtered = filter_states(*model)
     assert float(filtered.log_likelihood) == pytest.approx(likelihood, rel=1e-11)
     np.testing.assert_allclose(filtered.probability[0, -1], posterior[-1], atol=1e-9)
@@ -200,9 +199,9 @@ def test_a_state_comes_back_from_below_the_least_number() -> None:
     seen = torch.tensor([[0.0, -100.0]], dtype=torch.float64).repeat(41, 1)
     seen[-1] = torch.tensor([-torch.inf, 0.0])
     half = torch.full((1, 2), 0.5, dtype=torch.float64)
-    found = expectations(half, move, seen[None])
+    found = forward_backward(half, move, seen[None])
     assert float(found.log_likelihood) == pytest.approx(-4000 + np.log(0.5))
-    np.testing.assert_array_equal(found.posterior[0, :, 1], 1.0)
+    np.testing.assert_array_equal(found.posteriors[0, :, 1], 1.0)
     np.testing.assert_array_equal(found.transitions[0], [[0.0, 0.0], [0.0, 40.0]])
 
 
@@ -234,13 +233,13 @@ def test_a_chain_that_turns_round_is_exact() -> None:
 
 @pytest.mark.parametrize("model", [chain(3, 900, 4, stay=0.9), impossible(chain(3, 900, 4))])
 def test_chunks_change_nothing(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = expectations(*model)
+    cut = forward_backward(*model)
     path = decode(*model)
-    monkeypatch.setattr("tsar.hmm.discrete.chains.chunks_for", lambda *_: 1)
-    whole = expectations(*model)
+    monkeypatch.setattr("tsar.hmm.discrete.chunks.n_chunks", lambda *_: 1)
+    whole = forward_backward(*model)
     torch.testing.assert_close(cut, whole, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(path, decode(*model))
-    assert recursion.chunks_for(3, 900, 4) > 1
+    assert recursion.n_chunks(3, 900, 4) > 1
 
 
 @pytest.mark.parametrize("model", [chain(4, 60, 3), impossible(chain(4, 60, 3))])
@@ -250,12 +249,12 @@ def test_a_batch_is_its_rows_one_by_one(model: Model) -> None:
     padded = model[2].clone()
     for row, length in enumerate(lengths.tolist()):
         padded[row, length:] = 0.0
-    together = expectations(*model[:2], padded, lengths)
+    together = forward_backward(*model[:2], padded, lengths)
     path = decode(*model[:2], padded, lengths)
     for row, length in enumerate(lengths.tolist()):
         start, move, seen = rows[row]
-        alone = expectations(start, move, seen[:, :length])
-        torch.testing.assert_close(together.posterior[[row], :length], alone.posterior)
+        alone = forward_backward(start, move, seen[:, :length])
+        torch.testing.assert_close(together.posteriors[[row], :length], alone.posteriors)
         torch.testing.assert_close(together.transitions[[row]], alone.transitions)
         torch.testing.assert_close(together.log_likelihood[[row]], alone.log_likelihood)
         best = decode(start, move, seen[:, :length])
@@ -268,9 +267,9 @@ def test_states_that_nothing_leads_to_pad_smaller_models() -> None:
     wide = torch.zeros(1, 4, 4, dtype=torch.float64)
     wide[:, :3, :3], wide[:, 3, 3] = move, 1.0
     pad = torch.nn.functional.pad
-    found = expectations(pad(start, (0, 1)), wide, pad(seen, (0, 1), value=-torch.inf))
-    known = expectations(start, move, seen)
-    torch.testing.assert_close(found.posterior[:, :, :3], known.posterior)
+    found = forward_backward(pad(start, (0, 1)), wide, pad(seen, (0, 1), value=-torch.inf))
+    known = forward_backward(start, move, seen)
+    torch.testing.assert_close(found.posteriors[:, :, :3], known.posteriors)
     torch.testing.assert_close(found.log_likelihood, known.log_likelihood)
 
 
@@ -279,7 +278,9 @@ def test_missing_points_are_summed_out() -> None:
     seen[:, 2] = 0.0
     paths, density = every_path((start, move, seen))
     posterior = np.exp(density - total(density)) @ (paths[:, 2] == 0)
-    assert float(expectations(start, move, seen).posterior[0, 2, 0]) == pytest.approx(posterior)
+    assert float(forward_backward(start, move, seen).posteriors[0, 2, 0]) == pytest.approx(
+        posterior
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -287,12 +288,12 @@ def test_improbable_points_do_not_underflow(dtype: torch.dtype) -> None:
     start, move, seen = (tensor.to(dtype) for tensor in chain(2, 4000, 3, spread=5.0))
     seen[:, 700] = torch.tensor([-1e6, -2e6, -1.5e6], dtype=dtype)
     seen[:, 701] = torch.tensor([-3e4, -1e4, 0.0], dtype=dtype)
-    found = expectations(start, move, seen)
-    assert bool(found.posterior.isfinite().all())
+    found = forward_backward(start, move, seen)
+    assert bool(found.posteriors.isfinite().all())
     slow = reference(tuple(tensor.double() for tensor in (start, move, seen)))  # type: ignore[arg-type]
     assert float(found.log_likelihood[0]) == pytest.approx(slow[0], rel=1e-5)
     room = 1e-9 if dtype == torch.float64 else 2e-3
-    np.testing.assert_allclose(found.posterior[0], slow[1], atol=room)
+    np.testing.assert_allclose(found.posteriors[0], slow[1], atol=room)
 
 
 def test_a_million_points_lose_nothing() -> None:
@@ -309,9 +310,9 @@ def test_a_million_points_lose_nothing() -> None:
 def test_points_that_no_state_can_show_have_no_likelihood() -> None:
     start, move, seen = chain(1, 30, 2)
     seen[:, 10] = -torch.inf
-    found = expectations(start, move, seen)
+    found = forward_backward(start, move, seen)
     assert float(found.log_likelihood) == -np.inf
-    assert bool(found.posterior.isfinite().all())
+    assert bool(found.posteriors.isfinite().all())
 
 
 def test_predictions_are_powers() -> None:
@@ -337,10 +338,10 @@ def test_drawn_paths_move_as_often_as_they_should() -> None:
 
 def test_a_stationary_distribution_stays() -> None:
     _, move, _ = chain(5, 1, 6)
-    found = stationary(move)
+    found = stationary_distribution(move)
     torch.testing.assert_close((found[:, None] @ move)[:, 0], found)
     torch.testing.assert_close(found.sum(1), torch.ones(5, dtype=torch.float64))
-    still = stationary(torch.eye(3, dtype=torch.float64)[None])
+    still = stationary_distribution(torch.eye(3, dtype=torch.float64)[None])
     torch.testing.assert_close(still.sum(1), torch.ones(1, dtype=torch.float64))
 
 
@@ -348,4 +349,6 @@ def test_a_stationary_distribution_stays() -> None:
 def test_a_gpu_says_what_a_cpu_does() -> None:
     model = chain(8, 3000, 5, stay=0.9)
     moved = tuple(tensor.cuda() for tensor in model)
-    torch.testing.assert_close(expectations(*moved).posterior.cpu(), expectations(*model).posterior)
+    torch.testing.assert_close(
+        forward_backward(*moved).posteriors.cpu(), forward_backward(*model).posteriors
+    )

@@ -9,7 +9,7 @@ import torch
 from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 from torch import Tensor
 
-from tsar.hmm.em import take
+from tsar.hmm.em import select_models
 from tsar.hmm.linear_gaussian.forecasting import draw, forecast_states
 from tsar.hmm.linear_gaussian.kalman import LinearGaussian, filter_states, smooth_states
 from tsar.hmm.linear_gaussian.scan import Kinds, Tree
@@ -195,7 +195,7 @@ def test_a_batch_is_its_rows_one_by_one() -> None:
     smoothed = smooth_states(models, found)
     for m in range(3):
         for s, length in enumerate(lengths.tolist()):
-            model = take(models, torch.tensor([m]))
+            model = select_models(models, torch.tensor([m]))
             one = filter_states(model, values[s : s + 1, :length])
             alone = smooth_states(model, one)
             at = (m, s, slice(length))

@@ -88,5 +88,5 @@ def differences_are_better(levels: RegimeFit, differences: RegimeFit) -> Bool[Te
     """
     gain = levels.one_step_errors() - differences.one_step_errors()  # NaN: no predecessor
     gain = gain / levels.models.scaling.deviation[levels.series]
-    model, n_models = levels.data.of_points.cpu(), len(levels.models.n_components)
+    model, n_models = levels.data.point_group.cpu(), len(levels.models.n_components)
     return group_means(gain, model, n_models)[0] > 0

@@ -27,10 +27,10 @@ from tsar.forecasters.regimes.inference import (
 from tsar.forecasters.regimes.prediction import PredictiveDistribution
 from tsar.forecasters.regimes.report import regime_summary, regime_table
 from tsar.forecasters.regimes.season import deseasonalize_contexts
-from tsar.hmm.discrete.fitting import Rules
-from tsar.hmm.discrete.parameters import Parameters
+from tsar.hmm.discrete.fitting import EMOptions
+from tsar.hmm.discrete.parameters import GaussianParameters
 from tsar.hmm.discrete.selection import CRITERIA, Criterion
-from tsar.hmm.em import take
+from tsar.hmm.em import select_models
 from tsar.hmm.observations import Observations
 from tsar.hmm.selection import candidate_states
 from tsar.plotting import plot_regimes
@@ -200,7 +200,7 @@ class HMM(Forecaster):
             self.criterion if self.n_components == "auto" else None,
             self.scope == "global",
             self.season_length_,
-            Rules(self.n_iter, self.tol, 1.0, 1.0),
+            EMOptions(self.n_iter, self.tol),
             self.n_init,
             self.min_covar,
             self.seed_,
@@ -244,12 +244,12 @@ class HMM(Forecaster):
 
     def _window_models(
         self, rows: Int[Tensor, " window"]
-    ) -> tuple[Parameters, Bool[Tensor, "window state"]]:
+    ) -> tuple[GaussianParameters, Bool[Tensor, "window state"]]:
         """Model of each window, and which states it has."""
         used, window = self._model_rows(rows).unique(return_inverse=True)
-        parameters = take(self._models_.parameters, used)
+        parameters = select_models(self._models_.parameters, used)
         models, has_state = with_stationary_start(parameters, self._models_.n_components[used])
-        return take(models, window), has_state[window]
+        return select_models(models, window), has_state[window]
 
     def _standardize(
         self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
@@ -272,7 +272,7 @@ class HMM(Forecaster):
                 modelled = torch.where(differenced[:, None], values.diff(dim=1), values[:, 1:])
             scaling, standard, seasonal = self._standardize(modelled, rows, windows.horizon)
             models, has_state = self._window_models(rows)
-            models = Parameters(*(part.to(device) for part in vars(models).values()))
+            models = GaussianParameters(*(part.to(device) for part in vars(models).values()))
             has_state = has_state.to(device)
             yield PredictiveDistribution(
                 models,

@@ -14,16 +14,22 @@ from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
 from tsar.forecasters.regimes.inference import EMISSION, with_stationary_start
 from tsar.forecasters.regimes.season import deseasonalize
-from tsar.hmm.discrete.emissions import DiagonalGaussian
-from tsar.hmm.discrete.fitting import Grouped, Rules, usual_points
-from tsar.hmm.discrete.parameters import Parameters, ordered
-from tsar.hmm.discrete.restarts import GaussianFamily, fit_restarts
-from tsar.hmm.discrete.selection import Criterion, Fitted, select
-from tsar.hmm.em import take
+from tsar.hmm.discrete.fitting import (
+    EMOptions,
+    FittedModels,
+    fit_restarts,
+    predicted_means,
+)
+from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian
+from tsar.hmm.discrete.parameters import GaussianParameters, reorder_states
+from tsar.hmm.discrete.selection import Criterion, select_states
+from tsar.hmm.discrete.sequence_groups import SequenceGroups
+from tsar.hmm.em import select_models
 from tsar.hmm.observations import Observations
 from tsar.hmm.robust_scale import RobustScaling, group_means
 from tsar.records import record
 
+GaussianModels = FittedModels[GaussianParameters]
 VARIANCE_PRIOR = 1e-5  # scale of the prior of variances, as a share of each series' variance
 MIN_POINTS_PER_STATE = 5  # of a series, where the number of states is selected
 CONSTANT_VARIANCE = 1e-150  # of a constant series
@@ -60,10 +66,10 @@ class RegimeModels:
     scaling: Scaling
 
     @property
-    def parameters(self) -> Parameters:
-        """Parameters of the models, with a feature axis."""
+    def parameters(self) -> GaussianParameters:
+        """GaussianParameters of the models, with a feature axis."""
         means, variances = self.means[:, :, None], self.variances[:, :, None]
-        return Parameters(self.startprob, self.transmat, means, variances)
+        return GaussianParameters(self.startprob, self.transmat, means, variances)
 
     @property
     def is_global(self) -> bool:
@@ -108,7 +114,7 @@ class RegimeFit(NamedTuple):
     """
 
     models: RegimeModels
-    data: Grouped
+    data: SequenceGroups
     selection: pd.DataFrame | None
 
     @property
@@ -124,8 +130,8 @@ class RegimeFit(NamedTuple):
         """
         device = self.data.group.device
         models, _ = with_stationary_start(self.models.parameters, self.models.n_components)
-        models = Parameters(*(part.to(device) for part in vars(models).values()))
-        predicted = usual_points(EMISSION, self.data, models)
+        models = GaussianParameters(*(part.to(device) for part in vars(models).values()))
+        predicted = predicted_means(EMISSION, self.data, models)
         errors = (self.data.observations.values[:, 0] - predicted).abs().cpu()
         return errors * self.models.scaling.deviation[self.series]
 
@@ -133,7 +139,7 @@ class RegimeFit(NamedTuple):
         """Fit of some series, each of which has its own model."""
         moved = rows.to(self.data.group.device)
         groups = torch.arange(len(rows), device=moved.device)
-        data = Grouped(self.data.observations.select(moved), groups)
+        data = SequenceGroups(self.data.observations.select(moved), groups)
         selection = self.selection
         if selection is not None:
             position = {row: k for k, row in enumerate(rows.tolist())}
@@ -161,7 +167,7 @@ class RegimeFitter:
     candidates
         Numbers of states to try.
     criterion
-        Selects among them, see `select`; None for the only candidate.
+        Selects among them, see `select_states`; None for the only candidate.
     is_global
         Whether one model is fitted to all series, not one to each.
     season_length
@@ -178,7 +184,7 @@ class RegimeFitter:
     criterion: Criterion | None
     is_global: bool
     season_length: int
-    rules: Rules
+    rules: EMOptions
     n_init: int
     min_covar: float
     seed: int
@@ -195,16 +201,16 @@ class RegimeFitter:
         standard = scaling.apply(panel)
         values = deseasonalize(standard.values, standard.offsets, self.season_length)[:, None]
         observations = Observations(values.to(self.device), standard.offsets.to(self.device))
-        plain = Grouped(observations, self.group(len(panel)).to(self.device))
+        plain = SequenceGroups(observations, self.group(len(panel)).to(self.device))
         data, robust = plain.robust_standardize()
         n_components, fits, selection = self._fit_candidates(data)
         parameters = stack_models(n_components, fits, robust)
-        size, _ = group_means(standard.values.abs(), plain.of_points.cpu(), len(n_components))
-        variances = parameters.spread[:, :, 0].masked_fill(size[:, None] == 0, CONSTANT_VARIANCE)
+        size, _ = group_means(standard.values.abs(), plain.point_group.cpu(), len(n_components))
+        variances = parameters.covars[:, :, 0].masked_fill(size[:, None] == 0, CONSTANT_VARIANCE)
         models = RegimeModels(
             parameters.startprob,
             parameters.transmat,
-            parameters.center[:, :, 0],
+            parameters.means[:, :, 0],
             variances,
             n_components,
             torch.full_like(n_components, differences),
@@ -213,25 +219,25 @@ class RegimeFitter:
         return RegimeFit(models, plain, selection)
 
     def _fit_candidates(
-        self, data: Grouped
-    ) -> tuple[Int[Tensor, " model"], dict[int, Fitted], pd.DataFrame | None]:
+        self, data: SequenceGroups
+    ) -> tuple[Int[Tensor, " model"], dict[int, GaussianModels], pd.DataFrame | None]:
         """Number of states of each model, the fits by number of states, and their scores."""
-        family = GaussianFamily(DiagonalGaussian(0.0, 0.0, VARIANCE_PRIOR, 1.0, self.min_covar))
+        emission = DiagonalGaussian(covars_prior=VARIANCE_PRIOR, min_covar=self.min_covar)
         hidden = None if self.progress else True  # None: hidden where there is no terminal
-        fits: dict[int, Fitted] = {}
-        n_components = torch.full((data.groups,), self.candidates[0])
+        fits: dict[int, GaussianModels] = {}
+        n_components = torch.full((data.n_groups,), self.candidates[0])
         selection = None
         with tqdm(desc="EM fits", disable=hidden, delay=1, leave=False) as bar:
 
-            def fit(part: Grouped, states: int) -> Fitted:
+            def fit(part: SequenceGroups, states: int) -> GaussianModels:
                 bar.set_postfix(states=states)
-                fitted = fit_restarts(family, part, states, self.n_init, self.rules, self.seed)
+                fitted = fit_restarts(emission, part, states, self.n_init, self.rules, self.seed)
                 bar.update()
                 return fitted
 
             if self.criterion is not None:
-                n_components, fits, selection = select(
-                    family.emission, data, self.candidates, self.criterion, fit
+                n_components, fits, selection = select_states(
+                    emission, data, self.candidates, self.criterion, fit
                 )
             n_components = torch.minimum(n_components.cpu(), self._max_components(data))
             for states in n_components.unique().tolist():
@@ -239,16 +245,18 @@ class RegimeFitter:
                     fits[states] = fit(data, states)
         return n_components, fits, selection
 
-    def _max_components(self, data: Grouped) -> Int[Tensor, " model"]:
+    def _max_components(self, data: SequenceGroups) -> Int[Tensor, " model"]:
         """Most states of each model: one per point, or per five points where it is selected."""
-        points = data.points.cpu()
+        points = data.nobs.cpu()
         limit = points if self.criterion is None else points // MIN_POINTS_PER_STATE
         return limit.clamp(min=1)
 
 
 def stack_models(
-    n_components: Int[Tensor, " model"], fits: dict[int, Fitted], robust: RobustScaling
-) -> Parameters:
+    n_components: Int[Tensor, " model"],
+    fits: dict[int, GaussianModels],
+    robust: RobustScaling,
+) -> GaussianParameters:
     """Best model of each group with its number of states, padded, in units before `robust`.
 
     On the CPU; for the padding see `RegimeModels`.
@@ -261,12 +269,12 @@ def stack_models(
         rows = (n_components == states).nonzero()[:, 0]
         if not len(rows):  # a candidate that no group selected
             continue
-        models = take(fitted.parameters, rows.to(fitted.owner.device))
-        models = ordered(models, EMISSION.order(models))
+        models = select_models(fitted.parameters, rows.to(fitted.model_group.device))
+        models = reorder_states(models, EMISSION.state_order(models))
         startprob[rows, :states] = models.startprob.cpu()
         transmat[rows, :states, :states] = models.transmat.cpu()
-        means[rows, :states] = models.center[:, :, 0].cpu()
-        variances[rows, :states] = models.spread[:, :, 0].cpu()
+        means[rows, :states] = models.means[:, :, 0].cpu()
+        variances[rows, :states] = models.covars[:, :, 0].cpu()
     center, scale = (part.cpu()[:, None] for part in robust)
     means, variances = means * scale + center, variances * scale.square()
-    return Parameters(startprob, transmat, means[:, :, None], variances[:, :, None])
+    return GaussianParameters(startprob, transmat, means[:, :, None], variances[:, :, None])

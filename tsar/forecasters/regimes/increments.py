@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tsar.forecasters.regimes.fourier import FourierInversion, component_quantiles
 from tsar.forecasters.regimes.mixture import NormalMixture
-from tsar.hmm.discrete.inference import powers_ahead, predict_states
-from tsar.hmm.discrete.parameters import Parameters
+from tsar.hmm.discrete.inference import apply_powers, predict_states
+from tsar.hmm.discrete.parameters import GaussianParameters
 from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 
 TAIL_STDS = 9.0  # a normal distribution has no float64 mass beyond
@@ -27,7 +27,7 @@ TIER_RATIO = 200.0  # of the ranges of states that share one Fourier series
 
 
 def cumulative_quantiles(
-    models: Parameters,
+    models: GaussianParameters,
     has_state: Bool[Tensor, "window state"],
     probabilities: Float[Tensor, "window state"],
     horizon: int,
@@ -60,7 +60,7 @@ def cumulative_quantiles(
     Examples
     --------
     >>> one = torch.ones(1, 1, dtype=torch.float64)
-    >>> walk = Parameters(one, one[None], 0.5 * one[None], 4 * one[None])
+    >>> walk = GaussianParameters(one, one[None], 0.5 * one[None], 4 * one[None])
     >>> cumulative_quantiles(walk, one > 0, one, 4, [0.5, 0.975]).round(decimals=2)[0, [0, 3]]
     tensor([[0.5000, 4.4200],
             [2.0000, 9.8400]], dtype=torch.float64)
@@ -68,8 +68,8 @@ def cumulative_quantiles(
     targets = torch.tensor(list(levels), dtype=probabilities.dtype, device=probabilities.device)
     found = probabilities.new_empty(len(probabilities), horizon, len(targets))
     weights = predict_states(probabilities, models.transmat, 1)[:, 0]
-    stds = models.spread[:, :, 0].sqrt()
-    found[:, 0] = NormalMixture(weights, models.center[:, :, 0], stds).quantiles(levels)
+    stds = models.covars[:, :, 0].sqrt()
+    found[:, 0] = NormalMixture(weights, models.means[:, :, 0], stds).quantiles(levels)
     tiers = range_tiers(models, has_state)
     tiered = tiers.amax(dim=1) > 0
     single = (~tiered).nonzero()[:, 0]
@@ -93,14 +93,14 @@ def cumulative_quantiles(
 
 
 def range_tiers(
-    models: Parameters, has_state: Bool[Tensor, "window state"]
+    models: GaussianParameters, has_state: Bool[Tensor, "window state"]
 ) -> Int[Tensor, "window state"]:
     """Tier of each state by its range: 0 for the most frequent state and similar ones, 1, 2, ...
 
     The range is the standard deviation plus the distance from the mean of the most frequent state.
     Tiers are powers of `TIER_RATIO`, numbered consecutively.
     """
-    means, stds = models.center[:, :, 0], models.spread[:, :, 0].sqrt()
+    means, stds = models.means[:, :, 0], models.covars[:, :, 0].sqrt()
     frequent = models.startprob.masked_fill(~has_state, 0.0).argmax(dim=1, keepdim=True)
     ranges = (means - means.gather(1, frequent)).abs() + stds
     power = (ranges / stds.gather(1, frequent)).log() / torch.log(torch.tensor(TIER_RATIO))
@@ -135,13 +135,13 @@ class IncrementChains:
     @classmethod
     def of(
         cls,
-        models: Parameters,
+        models: GaussianParameters,
         allowed: Bool[Tensor, "window state"],
         probabilities: Float[Tensor, "window state"],
     ) -> "IncrementChains":
         """Chains of models, restricted to paths that visit allowed states only."""
         default = allowed.int().argmax(dim=1, keepdim=True)
-        means, variances = models.center[:, :, 0], models.spread[:, :, 0]
+        means, variances = models.means[:, :, 0], models.covars[:, :, 0]
         means = torch.where(allowed, means, means.gather(1, default))
         variances = torch.where(allowed, variances, variances.gather(1, default))
         low, high = means.aminmax(dim=1)
@@ -234,12 +234,12 @@ class IncrementChains:
         step = (self.transmat[:, None] * normal[:, :, None]).flatten(0, 1)
         initial = self.probabilities[:, None].expand(-1, n_frequencies, -1).flatten(0, 1).to(step)
         initial = (initial[:, None] @ torch.linalg.matrix_power(step, first - 1))[:, 0]
-        values = powers_ahead(initial, step, last - first + 1).sum(dim=2)
+        values = apply_powers(initial, step, last - first + 1).sum(dim=2)
         return values.view(windows, n_frequencies, -1).mT
 
 
 def _tiered_quantiles(
-    models: Parameters,
+    models: GaussianParameters,
     has_state: Bool[Tensor, "window state"],
     probabilities: Float[Tensor, "window state"],
     tiers: Int[Tensor, " state"],
@@ -253,7 +253,7 @@ def _tiered_quantiles(
     The paths of a tier are those within its states and the lower ones, without those of the tier
     below.
     """
-    model = Parameters(*(part[row : row + 1] for part in vars(models).values()))
+    model = GaussianParameters(*(part[row : row + 1] for part in vars(models).values()))
     previous: IncrementChains | None = None
     chains: list[tuple[IncrementChains, IncrementChains | None, Tensor, int]] = []
     for tier in range(int(tiers.max()) + 1):

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.hmm.discrete.emissions import DiagonalGaussian
-from tsar.hmm.discrete.inference import expectations, filter_states, stationary
-from tsar.hmm.discrete.parameters import Parameters
+from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian
+from tsar.hmm.discrete.inference import filter_states, forward_backward, stationary_distribution
+from tsar.hmm.discrete.parameters import GaussianParameters
 
 MIN_PROBABILITY = 1e-100  # keeps every chain irreducible, for the scaled recursions
-EMISSION = DiagonalGaussian(0.0, 0.0, 0.0, 1.0, 0.0)  # densities only: no priors, no variance floor
+EMISSION = DiagonalGaussian()  # densities only: no priors, no variance floor
 
 
 def stationary_probabilities(
@@ -24,29 +24,29 @@ def stationary_probabilities(
     Padded states lead to themselves only, so their share has to be removed.
     """
     has_state = torch.arange(transmat.shape[1], device=transmat.device) < n_components[:, None]
-    probabilities = stationary(transmat) * has_state
+    probabilities = stationary_distribution(transmat) * has_state
     return probabilities / probabilities.sum(1, keepdim=True), has_state
 
 
 def with_stationary_start(
-    models: Parameters, n_components: Int[Tensor, " model"]
-) -> tuple[Parameters, Bool[Tensor, "model state"]]:
+    models: GaussianParameters, n_components: Int[Tensor, " model"]
+) -> tuple[GaussianParameters, Bool[Tensor, "model state"]]:
     """Models of contexts that begin at any time: the stationary distribution is the initial one.
 
     Also which states each model has; densities of the others must be masked.
     """
     startprob, has_state = stationary_probabilities(models.transmat, n_components)
-    started = Parameters(
+    started = GaussianParameters(
         startprob.clamp(min=MIN_PROBABILITY),
         models.transmat.clamp(min=MIN_PROBABILITY),
-        models.center,
-        models.spread,
+        models.means,
+        models.covars,
     )
     return started, has_state
 
 
 def filtered_probabilities(
-    models: Parameters,
+    models: GaussianParameters,
     has_state: Bool[Tensor, "window state"],
     values: Float[Tensor, "window time"],
 ) -> Float[Tensor, "window state"]:
@@ -56,17 +56,17 @@ def filtered_probabilities(
 
 
 def smoothed_probabilities(
-    models: Parameters,
+    models: GaussianParameters,
     has_state: Bool[Tensor, "window state"],
     values: Float[Tensor, "window time"],
 ) -> Float[Tensor, "window time state"]:
     """Probability of each state at each point, given all points; one model per window."""
     log_density = _log_density(models, has_state, values)
-    return expectations(models.startprob, models.transmat, log_density).posterior
+    return forward_backward(models.startprob, models.transmat, log_density).posteriors
 
 
 def _log_density(
-    models: Parameters,
+    models: GaussianParameters,
     has_state: Bool[Tensor, "window state"],
     values: Float[Tensor, "window time"],
 ) -> Float[Tensor, "window time state"]:

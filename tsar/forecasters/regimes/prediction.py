@@ -12,8 +12,8 @@ from tsar.forecasters.regimes.increments import cumulative_quantiles
 from tsar.forecasters.regimes.inference import sample_state_paths
 from tsar.forecasters.regimes.mixture import NormalMixture
 from tsar.hmm.discrete.inference import predict_states
-from tsar.hmm.discrete.parameters import Parameters
-from tsar.hmm.em import take
+from tsar.hmm.discrete.parameters import GaussianParameters
+from tsar.hmm.em import select_models
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PredictiveDistribution:
         Newest value of the context.
     """
 
-    models: Parameters
+    models: GaussianParameters
     has_state: Bool[Tensor, "window state"]
     filtered: Float[Tensor, "window state"]
     seasonal: Float[Tensor, "window horizon"]
@@ -64,7 +64,7 @@ class PredictiveDistribution:
             found[rows] += mixture.quantiles(levels)
         if levels and len(cumulative):
             found[cumulative] += cumulative_quantiles(
-                take(self.models, cumulative),
+                select_models(self.models, cumulative),
                 self.has_state[cumulative],
                 self.filtered[cumulative],
                 seasonal.shape[1],
@@ -79,7 +79,7 @@ class PredictiveDistribution:
         initial = predict_states(self.filtered, self.models.transmat, 1)[:, 0]
         states = sample_state_paths(initial, self.models.transmat, uniform)
         row = torch.arange(len(initial), device=initial.device)[:, None, None]
-        means, variances = self.models.center[row, states, 0], self.models.spread[row, states, 0]
+        means, variances = self.models.means[row, states, 0], self.models.covars[row, states, 0]
         steps = means + variances.sqrt() * normal + self.seasonal[:, None]
         return self._to_data_units(self._accumulate(steps.mT)).mT
 
@@ -89,8 +89,8 @@ class PredictiveDistribution:
         """Mixture of each step of some windows; of the differences where those are modelled."""
         models = self.models
         weights = predict_states(self.filtered[rows], models.transmat[rows], seasonal.shape[1])
-        means = models.center[rows][:, None, :, 0] + seasonal[:, :, None]
-        stds = models.spread[rows][:, None, :, 0].sqrt().expand_as(means)
+        means = models.means[rows][:, None, :, 0] + seasonal[:, :, None]
+        stds = models.covars[rows][:, None, :, 0].sqrt().expand_as(means)
         return NormalMixture(weights, means, stds)
 
     def _accumulate(self, steps: Float[Tensor, "window horizon *output"]) -> Tensor:

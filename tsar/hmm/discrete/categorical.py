@@ -1,36 +1,35 @@
-"""CategoricalHMM: hidden states that each show symbols with probabilities of their own."""
+"""CategoricalHMM: a hidden Markov model with probabilities of symbols for each discrete state."""
 
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsar.hmm.discrete.emissions import Categorical, Emission
-from tsar.hmm.discrete.estimator import DISCRETE, HiddenMarkovModel
-from tsar.hmm.discrete.fitting import Grouped
-from tsar.hmm.discrete.parameters import Parameters
-from tsar.hmm.discrete.restarts import CategoricalFamily
+from tsar.hmm.discrete.emissions import Categorical
+from tsar.hmm.discrete.estimator import DISCRETE, DiscreteHMM
+from tsar.hmm.discrete.parameters import CategoricalParameters
 from tsar.hmm.discrete.selection import Criterion
 from tsar.hmm.observations import Observations, Reading, Units, read_observations
 from tsar.validation import POSITIVE, Constraint, integer, optional
 
 Floats = NDArray[np.float64]
-MOST_SYMBOLS = 1000  # that need no saying: each state has a probability for every one
+MAX_SYMBOLS = 1000  # without n_features (or 10 per point): each state has a probability of each
 
 
-class CategoricalHMM(HiddenMarkovModel):
-    """Hidden Markov model of symbols, integers from 0 in one column; NaN is summed out.
+class CategoricalHMM(DiscreteHMM):
+    """Hidden Markov model of symbols: integers from 0 in one column. NaN (missing) is summed out.
 
     Parameters
     ----------
     n_components
-        Hidden states; ``"auto"``: chosen among 1 to `max_components` by `criterion`.
+        Number of hidden states; ``"auto"``: chosen among 1 to `max_components` by `criterion`.
     n_features
-        Symbols; None for one more than the largest in `fit`.
+        Number of symbols; None for one more than the largest in `fit`.
     max_components, criterion, n_init, n_iter, tol, device, random_state, verbose
         See `GaussianHMM`.
     startprob_prior, transmat_prior, emissionprob_prior
-        Parameters of Dirichlet priors of start, transitions and symbols; 1 for none.
+        Parameters of Dirichlet priors of the start, transition and emission probabilities; 1 for
+        none.
 
     Attributes
     ----------
@@ -45,8 +44,7 @@ class CategoricalHMM(HiddenMarkovModel):
 
     Examples
     --------
-    Walk, shop or clean on days that nobody saw (the weather of textbooks), with a model that is
-    known:
+    A known model (Wikipedia's hidden Markov model): walk, shop or clean, given hidden weather.
 
     >>> import numpy as np
     >>> from tsar.hmm import CategoricalHMM
@@ -100,43 +98,41 @@ class CategoricalHMM(HiddenMarkovModel):
             raise ValueError(
                 f"X must have one column of symbols; got {values.shape[1]}. Encode them as one."
             )
-        known = self.n_features if reset else np.shape(self.emissionprob_)[1]
+        n_symbols = self.n_features if reset else np.shape(self.emissionprob_)[1]
         largest = int(values.nan_to_num(0.0).max())
-        if known is None and largest >= max(MOST_SYMBOLS, 10 * len(values)):
+        limit = max(MAX_SYMBOLS, 10 * len(values))
+        if n_symbols is None and largest >= limit:
             raise ValueError(
-                f"X must hold symbols numbered from 0, hardly more than there are points; got "
-                f"{largest} with {len(values)} points. Encode them: "
-                "sklearn.preprocessing.OrdinalEncoder. Or say n_features, if there are so many."
+                f"X must hold symbols below {limit} if n_features is None; got {largest}. Encode "
+                "them: sklearn.preprocessing.OrdinalEncoder. Or set n_features."
             )
-        if known is not None and largest >= known:
+        if n_symbols is not None and largest >= n_symbols:
             row = int((values[:, 0] == largest).nonzero()[0, 0])
             raise ValueError(
-                f"X must hold symbols below {known}, those that are known; got {largest}, first in "
-                f"row {row}. Raise n_features and fit again, or map it to a known symbol."
+                f"X must hold symbols below {n_symbols}; got {largest}, first in row {row}. Raise "
+                "n_features and fit again, or map it to a known symbol."
             )
         return reading
 
-    def _family(self, data: Grouped) -> CategoricalFamily:
-        largest = int(data.observations.values.nan_to_num(0.0).max())
-        return CategoricalFamily(self._emission(), self.n_features or largest + 1)
-
-    def _emission(self) -> Categorical:
-        return Categorical(self.emissionprob_prior)
+    def _emission(self, data: Observations) -> Categorical:
+        largest = int(data.values.nan_to_num(0.0).max())
+        return Categorical(self.n_features or largest + 1, self.emissionprob_prior)
 
     def _units(self, observations: Observations) -> Units:
         return Units.identity(observations.values)
 
-    def _adopt(self, parameters: Parameters, units: Units) -> None:
-        self.emissionprob_ = parameters.center[0].cpu().numpy()
+    def _store_emission(self, parameters: CategoricalParameters, units: Units) -> None:
+        self.emissionprob_ = parameters.emissionprob[0].cpu().numpy()
 
-    def _known(self) -> tuple[Emission, Parameters]:
-        start, move, shown = self._model(self.startprob_, self.transmat_, self.emissionprob_)
-        return self._emission(), Parameters(start, move, shown, shown[..., :0])
+    def _fitted_model(self) -> tuple[Categorical, CategoricalParameters]:
+        tensors = self._tensors(self.startprob_, self.transmat_, self.emissionprob_)
+        emission = Categorical(tensors[2].shape[2], self.emissionprob_prior)
+        return emission, CategoricalParameters(*tensors)
 
-    def _draw(self, states: NDArray[np.int64], seed: int) -> Floats:
-        drawn = np.random.default_rng(seed).random((len(states), 1))
+    def _sample_emissions(self, states: NDArray[np.int64], seed: int) -> Floats:
+        uniform = np.random.default_rng(seed).random((len(states), 1))
         edges = np.cumsum(np.asarray(self.emissionprob_), axis=1)[states]
-        return (drawn >= edges[:, :-1] / edges[:, -1:]).sum(axis=1, keepdims=True).astype(float)
+        return (uniform >= edges[:, :-1] / edges[:, -1:]).sum(axis=1, keepdims=True).astype(float)
 
 
 CONSTRAINTS: dict[str, Constraint] = {

@@ -1,31 +1,29 @@
-"""Fit many models at once: restarts and groups of sequences in one batch."""
+"""Fit a batch of discrete-state HMMs by EM: several starts for each group of sequences at once."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.hmm.discrete.emissions import Emission, log_dirichlet, normalized
-from tsar.hmm.discrete.inference import Filtered, expectations, filter_states
-from tsar.hmm.discrete.parameters import Parameters
-from tsar.hmm.em import Maximum, maximize, take
-from tsar.hmm.observations import Block, Observations
-from tsar.hmm.robust_scale import RobustScaling, robust_standardize
-
-NUMBERS = 1 << 18  # of a density: 2 MB of float64, which stay near the processor
+from tsar.hmm.discrete.emissions import Emission, log_dirichlet, maximize_probabilities
+from tsar.hmm.discrete.inference import FilteredStates, filter_states, forward_backward
+from tsar.hmm.discrete.initialization import initial_chains
+from tsar.hmm.discrete.parameters import GaussianParameters, HMMParameters, P
+from tsar.hmm.discrete.sequence_groups import SequenceGroups
+from tsar.hmm.em import EMResult, run_em, select_models
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How models are fitted.
+class EMOptions:
+    """Options of expectation-maximization.
 
     Attributes
     ----------
     n_iter, tol
-        Steps at most, and the gain of the objective below which a model is done.
+        Maximum number of iterations; minimum gain of the objective, below which EM ends.
     startprob_prior, transmat_prior
         Parameters of Dirichlet priors; 1 for none.
     progress
@@ -34,213 +32,190 @@ class Rules:
 
     n_iter: int
     tol: float
-    startprob_prior: float
-    transmat_prior: float
+    startprob_prior: float = 1.0
+    transmat_prior: float = 1.0
     progress: bool = False
 
 
 @dataclass(frozen=True)
-class Grouped:
-    """Sequences, each of a group that has models of its own."""
+class FittedModels(Generic[P]):
+    """Models with the same number of states: for each group, one for each start.
 
-    observations: Observations
-    group: Int[Tensor, " sequence"]
+    Attributes
+    ----------
+    result
+        Result of EM for all models.
+    model_group
+        Group of each model; the models of a group are consecutive, and as many in each.
+    n_groups
+        Number of groups.
+    """
+
+    result: EMResult[P]
+    model_group: Int[Tensor, " model"]
+    n_groups: int
 
     @property
-    def groups(self) -> int:
-        """How many there are; the host waits here."""
-        return int(self.group.max()) + 1
-
-    @cached_property
-    def of_points(self) -> Int[Tensor, " time"]:
-        """Group of each point."""
-        return self.group.repeat_interleave(self.observations.lengths)
+    def objectives(self) -> Float[Tensor, "group start"]:
+        """Penalized log-likelihood of each start."""
+        return self.result.objective.view(self.n_groups, -1)
 
     @property
-    def points(self) -> Int[Tensor, " group"]:
-        """Observed points of each group."""
-        return torch.bincount(self.of_points[self.observations.seen], minlength=self.groups)
+    def best(self) -> Int[Tensor, " group"]:
+        """Index of the model with the highest objective in each group; NaN counts as lowest."""
+        objectives = self.objectives.where(~self.objectives.isnan(), -torch.inf)
+        first = torch.arange(self.n_groups, device=objectives.device) * objectives.shape[1]
+        return first + objectives.argmax(1)
 
-    def robust_standardize(self) -> tuple["Grouped", RobustScaling]:
-        """Apply `tsar.hmm.robust_scale.robust_standardize` to sequences of one feature."""
-        values = self.observations.values[:, 0]
-        values, scaling = robust_standardize(values, self.of_points, self.groups)
-        observations = Observations(values[:, None], self.observations.offsets)
-        return Grouped(observations, self.group), scaling
+    @property
+    def parameters(self) -> P:
+        """Parameters of the best model of each group."""
+        return select_models(self.result.parameters, self.best)
 
-    def by_group(self) -> "Grouped":
-        """The same with the sequences of a group behind each other."""
-        if bool((self.group.diff() >= 0).all()):
-            return self
-        order = self.group.argsort(stable=True)
-        return Grouped(self.observations.select(order), self.group[order])
 
-    def borders(self) -> Int[Tensor, " border"]:
-        """Where the points of each group begin, and the end; sequences stand by group."""
-        sequences = torch.bincount(self.group, minlength=self.groups).cumsum(0)
-        return self.observations.offsets[torch.nn.functional.pad(sequences, (1, 0))]
-
-    def rows(
-        self, owner: Int[Tensor, " model"], states: int
-    ) -> Iterator[tuple[Block, Int[Tensor, " row"], Int[Tensor, " row"]]]:
-        """Pairs of a sequence of a block and a model of its group, in pieces of bounded memory.
-
-        Yields the block, then rows of it, and the model of each.
-        """
-        ordered = owner.argsort(stable=True)
-        count = torch.bincount(owner, minlength=self.groups)
-        first = count.cumsum(0) - count
-        for block in self.observations.blocks():
-            group = self.group[block.sequences]
-            size = count[group]
-            row = torch.arange(len(group), device=size.device).repeat_interleave(size)
-            within = torch.arange(len(row), device=row.device) - (size.cumsum(0) - size)[row]
-            model = ordered[first[group][row] + within]
-            piece = max(1, NUMBERS // (block.values.shape[1] * states))
-            if not len(row):  # all models of these sequences are done
-                continue
-            for rows, models in zip(row.split(piece), model.split(piece), strict=True):
-                yield block, rows, models
+def fit_restarts(
+    emission: Emission[P],
+    data: SequenceGroups,
+    n_components: int,
+    n_init: int,
+    options: EMOptions,
+    seed: int,
+) -> FittedModels[P]:
+    """Fit models with `n_components` states to each group, from `n_init` starts."""
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(n_init, 1 + n_components**2, generator=generator, dtype=torch.float64)
+    chains = HMMParameters(*initial_chains(uniform.to(data.observations.values), n_components))
+    initial = emission.initialize(data, chains, generator)
+    n_groups = data.n_groups
+    groups = torch.arange(n_groups, device=initial.startprob.device)
+    model_group = groups.repeat_interleave(n_init)
+    return FittedModels(fit(emission, data, initial, model_group, options), model_group, n_groups)
 
 
 def fit(
-    emission: Emission,
-    data: Grouped,
-    start: Parameters,
-    owner: Int[Tensor, " model"],
-    rules: Rules,
-) -> Maximum[Parameters]:
-    """Expectation-maximization (Baum et al. 1970) of models, each on the sequences of its group.
+    emission: Emission[P],
+    data: SequenceGroups,
+    initial: P,
+    model_group: Int[Tensor, " model"],
+    options: EMOptions,
+) -> EMResult[P]:
+    """Expectation-maximization (Baum et al. 1970) of models, each on the sequences of its group."""
 
-    Parameters
-    ----------
-    start
-        Where each model begins.
-    owner
-        Group of each model.
-    """
+    def step(parameters: P, models: Int[Tensor, " active"]) -> tuple[P, Float[Tensor, " active"]]:
+        expected = _expect(emission, data, parameters, model_group[models])
+        objective = expected.log_likelihood + _log_prior(emission, parameters, options)
+        return _maximize(emission, parameters, expected, options), objective
 
-    def step(
-        parameters: Parameters, models: Int[Tensor, " active"]
-    ) -> tuple[Parameters, Float[Tensor, " active"]]:
-        expected = _expect(emission, data, parameters, owner[models])
-        better = _maximize(emission, parameters, expected, rules)
-        return better, expected.likelihood + _log_prior(emission, parameters, rules)
-
-    return maximize(start, step, n_iter=rules.n_iter, tol=rules.tol, progress=rules.progress)
+    return run_em(initial, step, n_iter=options.n_iter, tol=options.tol, progress=options.progress)
 
 
 @dataclass(frozen=True)
-class _Expected:
-    """Expected counts of each model."""
+class _SufficientStatistics:
+    """Expected sufficient statistics of each model: the result of the E-step."""
 
-    start: Float[Tensor, "model state"]
+    startprob: Float[Tensor, "model state"]
     transitions: Float[Tensor, "model state state"]
-    statistics: Float[Tensor, "model state statistic"]
-    likelihood: Float[Tensor, " model"]
+    emission: Float[Tensor, "model state statistic"]
+    log_likelihood: Float[Tensor, " model"]
 
 
 def _expect(
-    emission: Emission,
-    data: Grouped,
-    parameters: Parameters,
-    owner: Int[Tensor, " model"],
-) -> _Expected:
-    models, states = parameters.startprob.shape
+    emission: Emission[P],
+    data: SequenceGroups,
+    parameters: P,
+    model_group: Int[Tensor, " model"],
+) -> _SufficientStatistics:
+    n_models, n_components = parameters.startprob.shape
     start = torch.zeros_like(parameters.startprob)
     transitions = torch.zeros_like(parameters.transmat)
-    likelihood = torch.zeros(models, dtype=torch.float64, device=start.device)
+    log_likelihood = torch.zeros(n_models, dtype=torch.float64, device=start.device)
     statistics: Tensor | None = None
-    for block, rows, model in data.rows(owner, states):
-        mine, values = take(parameters, model), block.values[rows]
-        density = emission.log_density(mine, values)
-        found = expectations(mine.startprob, mine.transmat, density, block.lengths[rows])
-        part = emission.statistics(mine, values, found.posterior)
+    for block, rows, models in data.pairs(model_group, n_components):
+        chosen, values = select_models(parameters, models), block.values[rows]
+        density = emission.log_density(chosen, values)
+        smoothed = forward_backward(chosen.startprob, chosen.transmat, density, block.lengths[rows])
+        part = emission.statistics(chosen, values, smoothed.posteriors)
         if statistics is None:
-            statistics = part.new_zeros(models, *part.shape[1:])
-        statistics.index_add_(0, model, part)
-        start.index_add_(0, model, found.posterior[:, 0])
-        transitions.index_add_(0, model, found.transitions)
-        likelihood.index_add_(0, model, found.log_likelihood)
+            statistics = part.new_zeros(n_models, *part.shape[1:])
+        statistics.index_add_(0, models, part)
+        start.index_add_(0, models, smoothed.posteriors[:, 0])
+        transitions.index_add_(0, models, smoothed.transitions)
+        log_likelihood.index_add_(0, models, smoothed.log_likelihood)
     if statistics is None:
-        raise ValueError("X must hold sequences; got none. Check where it came from.")
-    return _Expected(start, transitions, statistics, likelihood)
+        raise ValueError("X must hold at least one sequence; got none. Check its source.")
+    return _SufficientStatistics(start, transitions, statistics, log_likelihood)
 
 
 def _maximize(
-    emission: Emission, parameters: Parameters, expected: _Expected, rules: Rules
-) -> Parameters:
-    start = normalized(expected.start, rules.startprob_prior, parameters.startprob)
-    move = normalized(expected.transitions, rules.transmat_prior, parameters.transmat)
-    return Parameters(start, move, *emission.maximize(expected.statistics, parameters))
+    emission: Emission[P], parameters: P, expected: _SufficientStatistics, options: EMOptions
+) -> P:
+    return replace(
+        emission.maximize(expected.emission, parameters),
+        startprob=maximize_probabilities(
+            expected.startprob, options.startprob_prior, parameters.startprob
+        ),
+        transmat=maximize_probabilities(
+            expected.transitions, options.transmat_prior, parameters.transmat
+        ),
+    )
 
 
-def _log_prior(emission: Emission, parameters: Parameters, rules: Rules) -> Float[Tensor, " model"]:
-    start = log_dirichlet(parameters.startprob, rules.startprob_prior)
-    transitions = log_dirichlet(parameters.transmat, rules.transmat_prior).sum(1)
+def _log_prior(emission: Emission[P], parameters: P, options: EMOptions) -> Float[Tensor, " model"]:
+    start = log_dirichlet(parameters.startprob, options.startprob_prior)
+    transitions = log_dirichlet(parameters.transmat, options.transmat_prior).sum(1)
     return (start + transitions + emission.log_prior(parameters)).double()
 
 
-def best(
-    objective: Float[Tensor, " model"], owner: Int[Tensor, " model"], groups: int
-) -> Int[Tensor, " group"]:
-    """Model of the highest objective in each group, the first of several."""
-    order = torch.where(objective.isnan(), -torch.inf, objective)
-    chosen = order.argsort(descending=True, stable=True)
-    chosen = chosen[owner[chosen].argsort(stable=True)]
-    count = torch.bincount(owner, minlength=groups)
-    return chosen[count.cumsum(0) - count]
-
-
 def log_likelihoods(
-    emission: Emission, data: Grouped, parameters: Parameters, owner: Int[Tensor, " model"]
+    emission: Emission[P], data: SequenceGroups, parameters: P, model_group: Int[Tensor, " model"]
 ) -> Float[Tensor, " model"]:
-    """Log likelihood of each model: that of the sequences of its group."""
-    total = torch.zeros(len(owner), dtype=torch.float64, device=owner.device)
-    for block, rows, model in data.rows(owner, parameters.startprob.shape[1]):
-        mine = take(parameters, model)
-        density = emission.log_density(mine, block.values[rows])
-        found = filter_states(mine.startprob, mine.transmat, density)
-        total.index_add_(0, model, found.log_likelihood)
+    """Log-likelihood of the sequences of its group for each model."""
+    total = torch.zeros(len(model_group), dtype=torch.float64, device=model_group.device)
+    for block, rows, models in data.pairs(model_group, parameters.startprob.shape[1]):
+        chosen = select_models(parameters, models)
+        density = emission.log_density(chosen, block.values[rows])
+        states = filter_states(chosen.startprob, chosen.transmat, density)
+        total.index_add_(0, models, states.log_likelihood)
     return total
 
 
-def point_scores(
-    emission: Emission, data: Grouped, parameters: Parameters
+def predictive_log_density(
+    emission: Emission[P], data: SequenceGroups, parameters: P
 ) -> Float[Tensor, " time"]:
-    """Log density of each point by the model of its group, given the points before it."""
-    return _by_point(emission, data, parameters, lambda _, found: found.log_density)
+    """Log density of each point given the points before it, by the model of its group."""
+    return _filter_points(emission, data, parameters, lambda _, states: states.log_density)
 
 
-def usual_points(
-    emission: Emission, data: Grouped, parameters: Parameters
+def predicted_means(
+    emission: Emission[GaussianParameters], data: SequenceGroups, parameters: GaussianParameters
 ) -> Float[Tensor, " time"]:
-    """Mean (of the first feature) of the state that is the most probable at each point.
+    """Mean (of the first feature) of the most probable state of each point, given those before it.
 
-    By the model of its group, given the points before it: what a rare state says does not count.
+    By the model of the point's group. Unlike the predictive mean, it is not affected by outlier
+    states of low probability.
     """
 
-    def usual(mine: Parameters, found: Filtered) -> Float[Tensor, "row time"]:
-        ahead = found.probability[:, :-1] @ mine.transmat
-        before = torch.cat([mine.startprob[:, None], ahead], dim=1)
-        return mine.center[:, :, 0].gather(1, before.argmax(dim=2))
+    def mean(chosen: GaussianParameters, states: FilteredStates) -> Float[Tensor, "row time"]:
+        predicted = states.probability[:, :-1] @ chosen.transmat
+        predicted = torch.cat([chosen.startprob[:, None], predicted], dim=1)
+        return chosen.means[:, :, 0].gather(1, predicted.argmax(dim=2))
 
-    return _by_point(emission, data, parameters, usual)
+    return _filter_points(emission, data, parameters, mean)
 
 
-def _by_point(
-    emission: Emission,
-    data: Grouped,
-    parameters: Parameters,
-    tell: Callable[[Parameters, Filtered], Tensor],
+def _filter_points(
+    emission: Emission[P],
+    data: SequenceGroups,
+    parameters: P,
+    function: Callable[[P, FilteredStates], Tensor],
 ) -> Float[Tensor, " time"]:
-    """What is told of each point by the model of its group, once its sequence is filtered."""
-    owner = torch.arange(len(parameters.startprob), device=data.group.device)
-    told = data.group.new_zeros(len(data.observations.values), dtype=torch.float64)
-    for block, rows, model in data.rows(owner, parameters.startprob.shape[1]):
-        mine = take(parameters, model)
-        density = emission.log_density(mine, block.values[rows])
-        found = filter_states(mine.startprob, mine.transmat, density)
-        where, values = block.take(rows).flatten(tell(mine, found).double())
-        told[where] = values
-    return told
+    """Function of the filtered states, for each point by the model of its group."""
+    model_group = torch.arange(len(parameters.startprob), device=data.group.device)
+    result = data.group.new_zeros(len(data.observations.values), dtype=torch.float64)
+    for block, rows, models in data.pairs(model_group, parameters.startprob.shape[1]):
+        chosen = select_models(parameters, models)
+        density = emission.log_density(chosen, block.values[rows])
+        states = filter_states(chosen.startprob, chosen.transmat, density)
+        points, values = block.take(rows).flatten(function(chosen, states).double())
+        result[points] = values
+    return result

@@ -1,15 +1,13 @@
-"""GaussianHMM: hidden states that each have a normal distribution of their own."""
+"""GaussianHMM: a hidden Markov model with a normal distribution for each discrete state."""
 
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsar.hmm.discrete.emissions import DiagonalGaussian, Emission, FullGaussian
-from tsar.hmm.discrete.estimator import DISCRETE, HiddenMarkovModel
-from tsar.hmm.discrete.fitting import Grouped
-from tsar.hmm.discrete.parameters import Parameters
-from tsar.hmm.discrete.restarts import GaussianFamily
+from tsar.hmm.discrete.estimator import DISCRETE, DiscreteHMM
+from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian, FullGaussian, GaussianEmission
+from tsar.hmm.discrete.parameters import GaussianParameters
 from tsar.hmm.discrete.selection import Criterion
 from tsar.hmm.observations import Observations, Units
 from tsar.validation import FINITE, NONNEGATIVE, POSITIVE, Constraint, one_of
@@ -17,42 +15,42 @@ from tsar.validation import FINITE, NONNEGATIVE, POSITIVE, Constraint, one_of
 Floats = NDArray[np.float64]
 
 
-class GaussianHMM(HiddenMarkovModel):
-    """Hidden Markov model with Gaussian points; missing points and features are summed out.
+class GaussianHMM(DiscreteHMM):
+    """Hidden Markov model with Gaussian emissions; missing points and features are integrated out.
 
     Parameters
     ----------
     n_components
-        Hidden states; ``"auto"``: chosen among 1 to `max_components` by `criterion`.
+        Number of hidden states; ``"auto"``: chosen among 1 to `max_components` by `criterion`.
     covariance_type
         ``"diag"``: a variance for each feature and state; ``"full"``: a covariance for each state;
         ``"tied"``: one covariance for all states.
     max_components
-        States at most with ``"auto"``.
+        Maximum number of states with ``"auto"``.
     criterion
         ``"heldout"``: the fewest states whose one-step log density of the newest fifth of the
         observed points is within a standard error of the best (one state where that fifth is less
-        than five points); ``"bic"``, ``"icl"``, ``"aic"``: penalties, of which the last tends to
-        take too many.
+        than five points); ``"bic"``, ``"icl"``, ``"aic"``: information criteria, of which AIC tends
+        to choose too many states.
     min_covar
-        Least variance, in units of each feature's variance over all points; where a few wild values
-        make a deviation wider than twice the middle half of the points, that is the unit, here and
-        below. A wild value may still take a state for itself.
+        Minimum variance (eigenvalue of a covariance), in units of each feature's variance over all
+        points. The unit is ``(2 * IQR) ** 2`` instead, here and below, for a feature whose outliers
+        inflate the standard deviation above twice the IQR. Outliers may still get a state of their
+        own.
     startprob_prior, transmat_prior
-        Parameters of Dirichlet priors of the start and the transitions; 1 for none.
+        Parameters of Dirichlet priors of the start and transition probabilities; 1 for none.
     means_prior, means_weight
         Mean of a normal prior of the means, in standard deviations of a feature from its mean, and
-        how many points it counts as.
+        its weight in points.
     covars_prior, covars_weight
         Scale of an inverse Wishart prior of the covariances, in units of each feature's variance,
         and its shape.
     n_init
-        Starts, all fitted in one batch; the best is kept.
+        Number of starts, all fitted in one batch; the best is kept.
     n_iter, tol
-        Steps of expectation-maximization at most, and the gain of the objective below which it
-        ends.
+        Maximum number of EM iterations; EM ends when the objective gains less than `tol`.
     device
-        ``"cpu"``, ``"cuda"``, ``"auto"``: where to compute.
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: where to compute.
     random_state
         Seed of the starts and of `sample`.
     verbose
@@ -61,23 +59,24 @@ class GaussianHMM(HiddenMarkovModel):
     Attributes
     ----------
     n_components_
-        Hidden states. They are ordered by their mean in the first feature.
+        Number of states. They are ordered by their mean in the first feature.
     startprob_, transmat_
-        Probability of each state at the start, and of each (column) after each (row).
+        Probability of each state at the start; transition probabilities from each state (row) to
+        each (column).
     means_, covars_
-        Means (state, feature), and variances (state, feature), covariances (state, feature,
-        feature), or one covariance (feature, feature).
+        Means (state, feature); variances (state, feature), covariances (state, feature, feature),
+        or one covariance (feature, feature), in units of the data.
     log_likelihood_, log_likelihoods_
-        Log likelihood of the training points: of the start that was kept, and of every start.
+        Log-likelihood of the training points, of the start that was kept; of every start (array).
     n_iter_, converged_
-        Iterations of the start that was kept, and whether they converged.
+        Number of EM iterations of the start that was kept; whether it converged.
     history_
-        Penalized log likelihood (that of the points and the log density of the priors) before each
-        of these iterations (frame).
+        Penalized log-likelihood (log-likelihood plus log density of the priors) before each of
+        these iterations (frame).
     n_parameters_
         Number of free parameters.
     selection_
-        What was measured of every number of states with ``"auto"`` (frame).
+        Criterion of each number of states with ``"auto"`` (frame).
 
     References
     ----------
@@ -87,8 +86,8 @@ class GaussianHMM(HiddenMarkovModel):
     --------
     >>> import numpy as np
     >>> from tsar.hmm import GaussianHMM
-    >>> quiet, wild = np.random.default_rng(0).normal(size=(2, 200))
-    >>> series = np.concatenate([quiet, 8 + 3 * wild])
+    >>> calm, volatile = np.random.default_rng(0).normal(size=(2, 200))
+    >>> series = np.concatenate([calm, 8 + 3 * volatile])
     >>> model = GaussianHMM(2, random_state=0).fit(series[:, None])
     >>> model.means_.round(1)
     array([[0. ],
@@ -141,34 +140,34 @@ class GaussianHMM(HiddenMarkovModel):
     def _constraints(self) -> dict[str, Constraint]:
         return CONSTRAINTS
 
-    def _family(self, data: Grouped) -> GaussianFamily:
-        return GaussianFamily(self._emission(self.min_covar))
+    def _emission(self, data: Observations) -> GaussianEmission:
+        return self._gaussian(self.min_covar)
 
-    def _emission(self, floor: float) -> DiagonalGaussian | FullGaussian:
+    def _gaussian(self, min_covar: float) -> GaussianEmission:
         priors = self.means_prior, self.means_weight, self.covars_prior, self.covars_weight
         if self.covariance_type == "diag":
-            return DiagonalGaussian(*priors, floor)
-        return FullGaussian(self.covariance_type == "tied", *priors, floor)
+            return DiagonalGaussian(*priors, min_covar)
+        return FullGaussian(*priors, min_covar, tied=self.covariance_type == "tied")
 
     def _units(self, observations: Observations) -> Units:
         return Units.of(observations.values)
 
-    def _adopt(self, parameters: Parameters, units: Units) -> None:
-        self.means_ = (parameters.center[0] * units.scale + units.center).cpu().numpy()
+    def _store_emission(self, parameters: GaussianParameters, units: Units) -> None:
+        self.means_ = (parameters.means[0] * units.scale + units.center).cpu().numpy()
         square = units.scale.square()
         if self.covariance_type != "diag":
             square = units.scale[:, None] * units.scale
-        covars = parameters.spread[0] * square
+        covars = parameters.covars[0] * square
         self.covars_ = (covars[0] if self.covariance_type == "tied" else covars).cpu().numpy()
 
-    def _known(self) -> tuple[Emission, Parameters]:
+    def _fitted_model(self) -> tuple[GaussianEmission, GaussianParameters]:
         means, covars = np.asarray(self.means_), np.asarray(self.covars_)
         if self.covariance_type == "tied":
             covars = np.broadcast_to(covars, (len(means), *covars.shape))
-        known = self._model(self.startprob_, self.transmat_, means, covars)
-        return self._emission(0.0), Parameters(*known)
+        tensors = self._tensors(self.startprob_, self.transmat_, means, covars)
+        return self._gaussian(0.0), GaussianParameters(*tensors)
 
-    def _draw(self, states: NDArray[np.int64], seed: int) -> Floats:
+    def _sample_emissions(self, states: NDArray[np.int64], seed: int) -> Floats:
         generator = np.random.default_rng(seed)
         means = np.asarray(self.means_)
         noise = generator.normal(size=(len(states), means.shape[1]))

@@ -1,12 +1,16 @@
-"""Inference in hidden Markov models with discrete states: pure functions of batches of chains.
+"""Inference in discrete-state HMMs: filtering, forward-backward, state predictions and sampling.
 
-A row is a chain with a model of its own: a restart, a series, a number of states, or all of these
-at once. Chains of fewer states than others are padded by states that nothing leads to, shorter ones
-by points of log density 0; so are missing points, which then say nothing (they are summed out).
+Pure functions of batches of chains. A row is a chain with a model of its own: a start, a series, a
+number of states, or all of these at once. Models with fewer states are padded by states that are
+never reached; shorter chains are padded by points of log density 0. A missing point has log density
+0 in all states, too: it is summed out.
+
+On a CPU with numba the loops of `kernels` run; elsewhere (on a GPU, in float32, without numba) the
+chunked tensor recursion of `recursion`.
 
 Source: Rabiner 1989, "A Tutorial on Hidden Markov Models", section III. Probabilities are scaled at
-every step and densities by their largest in each point, so that nothing underflows; where some
-transition is impossible, logarithms are summed instead.
+every step, and densities by their maximum at each point, so that nothing underflows. Where some
+transition is impossible, the recursion works on logarithms instead.
 """
 
 from typing import NamedTuple
@@ -15,49 +19,47 @@ import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
-from tsar.hmm.discrete.chains import Chains, parted, semiring_for
-from tsar.hmm.discrete.compiled import filtered, forward_backward, usable
-from tsar.hmm.discrete.recursion import Path, run
+from tsar.hmm.discrete import compiled
+from tsar.hmm.discrete.chunks import Chunks, semiring_for, split_rows
+from tsar.hmm.discrete.recursion import Messages, run_recursion
 from tsar.hmm.discrete.semiring import Scaled, Semiring
+from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 
 
-class Filtered(NamedTuple):
-    """What is known of the states up to each point, and of the points.
+class FilteredStates(NamedTuple):
+    """Result of `filter_states`.
 
     Attributes
     ----------
     probability
-        Of each state given the points up to this one.
-    predicted
-        Of each state given the points before this one.
+        Probability of each state given the points up to this one.
     log_density
-        Of each point given those before it; 0 where it is missing.
+        Log density of each point given those before it; 0 where it is missing.
     """
 
     probability: Float[Tensor, "row time state"]
-    predicted: Float[Tensor, "row time state"]
     log_density: Float[Tensor, "row time"]
 
     @property
     def log_likelihood(self) -> Float[Tensor, " row"]:
-        """Log density of all points of each chain, added up in float64."""
+        """Log-likelihood of each chain, summed in float64."""
         return self.log_density.double().sum(1)
 
 
-class Expectations(NamedTuple):
-    """What the maximization step needs.
+class SmoothedStates(NamedTuple):
+    """Result of `forward_backward`, as the M-step needs it.
 
     Attributes
     ----------
-    posterior
+    posteriors
         Probability of each state at each point given all points.
     transitions
         Expected number of transitions from each state to each.
     log_likelihood
-        Of all points of each chain, float64.
+        Log-likelihood of each chain, float64.
     """
 
-    posterior: Float[Tensor, "row time state"]
+    posteriors: Float[Tensor, "row time state"]
     transitions: Float[Tensor, "row state state"]
     log_likelihood: Float[Tensor, " row"]
 
@@ -67,42 +69,40 @@ def filter_states(
     startprob: Float[Tensor, "row state"],
     transmat: Float[Tensor, "row state state"],
     log_density: Float[Tensor, "row time state"],
-) -> Filtered:
-    """Probability of each state given the points so far: causal, nothing ahead is seen.
+) -> FilteredStates:
+    """Probability of each state given the points so far (causal).
 
     Parameters
     ----------
     startprob
         Probability of each state at the first point.
     transmat
-        Probability of each state (last axis) after each; rows add up to one.
+        Transition probabilities; rows add up to one.
     log_density
-        Of each point in each state; 0 in all where it is missing.
+        Log density of each point in each state; 0 in all states where the point is missing.
 
     Examples
     --------
-    Two boxes, and a ball that is hardly ever moved (probability 0.1):
+    Two boxes, and a ball that is moved with probability 0.1:
 
-    >>> seen = torch.tensor([[[0.9, 0.2], [0.9, 0.2], [0.1, 0.8]]]).log()
+    >>> density = torch.tensor([[[0.9, 0.2], [0.9, 0.2], [0.1, 0.8]]]).log()
     >>> start, move = torch.tensor([[0.5, 0.5]]), torch.tensor([[[0.9, 0.1], [0.1, 0.9]]])
-    >>> filter_states(start, move, seen).probability[0, :, 0]
+    >>> filter_states(start, move, density).probability[0, :, 0]
     tensor([0.8182, 0.9326, 0.4072])
     """
-    if usable(transmat):
-        known, points = filtered(startprob, transmat, log_density)
-        predicted = torch.cat([startprob[:, None], known[:, :-1] @ transmat], 1)
-        return Filtered(known, predicted, points)
-    parts = [_filter(*part) for part in parted(startprob, transmat, log_density)]
-    return Filtered(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
+    if compiled.supports(transmat):
+        return FilteredStates(*compiled.filter_states(startprob, transmat, log_density))
+    parts = [_filter(*part) for part in split_rows(startprob, transmat, log_density)]
+    return FilteredStates(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 @torch.no_grad()
-def expectations(
+def forward_backward(
     startprob: Float[Tensor, "row state"],
     transmat: Float[Tensor, "row state state"],
     log_density: Float[Tensor, "row time state"],
     lengths: Int[Tensor, " row"] | None = None,
-) -> Expectations:
+) -> SmoothedStates:
     """Probability of each state given all points, and the expected number of transitions.
 
     Parameters
@@ -110,21 +110,23 @@ def expectations(
     startprob, transmat, log_density
         See `filter_states`.
     lengths
-        Points of each chain; transitions behind its end do not count. None: all.
+        Length of each chain, after which transitions do not count; None: all points.
 
     Examples
     --------
-    >>> seen = torch.tensor([[[0.9, 0.2], [0.9, 0.2], [0.1, 0.8]]]).log()
+    >>> density = torch.tensor([[[0.9, 0.2], [0.9, 0.2], [0.1, 0.8]]]).log()
     >>> start, move = torch.tensor([[0.5, 0.5]]), torch.tensor([[[0.9, 0.1], [0.1, 0.9]]])
-    >>> expectations(start, move, seen).posterior[0, :, 0]
+    >>> forward_backward(start, move, density).posteriors[0, :, 0]
     tensor([0.8237, 0.7631, 0.4072])
     """
     rows, time, _ = log_density.shape
-    ends = torch.full((rows,), time, device=log_density.device) if lengths is None else lengths
-    if usable(transmat):
-        return Expectations(*forward_backward(startprob, transmat, log_density, ends))
-    parts = [_expect(*part) for part in parted(startprob, transmat, log_density, ends)]
-    return Expectations(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
+    if lengths is None:
+        lengths = torch.full((rows,), time, device=log_density.device)
+    if compiled.supports(transmat):
+        result = compiled.forward_backward(startprob, transmat, log_density, lengths)
+        return SmoothedStates(*result)
+    parts = [_smooth(*part) for part in split_rows(startprob, transmat, log_density, lengths)]
+    return SmoothedStates(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 @torch.no_grad()
@@ -133,29 +135,29 @@ def predict_states(
     transmat: Float[Tensor, "row state state"],
     horizon: int,
 ) -> Float[Tensor, "row horizon state"]:
-    """Probability of each state 1 to `horizon` steps on: a power of the transitions, doubled.
+    """Probability of each state 1 to `horizon` steps ahead.
 
     Examples
     --------
     >>> predict_states(torch.eye(2)[:1], torch.tensor([[[0.9, 0.1], [0.1, 0.9]]]), 3)[0, :, 0]
     tensor([0.9000, 0.8200, 0.7560])
     """
-    ahead = powers_ahead(probability, transmat, horizon)
+    ahead = apply_powers(probability, transmat, horizon)
     return ahead / ahead.sum(-1, keepdim=True)
 
 
-def powers_ahead(
+def apply_powers(
     vector: Inexact[Tensor, "row state"], matrix: Inexact[Tensor, "row state state"], horizon: int
 ) -> Inexact[Tensor, "row horizon state"]:
-    """Vectors times the first `horizon` powers of matrices, doubled.
+    """Row vectors times the first `horizon` powers of matrices, in log2(horizon) products.
 
     Examples
     --------
-    >>> powers_ahead(torch.ones(1, 1), torch.full((1, 1, 1), 2.0), 4).flatten()
+    >>> apply_powers(torch.ones(1, 1), torch.full((1, 1, 1), 2.0), 4).flatten()
     tensor([ 2.,  4.,  8., 16.])
     """
     ahead, power = vector[:, None] @ matrix, matrix
-    while ahead.shape[1] < horizon:  # as many steps again, all at once
+    while ahead.shape[1] < horizon:  # each round doubles the number of steps
         ahead = torch.cat([ahead, ahead @ power], 1)
         power = power @ power
     return ahead[:, :horizon]
@@ -167,9 +169,9 @@ def sample_states(
     length: int,
     generator: torch.Generator,
 ) -> Int[Tensor, "row time"]:
-    """Paths of states drawn from chains.
+    """Sample paths of states.
 
-    Each step is a map from states to states, drawn by one uniform number; maps are composed in
+    One uniform number turns each step into a map from states to states. The maps are composed in
     pairs, so that the number of calls grows with the logarithm of `length`.
 
     Examples
@@ -181,10 +183,11 @@ def sample_states(
     rows, states = startprob.shape
     uniform = torch.rand(rows, length, generator=generator, dtype=torch.float64)
     uniform = uniform.to(startprob.device)
-    first = _draw(startprob.double()[:, None], uniform[:, :1, None])
-    steps = _draw(transmat.double()[:, None], uniform[:, 1:, None, None].expand(-1, -1, states, 1))
+    first = _categorical(startprob.double()[:, None], uniform[:, :1, None])
+    expanded = uniform[:, 1:, None, None].expand(-1, -1, states, 1)
+    steps = _categorical(transmat.double()[:, None], expanded)
     shift = 1
-    while shift < steps.shape[1]:  # after a round, a map leads from twice as many steps before
+    while shift < steps.shape[1]:  # after a round, each map covers twice as many steps
         composed = steps[:, shift:].gather(2, steps[:, :-shift])
         steps = torch.cat([steps[:, :shift], composed], 1)
         shift *= 2
@@ -192,14 +195,17 @@ def sample_states(
     return torch.cat([first, rest], 1)
 
 
-def stationary(transmat: Float[Tensor, "row state state"]) -> Float[Tensor, "row state"]:
-    """Distribution that each chain tends to, one of them where it may tend to several.
+def stationary_distribution(
+    transmat: Float[Tensor, "row state state"],
+) -> Float[Tensor, "row state"]:
+    """Stationary distribution of each chain; one of them where there are several.
 
-    Solved by least squares, the sum of one beside the balance of every state.
+    Solved by least squares: the balance equation of every state, and probabilities that add up to
+    one.
 
     Examples
     --------
-    >>> stationary(torch.tensor([[[0.9, 0.1], [0.3, 0.7]]]))
+    >>> stationary_distribution(torch.tensor([[[0.9, 0.1], [0.3, 0.7]]]))
     tensor([[0.7500, 0.2500]])
     """
     rows, states, _ = transmat.shape
@@ -207,17 +213,16 @@ def stationary(transmat: Float[Tensor, "row state state"]) -> Float[Tensor, "row
     ones = balance.new_ones(rows, 1, states)
     system = torch.cat([balance, ones], 1)
     target = torch.cat([balance.new_zeros(rows, states, 1), ones[:, :, :1]], 1)
-    found = (torch.linalg.pinv(system) @ target)[:, :, 0].clamp(min=0)
-    return (found / found.sum(1, keepdim=True)).to(transmat)
+    solution = (torch.linalg.pinv(system) @ target)[:, :, 0].clamp(min=0)
+    return (solution / solution.sum(1, keepdim=True)).to(transmat)
 
 
-def _draw(
+def _categorical(
     probability: Float[Tensor, "*shape state"], uniform: Float[Tensor, "*other 1"]
 ) -> Int[Tensor, "*drawn"]:
-    """State whose share of [0, 1) holds the number."""
+    """Sample states by inversion of the cumulative distribution."""
     edges = probability.cumsum(-1)
-    edges = edges / edges[..., -1:]
-    # The last state of a probability above zero takes what rounding leaves.
+    edges = edges / edges[..., -1:]  # rounding errors go to the last state of positive probability
     return (uniform >= edges[..., :-1]).sum(-1)
 
 
@@ -225,94 +230,88 @@ def _filter(
     startprob: Float[Tensor, "row state"],
     transmat: Float[Tensor, "row state state"],
     log_density: Float[Tensor, "row time state"],
-) -> Filtered:
+) -> FilteredStates:
     semiring = semiring_for(startprob, transmat)
-    chains = Chains.of(semiring, log_density)
-    first, matrix = semiring.enter(startprob.log()), semiring.enter(transmat.log())
-    path = run(semiring, first, matrix, chains.density)
-    scale = semiring.log_scale(chains.join(path.scale)[:, :, 0])
-    return Filtered(
-        semiring.leave(chains.join(path.state)).exp(),
-        semiring.leave(chains.join(path.incoming[:-1])).exp(),
-        scale + chains.best,
+    chunks = Chunks.of(semiring, log_density)
+    first, matrix = semiring.from_log(startprob.log()), semiring.from_log(transmat.log())
+    forward = run_recursion(semiring, first, matrix, chunks.density)
+    log_scale = semiring.log_scale(chunks.join(forward.scale)[:, :, 0])
+    return FilteredStates(
+        semiring.to_log(chunks.join(forward.updated)).exp(), log_scale + chunks.max_log_density
     )
 
 
-def _expect(
+def _smooth(
     startprob: Float[Tensor, "row state"],
     transmat: Float[Tensor, "row state state"],
     log_density: Float[Tensor, "row time state"],
     lengths: Int[Tensor, " row"],
-) -> Expectations:
+) -> SmoothedStates:
     semiring = semiring_for(startprob, transmat)
-    chains = Chains.of(semiring, log_density)
-    ahead, back = _both_ways(semiring, startprob, transmat, chains.density)
-    log_scale = semiring.log_scale(chains.join(ahead.scale)[:, :, 0])
-    likelihood = (log_scale + chains.best).double().sum(1)
-    if isinstance(semiring, Scaled):
-        posterior, transitions = _scaled_counts(chains, ahead, back, transmat, lengths)
-    else:
-        posterior, transitions = _log_counts(chains, ahead, back, transmat, lengths)
-    return Expectations(posterior, transitions, likelihood)
+    chunks = Chunks.of(semiring, log_density)
+    forward, backward = _both_directions(semiring, startprob, transmat, chunks.density)
+    log_scale = semiring.log_scale(chunks.join(forward.scale)[:, :, 0])
+    log_likelihood = (log_scale + chunks.max_log_density).double().sum(1)
+    combine = _scaled_posteriors if isinstance(semiring, Scaled) else _log_posteriors
+    return SmoothedStates(*combine(chunks, forward, backward, transmat, lengths), log_likelihood)
 
 
-def _both_ways(
+def _both_directions(
     semiring: Semiring,
     startprob: Float[Tensor, "row state"],
     transmat: Float[Tensor, "row state state"],
     density: Float[Tensor, "step row chunk state"],
-) -> tuple[Path, Path]:
-    """Forward and backward recursion in one: backward is forward through the mirrored chain."""
+) -> tuple[Messages, Messages]:
+    """Forward and backward messages in one recursion: backward is forward on the reversed chain."""
     first = torch.cat([startprob, torch.ones_like(startprob)]).log()
     matrix = torch.cat([transmat, transmat.transpose(1, 2)]).log()
     both = torch.cat([density, density.flip(0, 2)], 1)
-    path = run(semiring, semiring.enter(first), semiring.enter(matrix), both)
+    messages = run_recursion(semiring, semiring.from_log(first), semiring.from_log(matrix), both)
     rows = len(startprob)
-    return Path(*(part[:, :rows] for part in path)), Path(*(part[:, rows:] for part in path))
+    forward, backward = zip(*(tensor.split(rows, 1) for tensor in messages), strict=True)
+    return Messages(*forward), Messages(*backward)
 
 
-def _scaled_counts(
-    chains: Chains,
-    ahead: Path,
-    back: Path,
+def _scaled_posteriors(
+    chunks: Chunks,
+    forward: Messages,
+    backward: Messages,
     transmat: Float[Tensor, "row state state"],
     lengths: Int[Tensor, " row"],
 ) -> tuple[Float[Tensor, "row time state"], Float[Tensor, "row state state"]]:
-    """Posteriors and transitions: one product of matrices for all steps."""
-    filtered = chains.join(ahead.state)
-    after = chains.join(back.incoming[:-1].flip(0, 2))
-    posterior = filtered * after
-    posterior /= posterior.sum(-1, keepdim=True)
-    if chains.time == 1:
-        return posterior, torch.zeros_like(transmat)
-    predicted = chains.join(ahead.incoming[:-1])[:, 1:]
-    seen = chains.join(back.state.flip(0, 2))[:, 1:]
-    total = (predicted * seen).sum(-1, keepdim=True)
-    step = torch.arange(1, chains.time, device=lengths.device)
+    """Posteriors, and expected transitions by one matrix product for all steps."""
+    filtered = chunks.join(forward.updated)
+    posteriors = filtered * chunks.join(backward.predicted[:-1].flip(0, 2))
+    posteriors /= posteriors.sum(-1, keepdim=True)
+    if chunks.time == 1:
+        return posteriors, torch.zeros_like(transmat)
+    predicted = chunks.join(forward.predicted[:-1])[:, 1:]
+    later = chunks.join(backward.updated.flip(0, 2))[:, 1:]
+    total = (predicted * later).sum(-1, keepdim=True)
+    step = torch.arange(1, chunks.time, device=lengths.device)
     inside = (step < lengths[:, None])[:, :, None]
-    pairs = filtered[:, :-1].transpose(1, 2) @ (seen / total * inside)
-    return posterior, pairs * transmat
+    pairs = filtered[:, :-1].transpose(1, 2) @ (later / total * inside)
+    return posteriors, pairs * transmat
 
 
-def _log_counts(
-    chains: Chains,
-    ahead: Path,
-    back: Path,
+def _log_posteriors(
+    chunks: Chunks,
+    forward: Messages,
+    backward: Messages,
     transmat: Float[Tensor, "row state state"],
     lengths: Int[Tensor, " row"],
 ) -> tuple[Float[Tensor, "row time state"], Float[Tensor, "row state state"]]:
-    """The same of logarithms, whose products may be as unlikely as they like."""
-    filtered = chains.join(ahead.state)
-    posterior = (filtered + chains.join(back.incoming[:-1].flip(0, 2))).softmax(-1)
-    predicted = chains.join(ahead.incoming[:-1])
-    seen = chains.join(back.state.flip(0, 2))
-    seen = seen - (predicted + seen).logsumexp(-1, keepdim=True)
+    """The same from logarithms, whose products cannot underflow."""
+    filtered = chunks.join(forward.updated)
+    posteriors = (filtered + chunks.join(backward.predicted[:-1].flip(0, 2))).softmax(-1)
+    predicted = chunks.join(forward.predicted[:-1])
+    later = chunks.join(backward.updated.flip(0, 2))
+    later = later - (predicted + later).logsumexp(-1, keepdim=True)
     transitions = torch.zeros_like(transmat)
-    states = transmat.shape[1]
-    size = max(1, (1 << 22) // (len(transmat) * states**2))
-    steps = torch.arange(1, chains.time, device=lengths.device)
-    for piece in steps.split(size):
-        pairs = filtered[:, piece - 1, :, None] + transmat.log()[:, None] + seen[:, piece, None, :]
-        inside = (piece < lengths[:, None])[:, :, None, None]
+    log_transmat = transmat.log()[:, None]
+    steps = torch.arange(1, chunks.time, device=lengths.device)
+    for step in steps.split(rows_within(BLOCK_ELEMENTS, transmat.numel())):
+        pairs = filtered[:, step - 1, :, None] + log_transmat + later[:, step, None, :]
+        inside = (step < lengths[:, None])[:, :, None, None]
         transitions += (pairs.exp() * inside).sum(1)
-    return posterior, transitions
+    return posteriors, transitions

@@ -1,10 +1,10 @@
-"""The recursions over time in machine code: loops that numba compiles.
+"""Loops over time compiled by numba: filter, forward-backward and Viterbi of discrete-state HMMs.
 
-Imported where numba is installed alone; `compiled.py` is the door to them. A chain runs on
-scaled probabilities. Where some start or transition is impossible, a state that is hardly possible
-at one point may be the only one at a later point: a chain in which one falls that low runs on
-logarithms. Those cost some exponentials and no more: sums are made of numbers scaled to the best
-state, and of logarithms one by one only where such a sum would underflow.
+Only `compiled` imports this module, where numba is installed. A chain runs on scaled probabilities.
+Where some start or transition probability is zero, a state of tiny probability may be the only
+possible one at a later point: a chain in which a probability becomes that small runs on logarithms.
+These cost few extra exponentials: sums run over numbers scaled to the best state, and over single
+logarithms only where such a sum would underflow.
 
 Source: Rabiner 1989, equations 91 to 95 (scaled); Viterbi 1967.
 """
@@ -14,30 +14,41 @@ from typing import Any, no_type_check
 import numba
 import numpy as np
 
-# Without the interpreter's lock, so that threads share the rows; the code is kept on disk. Sums may
-# be added in any order, for the wide registers.
+# nogil: threads share the rows. cache: the machine code is kept on disk. fastmath: sums may be
+# added in any order, for SIMD registers.
 compiled: Any = numba.njit(
     nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"}
 )
-TINY = 1e-250  # a scaled sum below it is made of logarithms: what underflowed might count there
-ROUNDED = -60.0  # a logarithm that much below another adds nothing to the sum
-HARDLY = 1e-150  # a state less likely than that may be lost to scaled probabilities
-FAINT = 1e-30  # least scale of a point there
+MIN_SUM = 1e-250  # a scaled sum below it is computed from logarithms: terms may have underflowed
+MIN_LOG_TERM = -60.0  # a logarithm that far below another adds nothing to the sum
+MIN_PROBABILITY = 1e-150  # scaled probabilities may lose a less probable state
+MIN_SCALE = 1e-30  # minimum scale of a point there
 
 
 @no_type_check
 @compiled
-def filter_rows(startprob, transmat, log_density, known, points, least_move, least):
-    """Fill `known` with filtered probabilities, `points` with log densities given the past."""
+def filter_rows(
+    startprob, transmat, log_density, filtered, point_density, min_transition, min_log_density
+):
+    """Write filtered probabilities, and the log density of each point given those before it."""
     rows, time, states = log_density.shape
-    seen = np.empty((time, states))
+    scaled_density = np.empty((time, states))
     for row in range(rows):
         start, move, density = startprob[row], transmat[row], log_density[row]
-        if not forward(start, move, density, known[row], seen, points[row], least_move, least):
-            log_forward(start, move, density, known[row], points[row])
+        if not forward(
+            start,
+            move,
+            density,
+            filtered[row],
+            scaled_density,
+            point_density[row],
+            min_transition,
+            min_log_density,
+        ):
+            log_forward(start, move, density, filtered[row], point_density[row])
             for step in range(time):
                 for j in range(states):
-                    known[row, step, j] = np.exp(known[row, step, j])
+                    filtered[row, step, j] = np.exp(filtered[row, step, j])
 
 
 @no_type_check
@@ -47,171 +58,192 @@ def smooth_rows(
     transmat,
     log_density,
     lengths,
-    posterior,
+    posteriors,
     transitions,
-    likelihood,
-    least_move,
-    least,
+    log_likelihood,
+    min_transition,
+    min_log_density,
 ):
-    """Fill `posterior`, `transitions` (expected numbers) and `likelihood` (log, of all points)."""
+    """Write posteriors, expected numbers of transitions, and the log-likelihood of each chain."""
     rows, time, states = log_density.shape
-    seen, points = np.empty((time, states)), np.empty(time)
+    scaled_density, point_density = np.empty((time, states)), np.empty(time)
     for row in range(rows):
         start, move, density = startprob[row], transmat[row], log_density[row]
-        known, pairs = posterior[row], transitions[row]
+        filtered, pairs = posteriors[row], transitions[row]
         pairs[:] = 0.0
-        if forward(start, move, density, known, seen, points, least_move, least):
-            backward(move, seen, lengths[row], known, pairs)
+        if forward(
+            start,
+            move,
+            density,
+            filtered,
+            scaled_density,
+            point_density,
+            min_transition,
+            min_log_density,
+        ):
+            backward(move, scaled_density, lengths[row], filtered, pairs)
         else:
-            log_forward(start, move, density, known, points)
-            log_backward(move, density, points, lengths[row], known, pairs)
-        likelihood[row] = points.sum()
+            log_forward(start, move, density, filtered, point_density)
+            log_backward(move, density, point_density, lengths[row], filtered, pairs)
+        log_likelihood[row] = point_density.sum()
 
 
 @no_type_check
 @compiled
-def forward(start, move, density, known, seen, points, least_move, least):
-    """Filter by scaled probabilities; `seen` keeps what each state shows over the scale.
+def forward(
+    start,
+    move,
+    density,
+    filtered,
+    scaled_density,
+    point_density,
+    min_transition,
+    min_log_density,
+):
+    """Filter by scaled probabilities; `scaled_density` keeps the densities over the scales.
 
-    `least` is the lowest log density of a state against the best of its point. Where all starts
-    and transitions are at least `least_move`, what is below weighs less than rounding; else such a
-    state, or one that becomes hardly possible, says that logarithms are needed: False is returned.
+    `min_log_density` is the minimum log density of a state relative to the best one of its point.
+    Where all start and transition probabilities are at least `min_transition`, a lower density
+    weighs less than rounding. Otherwise such a state, or one of tiny probability, needs logarithms:
+    False is returned.
     """
-    strict = min(start.min(), move.min()) < least_move
-    if strict and (between(start.ravel(), least_move) or between(move.ravel(), least_move)):
+    strict = min(start.min(), move.min()) < min_transition
+    if strict and (below(start.ravel(), min_transition) or below(move.ravel(), min_transition)):
         return False
     time, states = density.shape
-    ahead = np.empty(states)
+    predicted = np.empty(states)
     for step in range(time):
         best = -np.inf
         for j in range(states):
             best = max(best, density[step, j])
-            ahead[j] = start[j] if step == 0 else 0.0
+            predicted[j] = start[j] if step == 0 else 0.0
         for i in range(states if step > 0 else 0):
             for j in range(states):
-                ahead[j] += known[step - 1, i] * move[i, j]
+                predicted[j] += filtered[step - 1, i] * move[i, j]
         scale = 0.0
         for j in range(states):
-            relative = max(density[step, j] - best, least) if best > -np.inf else 0.0
-            never = strict and density[step, j] == -np.inf
-            seen[step, j] = 0.0 if never else np.exp(relative)
-            ahead[j] *= seen[step, j]
-            scale += ahead[j]
-        points[step] = np.log(scale) + best
+            relative = max(density[step, j] - best, min_log_density) if best > -np.inf else 0.0
+            impossible = strict and density[step, j] == -np.inf
+            scaled_density[step, j] = 0.0 if impossible else np.exp(relative)
+            predicted[j] *= scaled_density[step, j]
+            scale += predicted[j]
+        point_density[step] = np.log(scale) + best
         for j in range(states):
-            known[step, j] = ahead[j] / scale
-            seen[step, j] /= scale
-        if strict and (scale < FAINT or between(known[step], HARDLY)):
+            filtered[step, j] = predicted[j] / scale
+            scaled_density[step, j] /= scale
+        if strict and (scale < MIN_SCALE or below(filtered[step], MIN_PROBABILITY)):
             return False
     return True
 
 
 @no_type_check
 @compiled
-def between(values, least):
-    """Whether any is below `least`, but not zero."""
+def below(values, minimum):
+    """Whether any nonzero value is below the minimum."""
     lowest = np.inf
     for value in values:
         lowest = min(lowest, value if value > 0.0 else np.inf)
-    return lowest < least
+    return lowest < minimum
 
 
 @no_type_check
 @compiled
-def backward(move, seen, length, known, pairs):
-    """Turn filtered probabilities into posteriors where they stand, and add up transitions."""
-    time, states = seen.shape
-    ahead = np.ones(states)
+def backward(move, scaled_density, length, posteriors, pairs):
+    """Turn filtered probabilities into posteriors in place, and sum expected transitions."""
+    time, states = scaled_density.shape
+    message = np.ones(states)
     for step in range(time - 1, 0, -1):
         for j in range(states):
-            seen[step, j] *= ahead[j]
+            scaled_density[step, j] *= message[j]
         inside = 1.0 if step < length else 0.0
         for i in range(states):
-            share, weight = 0.0, inside * known[step - 1, i]
+            total, weight = 0.0, inside * posteriors[step - 1, i]
             for j in range(states):
-                share += move[i, j] * seen[step, j]
-                pairs[i, j] += weight * seen[step, j]
-            ahead[i] = share
-            known[step - 1, i] *= share
+                total += move[i, j] * scaled_density[step, j]
+                pairs[i, j] += weight * scaled_density[step, j]
+            message[i] = total
+            posteriors[step - 1, i] *= total
     pairs *= move
 
 
 @no_type_check
 @compiled
-def log_forward(start, move, density, known, points):
-    """Filter by logarithms, which `known` holds then.
+def log_forward(start, move, density, log_filtered, point_density):
+    """Filter by logarithms.
 
-    A point that no state there can be in shows: it says nothing of them, and its density is zero.
+    A point that is impossible in all reachable states carries no information about the states, and
+    its density is zero.
     """
     time, states = density.shape
-    log_move, into = np.log(move), np.log(start)
-    share = np.empty(states)
+    log_move, log_predicted = np.log(move), np.log(start)
+    previous = np.empty(states)
     for step in range(time):
         if step > 0:
             for i in range(states):
-                share[i] = np.exp(known[step - 1, i])
-            log_sums(share, known[step - 1], move.T, log_move.T, into)
+                previous[i] = np.exp(log_filtered[step - 1, i])
+            log_sums(previous, log_filtered[step - 1], move.T, log_move.T, log_predicted)
         best = -np.inf
         for j in range(states):
-            best = max(best, into[j] + density[step, j])
-        shown = best > -np.inf
+            best = max(best, log_predicted[j] + density[step, j])
+        possible = best > -np.inf
         total = 0.0
         for j in range(states):
-            known[step, j] = into[j] + density[step, j] - best if shown else into[j]
-            total += np.exp(known[step, j])
-        points[step] = np.log(total) + best
-        known[step] -= np.log(total)
+            value = log_predicted[j] + density[step, j] - best if possible else log_predicted[j]
+            log_filtered[step, j] = value
+            total += np.exp(value)
+        point_density[step] = np.log(total) + best
+        log_filtered[step] -= np.log(total)
 
 
 @no_type_check
 @compiled
-def log_backward(move, density, points, length, known, pairs):
-    """Turn filtered logarithms into posterior probabilities, and add up transitions."""
+def log_backward(move, density, point_density, length, log_filtered, pairs):
+    """Turn filtered logarithms into posterior probabilities, and sum expected transitions."""
     time, states = density.shape
     log_move = np.log(move)
-    after, seen = np.zeros(states), np.empty(states)  # logarithms, given a state
-    shown, held, counts = np.empty(states), np.empty(states), np.zeros((states, states))
-    posterior(known[time - 1], after)
+    message, log_later = np.zeros(states), np.empty(states)  # logarithms
+    later, filtered, counts = np.empty(states), np.empty(states), np.zeros((states, states))
+    posterior(log_filtered[time - 1], message)
     for step in range(time - 1, 0, -1):
         best = -np.inf
         for j in range(states):
-            seen[j] = after[j] + (density[step, j] if points[step] > -np.inf else 0.0)
-            best = max(best, seen[j])
+            log_later[j] = message[j] + (density[step, j] if point_density[step] > -np.inf else 0.0)
+            best = max(best, log_later[j])
         for j in range(states):
-            seen[j] -= best
-            shown[j] = np.exp(seen[j])
-        log_sums(shown, seen, move, log_move, after)
-        top = after.max()
+            log_later[j] -= best
+            later[j] = np.exp(log_later[j])
+        log_sums(later, log_later, move, log_move, message)
+        top = message.max()
         if step < length:
             total = 0.0
             for i in range(states):
-                after[i] -= top
-                held[i] = np.exp(known[step - 1, i])
-                total += held[i] * np.exp(after[i])
+                message[i] -= top
+                filtered[i] = np.exp(log_filtered[step - 1, i])
+                total += filtered[i] * np.exp(message[i])
             total *= np.exp(top)
-            if total >= TINY:
+            if total >= MIN_SUM:
                 for i in range(states):
-                    weight = held[i] / total
+                    weight = filtered[i] / total
                     for j in range(states):
-                        counts[i, j] += weight * shown[j]
+                        counts[i, j] += weight * later[j]
             else:
-                log_pairs(known[step - 1], log_move, seen, pairs)
-        posterior(known[step - 1], after)
+                log_pairs(log_filtered[step - 1], log_move, log_later, pairs)
+        posterior(log_filtered[step - 1], message)
     pairs += counts * move
 
 
 @no_type_check
 @compiled
-def log_sums(share, log_share, move, log_move, into):
-    """Fill `into` with the logarithms of ``move @ share``; `log_share` is the log of `share`."""
-    for i in range(len(into)):
+def log_sums(vector, log_vector, move, log_move, result):
+    """Write the logarithms of ``move @ vector`` to `result`."""
+    for i in range(len(result)):
         total = 0.0
-        for j in range(len(share)):
-            total += move[i, j] * share[j]
-        if total >= TINY:
-            into[i] = np.log(total)
+        for j in range(len(vector)):
+            total += move[i, j] * vector[j]
+        if total >= MIN_SUM:
+            result[i] = np.log(total)
         else:
-            into[i] = log_sum(log_move[i], log_share)
+            result[i] = log_sum(log_move[i], log_vector)
 
 
 @no_type_check
@@ -225,52 +257,52 @@ def log_sum(one, other):
         return best
     total = 0.0
     for i in range(len(one)):
-        below = one[i] + other[i] - best
-        if below > ROUNDED:
-            total += np.exp(below)
+        term = one[i] + other[i] - best
+        if term > MIN_LOG_TERM:
+            total += np.exp(term)
     return best + np.log(total)
 
 
 @no_type_check
 @compiled
-def log_pairs(known, log_move, seen, pairs):
-    """Add the probabilities of one transition, made of logarithms, to `pairs`."""
+def log_pairs(log_filtered, log_move, log_later, pairs):
+    """Add the probabilities of one transition, computed from logarithms, to `pairs`."""
     best = -np.inf
-    for i in range(len(known)):
-        for j in range(len(seen)):
-            best = max(best, known[i] + log_move[i, j] + seen[j])
+    for i in range(len(log_filtered)):
+        for j in range(len(log_later)):
+            best = max(best, log_filtered[i] + log_move[i, j] + log_later[j])
     if best == -np.inf:
         return
     total = 0.0
-    for i in range(len(known)):
-        for j in range(len(seen)):
-            total += np.exp(known[i] + log_move[i, j] + seen[j] - best)
-    for i in range(len(known)):
-        for j in range(len(seen)):
-            pairs[i, j] += np.exp(known[i] + log_move[i, j] + seen[j] - best) / total
+    for i in range(len(log_filtered)):
+        for j in range(len(log_later)):
+            total += np.exp(log_filtered[i] + log_move[i, j] + log_later[j] - best)
+    for i in range(len(log_filtered)):
+        for j in range(len(log_later)):
+            pairs[i, j] += np.exp(log_filtered[i] + log_move[i, j] + log_later[j] - best) / total
 
 
 @no_type_check
 @compiled
-def posterior(known, after):
-    """Turn filtered logarithms into posterior probabilities, by what comes `after`."""
+def posterior(log_filtered, message):
+    """Turn filtered logarithms into posterior probabilities in place, by a backward message."""
     best = -np.inf
-    for i in range(len(known)):
-        known[i] += after[i]
-        best = max(best, known[i])
+    for i in range(len(log_filtered)):
+        log_filtered[i] += message[i]
+        best = max(best, log_filtered[i])
     total = 0.0
-    for i in range(len(known)):
-        known[i] = np.exp(known[i] - best)
-        total += known[i]
-    known /= total
+    for i in range(len(log_filtered)):
+        log_filtered[i] = np.exp(log_filtered[i] - best)
+        total += log_filtered[i]
+    log_filtered /= total
 
 
 @no_type_check
 @compiled
-def follow_rows(log_start, log_move, log_density, lengths, paths):
-    """Fill `paths`, in logarithms, the best of each point taken off."""
+def viterbi_rows(log_start, log_move, log_density, lengths, paths):
+    """Write the most probable paths; scores are log probabilities less the best of each point."""
     rows, time, states = log_density.shape
-    before = np.empty((time, states), dtype=np.int32)
+    previous = np.empty((time, states), dtype=np.int32)
     score, best = np.empty(states), np.empty(states)
     for row in range(rows):
         length = lengths[row]
@@ -280,19 +312,19 @@ def follow_rows(log_start, log_move, log_density, lengths, paths):
             top = score.max()
             for j in range(states):
                 best[j] = -np.inf
-                before[step, j] = 0
+                previous[step, j] = 0
             for i in range(states):
                 here = score[i] - top if top > -np.inf else score[i]
                 for j in range(states):
                     reached = here + log_move[row, i, j]
                     if reached > best[j]:
                         best[j] = reached
-                        before[step, j] = i
+                        previous[step, j] = i
             for j in range(states):
                 score[j] = best[j] + log_density[row, step, j]
         state = score.argmax()
         for step in range(length - 1, time):
             paths[row, step] = state
         for step in range(length - 1, 0, -1):
-            state = before[step, state]
+            state = previous[step, state]
             paths[row, step - 1] = state

@@ -1,6 +1,7 @@
-"""What hidden Markov models with discrete states are made of, a model a row."""
+"""Parameters of a batch of discrete-state HMMs: start and transition probabilities, emissions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -8,71 +9,96 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Parameters:
-    """Chains of states, and the distribution of the points in each state.
+class HMMParameters:
+    """Markov chains of hidden states, one for each model of a batch.
 
     Attributes
     ----------
     startprob
         Probability of each state at the first point.
     transmat
-        Probability of each state (last axis) after each.
-    center
-        Gaussian: the means. Categorical: the probability of each symbol.
-    spread
-        Gaussian: the variances (model, state, feature), or covariances (model, state, feature,
-        feature). Categorical: nothing (model, state, 0).
+        Transition probabilities, from each state (first state axis) to each (last axis).
     """
 
     startprob: Float[Tensor, "model state"]
     transmat: Float[Tensor, "model state state"]
-    center: Float[Tensor, "model state value"]
-    spread: Float[Tensor, "model state *shape"]
 
     @property
-    def free(self) -> int:
-        """Free parameters of a chain."""
-        states = self.startprob.shape[1]
-        return states * states - 1
+    def n_chain_parameters(self) -> int:
+        """Free parameters of the start and transition probabilities of one model."""
+        n_components = self.startprob.shape[1]
+        return n_components * n_components - 1
 
 
-def ordered(parameters: Parameters, order: Int[Tensor, "model state"]) -> Parameters:
-    """Models with their states in another order."""
+@dataclass(frozen=True)
+class GaussianParameters(HMMParameters):
+    """HMMs with Gaussian emissions.
+
+    Attributes
+    ----------
+    means
+        Mean of each feature in each state.
+    covars
+        Variances (model, state, feature), or covariances (model, state, feature, feature).
+    """
+
+    means: Float[Tensor, "model state feature"]
+    covars: Float[Tensor, "model state *shape"]
+
+
+@dataclass(frozen=True)
+class CategoricalParameters(HMMParameters):
+    """HMMs with categorical emissions.
+
+    Attributes
+    ----------
+    emissionprob
+        Probability of each symbol in each state.
+    """
+
+    emissionprob: Float[Tensor, "model state symbol"]
+
+
+P = TypeVar("P", bound=HMMParameters)
+
+
+def reorder_states(parameters: P, order: Int[Tensor, "model state"]) -> P:
+    """Permute the states of each model: new state k is state ``order[:, k]``."""
     row = torch.arange(len(order), device=order.device)[:, None]
-    return Parameters(
-        parameters.startprob[row, order],
-        parameters.transmat[row[:, :, None], order[:, :, None], order[:, None]],
-        parameters.center[row, order],
-        parameters.spread[row, order],
-    )
+    by_state = {f.name: getattr(parameters, f.name)[row, order] for f in fields(parameters)}
+    transmat = parameters.transmat[row[:, :, None], order[:, :, None], order[:, None]]
+    return replace(parameters, **{**by_state, "transmat": transmat})
 
 
-def check_chain(parameters: Parameters) -> None:
-    """Check a model that may have been set by hand.
+def check_model(parameters: HMMParameters) -> None:
+    """Check a model whose attributes may have been set by hand.
 
     Raises
     ------
     ValueError
-        Its parts do not fit together, or are no probabilities.
+        The shapes do not match, rows of probabilities do not add up to 1, or a variance is not
+        positive.
     """
-    start, move = parameters.startprob[0], parameters.transmat[0]
-    states = len(start)
-    shapes = {"transmat_": tuple(move.shape), "states": len(parameters.center[0])}
+    startprob, transmat = parameters.startprob[0], parameters.transmat[0]
+    emission = fields(parameters)[-1].name
+    states = len(startprob)
+    shapes = {"transmat_": tuple(transmat.shape), "states": len(getattr(parameters, emission)[0])}
     if shapes != {"transmat_": (states, states), "states": states}:
         raise ValueError(
-            f"startprob_, transmat_ and the distributions must be of as many states; got {states} "
-            f"and {shapes}. Set all of them."
+            f"startprob_, transmat_ and the emissions must have the same number of states; got "
+            f"{states} and {shapes}. Set all of them."
         )
-    for name, rows in (("startprob_", start[None]), ("transmat_", move)):
+    for name, rows in (("startprob_", startprob[None]), ("transmat_", transmat)):
         if not bool((rows >= 0).all()) or not bool(((rows.sum(1) - 1).abs() < 1e-6).all()):
             raise ValueError(
                 f"{name} must be probabilities that add up to 1 in each row; got {rows.tolist()}. "
                 "Normalize them."
             )
-    diagonal = parameters.spread[0]
-    if diagonal.ndim == 3:
-        diagonal = diagonal.diagonal(dim1=1, dim2=2)
-    if not bool((diagonal > 0).all()):
-        raise ValueError(
-            f"covars_ must have variances above 0; got {diagonal.tolist()}. Raise them."
-        )
+    if isinstance(parameters, GaussianParameters):
+        variances = parameters.covars[0]
+        if variances.ndim == 3:
+            variances = variances.diagonal(dim1=1, dim2=2)
+        if not bool((variances > 0).all()):
+            raise ValueError(
+                f"covars_ must have variances above 0; got {variances.tolist()}. Raise them."
+            )

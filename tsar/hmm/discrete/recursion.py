@@ -1,9 +1,13 @@
-"""The recursion over time of hidden states: exact, in about the square root of the steps.
+"""Forward recursion over hidden states in tensors: exact, in about sqrt(time) sequential steps.
 
-A chain is cut into chunks that run side by side. Each begins from a guess; then, from the state
-in which the chunk before it ended, it runs again until it meets the path that is already there,
-from where on both are the same. Chains forget where they began, so that a few steps do. A chain
-that does not is run once from every state, which gives the matrix that each chunk multiplies by.
+The GPU has no other recursion, nor has a CPU without numba; on a CPU with numba the loop of
+`kernels` takes a quarter to a tenth of the time (benchmarks/hmm_speed.py).
+
+A chain is cut into chunks that run side by side, each from a guessed message. Then each chunk runs
+again from the message in which the previous chunk ended, until its messages agree with those of the
+first run; from there on both runs are equal. Chains forget their start, so that a few steps
+suffice. A chain that does not forget is run once from every state, which gives the transfer matrix
+of each chunk.
 """
 
 import math
@@ -15,142 +19,144 @@ from torch import Tensor
 
 from tsar.hmm.discrete.semiring import Semiring
 
-SHORTEST = 24  # steps of a chunk at least: fewer, and running again costs as much as it saves
-LOOKS = 4  # steps between looks at whether the paths have met: the host waits there
-WORK = 1 << 16  # products of a step that take about as long as the calls for it
-ROUNDING = 32  # units in the last place within which two numbers are the same
+MIN_STEPS = 24  # of a chunk: with fewer, the second run costs as much as the chunks save
+CHECK_INTERVAL = 4  # steps between checks (device synchronizations) whether two runs agree
+STEP_PRODUCTS = 1 << 16  # products of a step that take about as long as the calls for it
+ROUNDING = 32  # units in the last place within which two numbers are equal
 
 
-class Path(NamedTuple):
-    """States of a recursion, in the numbers of its semiring; time first, but in chunks.
+class Messages(NamedTuple):
+    """Messages of the recursion, in the representation of a semiring.
 
-    `incoming` are those before a point was seen, `state` those after it, each normalized, and
-    `scale` is what they were divided by.
+    Attributes
+    ----------
+    predicted, updated
+        Normalized messages before and after the density of each point.
+    scale
+        Divisor of each `updated` message.
     """
 
-    incoming: Float[Tensor, "step row chunk state"]
-    state: Float[Tensor, "step row chunk state"]
+    predicted: Float[Tensor, "step row chunk state"]
+    updated: Float[Tensor, "step row chunk state"]
     scale: Float[Tensor, "step row chunk 1"]
 
 
-def chunks_for(rows: int, time: int, states: int) -> int:
-    """Chunks to cut a chain of `time` steps into, where `rows` chains run side by side."""
-    wanted = max(16, WORK // (rows * states**2))
-    return max(1, min(wanted, time // SHORTEST, math.isqrt(time)))
+def n_chunks(rows: int, time: int, states: int) -> int:
+    """Number of chunks for chains of `time` steps, where `rows` chains run side by side."""
+    target = max(16, STEP_PRODUCTS // (rows * states**2))
+    return max(1, min(target, time // MIN_STEPS, math.isqrt(time)))
 
 
-def run(
+def run_recursion(
     semiring: Semiring,
     first: Float[Tensor, "row state"],
     matrix: Float[Tensor, "row state state"],
     density: Float[Tensor, "step row chunk state"],
-) -> Path:
-    """Run the recursion: state = incoming * density, incoming = state @ matrix, and so on.
+) -> Messages:
+    """Run ``updated = predicted * density; predicted = updated @ matrix`` over all steps.
 
     Parameters
     ----------
     first
-        What comes in before the first point.
+        Predicted message of the first point.
     matrix
-        From each state (first axis) to each.
+        Transitions from each state (first axis) to each.
     density
-        Of each point in each state; time runs through a chunk, then through the next.
+        Density of each point in each state; time runs through a chunk, then through the next.
     """
     steps, rows, chunks, states = density.shape
-    incoming = torch.empty((steps + 1, rows, chunks, states)).to(density)
-    path = Path(incoming, torch.empty_like(density), torch.empty_like(density[..., :1]))
-    incoming[0] = _level(semiring, first)[:, None]
-    incoming[0, :, 0] = first
-    _sweep(semiring, matrix, density, path)
+    predicted = torch.empty((steps + 1, rows, chunks, states)).to(density)
+    messages = Messages(predicted, torch.empty_like(density), torch.empty_like(density[..., :1]))
+    uniform = torch.full_like(first, -math.log(states))
+    predicted[0] = semiring.from_log(uniform)[:, None]
+    predicted[0, :, 0] = first
+    _sweep(semiring, matrix, density, messages)
     if chunks > 1:
-        _settle(semiring, matrix, density, path)
-    return path
-
-
-def _level(semiring: Semiring, first: Float[Tensor, "row state"]) -> Float[Tensor, "row state"]:
-    """Every state as likely as any other."""
-    return semiring.enter(torch.full_like(first, -math.log(first.shape[1])))
+        _connect(semiring, matrix, density, messages)
+    return messages
 
 
 def _sweep(
     semiring: Semiring,
     matrix: Float[Tensor, "row state state"],
     density: Float[Tensor, "step row chunk state"],
-    path: Path,
+    messages: Messages,
 ) -> None:
-    """Run every chunk from what comes into it."""
-    parts = zip(density.unbind(), path.state.unbind(), path.scale.unbind(), strict=True)
-    incoming = path.incoming.unbind()
-    for step, (seen, state, scale) in enumerate(parts):
-        scale.copy_(semiring.weigh(incoming[step], seen, state))
-        semiring.move(state, matrix, incoming[step + 1])
+    """Run every chunk from its first predicted message."""
+    parts = zip(density.unbind(), messages.updated.unbind(), messages.scale.unbind(), strict=True)
+    predicted = messages.predicted.unbind()
+    for step, (point, updated, scale) in enumerate(parts):
+        scale.copy_(semiring.update(predicted[step], point, updated))
+        semiring.predict(updated, matrix, predicted[step + 1])
 
 
-def _settle(
+def _connect(
     semiring: Semiring,
     matrix: Float[Tensor, "row state state"],
     density: Float[Tensor, "step row chunk state"],
-    path: Path,
+    messages: Messages,
 ) -> None:
-    """Run chunks again from where the ones before them ended, until nothing changes.
+    """Rerun chunks from the ends of the previous chunks until nothing changes.
 
-    Running once from every state takes as long as running again that many times: done where the
-    paths come together more slowly.
+    A run from every state takes as long as that many reruns: done where the runs converge slower.
     """
-    rounding = ROUNDING * torch.finfo(density.dtype).eps
-    apart = _again(semiring, matrix, density, path, rounding)
-    while apart > rounding:
-        before, apart = apart, _again(semiring, matrix, density, path, rounding)
-        gain = math.log(before / apart) if 0 < apart < before < math.inf else 0.0
-        if apart > rounding and math.log(apart / rounding) > gain * density.shape[3]:
-            path.incoming[0] = _boundaries(semiring, matrix, density, path.incoming[0, :, 0])
-            return _sweep(semiring, matrix, density, path)
+    tolerance = ROUNDING * torch.finfo(density.dtype).eps
+    difference = _rerun(semiring, matrix, density, messages, tolerance)
+    while difference > tolerance:
+        previous = difference
+        difference = _rerun(semiring, matrix, density, messages, tolerance)
+        converging = 0 < difference < previous < math.inf
+        rate = math.log(previous / difference) if converging else 0.0
+        if difference > tolerance and math.log(difference / tolerance) > rate * density.shape[3]:
+            first = messages.predicted[0, :, 0]
+            messages.predicted[0] = _chunk_starts(semiring, matrix, density, first)
+            return _sweep(semiring, matrix, density, messages)
 
 
-def _again(
+def _rerun(
     semiring: Semiring,
     matrix: Float[Tensor, "row state state"],
     density: Float[Tensor, "step row chunk state"],
-    path: Path,
-    rounding: float,
+    messages: Messages,
+    tolerance: float,
 ) -> float:
-    """Run again from the new boundaries until the old path is met; how far from it the end is.
+    """Run chunks from the new starts until they agree with the old run; return the difference.
 
-    No step takes two paths further apart (Birkhoff 1957: positive matrices do not expand Hilbert's
-    projective metric), so that paths that met stay together.
+    No step takes two runs further apart (Birkhoff 1957: positive matrices do not expand Hilbert's
+    projective metric), so that runs that agree once agree from there on.
     """
-    path.incoming[0, :, 1:] = path.incoming[-1, :, :-1]
-    apart = math.inf
+    predicted, updated, scale = messages
+    predicted[0, :, 1:] = predicted[-1, :, :-1]
+    difference = math.inf
     for step in range(len(density)):
-        path.scale[step] = semiring.weigh(path.incoming[step], density[step], path.state[step])
-        look = step % LOOKS == LOOKS - 1 or step == len(density) - 1
-        before = path.incoming[step + 1].clone() if look else None
-        semiring.move(path.state[step], matrix, path.incoming[step + 1])
+        scale[step] = semiring.update(predicted[step], density[step], updated[step])
+        check = step % CHECK_INTERVAL == CHECK_INTERVAL - 1 or step == len(density) - 1
+        before = predicted[step + 1].clone() if check else None
+        semiring.predict(updated[step], matrix, predicted[step + 1])
         if before is not None:
-            apart = semiring.apart(before, path.incoming[step + 1])
-            if apart <= rounding:
+            difference = semiring.difference(before, predicted[step + 1])
+            if difference <= tolerance:
                 break
-    return apart
+    return difference
 
 
-def _boundaries(
+def _chunk_starts(
     semiring: Semiring,
     matrix: Float[Tensor, "row state state"],
     density: Float[Tensor, "step row chunk state"],
     first: Float[Tensor, "row state"],
 ) -> Float[Tensor, "row chunk state"]:
-    """What comes into each chunk, by the matrices that the chunks multiply by."""
-    log_scale, end = _transfers(semiring, matrix, density)
-    incoming = semiring.leave(first)
-    boundaries = [incoming]
+    """First predicted message of each chunk, by the transfer matrices of the chunks before it."""
+    log_scale, log_transfer = _transfers(semiring, matrix, density)
+    message = semiring.to_log(first)
+    starts = [message]
     for chunk in range(density.shape[2] - 1):
-        weight = (incoming + log_scale[:, chunk])[:, :, None] + end[:, chunk]
-        incoming = semiring.gather(weight.transpose(1, 2))
-        incoming = incoming - semiring.gather(incoming)[:, None].clamp(
-            min=torch.finfo(incoming.dtype).min
-        )
-        boundaries.append(incoming)
-    return semiring.enter(torch.stack(boundaries, 1))
+        terms = (message + log_scale[:, chunk])[:, :, None] + log_transfer[:, chunk]
+        message = semiring.log_sum(terms.transpose(1, 2))
+        minimum = torch.finfo(message.dtype).min
+        message = message - semiring.log_sum(message)[:, None].clamp(min=minimum)
+        starts.append(message)
+    return semiring.from_log(torch.stack(starts, 1))
 
 
 def _transfers(
@@ -158,16 +164,16 @@ def _transfers(
     matrix: Float[Tensor, "row state state"],
     density: Float[Tensor, "step row chunk state"],
 ) -> tuple[Float[Tensor, "row chunk state"], Float[Tensor, "row chunk state state"]]:
-    """Of each state that a chunk may begin in: log likelihood of its points, log states behind."""
+    """For each initial state of a chunk: log-likelihood of its points, and its last log message."""
     _, rows, chunks, states = density.shape
     unit = torch.eye(states, dtype=density.dtype, device=density.device).log()
-    # One chain for each state that a chunk may begin in.
-    incoming = semiring.enter(unit.repeat(rows, chunks, 1))
-    state = torch.empty_like(incoming)
-    total = incoming.new_zeros(rows, chunks * states, 1)
-    for seen in density.unbind():
-        wide = seen.repeat_interleave(states, dim=1)
-        total += semiring.log_scale(semiring.weigh(incoming, wide, state))
-        semiring.move(state, matrix, incoming)
+    # One chain for each state in which a chunk may begin.
+    predicted = semiring.from_log(unit.repeat(rows, chunks, 1))
+    updated = torch.empty_like(predicted)
+    total = predicted.new_zeros(rows, chunks * states, 1)
+    for point in density.unbind():
+        repeated = point.repeat_interleave(states, dim=1)
+        total += semiring.log_scale(semiring.update(predicted, repeated, updated))
+        semiring.predict(updated, matrix, predicted)
     shape = (rows, chunks, states)
-    return total.view(shape), semiring.leave(incoming).view(*shape, states)
+    return total.view(shape), semiring.to_log(predicted).view(*shape, states)

@@ -1,4 +1,4 @@
-"""What to add and what to multiply: sums of probabilities, sums of their logarithms, or maxima."""
+"""Arithmetic of the tensor recursion: scaled probabilities, log-sums, or log-maxima (Viterbi)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,159 +10,159 @@ from torch import Tensor
 
 
 class Semiring(ABC):
-    """The two operations of a recursion over hidden states, and how its numbers stay in range."""
+    """Sum and product of a recursion over hidden states, and the scaling of its messages."""
 
     @abstractmethod
-    def enter(
+    def from_log(
         self, log_value: Float[Tensor, "row *shape state"]
     ) -> Float[Tensor, "row *shape state"]:
-        """Numbers of the semiring, of their logarithms."""
+        """Convert logarithms to the representation of the semiring."""
 
     @abstractmethod
-    def weigh(
+    def to_log(self, value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape state"]:
+        """Convert to logarithms."""
+
+    @abstractmethod
+    def update(
         self,
-        incoming: Float[Tensor, "row chunk state"],
+        predicted: Float[Tensor, "row chunk state"],
         density: Float[Tensor, "row chunk state"],
-        state: Float[Tensor, "row chunk state"],
+        updated: Float[Tensor, "row chunk state"],
     ) -> Float[Tensor, "row chunk 1"]:
-        """Write the product into `state`, normalized, and return the logarithm's source."""
+        """Write ``predicted * density``, normalized, to `updated`; return its sum."""
 
     @abstractmethod
-    def move(
+    def predict(
         self,
-        state: Float[Tensor, "row chunk state"],
+        updated: Float[Tensor, "row chunk state"],
         matrix: Float[Tensor, "row state state"],
-        incoming: Float[Tensor, "row chunk state"],
+        predicted: Float[Tensor, "row chunk state"],
     ) -> None:
-        """Write the states one step on into `incoming`."""
+        """Write the product of `updated` and `matrix` to `predicted`."""
 
     @abstractmethod
     def log_scale(self, scale: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Logarithm of what `weigh` divided by."""
+        """Logarithm of the sum that `update` returned."""
 
     @abstractmethod
-    def gather(self, log_value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape"]:
-        """Logarithm of the sum over the last axis, of logarithms."""
+    def log_sum(self, log_value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape"]:
+        """Semiring sum over the last axis, from and to logarithms."""
 
     @abstractmethod
-    def apart(
+    def difference(
         self, before: Float[Tensor, "row chunk state"], after: Float[Tensor, "row chunk state"]
     ) -> float:
-        """Largest relative difference, infinite where one is zero alone; the host waits here."""
-
-    @abstractmethod
-    def leave(self, value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape state"]:
-        """Logarithms of numbers of the semiring."""
+        """Maximum relative difference; infinite where only one is zero. Device synchronization."""
 
 
 class Scaled(Semiring):
-    """Probabilities themselves, normalized at every step: two to eight times the speed of logs."""
+    """Probabilities, normalized at every step: two to eight times as fast as logarithms."""
 
-    def enter(
+    def from_log(
         self, log_value: Float[Tensor, "row *shape state"]
     ) -> Float[Tensor, "row *shape state"]:
-        """Probabilities."""
+        """Exponential."""
         return log_value.exp()
 
-    def weigh(
+    def to_log(self, value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape state"]:
+        """Logarithm."""
+        return value.log()
+
+    def update(
         self,
-        incoming: Float[Tensor, "row chunk state"],
+        predicted: Float[Tensor, "row chunk state"],
         density: Float[Tensor, "row chunk state"],
-        state: Float[Tensor, "row chunk state"],
+        updated: Float[Tensor, "row chunk state"],
     ) -> Float[Tensor, "row chunk 1"]:
-        """Product over its sum."""
-        torch.mul(incoming, density, out=state)
-        scale = state.sum(-1, keepdim=True)
-        state.div_(scale)
+        """Product, divided by its sum."""
+        torch.mul(predicted, density, out=updated)
+        scale = updated.sum(-1, keepdim=True)
+        updated.div_(scale)
         return scale
 
-    def move(
+    def predict(
         self,
-        state: Float[Tensor, "row chunk state"],
+        updated: Float[Tensor, "row chunk state"],
         matrix: Float[Tensor, "row state state"],
-        incoming: Float[Tensor, "row chunk state"],
+        predicted: Float[Tensor, "row chunk state"],
     ) -> None:
-        """One product of matrices for each row."""
-        torch.bmm(state, matrix, out=incoming)
+        """Matrix product."""
+        torch.bmm(updated, matrix, out=predicted)
 
     def log_scale(self, scale: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Logarithm."""
         return scale.log()
 
-    def gather(self, log_value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape"]:
-        """Logarithm of the sum."""
+    def log_sum(self, log_value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape"]:
+        """Log-sum-exp."""
         return log_value.logsumexp(-1)
 
-    def apart(
+    def difference(
         self, before: Float[Tensor, "row chunk state"], after: Float[Tensor, "row chunk state"]
     ) -> float:
-        """Of the ratios, from one."""
-        least, most = (after / before).nan_to_num(1.0, posinf=torch.inf).aminmax()
-        return float(torch.maximum(1.0 / least, most) - 1.0)
-
-    def leave(self, value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape state"]:
-        """Logarithm."""
-        return value.log()
+        """Largest ratio of the two, less one."""
+        low, high = (after / before).nan_to_num(1.0, posinf=torch.inf).aminmax()
+        return float(torch.maximum(1.0 / low, high) - 1.0)
 
 
 @dataclass(frozen=True)
 class Logarithmic(Semiring):
-    """Logarithms of probabilities: where some are zero for good, and nothing may underflow.
+    """Logarithms of probabilities, for chains where some transitions are impossible.
 
     Attributes
     ----------
     total
-        ``torch.logsumexp`` for sums over paths, ``torch.amax`` for the best of them (Viterbi 1967).
+        ``torch.logsumexp`` for sums over paths, ``torch.amax`` for the best path (Viterbi 1967).
     """
 
     total: Callable[..., Tensor]
 
-    def enter(
+    def from_log(
         self, log_value: Float[Tensor, "row *shape state"]
     ) -> Float[Tensor, "row *shape state"]:
-        """As it is."""
+        """Identity."""
         return log_value
 
-    def weigh(
+    def to_log(self, value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape state"]:
+        """Identity."""
+        return value
+
+    def update(
         self,
-        incoming: Float[Tensor, "row chunk state"],
+        predicted: Float[Tensor, "row chunk state"],
         density: Float[Tensor, "row chunk state"],
-        state: Float[Tensor, "row chunk state"],
+        updated: Float[Tensor, "row chunk state"],
     ) -> Float[Tensor, "row chunk 1"]:
-        """Sum less its total; a state that nothing leads to stays at minus infinity."""
-        torch.add(incoming, density, out=state)
-        scale = self.gather(state)[:, :, None]
-        state.sub_(scale.clamp(min=torch.finfo(scale.dtype).min))
+        """Sum of logarithms, less its total; an unreachable state stays at minus infinity."""
+        torch.add(predicted, density, out=updated)
+        scale = self.log_sum(updated)[:, :, None]
+        updated.sub_(scale.clamp(min=torch.finfo(scale.dtype).min))
         return scale
 
-    def move(
+    def predict(
         self,
-        state: Float[Tensor, "row chunk state"],
+        updated: Float[Tensor, "row chunk state"],
         matrix: Float[Tensor, "row state state"],
-        incoming: Float[Tensor, "row chunk state"],
+        predicted: Float[Tensor, "row chunk state"],
     ) -> None:
-        """Totals over the states that come before."""
-        self.total(state[:, :, :, None] + matrix[:, None], 2, out=incoming)
+        """Total over the previous states."""
+        self.total(updated[:, :, :, None] + matrix[:, None], 2, out=predicted)
 
     def log_scale(self, scale: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """As it is."""
+        """Identity."""
         return scale
 
-    def gather(self, log_value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape"]:
+    def log_sum(self, log_value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape"]:
         """Total."""
         return self.total(log_value, -1)
 
-    def apart(
+    def difference(
         self, before: Float[Tensor, "row chunk state"], after: Float[Tensor, "row chunk state"]
     ) -> float:
-        """Of the logarithms, by their size."""
+        """Largest difference of the logarithms, relative to their size."""
         difference = (after - before).abs() / (1.0 + before.abs())
         return float(difference.where(after != before, 0.0).nan_to_num(torch.inf).amax())
 
-    def leave(self, value: Float[Tensor, "*shape state"]) -> Float[Tensor, "*shape state"]:
-        """As it is."""
-        return value
 
-
-SUMS = Logarithmic(torch.logsumexp)
-BEST = Logarithmic(torch.amax)
+LOG_SUM = Logarithmic(torch.logsumexp)
+LOG_MAX = Logarithmic(torch.amax)

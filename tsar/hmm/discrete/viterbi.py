@@ -1,4 +1,9 @@
-"""The most probable path of hidden states (Viterbi 1967)."""
+"""Viterbi algorithm: the most probable path of hidden states (Viterbi 1967).
+
+On a CPU in float64 with numba it runs in the loop of `kernels`, elsewhere in tensors: the recursion
+in chunks, then a backtrace of all chunks at once. A loop over all points in tensor calls would take
+seconds for 50,000 points.
+"""
 
 from typing import NamedTuple
 
@@ -6,14 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.hmm.discrete.chains import Chains, parted
-from tsar.hmm.discrete.compiled import best_path, usable
-from tsar.hmm.discrete.recursion import LOOKS, run
-from tsar.hmm.discrete.semiring import BEST
+from tsar.hmm.discrete import compiled
+from tsar.hmm.discrete.chunks import Chunks, split_rows
+from tsar.hmm.discrete.recursion import CHECK_INTERVAL, run_recursion
+from tsar.hmm.discrete.semiring import LOG_MAX
 
 
-class Decoded(NamedTuple):
-    """The most probable path of states, and the log density of it together with the points."""
+class DecodedStates(NamedTuple):
+    """The most probable path of states, and its log density together with the points."""
 
     states: Int[Tensor, "row time"]
     log_probability: Float[Tensor, " row"]
@@ -25,87 +30,89 @@ def decode(
     transmat: Float[Tensor, "row state state"],
     log_density: Float[Tensor, "row time state"],
     lengths: Int[Tensor, " row"] | None = None,
-) -> Decoded:
-    """Most probable path of states (Viterbi 1967); see `expectations` for the parameters.
+) -> DecodedStates:
+    """Most probable path of states; see `tsar.hmm.discrete.inference.forward_backward`.
 
-    What stands behind the end of a chain is no part of its path.
+    States after the end of a chain have no meaning.
 
     Examples
     --------
-    >>> seen = torch.tensor([[[0.9, 0.2], [0.9, 0.2], [0.1, 0.8]]]).log()
+    >>> density = torch.tensor([[[0.9, 0.2], [0.9, 0.2], [0.1, 0.8]]]).log()
     >>> start, move = torch.tensor([[0.5, 0.5]]), torch.tensor([[[0.9, 0.1], [0.1, 0.9]]])
-    >>> decode(start, move, seen).states
+    >>> decode(start, move, density).states
     tensor([[0, 0, 0]])
     """
     rows, time, _ = log_density.shape
-    ends = torch.full((rows,), time, device=log_density.device) if lengths is None else lengths
-    if usable(transmat):
-        states = best_path(startprob, transmat, log_density, ends)
-        return Decoded(states, _score(startprob, transmat, log_density, states, ends))
-    parts = [_decode(*part) for part in parted(startprob, transmat, log_density, ends)]
-    return Decoded(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
+    if lengths is None:
+        lengths = torch.full((rows,), time, device=log_density.device)
+    tensors = startprob, transmat, log_density, lengths
+    if compiled.supports(transmat):
+        states = compiled.best_path(*tensors)
+    else:
+        states = torch.cat([_best_path(*part) for part in split_rows(*tensors)])
+    return DecodedStates(states, _log_probability(*tensors, states))
 
 
-def _decode(
+def _best_path(
     startprob: Float[Tensor, "row state"],
     transmat: Float[Tensor, "row state state"],
     log_density: Float[Tensor, "row time state"],
     lengths: Int[Tensor, " row"],
-) -> Decoded:
-    chains = Chains.of(BEST, log_density)
-    matrix = transmat.log()
-    path = run(BEST, startprob.log(), matrix, chains.density)
-    traced = _trace(path.state, matrix, lengths)
-    states = traced.permute(1, 2, 0).reshape(len(startprob), -1)[:, : chains.time]
-    return Decoded(states, _score(startprob, transmat, log_density, states, lengths))
+) -> Int[Tensor, "row time"]:
+    chunks = Chunks.of(LOG_MAX, log_density)
+    log_transmat = transmat.log()
+    messages = run_recursion(LOG_MAX, startprob.log(), log_transmat, chunks.density)
+    path = _backtrace(messages.updated, log_transmat, lengths)
+    return path.permute(1, 2, 0).reshape(len(startprob), -1)[:, : chunks.time]
 
 
-def _trace(
-    state: Float[Tensor, "step row chunk state"],
-    matrix: Float[Tensor, "row state state"],
+def _backtrace(
+    updated: Float[Tensor, "step row chunk state"],
+    log_transmat: Float[Tensor, "row state state"],
     lengths: Int[Tensor, " row"],
 ) -> Int[Tensor, "step row chunk"]:
-    """Follow the best predecessors back, in all chunks at once, each from its own best end.
+    """Follow the best predecessors backwards, in all chunks at once, each from its own best end.
 
-    Where the chunk behind begins in a state that another end leads to, again from that one, until
-    it meets the path that is already there.
+    Where the next chunk begins in a state whose predecessor is another end, the chunk is traced
+    again from that end, until it meets its previous path.
     """
-    steps, rows, chunks, _ = state.shape
-    row = torch.arange(rows, device=state.device)[:, None]
-    into = matrix.transpose(1, 2)
-    time = torch.arange(chunks, device=state.device) * steps
-    left = (lengths - 1)[:, None] - time  # step of the last point, counted from each chunk
-    paths = torch.full((steps, rows, chunks), -1, device=state.device)
-    end = state[-1].argmax(-1)
+    steps, rows, chunks, _ = updated.shape
+    row = torch.arange(rows, device=updated.device)[:, None]
+    into = log_transmat.transpose(1, 2)
+    first = torch.arange(chunks, device=updated.device) * steps
+    last_step = (lengths - 1)[:, None] - first  # of the chain, counted from each chunk's start
+    path = torch.full((steps, rows, chunks), -1, device=updated.device)
+    end = updated[-1].argmax(-1)
     while True:
-        old = paths[-1].clone()
-        paths[-1] = end
+        previous = path[-1].clone()
+        path[-1] = end
         for step in range(steps - 2, -1, -1):
-            if step % LOOKS == 0 and bool((old == paths[step + 1]).all()):  # the host waits here
+            # Device synchronization.
+            if step % CHECK_INTERVAL == 0 and bool((previous == path[step + 1]).all()):
                 break
-            old = paths[step].clone()
-            follow = into[row, paths[step + 1]].where((left != step)[:, :, None], 0.0)
-            paths[step] = (state[step] + follow).argmax(-1)
-        goes_on = (left != steps - 1)[:, :-1, None]
-        follow = into[row, paths[0, :, 1:]].where(goes_on, 0.0)
-        before = (state[-1, :, :-1] + follow).argmax(-1)
+            previous = path[step].clone()
+            follow = into[row, path[step + 1]].where((last_step != step)[:, :, None], 0.0)
+            path[step] = (updated[step] + follow).argmax(-1)
+        continues = (last_step != steps - 1)[:, :-1, None]
+        follow = into[row, path[0, :, 1:]].where(continues, 0.0)
+        before = (updated[-1, :, :-1] + follow).argmax(-1)
         if bool((before == end[:, :-1]).all()):
-            return paths
+            return path
         end = torch.cat([before, end[:, -1:]], 1)
 
 
-def _score(
+def _log_probability(
     startprob: Float[Tensor, "row state"],
     transmat: Float[Tensor, "row state state"],
     log_density: Float[Tensor, "row time state"],
-    states: Int[Tensor, "row time"],
     lengths: Int[Tensor, " row"],
+    states: Int[Tensor, "row time"],
 ) -> Float[Tensor, " row"]:
     """Log density of paths and points together."""
     row = torch.arange(len(states), device=states.device)[:, None]
-    moves = transmat.log()[row, states[:, :-1], states[:, 1:]]
+    transitions = transmat.log()[row, states[:, :-1], states[:, 1:]]
     first = startprob.log().gather(1, states[:, :1])
-    seen = log_density.gather(2, states[:, :, None])[:, :, 0]
-    total = (torch.cat([first, moves], 1) + seen).double()
+    points = log_density.gather(2, states[:, :, None])[:, :, 0]
+    total = (torch.cat([first, transitions], 1) + points).double()
     inside = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
     return total.where(inside, 0.0).sum(1)

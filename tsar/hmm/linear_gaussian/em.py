@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.hmm.em import Maximum, maximize, take
+from tsar.hmm.em import EMResult, run_em, select_models
 from tsar.hmm.linear_gaussian.expected import Expected, expect, portions, width
 from tsar.hmm.linear_gaussian.kalman import LinearGaussian, filter_states, symmetric
 from tsar.hmm.linear_gaussian.priors import LinearPriors
@@ -20,7 +20,7 @@ def fit(
     tol: float,
     floor: float,
     progress: bool = False,
-) -> Maximum[LinearGaussian]:
+) -> EMResult[LinearGaussian]:
     """Expectation-maximization (Shumway & Stoffer 1982) of many models on the same sequences.
 
     The objective never falls: a covariance below `floor` is replaced by the best one that is not.
@@ -44,7 +44,7 @@ def fit(
         better = improve(model, priors.added(expected), floor)
         return better, expected.likelihood + priors.log_density(model)
 
-    return maximize(start, step, n_iter=n_iter, tol=tol, progress=progress)
+    return run_em(start, step, n_iter=n_iter, tol=tol, progress=progress)
 
 
 def likelihood(observations: Observations, model: LinearGaussian) -> Float[Tensor, " model"]:
@@ -52,7 +52,7 @@ def likelihood(observations: Observations, model: LinearGaussian) -> Float[Tenso
     total = torch.zeros(len(model.mean), dtype=torch.float64, device=model.mean.device)
     for block in observations.blocks(width(model)):
         for chosen in portions(model, block):
-            found = filter_states(take(model, chosen), block.values, block.lengths)
+            found = filter_states(select_models(model, chosen), block.values, block.lengths)
             total[chosen] += found.log_likelihood.sum(1)
     return total
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.hmm.em import take
+from tsar.hmm.em import select_models
 from tsar.hmm.linear_gaussian.kalman import (
     LinearGaussian,
     Moments,
@@ -73,7 +73,7 @@ def expect(observations: Observations, model: LinearGaussian) -> Expected:
     """Smooth all sequences with every model."""
     total: Expected | None = None
     for block in observations.blocks(width(model)):
-        parts = [_expect(take(model, some), block) for some in portions(model, block)]
+        parts = [_expect(select_models(model, some), block) for some in portions(model, block)]
         names = [field.name for field in fields(Expected)]
         found = Expected(**{k: torch.cat([getattr(part, k) for part in parts]) for k in names})
         total = found if total is None else total.plus(found)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsar.hmm.em import Maximum, take
+from tsar.hmm.em import EMResult, select_models
 from tsar.hmm.linear_gaussian.em import fit, likelihood
 from tsar.hmm.linear_gaussian.expected import width
 from tsar.hmm.linear_gaussian.kalman import Filtered, LinearGaussian, filter_states
@@ -28,7 +28,7 @@ class Restarts(NamedTuple):
     An objective is the log likelihood and the log density of the priors.
     """
 
-    found: Maximum[LinearGaussian]
+    found: EMResult[LinearGaussian]
     scores: Float[Tensor, " model"]
     objectives: Float[Tensor, " model"]
 
@@ -41,7 +41,7 @@ class Restarts(NamedTuple):
     def model(self) -> LinearGaussian:
         """The parameters of that one, as a batch of one."""
         chosen = torch.tensor([self.best], device=self.scores.device)
-        return take(self.found.parameters, chosen)
+        return select_models(self.found.parameters, chosen)
 
 
 def fit_restarts(
