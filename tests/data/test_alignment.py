@@ -20,7 +20,7 @@ BOTH = Columns(past=("p",), future=("f",))
 
 
 def covariates(**holes: Any) -> pd.DataFrame:
-    """Two series with a past and a future covariate; `p` and `f` are the rows of "b" without them."""
+    """Two series with covariates; `holes` are the rows of 'b' where a column is missing."""
     noise = np.random.default_rng(0).normal(size=(3, 120))
     frame = pd.DataFrame(
         {"unique_id": np.repeat(["a", "b"], 60), "ds": np.tile(DAYS, 2)}

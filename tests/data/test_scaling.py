@@ -7,16 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from tsar.data.batch import Batch, Context
 from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
-from tsar.nn.module import fill_target, masked_mean
-from tsar.nn.normalization import (
-    last_observed,
-    moving_average,
-    moving_average_matrix,
-    observed_mean,
-)
 
 NAN = math.nan
 WIDE = pd.DataFrame(
@@ -75,44 +67,3 @@ def test_small_deviations_far_from_zero_are_kept() -> None:
     values = 1e6 + torch.tensor([[0.0, 1e-3, 2e-3, 3e-3]], dtype=torch.float64)
     for scaling in (Scaling.of(Panel.from_tensor(values)), Scaling.of_contexts(values)):
         np.testing.assert_allclose(scaling.deviation.numpy(), [1e-3 * np.std(range(4))], rtol=1e-6)
-
-
-def test_the_last_observed_value_is_the_newest() -> None:
-    values = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, NAN], [4.0, NAN, NAN], [NAN, NAN, NAN]])
-    assert last_observed(values).tolist() == [[3.0], [2.0], [4.0], [0.0]]
-    assert observed_mean(values).tolist() == [[2.0], [1.5], [4.0], [0.0]]
-
-
-@pytest.mark.parametrize("window", (1, 2, 3, 4, 25))
-def test_the_moving_average_repeats_the_edges(window: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    values = torch.randn(3, 12, generator=generator, dtype=torch.float64)
-    values[1, 4:6], values[2, 0] = NAN, NAN
-    average = moving_average_matrix(12, window).double()
-    found = moving_average(values, average)
-    assert found.shape == values.shape
-    for row in range(3):
-        for time in range(12):
-            first = time - (window - 1) // 2
-            seen = [float(values[row, min(max(k, 0), 11)]) for k in range(first, first + window)]
-            seen = [value for value in seen if not math.isnan(value)]
-            expected = np.mean(seen) if seen else NAN
-            np.testing.assert_allclose(float(found[row, time]), expected, rtol=1e-6, atol=1e-7)
-
-
-def test_a_masked_mean_is_over_what_is_observed() -> None:
-    losses = torch.tensor([[1.0, 2.0], [3.0, 100.0]])
-    mask = torch.tensor([[True, True], [True, False]])
-    assert masked_mean(losses, mask).item() == 2.0
-    assert masked_mean(losses, torch.zeros_like(mask)).item() == 0.0
-
-
-def test_a_missing_target_has_no_gradient() -> None:
-    forecast = torch.tensor([[1.0, 2.0]], requires_grad=True)
-    batch = Batch(Context.of(torch.zeros(1, 2)), torch.tensor([[3.0, NAN]]))
-    target, mask = fill_target(batch)
-    loss = masked_mean((forecast - target) ** 2, mask)
-    loss.backward()
-    assert loss.item() == 4.0
-    assert forecast.grad is not None
-    assert forecast.grad.tolist() == [[-4.0, 0.0]]
