@@ -1,15 +1,18 @@
-"""Slow and obvious versions of what tsar.autoregression computes: loops, explicit matrices."""
+"""Reference implementations of tsar.autoregression by loops and explicit matrices."""
 
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from tsar.autoregression import ARResults, Design, fit_closed_form, observed_segments
 
 Array = NDArray[np.float64]
 
 
 def lag_matrix(channels: Array, start: int, length: int, max_lag: int) -> Array:
-    """Stack (channel, lag) columns for every time of one run that has all its lags in the run."""
+    """Columns (channel, lag) for every time of a segment that has all its lags in the segment."""
     rows = []
     for time in range(start + max_lag, start + length):
         rows.append([channel[time - lag] for channel in channels for lag in range(max_lag + 1)])
@@ -17,22 +20,20 @@ def lag_matrix(channels: Array, start: int, length: int, max_lag: int) -> Array:
 
 
 def design(channels: Array, starts: list[int], lengths: list[int], max_lag: int) -> Array:
-    """Stack the lag matrices of several runs."""
-    parts = [lag_matrix(channels, s, n, max_lag) for s, n in zip(starts, lengths, strict=True)]
-    return np.concatenate(parts)
+    """Lag matrices of several segments, stacked."""
+    segments = zip(starts, lengths, strict=True)
+    return np.concatenate([lag_matrix(channels, *segment, max_lag) for segment in segments])
 
 
-def moments(matrix: Array, weights: Array | None = None) -> tuple[Array, Array, float]:
-    """Return centred cross products, means and count of the columns of a matrix."""
-    weights = np.ones(len(matrix)) if weights is None else weights
-    count = weights.sum()
-    mean = weights @ matrix / count
+def moments(matrix: Array) -> tuple[Array, Array, int]:
+    """Centred cross products and means of the columns of a matrix, and its number of rows."""
+    mean = matrix.mean(0)
     centred = matrix - mean
-    return centred.T @ (weights[:, None] * centred), mean, count
+    return centred.T @ centred, mean, len(matrix)
 
 
-def runs(values: Array, offsets: list[int]) -> list[tuple[int, int, int]]:
-    """List (start, length, series) of the stretches in which every channel is finite."""
+def segments(values: Array, offsets: list[int]) -> list[tuple[int, int, int]]:
+    """(start, length, series) of the segments in which every channel is finite."""
     found = []
     for series in range(len(offsets) - 1):
         start = None
@@ -47,7 +48,7 @@ def runs(values: Array, offsets: list[int]) -> list[tuple[int, int, int]]:
 
 
 def simulate(coef: list[float], length: int, seed: int, *, series: int = 1) -> Array:
-    """Run the recursion y[t] = sum(coef[i] y[t-1-i]) + noise, one row a series."""
+    """Simulate the recursion y[t] = sum(coef[i] y[t-1-i]) + noise, one row per series."""
     noise = np.random.default_rng(seed).normal(size=(series, 500 + length))
     values = np.zeros((series, len(coef) + 500 + length))
     for time in range(500 + length):
@@ -57,7 +58,7 @@ def simulate(coef: list[float], length: int, seed: int, *, series: int = 1) -> A
 
 
 def product(*factors: list[float]) -> list[float]:
-    """Return AR coefficients, lag 1 first, whose polynomial 1 - coef(z) is a product."""
+    """AR coefficients, lag 1 first, whose polynomial 1 - coef(z) is a product."""
     polynomial = np.ones(1)
     for factor in factors:
         polynomial = np.convolve(polynomial, factor)
@@ -65,55 +66,55 @@ def product(*factors: list[float]) -> list[float]:
 
 
 def symmetric_percentage_error(estimate: Array, truth: Array) -> float:
-    """Return sTPE, the error measure of the AR-Net paper."""
+    """Symmetric total percentage error (sTPE) of the AR-Net paper."""
     return float(100 * np.abs(estimate - truth).sum() / (np.abs(estimate) + np.abs(truth)).sum())
 
 
 def best_subset(
-    gram: Array, cross: Array, power: float, count: float, criterion: str
+    gram: Array, cross: Array, tss: float, nobs: float, criterion: str
 ) -> tuple[float, set[int]]:
-    """Try every subset of the terms and every nested order, and return the lowest criterion."""
+    """Lowest criterion of all subsets of the terms and all nested orders, and that subset."""
     terms = len(cross)
     best = (math.inf, set[int]())
     for code in range(2**terms):
         chosen = [j for j in range(terms) if code >> j & 1]
-        if chosen and 2 * (len(chosen) + 1) > count:
+        if chosen and 2 * (len(chosen) + 1) > nobs:
             continue
         coef = np.linalg.solve(gram[np.ix_(chosen, chosen)], cross[chosen])
-        rss = power - coef @ cross[chosen]
-        price = 2 if criterion == "aic" else math.log(count)
-        value = count * math.log(rss / count) + price * len(chosen)
+        rss = tss - coef @ cross[chosen]
+        penalty = 2 if criterion == "aic" else math.log(nobs)
+        value = nobs * math.log(rss / nobs) + penalty * len(chosen)
         if criterion == "ebic":
-            rivals = math.comb(terms, len(chosen))
+            candidates = math.comb(terms, len(chosen))
             if chosen == list(range(len(chosen))):
-                rivals = min(rivals, terms)
-            value += 2 * math.log(rivals)
+                candidates = min(candidates, terms)
+            value += 2 * math.log(candidates)
         best = min(best, (value, set(chosen)), key=lambda pair: pair[0])
     return best
 
 
 def penalty_slope(size: float) -> float:
-    """Differentiate tanh(3 size^(1/3) / 2) by a central difference."""
+    """Derivative of tanh(3 size^(1/3) / 2), by a central difference."""
     step = 1e-6 * size
     low, high = (math.tanh(1.5 * (size + sign * step) ** (1 / 3)) for sign in (-1, 1))
     return (high - low) / (2 * step)
 
 
 def weighted_lasso(gram: Array, cross: Array, weights: Array, start: Array) -> Array:
-    """Minimize b'Gb - 2c'b + sum(weights |b|) a coordinate at a time."""
+    """Minimize b'Gb - 2c'b + sum(weights |b|) by coordinate descent."""
     coef = start.copy()
     for _ in range(20000):
-        last = coef.copy()
+        previous = coef.copy()
         for j in range(len(coef)):
             rest = cross[j] - gram[j] @ coef + gram[j, j] * coef[j]
             coef[j] = math.copysign(max(abs(rest) - weights[j] / 2, 0.0), rest) / gram[j, j]
-        if np.abs(coef - last).max() < 1e-13:
+        if np.abs(coef - previous).max() < 1e-13:
             break
     return coef
 
 
 def penalized(correlation: Array, cross: Array, strength: float, outer_steps: int) -> Array:
-    """Linearize the AR-Net penalty again and again, from the least squares solution."""
+    """Linearize the AR-Net penalty repeatedly, from the least squares solution."""
     coef = np.linalg.solve(correlation, cross)
     for _ in range(outer_steps):
         slopes = [penalty_slope(max(abs(c), 1e-9)) for c in coef]
@@ -122,7 +123,7 @@ def penalized(correlation: Array, cross: Array, strength: float, outer_steps: in
 
 
 def impulse_response(coef: Array, horizon: int) -> Array:
-    """Feed a shock of 1 through the recursion."""
+    """Response of the recursion to a shock of 1."""
     response = np.zeros(horizon)
     response[0] = 1.0
     for time in range(1, horizon):
@@ -133,8 +134,28 @@ def impulse_response(coef: Array, horizon: int) -> Array:
 
 
 def iterate(coef: Array, context: Array, horizon: int) -> Array:
-    """Forecast a step at a time; the context has the oldest point first."""
+    """Forecast step by step; the context has the oldest point first."""
     path = list(context)
     for _ in range(horizon):
         path.append(sum(weight * path[-lag] for lag, weight in enumerate(coef, start=1)))
     return np.array(path[len(context) :])
+
+
+def fit_lags(
+    rows: Array, order: int, *, bias_correction: bool = True, pooled: bool = False
+) -> ARResults:
+    """Closed form of series, a row each, with all lags."""
+    flat = torch.from_numpy(rows.reshape(1, -1).copy())
+    segments = observed_segments(flat, torch.arange(len(rows) + 1) * rows.shape[1])
+    segments = segments.pooled() if pooled else segments
+    n_series = torch.full((segments.n_groups,), len(rows) / segments.n_groups, dtype=torch.float64)
+    design = Design(order=order, horizon=1)
+    return fit_closed_form(
+        flat, segments, design, n_series=n_series, bias_correction=bias_correction
+    )
+
+
+def lag_windows(row: Array, order: int) -> tuple[Array, Array]:
+    """Lags, newest first, and targets of a series."""
+    spans = np.lib.stride_tricks.sliding_window_view(row, order + 1)
+    return spans[:, :-1][:, ::-1], spans[:, -1]

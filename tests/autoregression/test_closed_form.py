@@ -1,4 +1,4 @@
-"""Autoregression in closed form: against LAPACK on designs that are written out."""
+"""Autoregression in closed form, against LAPACK on explicit design matrices."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import Ridge
 from torch.testing import assert_close
 
-from tsar.autoregression import ClosedForm, Runs, Terms, fit_closed_form
+from tsar.autoregression import ARResults, Design, Segments, fit_closed_form
 
 RANDOM = np.random.default_rng(0)
 STARTS, LENGTHS, GROUP = [0, 90, 200, 260], [80, 110, 50, 40], [0, 1, 1, 2]
@@ -23,25 +23,29 @@ SMOOTH = {
 }
 
 
-def runs() -> Runs:
-    return Runs(torch.tensor(STARTS), torch.tensor(LENGTHS), torch.tensor(GROUP), 3)
+def three_groups() -> Segments:
+    return Segments(torch.tensor(STARTS), torch.tensor(LENGTHS), torch.tensor(GROUP), 3)
 
 
-def one_run(length: int = TOTAL) -> Runs:
-    return Runs(torch.tensor([0]), torch.tensor([length]), torch.tensor([0]), 1)
+def one_segment(length: int = TOTAL) -> Segments:
+    return Segments(torch.tensor([0]), torch.tensor([length]), torch.tensor([0]), 1)
 
 
-def explicit(channels: np.ndarray, spans: Runs, terms: Terms, step: int, group: int) -> tuple:
+def lag_design(
+    channels: np.ndarray, segments: Segments, design: Design, step: int, group: int
+) -> tuple:
     """Regressors and target of a step, a row for each complete window of a group."""
     rows, targets = [], []
-    for start, length, member in zip(spans.starts, spans.lengths, spans.group, strict=True):
+    for start, length, member in zip(
+        segments.starts, segments.lengths, segments.group, strict=True
+    ):
         if int(member) != group:
             continue
-        for cutoff in range(int(start) + terms.lags, int(start + length) - terms.horizon + 1):
+        for cutoff in range(int(start) + design.order, int(start + length) - design.horizon + 1):
             row = []
-            for channel in range(1 + terms.past):
-                row += [channels[channel, cutoff - lag] for lag in range(1, terms.lags + 1)]
-            row += [channels[1 + terms.past + k, cutoff + step] for k in range(terms.future)]
+            for channel in range(1 + design.n_past):
+                row += [channels[channel, cutoff - lag] for lag in range(1, design.order + 1)]
+            row += [channels[1 + design.n_past + k, cutoff + step] for k in range(design.n_future)]
             rows.append(row)
             targets.append(channels[0, cutoff + step])
     return np.array(rows), np.array(targets)
@@ -55,83 +59,83 @@ def lstsq(matrix: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
     return coef, level - mean @ coef
 
 
-def fit(channels: np.ndarray, spans: Runs, terms: Terms, **options: object) -> ClosedForm:
-    return fit_closed_form(torch.tensor(channels), spans, terms, **options)  # type: ignore[arg-type]
+def fit(channels: np.ndarray, segments: Segments, design: Design, **options: object) -> ARResults:
+    return fit_closed_form(torch.tensor(channels), segments, design, **options)  # type: ignore[arg-type]
 
 
 CASES = [
-    Terms(lags=4, horizon=1),
-    Terms(lags=4, horizon=3),
-    Terms(lags=3, horizon=1, past=1, future=1),
-    Terms(lags=3, horizon=3, past=2),
-    Terms(lags=2, horizon=3, past=1, future=1),
-    Terms(lags=2, horizon=2, future=2),
+    Design(order=4, horizon=1),
+    Design(order=4, horizon=3),
+    Design(order=3, horizon=1, n_past=1, n_future=1),
+    Design(order=3, horizon=3, n_past=2),
+    Design(order=2, horizon=3, n_past=1, n_future=1),
+    Design(order=2, horizon=2, n_future=2),
 ]
 
 
-@pytest.mark.parametrize("terms", CASES, ids=str)
-def test_every_group_and_step_agrees_with_lstsq_on_its_complete_windows(terms: Terms) -> None:
-    channels = CHANNELS[: 1 + terms.past + terms.future]
-    solution = fit(channels, runs(), terms)
+@pytest.mark.parametrize("design", CASES, ids=str)
+def test_every_group_and_step_agrees_with_lstsq(design: Design) -> None:
+    channels = CHANNELS[: 1 + design.n_past + design.n_future]
+    solution = fit(channels, three_groups(), design)
     for group in range(3):
-        for step in range(terms.horizon):
-            matrix, target = explicit(channels, runs(), terms, step, group)
+        for step in range(design.horizon):
+            matrix, target = lag_design(channels, three_groups(), design, step, group)
             coef, constant = lstsq(matrix, target)
             assert_close(solution.coef[group, step], torch.tensor(coef), rtol=1e-9, atol=1e-12)
             assert_close(float(solution.intercept[group, step]), constant, rtol=1e-9, atol=1e-12)
-            assert int(solution.count[group]) == len(target)
+            assert int(solution.nobs[group]) == len(target)
 
 
-@pytest.mark.parametrize("terms", CASES, ids=str)
-def test_errors_and_deviation_agree_with_statsmodels(terms: Terms) -> None:
-    channels = CHANNELS[: 1 + terms.past + terms.future]
-    solution = fit(channels, runs(), terms)
-    for step in range(terms.horizon):
-        matrix, target = explicit(channels, runs(), terms, step, 1)
+@pytest.mark.parametrize("design", CASES, ids=str)
+def test_standard_errors_and_residual_deviation_agree_with_statsmodels(design: Design) -> None:
+    channels = CHANNELS[: 1 + design.n_past + design.n_future]
+    solution = fit(channels, three_groups(), design)
+    for step in range(design.horizon):
+        matrix, target = lag_design(channels, three_groups(), design, step, 1)
         known = sm.OLS(target, sm.add_constant(matrix)).fit()
-        assert_close(solution.error[1, step], torch.tensor(known.bse[1:]), rtol=1e-9, atol=0)
-        assert_close(float(solution.deviation[1, step]), float(np.sqrt(known.scale)))
-        assert int(solution.freedom[1, step]) == known.df_resid
+        assert_close(solution.std_err[1, step], torch.tensor(known.bse[1:]), rtol=1e-9, atol=0)
+        assert_close(float(solution.resid_std[1, step]), float(np.sqrt(known.scale)))
+        assert int(solution.df_resid[1, step]) == known.df_resid
 
 
-@pytest.mark.parametrize("terms", CASES[:5], ids=str)
-def test_ridge_is_that_of_scikit_learn_on_standardized_terms(terms: Terms) -> None:
-    channels = CHANNELS[: 1 + terms.past + terms.future]
-    solution = fit(channels, runs(), terms, ridge=0.2)
-    for step in range(terms.horizon):
-        matrix, target = explicit(channels, runs(), terms, step, 0)
-        spread = matrix.std(0)
-        known = Ridge(alpha=0.2 * len(target)).fit(matrix / spread, target)
-        assert_close(solution.coef[0, step], torch.tensor(known.coef_ / spread), rtol=1e-9, atol=0)
+@pytest.mark.parametrize("design", CASES[:5], ids=str)
+def test_ridge_is_that_of_scikit_learn_on_standardized_terms(design: Design) -> None:
+    channels = CHANNELS[: 1 + design.n_past + design.n_future]
+    solution = fit(channels, three_groups(), design, ridge=0.2)
+    for step in range(design.horizon):
+        matrix, target = lag_design(channels, three_groups(), design, step, 0)
+        scale = matrix.std(0)
+        known = Ridge(alpha=0.2 * len(target)).fit(matrix / scale, target)
+        assert_close(solution.coef[0, step], torch.tensor(known.coef_ / scale), rtol=1e-9, atol=0)
         assert_close(float(solution.intercept[0, step]), known.intercept_)
 
 
-@pytest.mark.parametrize("terms", [Terms(3, 1), Terms(2, 2, future=1)], ids=str)
-def test_ridge_leaves_the_freedom_that_its_effective_parameters_leave(terms: Terms) -> None:
-    channels = CHANNELS[: 1 + terms.future]
-    solution = fit(channels, runs(), terms, ridge=0.2)
-    matrix, target = explicit(channels, runs(), terms, 0, 0)
+@pytest.mark.parametrize("design", [Design(3, 1), Design(2, 2, n_future=1)], ids=str)
+def test_df_resid_of_ridge_counts_effective_parameters(design: Design) -> None:
+    channels = CHANNELS[: 1 + design.n_future]
+    solution = fit(channels, three_groups(), design, ridge=0.2)
+    matrix, target = lag_design(channels, three_groups(), design, 0, 0)
     standard = (matrix - matrix.mean(0)) / matrix.std(0)
     gram = standard.T @ standard / len(target)
     hat = np.linalg.solve(gram + 0.2 * np.eye(len(gram)), gram)
     parameters = np.trace(2 * hat - hat @ hat)
-    assert_close(float(solution.freedom[0, 0]), len(target) - parameters - 1)
+    assert_close(float(solution.df_resid[0, 0]), len(target) - parameters - 1)
 
 
-def test_ridge_with_more_terms_than_windows_leaves_freedom_and_is_finite() -> None:
+def test_ridge_with_more_terms_than_windows_has_positive_df_resid() -> None:
     noise = RANDOM.normal(size=(1, 30))
-    solution = fit(noise, one_run(30), Terms(24, 1), ridge=0.3)
-    assert float(solution.freedom) > 0
-    assert 0.1 < float(solution.deviation) < 3
+    solution = fit(noise, one_segment(30), Design(24, 1), ridge=0.3)
+    assert float(solution.df_resid) > 0
+    assert 0.1 < float(solution.resid_std) < 3
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-@pytest.mark.parametrize("terms", [Terms(6, 1), Terms(4, 3), Terms(4, 3, future=1)], ids=str)
-def test_ill_conditioned_systems_agree_with_lstsq(name: str, terms: Terms) -> None:
-    channels = np.stack([SMOOTH[name], CHANNELS[1]])[: 1 + terms.future]
-    solution = fit(channels, one_run(), terms)
-    for step in range(terms.horizon):
-        matrix, target = explicit(channels, one_run(), terms, step, 0)
+@pytest.mark.parametrize("design", [Design(6, 1), Design(4, 3), Design(4, 3, n_future=1)], ids=str)
+def test_ill_conditioned_systems_agree_with_lstsq(name: str, design: Design) -> None:
+    channels = np.stack([SMOOTH[name], CHANNELS[1]])[: 1 + design.n_future]
+    solution = fit(channels, one_segment(), design)
+    for step in range(design.horizon):
+        matrix, target = lag_design(channels, one_segment(), design, step, 0)
         coef, constant = lstsq(matrix, target)
         assert np.abs(solution.coef[0, step].numpy() - coef).max() < 1e-8 * np.abs(coef).max()
         assert_close(float(solution.intercept[0, step]), constant, rtol=1e-6, atol=1e-8)
@@ -139,11 +143,11 @@ def test_ill_conditioned_systems_agree_with_lstsq(name: str, terms: Terms) -> No
 
 @pytest.mark.parametrize("sparsity", ["auto", 0.3, 0.9])
 @pytest.mark.parametrize("name", SMOOTH)
-def test_survivors_are_refitted_to_full_precision(name: str, sparsity: object) -> None:
+def test_selected_lags_are_refitted_to_full_precision(name: str, sparsity: object) -> None:
     channels = SMOOTH[name][None]
-    solution = fit(channels, one_run(), Terms(6, 1), sparsity=sparsity)
+    solution = fit(channels, one_segment(), Design(6, 1), sparsity=sparsity)
     active = solution.active[0, 0].numpy()
-    matrix, target = explicit(channels, one_run(), Terms(6, 1), 0, 0)
+    matrix, target = lag_design(channels, one_segment(), Design(6, 1), 0, 0)
     coef, _ = lstsq(matrix[:, active], target)
     found = solution.coef[0, 0].numpy()
     assert active.any() and not found[~active].any()
@@ -152,72 +156,75 @@ def test_survivors_are_refitted_to_full_precision(name: str, sparsity: object) -
 
 @pytest.mark.parametrize("sparsity", [None, "auto"])
 @pytest.mark.parametrize("scale", [1e-7, 1e-10, 1e-4])
-def test_a_deviation_tiny_against_the_series_keeps_its_digits(
-    scale: float, sparsity: object
-) -> None:
+def test_a_tiny_residual_deviation_keeps_its_digits(scale: float, sparsity: object) -> None:
     series = np.sin(np.arange(TOTAL) / 3) + scale * RANDOM.normal(size=TOTAL)
-    solution = fit(series[None], one_run(), Terms(2, 1), sparsity=sparsity)
-    matrix, target = explicit(series[None], one_run(), Terms(2, 1), 0, 0)
+    solution = fit(series[None], one_segment(), Design(2, 1), sparsity=sparsity)
+    matrix, target = lag_design(series[None], one_segment(), Design(2, 1), 0, 0)
     residual = target - target.mean() - (matrix - matrix.mean(0)) @ solution.coef[0, 0].numpy()
-    wanted = np.sqrt((residual**2).sum() / (len(target) - 3))
-    assert_close(float(solution.deviation[0, 0]), float(wanted), rtol=1e-4, atol=0)
+    expected = np.sqrt((residual**2).sum() / (len(target) - 3))
+    assert_close(float(solution.resid_std[0, 0]), float(expected), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("sparsity", ["auto", 0.2])
-def test_each_step_keeps_lags_of_its_own_and_least_squares_on_them(sparsity: object) -> None:
+def test_each_step_has_its_own_lags_and_least_squares_on_them(sparsity: object) -> None:
     coef = [0.0] * 9 + [0.8]
     channels = np.stack([reference.simulate(coef, 600, 3)[0], RANDOM.normal(size=600)])
-    terms = Terms(12, 3, future=1)
-    solution = fit(channels, one_run(600), terms, sparsity=sparsity)
+    design = Design(12, 3, n_future=1)
+    solution = fit(channels, one_segment(600), design, sparsity=sparsity)
     for step in range(3):
         active = solution.active[0, step].numpy()
-        matrix, target = explicit(channels, one_run(600), terms, step, 0)
+        matrix, target = lag_design(channels, one_segment(600), design, step, 0)
         known = sm.OLS(target, sm.add_constant(matrix[:, active])).fit()
         found = solution.coef[0, step].numpy()
         assert np.flatnonzero(np.abs(found) > 0.5).tolist() == [9 - step]
         assert not found[~active].any()
         np.testing.assert_allclose(found[active], known.params[1:], rtol=1e-9)
-        np.testing.assert_allclose(solution.error[0, step].numpy()[active], known.bse[1:])
+        np.testing.assert_allclose(solution.std_err[0, step].numpy()[active], known.bse[1:])
 
 
 def test_a_density_of_one_is_least_squares() -> None:
-    dense = fit(CHANNELS[:1], runs(), Terms(5, 1))
-    sparse = fit(CHANNELS[:1], runs(), Terms(5, 1), sparsity=1.0)
+    dense = fit(CHANNELS[:1], three_groups(), Design(5, 1))
+    sparse = fit(CHANNELS[:1], three_groups(), Design(5, 1), sparsity=1.0)
     assert_close(sparse.coef, dense.coef, rtol=1e-10, atol=1e-14)
     assert bool(sparse.active.all())
 
 
-def test_what_did_not_matter_is_left_out_and_its_error_is_zero() -> None:
+def test_irrelevant_regressors_have_no_coefficient_and_no_standard_error() -> None:
     noise = np.random.default_rng(8).normal(size=(2, 500))
-    solution = fit(noise, one_run(500), Terms(10, 2, future=1), sparsity="auto")
-    assert not solution.active.any() and not solution.coef.any() and not solution.error.any()
+    solution = fit(noise, one_segment(500), Design(10, 2, n_future=1), sparsity="auto")
+    assert not solution.active.any() and not solution.coef.any() and not solution.std_err.any()
     mean = noise[0, 10:].mean()
     assert_close(float(solution.intercept[0, 0]), float(noise[0, 10:-1].mean()))
     assert abs(float(solution.intercept[0, 1]) - mean) < 0.01
-    assert solution.freedom.tolist() == [[488.0, 488.0]]
+    assert solution.df_resid.tolist() == [[488.0, 488.0]]
 
 
 @pytest.mark.parametrize("options", [{}, {"ridge": 0.1}, {"sparsity": "auto"}, {"sparsity": 0.5}])
-@pytest.mark.parametrize("terms", [Terms(3, 1), Terms(2, 3), Terms(2, 2, future=1)], ids=str)
-def test_constants_and_groups_without_a_window_give_zeros(terms: Terms, options: dict) -> None:
-    channels = np.stack([np.full(60, 0.1), np.full(60, 1e6)])[: 1 + terms.future]
-    spans = Runs(torch.tensor([0, 50]), torch.tensor([40, 3]), torch.tensor([0, 1]), 2)
-    solution = fit(channels, spans, terms, **options)
-    for name in ("coef", "error", "power", "freedom", "deviation", "intercept"):
+@pytest.mark.parametrize("design", [Design(3, 1), Design(2, 3), Design(2, 2, n_future=1)], ids=str)
+def test_constants_and_groups_without_a_window_have_zero_coefficients(
+    design: Design, options: dict
+) -> None:
+    channels = np.stack([np.full(60, 0.1), np.full(60, 1e6)])[: 1 + design.n_future]
+    segments = Segments(torch.tensor([0, 50]), torch.tensor([40, 3]), torch.tensor([0, 1]), 2)
+    solution = fit(channels, segments, design, **options)
+    for name in ("coef", "std_err", "rss", "df_resid", "resid_std", "intercept"):
         assert bool(getattr(solution, name).isfinite().all()), name
-    assert not solution.coef.any() and not solution.deviation.any()
-    assert_close(solution.intercept[0], torch.full((terms.horizon,), 0.1).double())
-    assert solution.count[1] == 0
+    assert not solution.coef.any() and not solution.resid_std.any()
+    assert_close(solution.intercept[0], torch.full((design.horizon,), 0.1).double())
+    assert solution.nobs[1] == 0
 
 
 @pytest.mark.parametrize("future", [0, 1])
-def test_dependent_terms_share_their_effect_and_do_not_count_twice(future: int) -> None:
+def test_dependent_terms_share_their_effect_and_count_once_in_df_resid(future: int) -> None:
     wave = np.sin(np.arange(80) * 2 * np.pi / 8)  # two dimensions, whatever the number of lags
     channels = np.stack([wave, RANDOM.normal(size=80)])[: 1 + future]
-    solution = fit(channels, one_run(80), Terms(6, 2, future=future))
+    design = Design(6, 2, n_future=future)
+    solution = fit(channels, one_segment(80), design)
     for step in range(2):
-        matrix, target = explicit(channels, one_run(80), Terms(6, 2, future=future), step, 0)
+        matrix, target = lag_design(
+            channels, one_segment(80), Design(6, 2, n_future=future), step, 0
+        )
         fitted = matrix @ solution.coef[0, step].numpy() + float(solution.intercept[0, step])
         np.testing.assert_allclose(fitted, target, atol=1e-7)
-        assert float(solution.freedom[0, step]) == len(target) - 2 - future - 1
+        assert float(solution.df_resid[0, step]) == len(target) - 2 - future - 1
     assert float(solution.coef.abs().max()) < 1

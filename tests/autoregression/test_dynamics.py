@@ -48,7 +48,7 @@ def test_the_horizon_map_forecasts_as_the_recursion_does(lags: int, horizon: int
     assert_close(found[:, :, 0], torch.tensor(expected), rtol=1e-11, atol=1e-13)
 
 
-def test_many_systems_in_several_chunks_have_the_maps_that_each_has_alone() -> None:
+def test_the_maps_of_many_systems_in_chunks_are_those_of_each_alone() -> None:
     coef = coefficients(500, 40, 0.05)
     found = horizon_map(coef, 100)
     assert_close(found[[0, 299, 300, 499]], horizon_map(coef[[0, 299, 300, 499]], 100))
@@ -89,7 +89,7 @@ def test_a_random_walk_is_not_stable() -> None:
     assert is_stable(torch.tensor([[1.0], [0.999], [-1.0]])).tolist() == [False, True, False]
 
 
-def test_reflection_coefficients_build_the_coefficients_up_again() -> None:
+def test_levinson_steps_rebuild_the_coefficients_from_the_reflections() -> None:
     partial = RANDOM.uniform(-0.95, 0.95, size=(5, 8))
     coef = np.zeros((5, 0))
     for step in range(8):

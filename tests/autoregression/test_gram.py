@@ -4,17 +4,17 @@ import reference_autoregression as reference
 import torch
 from torch.testing import assert_close
 
-from tsar.autoregression import Moments, Runs, lagged_moments
+from tsar.autoregression import Moments, Segments, lagged_moments
 
 GENERATOR = np.random.default_rng(0)
 
 
-def runs_of(starts: list[int], lengths: list[int], group: list[int], n_groups: int) -> Runs:
-    return Runs(torch.tensor(starts), torch.tensor(lengths), torch.tensor(group), n_groups)
+def segments_of(starts: list[int], lengths: list[int], group: list[int], n_groups: int) -> Segments:
+    return Segments(torch.tensor(starts), torch.tensor(lengths), torch.tensor(group), n_groups)
 
 
-def one_run(length: int, start: int = 0) -> Runs:
-    return runs_of([start], [length], [0], 1)
+def one_segment(length: int, start: int = 0) -> Segments:
+    return segments_of([start], [length], [0], 1)
 
 
 def relative_error(found: Moments, group: int, gram: np.ndarray) -> float:
@@ -26,47 +26,45 @@ def relative_error(found: Moments, group: int, gram: np.ndarray) -> float:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_moments_are_those_of_the_lag_matrix(max_lag: int, channels: int) -> None:
     values = GENERATOR.normal(size=(channels, 200))
-    found = lagged_moments(torch.tensor(values), one_run(150, 20), max_lag)
-    gram, mean, count = reference.moments(reference.lag_matrix(values, 20, 150, max_lag))
+    found = lagged_moments(torch.tensor(values), one_segment(150, 20), max_lag)
+    gram, mean, nobs = reference.moments(reference.lag_matrix(values, 20, 150, max_lag))
     assert relative_error(found, 0, gram) < 1e-13
     assert_close(found.mean[0], torch.tensor(mean), rtol=1e-13, atol=1e-15)
-    assert found.count.tolist() == [count]
+    assert found.nobs.tolist() == [nobs]
 
 
-def test_runs_cut_into_many_blocks_lose_nothing_at_the_cuts() -> None:
+def test_segments_of_many_blocks_lose_nothing_at_the_block_borders() -> None:
     values = GENERATOR.normal(size=(2, 30_000))
-    found = lagged_moments(torch.tensor(values), one_run(29_990, 7), 5)
+    found = lagged_moments(torch.tensor(values), one_segment(29_990, 7), 5)
     gram, _, _ = reference.moments(reference.lag_matrix(values, 7, 29_990, 5))
     assert relative_error(found, 0, gram) < 1e-13
 
 
-def test_many_weighted_runs_of_different_lengths_add_up_in_their_groups() -> None:
+def test_many_segments_of_different_lengths_add_up_in_their_groups() -> None:
     lengths = GENERATOR.integers(1, 60, size=150)
     starts = np.cumsum(lengths + 1) - lengths
     values = GENERATOR.normal(size=(2, int((lengths + 1).sum()) + 1))
-    values[:, starts - 1] = np.nan  # between the runs
+    values[:, starts - 1] = np.nan  # between the segments
     group = GENERATOR.integers(0, 40, size=150)
-    weights = GENERATOR.random(150)
-    runs = Runs(*(torch.tensor(x) for x in (starts, lengths, group)), 40, torch.tensor(weights))
-    found = lagged_moments(torch.tensor(values), runs, 4)
+    segments = Segments(*(torch.tensor(x) for x in (starts, lengths, group)), 40)
+    found = lagged_moments(torch.tensor(values), segments, 4)
     checked = 0
     for number in range(40):
         own = np.flatnonzero((group == number) & (lengths > 4))
         if (lengths[own] - 4).sum() < 2:
             continue
         matrix = reference.design(values, starts[own].tolist(), lengths[own].tolist(), 4)
-        repeated = np.repeat(weights[own], lengths[own] - 4)
-        gram, mean, count = reference.moments(matrix, repeated)
+        gram, mean, nobs = reference.moments(matrix)
         assert relative_error(found, number, gram) < 1e-12
         assert_close(found.mean[number], torch.tensor(mean), rtol=1e-12, atol=1e-14)
-        assert_close(found.count[number].item(), count)
+        assert found.nobs[number].item() == nobs
         checked += 1
     assert checked > 20
 
 
-def test_overlapping_runs_may_belong_to_different_groups() -> None:
+def test_overlapping_segments_may_belong_to_different_groups() -> None:
     values = GENERATOR.normal(size=(1, 80))
-    found = lagged_moments(torch.tensor(values), runs_of([0, 10], [60, 70], [0, 1], 2), 3)
+    found = lagged_moments(torch.tensor(values), segments_of([0, 10], [60, 70], [0, 1], 2), 3)
     for group, (start, length) in enumerate([(0, 60), (10, 70)]):
         gram, _, _ = reference.moments(reference.lag_matrix(values, start, length, 3))
         assert relative_error(found, group, gram) < 1e-13
@@ -75,19 +73,19 @@ def test_overlapping_runs_may_belong_to_different_groups() -> None:
 def test_a_large_level_costs_no_digits() -> None:
     # Multiples of 2^-20, so that the level itself is added without rounding.
     values = np.round(GENERATOR.normal(size=(1, 5000)) * 2**20) / 2**20
-    plain = lagged_moments(torch.tensor(values), one_run(5000), 6)
-    raised = lagged_moments(torch.tensor(values + 2.0**26), one_run(5000), 6)
+    plain = lagged_moments(torch.tensor(values), one_segment(5000), 6)
+    raised = lagged_moments(torch.tensor(values + 2.0**26), one_segment(5000), 6)
     assert relative_error(raised, 0, plain.gram[0].numpy()) < 1e-13
 
 
-def test_missing_values_outside_the_runs_are_never_read() -> None:
+def test_missing_values_outside_the_segments_are_never_read() -> None:
     values = GENERATOR.normal(size=(1, 120))
     holes = values.copy()
     holes[:, [49, 100]] = np.nan, np.inf
-    runs = runs_of([0, 50], [49, 50], [0, 0], 1)
+    segments = segments_of([0, 50], [49, 50], [0, 0], 1)
     assert_close(
-        lagged_moments(torch.tensor(holes), runs, 5).gram,
-        lagged_moments(torch.tensor(values), runs, 5).gram,
+        lagged_moments(torch.tensor(holes), segments, 5).gram,
+        lagged_moments(torch.tensor(values), segments, 5).gram,
         rtol=1e-12,
         atol=1e-12,
     )
@@ -95,15 +93,15 @@ def test_missing_values_outside_the_runs_are_never_read() -> None:
 
 def test_groups_without_a_complete_window_are_zero() -> None:
     values = torch.tensor(GENERATOR.normal(size=(1, 30)))
-    found = lagged_moments(values, runs_of([0, 25], [25, 5], [0, 2], 3), 5)
-    assert found.count.tolist() == [20, 0, 0]
+    found = lagged_moments(values, segments_of([0, 25], [25, 5], [0, 2], 3), 5)
+    assert found.nobs.tolist() == [20, 0, 0]
     assert not found.gram[1:].any()
     assert not found.mean[1:].any()
 
 
-def test_no_runs_at_all_give_zero_moments() -> None:
+def test_no_segments_give_zero_moments() -> None:
     none = torch.zeros(0, dtype=torch.int64)
-    found = lagged_moments(torch.full((1, 9), torch.nan), Runs(none, none, none, 2), 3)
+    found = lagged_moments(torch.full((1, 9), torch.nan), Segments(none, none, none, 2), 3)
     assert found.gram.shape == (2, 4, 4)
     assert not found.gram.any()
 
@@ -111,7 +109,7 @@ def test_no_runs_at_all_give_zero_moments() -> None:
 @pytest.mark.parametrize("level", [0.0, 0.1, 1e9 / 3])
 def test_a_constant_channel_has_exactly_zero_moments(level: float) -> None:
     values = np.stack([GENERATOR.normal(size=300), np.full(300, level)])
-    found = lagged_moments(torch.tensor(values), one_run(300), 4)
+    found = lagged_moments(torch.tensor(values), one_segment(300), 4)
     assert not found.gram[0, 5:].any()
     assert not found.gram[0, :, 5:].any()
     assert (found.gram[0].diagonal()[:5] > 0).all()
@@ -120,44 +118,42 @@ def test_a_constant_channel_has_exactly_zero_moments(level: float) -> None:
 def test_single_precision_is_summed_in_double() -> None:
     values = torch.tensor(GENERATOR.normal(size=(1, 500))).float()
     assert_close(
-        lagged_moments(values, one_run(500), 3).gram,
-        lagged_moments(values.double(), one_run(500), 3).gram,
+        lagged_moments(values, one_segment(500), 3).gram,
+        lagged_moments(values.double(), one_segment(500), 3).gram,
     )
 
 
-def test_a_regression_picks_direct_horizons_from_the_same_moments() -> None:
+def test_normal_equations_of_direct_horizons_come_from_the_same_moments() -> None:
     values = GENERATOR.normal(size=(1, 100))
-    moments = lagged_moments(torch.tensor(values), one_run(100), 6)
-    steps = moments.regression(moments.terms(0, 3, 6), moments.terms(0, 0, 2).flip(0))
+    moments = lagged_moments(torch.tensor(values), one_segment(100), 6)
+    steps = moments.normal_equations(moments.terms(0, 3, 6), moments.terms(0, 0, 2).flip(0))
     matrix = reference.lag_matrix(values, 0, 100, 6)
     centred = matrix - matrix.mean(0)
     assert_close(steps.cross[0].numpy(), centred[:, 3:].T @ centred[:, [2, 1, 0]])
-    assert_close(steps.power[0].numpy(), (centred[:, [2, 1, 0]] ** 2).sum(0))
+    assert_close(steps.tss[0].numpy(), (centred[:, [2, 1, 0]] ** 2).sum(0))
 
 
-def test_residual_power_and_intercept_are_those_of_explicit_residuals() -> None:
+def test_rss_and_intercept_are_those_of_explicit_residuals() -> None:
     values = GENERATOR.normal(size=(1, 100)) + 5
-    moments = lagged_moments(torch.tensor(values), one_run(100), 2)
-    regression = moments.regression(moments.terms(0, 1, 2), moments.terms(0, 0, 0))
+    moments = lagged_moments(torch.tensor(values), one_segment(100), 2)
+    equations = moments.normal_equations(moments.terms(0, 1, 2), moments.terms(0, 0, 0))
     coef = torch.tensor([[[0.3], [-0.2]]], dtype=torch.float64)
     matrix = reference.lag_matrix(values, 0, 100, 2)
     residual = matrix[:, 0] - matrix[:, 1:] @ coef[0, :, 0].numpy()
-    assert_close(regression.intercept(coef).item(), float(residual.mean()))
-    assert_close(
-        regression.residual_power(coef).item(), float(((residual - residual.mean()) ** 2).sum())
-    )
+    assert_close(equations.intercept(coef).item(), float(residual.mean()))
+    assert_close(equations.rss(coef).item(), float(((residual - residual.mean()) ** 2).sum()))
 
 
-def test_a_restricted_regression_leaves_other_terms_without_variance() -> None:
+def test_restricted_equations_leave_other_terms_without_variance() -> None:
     values = torch.tensor(GENERATOR.normal(size=(1, 100)))
-    moments = lagged_moments(values, one_run(100), 3)
-    regression = moments.regression(moments.terms(0, 1, 3), moments.terms(0, 0, 0))
-    restricted = regression.restrict(torch.tensor([[True, False, True]]))
+    moments = lagged_moments(values, one_segment(100), 3)
+    equations = moments.normal_equations(moments.terms(0, 1, 3), moments.terms(0, 0, 0))
+    restricted = equations.restrict(torch.tensor([[True, False, True]]))
     assert not restricted.gram[0, 1].any()
     assert not restricted.cross[0, 1].any()
-    assert_close(restricted.gram[0, 0, 2], regression.gram[0, 0, 2])
+    assert_close(restricted.gram[0, 0, 2], equations.gram[0, 0, 2])
 
 
-def test_a_negative_lag_is_an_error_that_says_so() -> None:
+def test_a_negative_max_lag_is_an_error() -> None:
     with pytest.raises(ValueError, match="max_lag must be at least 0; got -1"):
-        lagged_moments(torch.zeros(1, 5), one_run(5), -1)
+        lagged_moments(torch.zeros(1, 5), one_segment(5), -1)

@@ -5,63 +5,63 @@ import torch
 from torch.testing import assert_close
 
 from tsar.autoregression import (
+    NormalEquations,
     PenalizedFit,
-    Regression,
-    Runs,
+    Segments,
+    fit_penalized,
     lagged_moments,
     least_squares,
-    penalize,
-    sparsity,
+    sparsity_penalty,
     weighted_lasso,
 )
-from tsar.autoregression.standardize import Standardized, standardize
+from tsar.autoregression.least_squares import StandardizedEquations, standardize_equations
 
 
-def equations(values: np.ndarray, lags: int) -> Regression:
+def lag_equations(values: np.ndarray, lags: int) -> NormalEquations:
     series, length = values.shape
     group = torch.arange(series)
-    runs = Runs(group * length, torch.full_like(group, length), group, series)
-    moments = lagged_moments(torch.tensor(values.reshape(1, -1)), runs, lags)
-    return moments.regression(moments.terms(0, 1, lags), moments.terms(0, 0, 0))
+    segments = Segments(group * length, torch.full_like(group, length), group, series)
+    moments = lagged_moments(torch.tensor(values.reshape(1, -1)), segments, lags)
+    return moments.normal_equations(moments.terms(0, 1, lags), moments.terms(0, 0, 0))
 
 
-def fit(regression: Regression, **options: float) -> PenalizedFit:
-    cross, power = regression.cross[:, :, 0], regression.power[:, 0]
-    return penalize(regression.gram, cross, power, regression.count, **options)
+def fit(equations: NormalEquations, **options: float) -> PenalizedFit:
+    cross, tss = equations.cross[:, :, 0], equations.tss[:, 0]
+    return fit_penalized(equations.gram, cross, tss, equations.nobs, **options)
 
 
-def standardized(regression: Regression) -> Standardized:
-    return standardize(regression.gram, regression.cross[:, :, 0], regression.power[:, 0])
+def standardized(equations: NormalEquations) -> StandardizedEquations:
+    return standardize_equations(equations.gram, equations.cross[:, :, 0], equations.tss[:, 0])
 
 
 def test_the_penalty_is_the_formula_of_the_paper() -> None:
     coef = torch.linspace(-2, 2, 9, dtype=torch.float64)[None]
     root = coef.abs() ** (1 / 3)
-    written = (2 / (1 + torch.exp(-3 * root)) - 1).mean(1)
-    assert_close(sparsity(coef), written)
+    expected = (2 / (1 + torch.exp(-3 * root)) - 1).mean(1)
+    assert_close(sparsity_penalty(coef), expected)
 
 
 def test_a_density_of_one_is_least_squares() -> None:
-    regression = equations(reference.simulate([0.5, -0.3], 400, 0, series=3), 6)
-    expected = least_squares(regression.gram, regression.cross).coef[:, :, 0]
+    equations = lag_equations(reference.simulate([0.5, -0.3], 400, 0, series=3), 6)
+    expected = least_squares(equations.gram, equations.cross).coef[:, :, 0]
     for shrink in (False, True):
-        found = fit(regression, density=1.0, shrink=shrink)
+        found = fit(equations, density=1.0, shrink=shrink)
         assert_close(found.coef, expected, rtol=1e-10, atol=0)
         assert found.active.all()
 
 
-def test_three_lags_are_left_of_hundreds() -> None:
-    regression = equations(reference.simulate([0.2, 0.3, -0.5], 60_000, 1), 300)
-    found = fit(regression, density=0.01)
+def test_three_lags_are_selected_among_hundreds() -> None:
+    equations = lag_equations(reference.simulate([0.2, 0.3, -0.5], 60_000, 1), 300)
+    found = fit(equations, density=0.01)
     assert found.active[0].nonzero()[:, 0].tolist() == [0, 1, 2]
     assert found.converged.all()
     assert_close(found.coef[0, :3], torch.tensor([0.2, 0.3, -0.5]).double(), rtol=0, atol=0.02)
 
 
 def test_shrinkage_is_small_and_a_refit_removes_it() -> None:
-    regression = equations(reference.simulate([0.2, 0.3, -0.5], 20_000, 2), 10)
-    shrunk = fit(regression, density=0.05, shrink=True)
-    refitted = fit(regression, density=0.05)
+    equations = lag_equations(reference.simulate([0.2, 0.3, -0.5], 20_000, 2), 10)
+    shrunk = fit(equations, density=0.05, shrink=True)
+    refitted = fit(equations, density=0.05)
     assert torch.equal(shrunk.active, refitted.active)
     ratio = (shrunk.coef / refitted.coef)[0, :3]
     assert (ratio < 1).all()
@@ -69,10 +69,10 @@ def test_shrinkage_is_small_and_a_refit_removes_it() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10])
-def test_each_local_linear_step_is_that_of_coordinate_descent(steps: int) -> None:
-    regression = equations(reference.simulate([0.4, 0, -0.3, 0.1], 300, 3, series=4), 8)
-    found = fit(regression, density=0.02, outer_steps=steps, shrink=True)
-    system = standardized(regression)
+def test_each_local_linear_step_agrees_with_coordinate_descent(steps: int) -> None:
+    equations = lag_equations(reference.simulate([0.4, 0, -0.3, 0.1], 300, 3, series=4), 8)
+    found = fit(equations, density=0.02, outer_steps=steps, shrink=True)
+    system = standardized(equations)
     for group in range(4):
         correlation, cross = system.correlation[group].numpy(), system.cross[group].numpy()
         loss = 1 - cross @ np.linalg.solve(correlation, cross)
@@ -86,8 +86,8 @@ def test_each_local_linear_step_is_that_of_coordinate_descent(steps: int) -> Non
 
 
 def test_the_objective_never_rises() -> None:
-    regression = equations(reference.simulate([0.4, 0, -0.3, 0.1], 200, 4, series=20), 10)
-    values = [fit(regression, density=0.02, outer_steps=n).objective for n in (1, 2, 4, 10)]
+    equations = lag_equations(reference.simulate([0.4, 0, -0.3, 0.1], 200, 4, series=20), 10)
+    values = [fit(equations, density=0.02, outer_steps=n).objective for n in (1, 2, 4, 10)]
     for later, earlier in zip(values[1:], values[:-1], strict=True):
         assert (later <= earlier + 1e-12).all()
     assert (values[-1] < values[0]).any()
@@ -95,7 +95,7 @@ def test_the_objective_never_rises() -> None:
 
 @pytest.mark.parametrize("coef", [[0.5], [1.9, -0.95], [0.999]], ids=["easy", "wave", "unit root"])
 def test_a_weighted_lasso_agrees_with_coordinate_descent(coef: list[float]) -> None:
-    system = standardized(equations(reference.simulate(coef, 400, 5, series=5), 6))
+    system = standardized(lag_equations(reference.simulate(coef, 400, 5, series=5), 6))
     random = torch.Generator().manual_seed(0)
     weights = 10 ** (3 * torch.rand(5, 6, generator=random, dtype=torch.float64) - 3)
     start = torch.linalg.solve(system.correlation, system.cross)
@@ -108,7 +108,7 @@ def test_a_weighted_lasso_agrees_with_coordinate_descent(coef: list[float]) -> N
 
 
 def test_a_constant_series_has_no_terms() -> None:
-    found = fit(equations(np.ones((1, 50)), 4), density=0.1)
+    found = fit(lag_equations(np.ones((1, 50)), 4), density=0.1)
     assert not found.coef.any()
     assert found.objective.isfinite().all()
 
@@ -123,7 +123,7 @@ def test_a_constant_series_has_no_terms() -> None:
         ({"density": 0.5, "outer_steps": 0}, "outer_steps must be at least 1; got 0"),
     ],
 )
-def test_impossible_options_are_errors(options: dict[str, float], message: str) -> None:
+def test_invalid_options_are_errors(options: dict[str, float], message: str) -> None:
     one = torch.ones(1)
     with pytest.raises(ValueError, match=message):
-        penalize(torch.ones(1, 1, 1), torch.ones(1, 1), one, one, **options)
+        fit_penalized(torch.ones(1, 1, 1), torch.ones(1, 1), one, one, **options)

@@ -1,6 +1,8 @@
 """Closed-form autoregression: pure functions on tensors, batched over systems, in float64."""
 
+from tsar.autoregression.bias_correction import correct_bias, drift_shrinkage, limit_roots
 from tsar.autoregression.closed_form import fit_closed_form
+from tsar.autoregression.design import Design
 from tsar.autoregression.dynamics import (
     horizon_map,
     is_stable,
@@ -8,58 +10,61 @@ from tsar.autoregression.dynamics import (
     reflection_coefficients,
     roots,
 )
-from tsar.autoregression.equation import Sparsity
-from tsar.autoregression.estimates import Estimates
-from tsar.autoregression.gram import Moments, Regression, lagged_moments
-from tsar.autoregression.inference import GaussianCriteria, gaussian_criteria, standard_errors
-from tsar.autoregression.penalty import PenalizedFit, penalize, sparsity, weighted_lasso
-from tsar.autoregression.persistence import correct_persistence, drift_share, limit_growth
-from tsar.autoregression.refine import Residuals, refine, residuals
-from tsar.autoregression.runs import Runs, complete_runs
-from tsar.autoregression.select import Selection, select_lags
-from tsar.autoregression.solution import ClosedForm, Terms
-from tsar.autoregression.solve import (
+from tsar.autoregression.estimation import Sparsity
+from tsar.autoregression.gram import Moments, NormalEquations, lagged_moments
+from tsar.autoregression.information_criteria import InformationCriteria, information_criteria
+from tsar.autoregression.lag_selection import Selection, select_lags
+from tsar.autoregression.least_squares import (
     Factorization,
     LeastSquares,
     factorize,
     least_squares,
     refit,
 )
+from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
+from tsar.autoregression.penalty import (
+    PenalizedFit,
+    fit_penalized,
+    sparsity_penalty,
+    weighted_lasso,
+)
+from tsar.autoregression.refinement import ResidualSums, refine, residual_sums
+from tsar.autoregression.results import ARResults
+from tsar.autoregression.segments import Segments, observed_segments
 
 __all__ = [
-    "ClosedForm",
-    "Estimates",
+    "ARResults",
+    "Design",
     "Factorization",
-    "GaussianCriteria",
+    "InformationCriteria",
     "LeastSquares",
     "Moments",
+    "NormalEquations",
+    "ParameterUncertainty",
     "PenalizedFit",
-    "Regression",
-    "Residuals",
-    "Runs",
+    "ResidualSums",
+    "Segments",
     "Selection",
     "Sparsity",
-    "Terms",
-    "complete_runs",
-    "correct_persistence",
-    "drift_share",
+    "correct_bias",
+    "drift_shrinkage",
     "factorize",
     "fit_closed_form",
-    "gaussian_criteria",
+    "fit_penalized",
     "horizon_map",
+    "information_criteria",
     "is_stable",
     "lagged_moments",
     "least_squares",
-    "limit_growth",
-    "penalize",
+    "limit_roots",
+    "observed_segments",
     "psi_weights",
     "refine",
     "refit",
     "reflection_coefficients",
-    "residuals",
+    "residual_sums",
     "roots",
     "select_lags",
-    "sparsity",
-    "standard_errors",
+    "sparsity_penalty",
     "weighted_lasso",
 ]

@@ -1,4 +1,4 @@
-"""Autoregression in closed form: lags of the target and of covariates, for one step or many."""
+"""Least squares fit of autoregressions with covariates, one or many steps ahead, in closed form."""
 
 from typing import Any
 
@@ -6,89 +6,93 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsar.autoregression.equation import How, Sparsity, fit_groups
-from tsar.autoregression.estimates import Estimates
-from tsar.autoregression.runs import Runs
-from tsar.autoregression.solution import STEPWISE, ClosedForm, Terms
-
-PIECE = 2**24  # elements of the Gram matrices that are held at once, 128 MB
+from tsar.autoregression.design import Design
+from tsar.autoregression.estimation import FitSpec, Sparsity, fit_groups
+from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
+from tsar.autoregression.results import STEPWISE, ARResults
+from tsar.autoregression.segments import Segments
+from tsar.runtime.memory import MAX_ELEMENTS, chunked, rows_within
 
 
 def fit_closed_form(
     channels: Float[Tensor, "channel total"],
-    runs: Runs,
-    terms: Terms,
+    segments: Segments,
+    design: Design,
     *,
     ridge: float = 0.0,
     sparsity: Sparsity = None,
     origin: Float[Tensor, "group channel"] | None = None,
-    series: Float[Tensor, " group"] | None = None,
-    corrected: bool = False,
-) -> ClosedForm:
+    n_series: Float[Tensor, " group"] | None = None,
+    bias_correction: bool = False,
+) -> ARResults:
     """Fit every group and every step of the horizon by least squares, in float64.
 
     Parameters
     ----------
     channels
         The target, then past, then future covariates, series end to end.
-    runs
-        Complete runs of the channels, and the group that each belongs to.
-    terms
-        What to regress on.
+    segments
+        Observed segments of the channels, and the group of each.
+    design
+        Regressors.
     ridge
         See `least_squares`; must be 0 with a `sparsity`.
     sparsity
-        None: all terms. ``"auto"``: those that an information criterion chooses
-        (`select_lags`). A density in (0, 1]: AR-Net's penalty (`penalize`), survivors refitted.
+        None: all regressors. ``"auto"``: those chosen by an information criterion (`select_lags`).
+        A density in (0, 1]: AR-Net's penalty (`fit_penalized`); the selected ones are refitted.
     origin
-        What zero was before the channels were shifted and scaled, for the standard errors of the
-        constants; None: zero.
-    series
-        Series of each group, each with a mean of its own; None: one.
-    corrected
-        Whether the bias of one equation is corrected, and its recursion kept from running away
-        (`correct_persistence`, `limit_growth`, `drift_share`), where the windows don't contradict.
+        Value of each channel that was zero before it was shifted and scaled, for the standard
+        errors of the intercepts; None: zero.
+    n_series
+        Number of series in each group, each with its own mean; None: one.
+    bias_correction
+        Whether to correct the bias of a one-step equation and limit its explosive roots and drift
+        (`correct_bias`, `limit_roots`, `drift_shrinkage`), as far as the fit allows.
 
     Returns
     -------
-    ClosedForm
+    ARResults
         Always finite; a group without a complete window has coefficients of zero.
 
     Raises
     ------
     ValueError
-        Of several steps the bias was to be corrected.
+        Bias correction of several steps was asked for.
 
     Examples
     --------
     >>> import torch
     >>> series = torch.arange(40, dtype=torch.float64).sin()[None]
-    >>> runs = Runs(torch.tensor([0]), torch.tensor([40]), torch.tensor([0]), 1)
-    >>> fit_closed_form(series, runs, Terms(lags=2, horizon=1)).coef.round(decimals=4)
+    >>> segments = Segments(torch.tensor([0]), torch.tensor([40]), torch.tensor([0]), 1)
+    >>> fit_closed_form(series, segments, Design(order=2, horizon=1)).coef.round(decimals=4)
     tensor([[[ 1.0806, -1.0000]]], dtype=torch.float64)
     """
-    if corrected and terms.horizon > 1:
+    if bias_correction and design.horizon > 1:
         raise ValueError(
-            f"corrected must be False with several steps, whose bias is not known; got a horizon "
-            f"of {terms.horizon}. Leave it out."
+            "bias_correction must be False with several steps, whose bias is not known; got a "
+            f"horizon of {design.horizon}. Leave it out."
         )
-    ones = torch.ones(runs.n_groups, dtype=torch.float64)
-    zero = ones.new_zeros(runs.n_groups, len(channels)) if origin is None else origin
-    series = ones if series is None else series
-    how = How(terms, ridge, sparsity, terms.spread(zero).to(channels.device), series, corrected)
-    size = (len(channels) * (terms.max_lag + 1)) ** 2
-    pieces = [
-        fit_groups(channels, runs.select(groups), how.select(groups))
-        for groups in torch.arange(runs.n_groups).split(max(PIECE // size, 1))
-    ]
-    return pieces[0] if len(pieces) == 1 else _joined(pieces)
+    n_groups = segments.n_groups
+    ones = torch.ones(n_groups, dtype=torch.float64, device=channels.device)
+    origin = ones.new_zeros(n_groups, len(channels)) if origin is None else origin.to(ones)
+    n_series = ones if n_series is None else n_series.to(ones)
+    spec = FitSpec(design, ridge, sparsity, design.per_regressor(origin), n_series, bias_correction)
+    size = (len(channels) * (design.max_lag + 1)) ** 2  # of a Gram matrix
+
+    def fit(groups: slice) -> ARResults:
+        return fit_groups(channels, segments.select(groups), spec.select(groups))
+
+    chunks = list(chunked(fit, n_groups, rows_within(MAX_ELEMENTS, size)))
+    return chunks[0] if len(chunks) == 1 else _concatenate(chunks)
 
 
-def _joined(pieces: list[ClosedForm]) -> ClosedForm:
-    """Of all groups, in order."""
-    names = (*STEPWISE, "count", "series")
+def _concatenate(chunks: list[ARResults]) -> ARResults:
+    """Join the results of all groups, in order."""
     joined: dict[str, Any] = {
-        name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names
+        name: torch.cat([getattr(chunk, name) for chunk in chunks])
+        for name in (*STEPWISE, "nobs", "n_series")
     }
-    estimates = [piece.estimates for piece in pieces if piece.estimates is not None]
-    return ClosedForm(**joined, estimates=Estimates.joined(estimates) if estimates else None)
+    parts = [chunk.uncertainty for chunk in chunks if chunk.uncertainty is not None]
+    return ARResults(
+        **joined, uncertainty=ParameterUncertainty.concatenate(parts) if parts else None
+    )

@@ -1,22 +1,21 @@
-"""What the coefficients of an autoregression imply: responses, roots, stability, forecasts."""
+"""Properties of autoregressions: impulse responses, roots, stability, weights of forecasts."""
 
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-# Elements of the triangular matrices that `horizon_map` builds at once: 32 MB of float64.
-MATRICES = 2**22
-# Impulse responses advance by this many steps at once.
-BLOCK = 32
-ROUNDING = 1e-12  # of coefficients whose sum is 1, a unit root
+from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
+
+PSI_BLOCK = 32  # steps that impulse responses advance by at once
+UNIT_ROOT_TOLERANCE = 1e-12  # rounding of coefficients whose sum is 1
 
 
 def psi_weights(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "group horizon"]:
-    """Return the response of the series to a shock of 1, from the moment of the shock on.
+    """Impulse response: psi weights of the moving average representation, from step 0 on.
 
     With innovations of variance s, the variance of a forecast h steps ahead is s times the sum of
     the first h squared weights. They are computed a block at a time, by the `horizon_map` of a
-    block.
+    block (as `statsmodels.tsa.arima_process.arma2ma` does a weight at a time).
 
     Parameters
     ----------
@@ -41,16 +40,16 @@ def psi_weights(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor,
     tensor([[1.0000, 0.5000, 0.2500, 0.1250]], dtype=torch.float64)
     """
     _check_horizon(horizon)
-    per_chunk = max(1, MATRICES // (BLOCK * (BLOCK + coef.shape[1])))
-    return torch.cat([_response(part.double(), horizon) for part in coef.split(per_chunk)])
+    rows = rows_within(BLOCK_ELEMENTS, PSI_BLOCK * (PSI_BLOCK + coef.shape[1]))
+    return torch.cat([_psi_weights(chunk.double(), horizon) for chunk in coef.split(rows)])
 
 
-def _response(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "group horizon"]:
-    """Forecast from a context of zeros and a one, block after block."""
+def _psi_weights(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "group horizon"]:
+    """Forecast from a context of zeros and a one, block by block."""
     lags = coef.shape[1]
-    step = horizon_map(coef, min(BLOCK, horizon))
+    step = horizon_map(coef, min(PSI_BLOCK, horizon))
     path = torch.nn.functional.pad(coef.new_ones(len(coef), 1), (max(lags - 1, 0), 0))
-    for _ in range(1, horizon, BLOCK):
+    for _ in range(1, horizon, PSI_BLOCK):
         newest = path[:, path.shape[1] - lags :].flip(1)
         path = torch.cat([path, (step @ newest[:, :, None])[:, :, 0]], dim=1)
     return path[:, max(lags - 1, 0) :][:, :horizon]
@@ -59,12 +58,12 @@ def _response(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "
 def horizon_map(
     coef: Float[Tensor, "group lag"], horizon: int
 ) -> Float[Tensor, "group horizon lag"]:
-    """Return the linear map from the last points to all forecasts, newest point first.
+    """Linear map from the last points, newest first, to all forecasts.
 
     Forecasts of the deviations from the mean are ``map @ context.flip(-1)``, for a context with the
-    oldest point first: the recursion y[t] = sum(coef[i] * y[t-1-i]) without its loop. They solve a
-    unit triangular Toeplitz system: each step less the recursion's part of the steps before it is
-    what comes from the context alone.
+    oldest point first: the recursion y[t] = sum(coef[i] * y[t-1-i]) without a loop. They solve a
+    unit triangular Toeplitz system: each step, less its terms in earlier steps, equals its terms in
+    the context.
 
     Parameters
     ----------
@@ -91,24 +90,26 @@ def horizon_map(
              [0.4500, 0.1000]]], dtype=torch.float64)
     """
     _check_horizon(horizon)
-    per_chunk = max(1, MATRICES // (horizon * (horizon + coef.shape[1])))
-    return torch.cat([_map(part.double(), horizon) for part in coef.split(per_chunk)])
+    rows = rows_within(BLOCK_ELEMENTS, horizon * (horizon + coef.shape[1]))
+    return torch.cat([_horizon_map(chunk.double(), horizon) for chunk in coef.split(rows)])
 
 
-def _map(coef: Float[Tensor, "group lag"], horizon: int) -> Float[Tensor, "group horizon lag"]:
-    known = min(coef.shape[1], horizon - 1)
-    row = torch.nn.functional.pad(-coef[:, :known].flip(1), (horizon - 1 - known, horizon))
-    toeplitz = row.unfold(1, horizon, 1).flip(1)  # the unit diagonal is understood
+def _horizon_map(
+    coef: Float[Tensor, "group lag"], horizon: int
+) -> Float[Tensor, "group horizon lag"]:
+    order = min(coef.shape[1], horizon - 1)
+    row = torch.nn.functional.pad(-coef[:, :order].flip(1), (horizon - 1 - order, horizon))
+    toeplitz = row.unfold(1, horizon, 1).flip(1)  # the unit diagonal is implicit
     context = torch.nn.functional.pad(coef, (0, horizon - 1)).unfold(1, coef.shape[1], 1)
     return torch.linalg.solve_triangular(toeplitz, context, upper=False, unitriangular=True)
 
 
 def roots(coef: Float[Tensor, "group lag"]) -> Complex[Tensor, "group lag"]:
-    """Return the inverse roots of 1 - coef(z), the largest first; stable if all are inside 1.
+    """Inverse roots of 1 - coef(z), the largest first; stable if all are inside the unit circle.
 
     They are the eigenvalues of the companion matrix, O(p^3): moderate for p up to a few hundred,
-    seconds for p = 1000; `is_stable` needs no roots. Each trailing zero coefficient gives an exact
-    zero.
+    seconds for p = 1000; `is_stable` needs no roots. Each trailing zero coefficient gives a root of
+    exactly zero.
 
     Examples
     --------
@@ -119,12 +120,12 @@ def roots(coef: Float[Tensor, "group lag"]) -> Complex[Tensor, "group lag"]:
     groups, lags = coef.shape
     position = torch.arange(1, lags + 1, device=coef.device)
     order = (position * (coef != 0)).amax(1) if lags else position.new_zeros(groups)
-    found = coef.new_zeros(groups, lags, dtype=torch.complex128)
-    # The zeros would be defective eigenvalues, off by a root of eps: leave them out.
+    result = coef.new_zeros(groups, lags, dtype=torch.complex128)
+    # Trailing zeros would be defective eigenvalues, wrong by a root of eps: leave them out.
     for size in order.unique().tolist():
         chosen = (order == size).nonzero()[:, 0]
-        found[chosen, :size] = torch.linalg.eigvals(_companion(coef[chosen, :size].double()))
-    return found.gather(1, found.abs().argsort(dim=1, descending=True))
+        result[chosen, :size] = torch.linalg.eigvals(_companion(coef[chosen, :size].double()))
+    return result.gather(1, result.abs().argsort(dim=1, descending=True))
 
 
 def _companion(coef: Float[Tensor, "group lag"]) -> Float[Tensor, "group lag lag"]:
@@ -136,10 +137,10 @@ def _companion(coef: Float[Tensor, "group lag"]) -> Float[Tensor, "group lag lag
 
 
 def reflection_coefficients(coef: Float[Tensor, "group lag"]) -> Float[Tensor, "group lag"]:
-    """Return the partial autocorrelations that the coefficients imply (Levinson's steps, undone).
+    """Partial autocorrelations implied by the coefficients (inverse Levinson recursion).
 
-    They are all below 1 in size exactly if the autoregression is stable. Where one is not, those of
-    lower lags have no meaning and are returned as 0.
+    All are below 1 in absolute value if and only if the autoregression is stable. Where one is not,
+    those of lower lags are undefined and returned as 0.
 
     References
     ----------
@@ -152,18 +153,18 @@ def reflection_coefficients(coef: Float[Tensor, "group lag"]) -> Float[Tensor, "
     tensor([[0.5000, 0.4000]], dtype=torch.float64)
     """
     rest = coef.double()
-    found = []
+    reflections = []
     for _ in range(coef.shape[1]):
         last, rest = rest[:, -1:], rest[:, :-1]
-        found.append(last)
+        reflections.append(last)
         inside = last.abs() < 1
         divisor = torch.where(inside, 1 - last.square(), 1.0)
         rest = torch.where(inside, (rest + last * rest.flip(1)) / divisor, 0.0)
-    return torch.cat(found[::-1], dim=1) if found else rest
+    return torch.cat(reflections[::-1], dim=1) if reflections else rest
 
 
 def is_stable(coef: Float[Tensor, "group lag"]) -> Bool[Tensor, " group"]:
-    """Say which autoregressions forget a shock, without their roots.
+    """Whether each autoregression is stable (a shock dies out), without computing roots.
 
     Examples
     --------
@@ -172,7 +173,7 @@ def is_stable(coef: Float[Tensor, "group lag"]) -> Bool[Tensor, " group"]:
     tensor([ True, False])
     """
     inside = (reflection_coefficients(coef).abs() < 1).all(1)
-    return inside & (coef.double().sum(1) < 1 - ROUNDING)
+    return inside & (coef.double().sum(1) < 1 - UNIT_ROOT_TOLERANCE)
 
 
 def _check_horizon(horizon: int) -> None:

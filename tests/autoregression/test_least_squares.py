@@ -4,6 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from tsar.autoregression import factorize, least_squares, refit
+from tsar.autoregression.least_squares import standardize_equations
 
 RANDOM = np.random.default_rng(0)
 
@@ -44,7 +45,7 @@ def test_the_inverse_is_the_inverse_of_the_gram_matrix() -> None:
     assert_close(factorize(gram).inverse(), torch.linalg.inv(gram), rtol=1e-9, atol=0)
 
 
-def test_the_root_of_the_inverse_squares_to_it_also_of_dependent_terms() -> None:
+def test_the_root_of_the_inverse_squares_to_it_for_dependent_terms_too() -> None:
     matrix = RANDOM.normal(size=(3, 40, 4))
     matrix[1, :, 3] = matrix[1, :, 0] - 2 * matrix[1, :, 1]
     matrix[2, :, 2] = 0
@@ -58,14 +59,14 @@ def test_ridge_penalizes_the_coefficients_of_standardized_terms() -> None:
     matrix, targets = designs(2, 50, 4, 1)
     coef = least_squares(*equations(matrix, targets), ridge=0.3).coef
     for group in range(2):
-        spread = np.sqrt((matrix[group] ** 2).mean(0))
-        standard = matrix[group] / spread
+        deviation = np.sqrt((matrix[group] ** 2).mean(0))
+        standard = matrix[group] / deviation
         padded = np.concatenate([standard, np.sqrt(0.3 * 50) * np.eye(4)])
-        wanted = np.linalg.lstsq(padded, np.concatenate([targets[group], np.zeros((4, 1))]))[0]
-        assert_close(coef[group], torch.tensor(wanted / spread[:, None]), rtol=1e-9, atol=0)
+        expected = np.linalg.lstsq(padded, np.concatenate([targets[group], np.zeros((4, 1))]))[0]
+        assert_close(coef[group], torch.tensor(expected / deviation[:, None]), rtol=1e-9, atol=0)
 
 
-def test_dependent_terms_get_the_solution_of_least_norm_beside_regular_systems() -> None:
+def test_dependent_terms_get_the_solution_of_least_norm() -> None:
     matrix = RANDOM.normal(size=(3, 40, 4))
     matrix[1, :, 3] = matrix[1, :, 0] - 2 * matrix[1, :, 1]
     matrix /= np.sqrt((matrix**2).sum(1, keepdims=True))
@@ -91,7 +92,7 @@ def test_a_term_without_variance_has_coefficient_zero() -> None:
 
 
 @pytest.mark.parametrize("fill", [0.0, 1.0])
-def test_nothing_is_ever_infinite(fill: float) -> None:
+def test_degenerate_systems_have_finite_results(fill: float) -> None:
     gram = torch.full((2, 3, 3), fill, dtype=torch.float64)
     solution = least_squares(gram, gram[:, :, :1])
     assert solution.coef.isfinite().all()
@@ -99,7 +100,7 @@ def test_nothing_is_ever_infinite(fill: float) -> None:
     assert solution.factorization.rank.tolist() == [int(fill)] * 2
 
 
-def test_conditioning_is_reported() -> None:
+def test_ill_conditioning_is_reported() -> None:
     gram = torch.tensor([[[1.0, 1 - 1e-9], [1 - 1e-9, 1.0]]], dtype=torch.float64)
     found = factorize(gram)
     assert found.regular.all()
@@ -121,6 +122,26 @@ def test_a_refit_is_least_squares_on_the_active_terms() -> None:
 
 
 @pytest.mark.parametrize("ridge", [-0.1, float("nan"), float("inf")])
-def test_a_ridge_that_is_no_penalty_is_an_error(ridge: float) -> None:
+def test_an_invalid_ridge_is_an_error(ridge: float) -> None:
     with pytest.raises(ValueError, match="ridge must be finite and at least 0"):
         factorize(torch.eye(2)[None], ridge=ridge)
+
+
+def test_coefficients_of_standardized_equations_scale_back_to_those_of_the_data() -> None:
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(50, 3)) * [1e-3, 1.0, 1e4]
+    target = random.normal(size=50) * 7
+    gram, cross = torch.tensor(matrix.T @ matrix)[None], torch.tensor(matrix.T @ target)[None]
+    system = standardize_equations(gram, cross, torch.tensor([target @ target]))
+    assert_close(system.correlation.diagonal(dim1=1, dim2=2), torch.ones(1, 3).double())
+    coef = torch.linalg.solve(system.correlation, system.cross) * system.scale
+    assert_close(coef[0], torch.tensor(np.linalg.solve(matrix.T @ matrix, matrix.T @ target)))
+
+
+def test_standardized_terms_and_targets_without_variance_are_zero() -> None:
+    gram = torch.tensor([[[4.0, 0.0], [0.0, 0.0]]])
+    cross = torch.tensor([[2.0, 0.0]])
+    system = standardize_equations(gram, cross, torch.tensor([0.0]))
+    assert not system.scale.any()
+    assert not system.cross.any()
+    assert system.correlation.tolist() == [[[1.0, 0.0], [0.0, 0.0]]]

@@ -1,4 +1,4 @@
-"""Least squares from normal equations, batched over systems."""
+"""Least squares by Cholesky factorization of normal equations, batched over systems."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +12,13 @@ EPS = torch.finfo(torch.float64).eps
 
 @dataclass(frozen=True)
 class Factorization:
-    """A Gram matrix factorized once, to solve for many right sides.
+    """Cholesky factorization of a Gram matrix, reused for many right sides.
 
     Parameters
     ----------
     factor : Tensor
-        Where `regular`, the lower Cholesky factor of the Gram matrix scaled to a unit diagonal,
-        plus the ridge; elsewhere the pseudo-inverse of that matrix.
+        Lower Cholesky factor of the Gram matrix scaled to a unit diagonal, plus the ridge; where
+        not `regular`, the pseudo-inverse of that matrix.
     scale : Tensor
         Inverse square roots of the diagonal of the Gram matrix; 0 for a term without variance.
     regular : Tensor
@@ -26,10 +26,10 @@ class Factorization:
     rank : Tensor
         Number of linearly independent terms.
     tolerance : Tensor
-        Smallest squared pivot: the part of its variance that the worst term does not share with
-        those before it. 1 for orthogonal terms, 0 for dependent ones.
+        Smallest squared pivot: the smallest share of a term's variance that the terms before it do
+        not explain. 1 for orthogonal terms, 0 for dependent ones.
     ridge : float
-        What was added to the unit diagonal.
+        Ridge that was added to the unit diagonal.
     """
 
     factor: Float[Tensor, "group term term"]
@@ -41,55 +41,56 @@ class Factorization:
 
     @cached_property
     def all_regular(self) -> bool:
-        """Whether no system is singular; the host waits for it once."""
+        """Whether no system is singular; device synchronization, once."""
         return bool(self.regular.all())
 
     @property
     def ill_conditioned(self) -> Bool[Tensor, " group"]:
-        """Mark the systems whose coefficients may be wrong by more than 1e-10 of their norm."""
+        """Whether the coefficients of a system may be wrong by more than 1e-10 of their norm."""
         return self.tolerance < 1e10 * EPS * self.factor.shape[1]
 
     def solve(
         self, cross: Float[Tensor, "group term target"]
     ) -> Float[Tensor, "group term target"]:
-        """Solve for right sides; of many solutions, the one of least norm in standardized terms."""
+        """Solve for right sides; singular systems by least norm of standardized coefficients."""
         scaled = cross * self.scale[:, :, None]
         if self.all_regular:
             return _substitute(self.factor, scaled) * self.scale[:, :, None]
-        safe = torch.where(self.regular[:, None, None], self.factor, _unit(self.factor))
-        solution = _substitute(safe, scaled)
+        solution = _substitute(self._regular_factor(), scaled)
         singular = (~self.regular).nonzero()[:, 0]
         solution[singular] = self.factor[singular] @ scaled[singular]
         return solution * self.scale[:, :, None]
 
     def inverse_root(self) -> Float[Tensor, "group term term"]:
-        """Return R with inverse = R' R."""
-        eye = _unit(self.factor).expand_as(self.factor)
+        """R with R' R = inverse."""
+        eye = _identity(self.factor).expand_as(self.factor)
         if self.all_regular:
             root = torch.linalg.solve_triangular(self.factor, eye, upper=False)
             return root.mul_(self.scale[:, None])
-        safe = torch.where(self.regular[:, None, None], self.factor, eye)
-        root = torch.linalg.solve_triangular(safe, eye, upper=False)
+        root = torch.linalg.solve_triangular(self._regular_factor(), eye, upper=False)
         singular = (~self.regular).nonzero()[:, 0]
         values, vectors = torch.linalg.eigh(self.factor[singular])  # of a pseudo-inverse
         root[singular] = vectors.mT * values.clamp(min=0).sqrt()[:, :, None]
         return root * self.scale[:, None]
 
     def inverse(self) -> Float[Tensor, "group term term"]:
-        """Return the inverse or pseudo-inverse: times the residual variance, the covariance."""
+        """Inverse or pseudo-inverse; times the residual variance, the covariance of `coef`."""
         if self.all_regular:
             inverse = torch.cholesky_inverse(self.factor)
             return inverse.mul_(self.scale[:, :, None]).mul_(self.scale[:, None])
-        safe = torch.where(self.regular[:, None, None], self.factor, _unit(self.factor))
-        inverse = torch.cholesky_inverse(safe)
+        inverse = torch.cholesky_inverse(self._regular_factor())
         singular = (~self.regular).nonzero()[:, 0]
         inverse[singular] = self.factor[singular]
         return inverse * self.scale[:, :, None] * self.scale[:, None]
 
+    def _regular_factor(self) -> Float[Tensor, "group term term"]:
+        """Cholesky factors, identity matrices for singular systems."""
+        return torch.where(self.regular[:, None, None], self.factor, _identity(self.factor))
+
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """Coefficients, and the factorization that they were solved with."""
+    """Least squares coefficients and the factorization that gave them."""
 
     coef: Float[Tensor, "group term target"]
     factorization: Factorization
@@ -101,7 +102,7 @@ def least_squares(
     *,
     ridge: float = 0.0,
 ) -> LeastSquares:
-    """Minimize the squared residuals of every system, and of every target in it, at once.
+    """Minimize the squared residuals of every system and target at once.
 
     Parameters
     ----------
@@ -110,9 +111,9 @@ def least_squares(
     cross : Tensor
         Centred products of the regressors with the targets.
     ridge : float
-        At least 0. With terms z standardized to variance 1 and coefficients b of these, the mean
-        squared residual plus ``ridge * sum(b**2)`` is minimized; so it depends neither on the
-        length nor on the unit of the series.
+        At least 0. The mean squared residual plus ``ridge * sum(b**2)`` is minimized, where b are
+        the coefficients of terms standardized to variance 1; so it depends neither on the length
+        nor on the unit of the series.
 
     Returns
     -------
@@ -141,7 +142,7 @@ def factorize(gram: Float[Tensor, "group term term"], *, ridge: float = 0.0) -> 
     """Factorize Gram matrices after scaling them to a unit diagonal.
 
     Systems whose pivots are within rounding of zero (`tolerance` below ``eps * (16 + 4 k)`` for k
-    terms) get a pseudo-inverse by eigenvalues instead. The host waits here once, to see if any did.
+    terms) get a pseudo-inverse by eigenvalues instead. One device synchronization, to find them.
 
     Parameters
     ----------
@@ -166,18 +167,20 @@ def factorize(gram: Float[Tensor, "group term term"], *, ridge: float = 0.0) -> 
     diagonal = gram.diagonal(dim1=1, dim2=2).double()
     varies = diagonal > 0
     scale = torch.where(varies, diagonal, 1.0).rsqrt() * varies
-    factor = _correlation(gram, scale, ridge).mT  # by columns, as LAPACK has it: nothing to copy
+    factor = _correlation(
+        gram, scale, ridge
+    ).mT  # column-major, as LAPACK needs it: nothing to copy
     failure = torch.empty(len(gram), dtype=torch.int32, device=gram.device)
     torch.linalg.cholesky_ex(factor, out=(factor, failure))
     pivots = factor.diagonal(dim1=1, dim2=2).square()
     tolerance = pivots.amin(1) if gram.shape[1] else pivots.new_ones(len(gram))
-    regular = (failure == 0) & (tolerance > _singular_below(gram.shape[1]))
+    regular = (failure == 0) & (tolerance > _singular_threshold(gram.shape[1]))
     rank = varies.sum(1)
     singular = (~regular).nonzero()[:, 0]
     if len(singular):
         correlation = _correlation(gram[singular], scale[singular], ridge)
-        factor[singular], lost = _pseudo_inverse(correlation)
-        rank = rank.index_add(0, singular, -lost)
+        factor[singular], nullity = _pseudo_inverse(correlation)
+        rank = rank.index_add(0, singular, -nullity)
     tolerance = torch.where(regular, tolerance, 0.0)
     return Factorization(factor, scale, regular, rank, tolerance, ridge)
 
@@ -185,7 +188,7 @@ def factorize(gram: Float[Tensor, "group term term"], *, ridge: float = 0.0) -> 
 def _substitute(
     factor: Float[Tensor, "group term term"], right: Float[Tensor, "group term target"]
 ) -> Float[Tensor, "group term target"]:
-    """Solve by a lower Cholesky factor; `torch.cholesky_solve` copies the factor first."""
+    """Solve with a lower Cholesky factor; `torch.cholesky_solve` would copy the factor."""
     half = torch.linalg.solve_triangular(factor, right, upper=False)
     return torch.linalg.solve_triangular(factor.mT, half, upper=True)
 
@@ -204,7 +207,7 @@ def refit(
     cross: Float[Tensor, "group term"],
     active: Bool[Tensor, "group term"],
 ) -> Float[Tensor, "group term"]:
-    """Return the least squares coefficients on the active terms, and exact zeros elsewhere.
+    """Least squares coefficients of the active terms; exact zeros elsewhere.
 
     Examples
     --------
@@ -214,37 +217,93 @@ def refit(
     >>> refit(gram, cross, torch.tensor([[True, False]]))
     tensor([[0.5000, 0.0000]], dtype=torch.float64)
     """
-    # The host waits for the largest number of terms: the size of the systems to solve.
+    terms, block = active_block(gram.double(), active)
+    active_cross = cross.double().gather(1, terms) * active.gather(1, terms)
+    coef = factorize(block).solve(active_cross[:, :, None])[:, :, 0]
+    return torch.zeros_like(cross, dtype=torch.float64).scatter(1, terms, coef)
+
+
+def active_block(
+    gram: Float[Tensor, "group term term"], active: Bool[Tensor, "group term"]
+) -> tuple[Int[Tensor, "group active"], Float[Tensor, "group active active"]]:
+    """Indices of the active terms of each group, and the Gram matrix of these.
+
+    Groups with fewer active terms than others are padded with other terms, whose rows and columns
+    are zero. Device synchronization, for the largest number of active terms.
+    """
     size = int(active.sum(1).max()) if active.numel() else 0
     terms = (~active).long().argsort(dim=1, stable=True)[:, :size]
-    kept = active.gather(1, terms).double()
-    small = submatrix(gram.double(), terms) * kept[:, :, None] * kept[:, None]
-    coef = factorize(small).solve((cross.double().gather(1, terms) * kept)[:, :, None])[:, :, 0]
-    return torch.zeros_like(cross, dtype=torch.float64).scatter(1, terms, coef)
+    mask = active.gather(1, terms).double()
+    return terms, submatrix(gram, terms) * mask[:, :, None] * mask[:, None]
 
 
 def submatrix(
     matrix: Float[Tensor, "group term term"], terms: Int[Tensor, "group chosen"]
 ) -> Float[Tensor, "group chosen chosen"]:
-    """Gather the rows and columns of other terms in each system."""
-    each = torch.arange(len(terms), device=terms.device)[:, None, None]
-    return matrix[each, terms[:, :, None], terms[:, None]]
+    """Rows and columns of different terms in each system."""
+    group = torch.arange(len(terms), device=terms.device)[:, None, None]
+    return matrix[group, terms[:, :, None], terms[:, None]]
 
 
 def _pseudo_inverse(
     correlation: Float[Tensor, "group term term"],
 ) -> tuple[Float[Tensor, "group term term"], Int[Tensor, " group"]]:
-    """Return the pseudo-inverses, and how many eigenvalues of each count as zero."""
+    """Pseudo-inverses, and the number of zero eigenvalues of each."""
     values, vectors = torch.linalg.eigh(correlation)
-    large = values > _singular_below(correlation.shape[1])
+    large = values > _singular_threshold(correlation.shape[1])
     weights = torch.where(large, values, 1.0).reciprocal() * large
     return (vectors * weights[:, None]) @ vectors.mT, (~large).sum(1)
 
 
-def _singular_below(n_terms: int) -> float:
-    # Rounding of a Gram matrix of unit diagonal shifts its eigenvalues by a few eps a term.
+def _singular_threshold(n_terms: int) -> float:
+    # Rounding of a Gram matrix of unit diagonal shifts its eigenvalues by a few eps per term.
     return EPS * (16 + 4 * n_terms)
 
 
-def _unit(factor: Float[Tensor, "group term term"]) -> Float[Tensor, "term term"]:
+def _identity(factor: Float[Tensor, "group term term"]) -> Float[Tensor, "term term"]:
     return torch.eye(factor.shape[1], dtype=factor.dtype, device=factor.device)
+
+
+@dataclass(frozen=True)
+class StandardizedEquations:
+    """Normal equations of terms and target of length 1.
+
+    Parameters
+    ----------
+    correlation, cross : Tensor
+        Correlations of the terms with each other and with the target; 0 without variance.
+    scale : Tensor
+        Length of the target over the length of each term, the factor from coefficients of the
+        standardized equations to those of the data; 0 for a term without variance.
+    """
+
+    correlation: Float[Tensor, "group term term"]
+    cross: Float[Tensor, "group term"]
+    scale: Float[Tensor, "group term"]
+
+
+def standardize_equations(
+    gram: Float[Tensor, "group term term"],
+    cross: Float[Tensor, "group term"],
+    tss: Float[Tensor, " group"],
+) -> StandardizedEquations:
+    """Scale normal equations to terms and target of length 1, in float64.
+
+    Examples
+    --------
+    >>> import torch
+    >>> one = torch.ones(1, 1)
+    >>> system = standardize_equations(4 * one[None], 3 * one, 9 * one[0])
+    >>> system.cross, system.scale
+    (tensor([[0.5000]], dtype=torch.float64), tensor([[1.5000]], dtype=torch.float64))
+    """
+    inverse = _inverse_length(gram.diagonal(dim1=1, dim2=2))
+    correlation = gram * inverse[:, :, None] * inverse[:, None]
+    scale = inverse * tss.double().clamp(min=0).sqrt()[:, None]
+    return StandardizedEquations(
+        correlation, cross * inverse * _inverse_length(tss)[:, None], scale
+    )
+
+
+def _inverse_length(square: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    return torch.where(square > 0, square.double(), torch.inf).rsqrt()

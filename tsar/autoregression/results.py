@@ -1,0 +1,73 @@
+"""Results of a least squares fit: coefficients, standard errors, residual sums of squares."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
+
+# Smallest degrees of freedom that a variance is divided by; a ridge may leave less than one.
+MIN_DF = 1e-6
+# Fields of `ARResults` with a step axis.
+STEPWISE = ("coef", "std_err", "active", "intercept", "intercept_std_err", "rss", "df_resid")
+
+
+@dataclass(frozen=True)
+class ARResults:
+    """Least squares results of every group and step.
+
+    Attributes
+    ----------
+    coef, std_err, active
+        Coefficients, their standard errors, and which regressors were selected.
+    intercept, intercept_std_err
+        Intercepts, and their standard errors in the units of the `origin`.
+    rss, df_resid
+        Residual sums of squares and residual degrees of freedom.
+    nobs, n_series
+        Complete windows of each group, and the number of series that they come from.
+    uncertainty
+        Uncertainty of the coefficients of one-step equations without a ridge; otherwise None.
+    """
+
+    coef: Float[Tensor, "group step term"]
+    std_err: Float[Tensor, "group step term"]
+    active: Bool[Tensor, "group step term"]
+    intercept: Float[Tensor, "group step"]
+    intercept_std_err: Float[Tensor, "group step"]
+    rss: Float[Tensor, "group step"]
+    df_resid: Float[Tensor, "group step"]
+    nobs: Float[Tensor, " group"]
+    n_series: Float[Tensor, " group"]
+    uncertainty: ParameterUncertainty | None = None
+
+    @property
+    def resid_std(self) -> Float[Tensor, "group step"]:
+        """Standard deviation of the residuals, the root of their unbiased variance."""
+        return (self.rss / self.df_resid.clamp(min=MIN_DF)).sqrt()
+
+    @property
+    def df_within(self) -> Float[Tensor, "group step"]:
+        """Residual degrees of freedom where each series of a group has an estimated mean."""
+        return (self.df_resid - (self.n_series - 1)[:, None]).clamp(min=MIN_DF)
+
+    @property
+    def innovation_std(self) -> Float[Tensor, "group step"]:
+        """Standard deviation of the innovations, by `df_within`."""
+        return (self.rss / self.df_within).sqrt()
+
+    @property
+    def estimation_share(self) -> Float[Tensor, "group step"]:
+        """Share k / n by which k estimated coefficients and means raise the variance of a step.
+
+        Akaike's final prediction error (1969).
+        """
+        return 1 - self.df_within / self.nobs.clamp(min=1)[:, None]
+
+    def to(self, device: torch.device | str) -> "ARResults":
+        """Copy the results to a device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {name: value.to(device) for name, value in values.items() if value is not None}
+        return replace(self, **moved)
