@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tsar.autoregression.segments import Segments, power_of_two_class
-from tsar.nn.convolution import fast_length
+from tsar.nn.convolution import next_fast_length
 from tsar.runtime.memory import CACHE_ELEMENTS, rows_within
 
 
@@ -97,7 +97,7 @@ def overlap_save_blocks(
     classes = power_of_two_class(lengths.clamp(max=longest))
     for exponent in classes.unique().tolist():
         chosen = classes == exponent
-        size = min(fast_length(int(lengths[chosen].max())), longest)
+        size = min(next_fast_length(int(lengths[chosen].max())), longest)
         table = _block_table(tuple(column[chosen] for column in columns), max_lag, size, total)
         rows = rows_within(CACHE_ELEMENTS, size * width)
         for begin, first, end, group in zip(*(x.split(rows) for x in table), strict=True):

@@ -1,4 +1,4 @@
-"""ARNet: against lstsq, statsmodels and scikit-learn, slow recursions, and simulated truth."""
+"""ARNet against lstsq, statsmodels and scikit-learn, explicit recursions, and simulations."""
 
 import math
 from typing import Any
@@ -71,8 +71,8 @@ def design(
 
 def lstsq(matrix: Array, target: Array) -> tuple[Array, float]:
     """Coefficients and constant, by columns that are centred and of deviation 1."""
-    mean, spread, level = matrix.mean(0), (matrix - matrix.mean(0)).std(0), target.mean()
-    coef = np.linalg.lstsq((matrix - mean) / spread, target - level, rcond=None)[0] / spread
+    mean, scale, level = matrix.mean(0), (matrix - matrix.mean(0)).std(0), target.mean()
+    coef = np.linalg.lstsq((matrix - mean) / scale, target - level, rcond=None)[0] / scale
     return coef, level - mean @ coef
 
 
@@ -83,10 +83,10 @@ def recursion(coef: Array, constant: float, history: Array, horizon: int) -> Arr
     return np.array(path[len(history) :])
 
 
-def assert_same(found: Any, wanted: Any, tolerance: float = 1e-8) -> None:
+def assert_same(found: Any, expected: Any, tolerance: float = 1e-8) -> None:
     """Equal to a share of the largest."""
-    difference = np.abs(np.asarray(found) - np.asarray(wanted)).max()
-    assert difference <= tolerance * np.abs(wanted).max()
+    difference = np.abs(np.asarray(found) - np.asarray(expected)).max()
+    assert difference <= tolerance * np.abs(expected).max()
 
 
 def long_frame(series: dict[str, Array], **features: dict[str, Array]) -> pd.DataFrame:
@@ -153,7 +153,7 @@ def test_every_series_of_a_panel_is_fitted_to_its_complete_windows(
             coef, constant = lstsq(matrix, target)
             assert_same(model.coef_.reshape(3, steps, 3)[row, step], coef)
             assert_same(model.intercept_.reshape(3, steps)[row, step], constant)
-        assert model.n_windows_[row] == len(target)
+        assert model.nobs_[row] == len(target)
 
 
 def test_global_is_pooled_least_squares_of_the_standardized_series() -> None:
@@ -198,7 +198,7 @@ def test_covariates_enter_the_least_squares(strategy: str, horizon: int, scope: 
         assert_same(model.future_coef_[pick], coef[6:])
         assert_same(model.intercept_[pick], constant)
         errors = sm.OLS(target - target.mean(), sm.add_constant(matrix - matrix.mean(0))).fit().bse
-        found = (model.coef_se_, model.past_coef_se_, model.future_coef_se_)
+        found = (model.coef_std_err_, model.past_coef_std_err_, model.future_coef_std_err_)
         assert_same(np.concatenate([of[pick].ravel() for of in found]), errors[1:])
 
 
@@ -209,9 +209,9 @@ def test_ridge_is_that_of_scikit_learn_on_standardized_terms() -> None:
         frame[["ds", "y", "f"]]
     )
     matrix, target = design(y, 3, future=future)
-    spread = matrix.std(0)
-    known = Ridge(alpha=0.2 * len(target)).fit((matrix - matrix.mean(0)) / spread, target)
-    coef = known.coef_ / spread
+    scale = matrix.std(0)
+    known = Ridge(alpha=0.2 * len(target)).fit((matrix - matrix.mean(0)) / scale, target)
+    coef = known.coef_ / scale
     assert_same([*model.coef_[0], *model.future_coef_[0]], coef)
     assert_same(model.intercept_[0], known.intercept_ - matrix.mean(0) @ coef)
 
@@ -224,7 +224,7 @@ def test_criteria_and_errors_are_those_of_statsmodels(name: str) -> None:
     assert_same(model.bic_[0], known.bic)
     matrix, target = design(y - y.mean(), 6)
     slow = sm.OLS(target, sm.add_constant(matrix)).fit()
-    assert_same(model.coef_se_[0], slow.bse[1:], 1e-7)
+    assert_same(model.coef_std_err_[0], slow.bse[1:], 1e-7)
     assert_same(model.sigma_[0], np.sqrt(slow.scale))
     assert_same(model.sigma_[0] ** 2 * slow.df_resid, known.sigma2 * known.nobs)
 
@@ -232,15 +232,17 @@ def test_criteria_and_errors_are_those_of_statsmodels(name: str) -> None:
 @pytest.mark.parametrize("scope", ["local", "global"])
 @pytest.mark.parametrize("strategy", ["recursive", "direct"])
 @pytest.mark.parametrize("sparsity", [None, "auto", 0.5])
-def test_a_constant_series_stays_what_it_is(scope: str, strategy: str, sparsity: Any) -> None:
+def test_a_constant_series_is_forecast_by_its_value(
+    scope: str, strategy: str, sparsity: Any
+) -> None:
     model = ARNet(3, horizon=2, strategy=strategy, scope=scope, sparsity=sparsity)
     frame = model.fit(np.full(40, 0.1)).predict(level=80)
     np.testing.assert_allclose(frame, 0.1, rtol=1e-12)
-    assert not model.coef_.any() and not model.coef_se_.any()
+    assert not model.coef_.any() and not model.coef_std_err_.any()
 
 
 @pytest.mark.parametrize("length", [8, 9])
-def test_as_few_points_as_it_says_are_enough(length: int) -> None:
+def test_the_minimum_number_of_points_is_enough(length: int) -> None:
     y = noise(length).cumsum()
     model = ARNet(3, sparsity=None).fit(y)
     coef, constant = lstsq(*design(y, 3))
@@ -251,12 +253,12 @@ def test_as_few_points_as_it_says_are_enough(length: int) -> None:
 
 
 @pytest.mark.parametrize("options", [{"sparsity": None}, {"sparsity": 0.2}])
-def test_fewer_points_are_refused_with_the_number_that_is_needed(options: dict[str, Any]) -> None:
+def test_too_few_points_are_an_error_that_states_the_minimum(options: dict[str, Any]) -> None:
     frame = long_frame({"a": noise(50), "b": noise(7)})
     with pytest.raises(ValueError, match=r"at least 8 points.*4 complete windows for series 'b'"):
         ARNet(3, **options).fit(frame)
     ARNet(3, scope="global", **options).fit(frame)
-    with pytest.raises(ValueError, match=r"for all series\. Lower context_length"):
+    with pytest.raises(ValueError, match=r"for all series\. Lower order"):
         ARNet(40, scope="global", **options).fit(frame)
     held = {"hidden": (2,), "training": Training(validation=45)}
     with pytest.raises(ValueError, match=r"or a smaller Training\(validation=\.\.\.\)\."):
@@ -265,9 +267,7 @@ def test_fewer_points_are_refused_with_the_number_that_is_needed(options: dict[s
 
 @pytest.mark.parametrize("options", [{"sparsity": "auto"}, {"sparsity": None, "ridge": 0.5}])
 @pytest.mark.parametrize("length", [26, 30])
-def test_more_lags_than_windows_do_not_pretend_to_be_certain(
-    options: dict[str, Any], length: int
-) -> None:
+def test_more_lags_than_windows_give_wide_intervals(options: dict[str, Any], length: int) -> None:
     y = noise(length, 40)
     model = ARNet(24, **options).fit(y)
     low, high = np.moveaxis(model.predict(level=80)[0, :, 1:], -1, 0)
@@ -288,7 +288,7 @@ def test_dependent_lags_share_their_effect() -> None:
 SPARSE = [0.2, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.5]
 
 
-def test_the_lags_of_the_paper_are_found_with_a_third_of_its_error() -> None:
+def test_the_lags_of_the_paper_are_selected() -> None:
     model = ARNet(20).fit(simulate(SPARSE, 1000, series=120, seed=1))
     truth = np.array([*SPARSE, *[0.0] * 10])
     errors = [reference.symmetric_percentage_error(row, truth) for row in model.coef_]
@@ -298,7 +298,7 @@ def test_the_lags_of_the_paper_are_found_with_a_third_of_its_error() -> None:
 
 
 @pytest.mark.parametrize("sparsity", ["auto", 0.15])
-def test_survivors_are_least_squares_and_the_rest_exact_zeros(sparsity: Any) -> None:
+def test_selected_lags_are_least_squares_and_others_exactly_zero(sparsity: Any) -> None:
     y = simulate(SPARSE, 1000, seed=2)[:, 0] + 1000
     model = ARNet(20, sparsity=sparsity, bias_correction=False).fit(y)
     lags = np.array(model.lags_[0])
@@ -306,32 +306,32 @@ def test_survivors_are_least_squares_and_the_rest_exact_zeros(sparsity: Any) -> 
     matrix, target = design(y, 20)
     known = sm.OLS(target, sm.add_constant(matrix[:, lags - 1])).fit()
     assert_same(model.coef_[0][lags - 1], known.params[1:])
-    assert_same(model.coef_se_[0][lags - 1], known.bse[1:], 1e-7)
-    assert np.count_nonzero(model.coef_[0]) == len(lags) == np.count_nonzero(model.coef_se_[0])
+    assert_same(model.coef_std_err_[0][lags - 1], known.bse[1:], 1e-7)
+    assert np.count_nonzero(model.coef_[0]) == len(lags) == np.count_nonzero(model.coef_std_err_[0])
     assert model.intercept_[0] == pytest.approx(known.params[0])
 
 
 @pytest.mark.wrong_types  # numpy numbers, which searches over parameters give
-def test_all_lags_expected_are_all_lags_kept() -> None:
+def test_a_density_of_one_selects_all_lags() -> None:
     dense = ARNet(8, sparsity=None).fit(SERIES["seasonal"])
     for share in (1.0, 1, np.float32(1), np.int64(1)):
         sparse = ARNet(8, sparsity=share).fit(SERIES["seasonal"])
         np.testing.assert_array_equal(sparse.coef_, dense.coef_)
 
 
-def test_series_of_a_panel_keep_lags_of_their_own() -> None:
+def test_each_series_of_a_panel_has_its_own_lags() -> None:
     y = np.hstack([simulate([0.0, 0.8], 500), simulate([0.0, 0.0, 0.0, -0.7], 500, seed=1)])
     assert ARNet(6).fit(y).lags_ == [[2], [4]]
 
 
-def test_direct_steps_keep_lags_of_their_own() -> None:
+def test_each_direct_step_has_its_own_lags() -> None:
     y = simulate([0.0] * 5 + [0.9], 800, seed=3)
     model = ARNet(8, horizon=3, strategy="direct").fit(y)
     assert [np.flatnonzero(row).tolist() for row in model.coef_[0]] == [[5], [4], [3]]
     assert model.lags_ == [[4, 5, 6]]
 
 
-def test_covariates_that_do_not_matter_are_left_out() -> None:
+def test_irrelevant_covariates_are_not_selected() -> None:
     frame, _, _ = covariate_frame(600)
     columns = Columns(past=("p", "q"), future=("f",))
     model = ARNet(4, columns=columns).fit(frame)
@@ -381,7 +381,7 @@ def test_future_covariates_enter_the_recursion() -> None:
         np.testing.assert_allclose(found, path[140 : 140 + horizon], rtol=1e-10)
 
 
-def test_direct_forecasts_are_its_equations_and_covariates_at_their_steps() -> None:
+def test_direct_forecasts_are_those_of_the_equation_of_each_step() -> None:
     frame, past, future = covariate_frame()
     columns = Columns(past=("p", "q"), future=("f",))
     model = ARNet(3, horizon=4, strategy="direct", sparsity=None, columns=columns)
@@ -389,11 +389,11 @@ def test_direct_forecasts_are_its_equations_and_covariates_at_their_steps() -> N
     found = model.predict(future=frame[["ds", "f"]].iloc[140:])["ARNet"]
     y = frame["y"].to_numpy()
     for step in range(4):
-        wanted = model.intercept_[0, step] + model.future_coef_[0, step] @ future[140 + step]
+        expected = model.intercept_[0, step] + model.future_coef_[0, step] @ future[140 + step]
         for lag in range(1, 4):
-            wanted += model.coef_[0, step, lag - 1] * y[140 - lag]
-            wanted += model.past_coef_[0, step, :, lag - 1] @ past[140 - lag]
-        assert found[step] == pytest.approx(wanted, rel=1e-10)
+            expected += model.coef_[0, step, lag - 1] * y[140 - lag]
+            expected += model.past_coef_[0, step, :, lag - 1] @ past[140 - lag]
+        assert found[step] == pytest.approx(expected, rel=1e-10)
     with pytest.raises(ValueError, match="horizon must be at most 4 with past covariates; got 5"):
         model.predict(horizon=5, future=frame[["ds", "f"]].iloc[140:])
 
@@ -405,18 +405,18 @@ def test_forecasts_are_those_of_statsmodels(name: str) -> None:
     np.testing.assert_allclose(ARNet(5, horizon=12, sparsity=None).fit(y).predict(), known, 1e-9)
 
 
-def test_a_context_shorter_than_the_order_is_completed_from_the_mean() -> None:
+def test_a_context_shorter_than_the_order_is_padded_with_the_mean() -> None:
     y = 30 + simulate([0.5, -0.4, 0.3], 200)[:, 0]
     model = ARNet(3, sparsity=None).fit(y)
     short = np.array([31.0, 29.5])
     coef, constant = model.coef_[0], model.intercept_[0]
     first = np.clip(constant + coef.sum() * y.mean(), 29.5, 31.0)
-    wanted = constant + coef @ np.array([29.5, 31.0, first])
-    assert model.predict(short)[0] == pytest.approx(wanted)
+    expected = constant + coef @ np.array([29.5, 31.0, first])
+    assert model.predict(short)[0] == pytest.approx(expected)
     assert np.isfinite(ARNet(3, horizon=5).fit(y).predict(np.array([31.0]), level=80)).all()
 
 
-def test_newer_history_is_forecast_with_the_coefficients_that_were_fitted() -> None:
+def test_newer_history_is_forecast_with_the_fitted_coefficients() -> None:
     y = 30 + simulate([0.5, -0.4], 260, series=2)
     model = ARNet(4, horizon=5, sparsity=None).fit(y[:200])
     found = model.predict(y[100:260])
@@ -429,17 +429,17 @@ def test_newer_history_is_forecast_with_the_coefficients_that_were_fitted() -> N
     np.testing.assert_allclose(swapped.T, found[:, ::-1])
 
 
-def test_local_coefficients_are_refused_to_strangers_and_global_ones_are_not() -> None:
+def test_new_series_need_global_coefficients() -> None:
     frame = long_frame(ragged())
     stranger = long_frame({"z": 3 + 2 * simulate([0.5], 50, seed=9)[:, 0]})
     with pytest.raises(ValueError, match=r"must hold series that ARNet.*got series 'z'"):
         ARNet(3).fit(frame).predict(stranger)
     model = ARNet(3, horizon=2, scope="global", sparsity=None).fit(frame)
     values = stranger["y"].to_numpy()
-    mean, spread = values.mean(), values.std()  # of all that is known of it
+    mean, scale = values.mean(), values.std()  # of all that is known of it
     context = values[-3:]
-    slow = recursion(model.coef_[0], model.intercept_[0], (context - mean) / spread, 2)
-    np.testing.assert_allclose(model.predict(stranger)["ARNet"], mean + spread * slow)
+    slow = recursion(model.coef_[0], model.intercept_[0], (context - mean) / scale, 2)
+    np.testing.assert_allclose(model.predict(stranger)["ARNet"], mean + scale * slow)
     known = model.predict(frame[frame["unique_id"] == "b"])["ARNet"]
     values = ragged()["b"]
     standard = (values - values.mean()) / values.std()
@@ -447,7 +447,7 @@ def test_local_coefficients_are_refused_to_strangers_and_global_ones_are_not() -
     np.testing.assert_allclose(known, values.mean() + values.std() * slow)
 
 
-def test_every_layout_gives_the_same_numbers() -> None:
+def test_every_layout_gives_the_same_forecasts() -> None:
     y = 5 + simulate([0.6], 80, series=2)
     times = pd.date_range("2024-01-01", periods=80, freq="D")
     wide = pd.DataFrame(y, index=times, columns=["a", "b"])
@@ -459,13 +459,13 @@ def test_every_layout_gives_the_same_numbers() -> None:
     np.testing.assert_array_equal(model.fit(y[:, 0]).predict(), array[:, 0])
 
 
-def test_the_batch_size_changes_no_forecast() -> None:
+def test_the_batch_size_does_not_affect_forecasts() -> None:
     y = 5 + simulate([0.6], 80, series=5)
     for options in ({}, {"loss": "quantile", "training": QUICK, "random_state": 0}):
         model = ARNet(3, sparsity=None, **options).fit(y)
         whole = model.predict(level=80)
         for size in (1, 2, 3):
-            parts = model.set_params(batch_size=size).predict(level=80)
+            parts = model.set_params(inference_batch_size=size).predict(level=80)
             np.testing.assert_allclose(parts, whole, rtol=1e-6)
 
 
@@ -476,33 +476,33 @@ def slopes(coef: Array, constant: float, history: Array, horizon: int) -> Array:
     """Forecasts' derivatives by the constant and each coefficient, from their differences."""
     values = np.array([constant, *coef])
     columns = []
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         step = 1e-6 * max(abs(value), 1e-3)
         moved = [values.copy(), values.copy()]
-        moved[0][place] += step
-        moved[1][place] -= step
+        moved[0][index] += step
+        moved[1][index] -= step
         up, down = (recursion(v[1:], v[0], history, horizon) for v in moved)
         columns.append((up - down) / (2 * step))
     return np.array(columns).T
 
 
 @pytest.mark.parametrize("name", ["random", "near unit root", "seasonal"])
-def test_intervals_are_those_of_statsmodels_and_of_its_coefficients_errors(name: str) -> None:
+def test_intervals_are_those_of_statsmodels_plus_coefficient_uncertainty(name: str) -> None:
     y = SERIES[name]
     known = AutoReg(y, 4).fit()
-    told = known.get_prediction(len(y), len(y) + 19)
+    prediction = known.get_prediction(len(y), len(y) + 19)
     found = ARNet(4, horizon=20, sparsity=None).fit(y).predict(level=80)
     slope = slopes(known.params[1:], known.params[0], y, 20)
     coefficients = np.einsum("hi,ij,hj->h", slope, known.cov_params(), slope)
-    # Unbiased residual variance, and of its distribution too the tails.
+    # Unbiased residual variance, and the tails of Student's t.
     unbiased = known.nobs / (known.nobs - 5)
-    deviation = np.sqrt(unbiased * (told.var_pred_mean + coefficients))
+    deviation = np.sqrt(unbiased * (prediction.var_pred_mean + coefficients))
     half = student_t.ppf(0.9, known.nobs - 5) * deviation
     np.testing.assert_allclose((found[:, 2] - found[:, 1]) / 2, half, rtol=1e-4)
     np.testing.assert_allclose((found[:, 2] + found[:, 1]) / 2, found[:, 0], rtol=1e-12)
 
 
-def test_intervals_count_errors_of_the_coefficients_of_covariates() -> None:
+def test_intervals_include_uncertainty_of_the_coefficients_of_covariates() -> None:
     drawn = noise(2, 43, seed=3)
     price, y = 20 + 4 * drawn[0], np.zeros(43)
     for t in range(1, 43):
@@ -529,70 +529,69 @@ def test_intervals_count_errors_of_the_coefficients_of_covariates() -> None:
     np.testing.assert_allclose((found["ARNet-hi-80"] - found["ARNet-lo-80"]) / 2, half, rtol=1e-4)
 
 
-def share_inside(found: Array, truth: Array, place: int) -> Array:
+def coverage(found: Array, truth: Array, index: int) -> Array:
     """How often the truth lies inside an interval, a number for each step."""
-    inside = (found[:, :, place] <= truth) & (truth <= found[:, :, place + 1])
+    inside = (found[:, :, index] <= truth) & (truth <= found[:, :, index + 1])
     return np.asarray(inside.mean(axis=1))
 
 
 @pytest.mark.parametrize("strategy", ["recursive", "direct"])
-def test_intervals_of_one_step_from_few_points_hold(strategy: str) -> None:
+def test_one_step_intervals_from_few_points_have_their_coverage(strategy: str) -> None:
     y = noise(31, 8000)
     model = ARNet(6, sparsity=None, strategy=strategy).fit(y[:30])  # type: ignore[arg-type]
-    share = share_inside(model.predict(level=80), y[30:], 1)[0]
+    share = coverage(model.predict(level=80), y[30:], 1)[0]
     assert share == pytest.approx(0.8, abs=0.02)
 
 
-def test_direct_equations_for_all_series_count_that_each_has_a_mean_of_its_own() -> None:
+def test_intervals_of_global_direct_equations_include_the_mean_of_each_series() -> None:
     y = 10 + simulate([0.6], 18, series=2000, seed=5)
     model = ARNet(1, horizon=6, scope="global", strategy="direct").fit(y[:12])
-    assert share_inside(model.predict(level=80), y[12:], 1).min() > 0.63  # 0.58 without
+    assert coverage(model.predict(level=80), y[12:], 1).min() > 0.63  # 0.58 without
 
 
-def test_of_series_that_share_an_equation_each_has_a_mean_of_its_own() -> None:
+def test_intervals_of_global_equations_include_the_mean_of_each_series() -> None:
     y = 10 + simulate([0.9], 52, series=2000, seed=5)
     model = ARNet(1, horizon=12, scope="global").fit(y[:40])
-    assert share_inside(model.predict(level=80), y[40:], 1).min() > 0.69  # 0.64 by the mean of all
+    assert coverage(model.predict(level=80), y[40:], 1).min() > 0.69  # 0.64 by the mean of all
 
 
 @pytest.mark.parametrize("strategy", ["recursive", "direct"])
 @pytest.mark.parametrize("length", [200, 1000])
-def test_intervals_hold_as_often_as_they_say(length: int, strategy: str) -> None:
+def test_intervals_have_their_nominal_coverage(length: int, strategy: str) -> None:
     y = 10 + 3 * simulate([0.6, -0.2, 0.3], length + 12, series=3000, seed=1)
     model = ARNet(3, horizon=12, strategy=strategy, sparsity=None).fit(y[:length])  # type: ignore[arg-type]
     found = model.predict(level=[80, 95])
-    loss = 0.004 if (length, strategy) == (200, "direct") else 0.002  # what bias takes
-    for place, share in ((1, 0.80), (3, 0.95)):
+    loss = 0.004 if (length, strategy) == (200, "direct") else 0.002  # due to bias
+    for index, share in ((1, 0.80), (3, 0.95)):
         error = math.sqrt(share * (1 - share) / 3000)
-        inside = share_inside(found, y[length:], place)
+        inside = coverage(found, y[length:], index)
         assert np.abs(inside - share).max() < 4 * error + loss
         assert abs(inside.mean() - (share - loss)) < 2 * error
 
 
-def test_intervals_of_short_series_with_a_long_memory_hold() -> None:
+def test_bias_correction_improves_intervals_of_short_persistent_series() -> None:
     y = 10 + simulate([0.95], 52, series=4000, seed=2)
     short, truth = y[:40], y[40:]
-    told, plain = (
-        ARNet(1, horizon=12, sparsity=None, bias_correction=corrected).fit(short)
-        for corrected in (True, False)
+    corrected, plain = (
+        ARNet(1, horizon=12, sparsity=None, bias_correction=option).fit(short)
+        for option in (True, False)
     )
-    # Least squares takes too much of what remains of a level for chance.
-    for model, least, most in ((told, 0.77, 0.80), (plain, 0.67, 0.71)):
-        assert least < share_inside(model.predict(level=80), truth, 1).mean() < most
-    errors = [np.abs(model.predict() - truth).mean() for model in (told, plain)]
+    for model, low, high in ((corrected, 0.77, 0.80), (plain, 0.67, 0.71)):
+        assert low < coverage(model.predict(level=80), truth, 1).mean() < high
+    errors = [np.abs(model.predict() - truth).mean() for model in (corrected, plain)]
     assert errors[0] < errors[1]
 
 
-def test_of_what_does_not_return_forecasts_are_better_with_the_bias_corrected() -> None:
+def test_bias_correction_improves_forecasts_of_random_walks() -> None:
     y = 10 + (0.3 + noise(52, 2000, seed=3)).cumsum(axis=0)
     errors = [
-        np.abs(ARNet(2, horizon=12, bias_correction=chosen).fit(y[:40]).predict() - y[40:]).mean()
-        for chosen in (True, False)
+        np.abs(ARNet(2, horizon=12, bias_correction=option).fit(y[:40]).predict() - y[40:]).mean()
+        for option in (True, False)
     ]
     assert errors[0] < 0.95 * errors[1]
 
 
-def test_a_series_does_not_run_away() -> None:
+def test_bias_correction_prevents_explosive_forecasts() -> None:
     money = tsar.datasets.load("macrodata")["m1"].iloc[:123]
     plain = ARNet(24, horizon=80, bias_correction=False).fit(money)
     assert plain.coef_.sum() > 1.1 and plain.predict().iloc[-1] > 3 * money.iloc[-1]
@@ -601,30 +600,28 @@ def test_a_series_does_not_run_away() -> None:
     assert money.iloc[-1] < model.predict().iloc[-1] < 2 * money.iloc[-1]
 
 
-def test_bias_is_corrected_where_lags_are_chosen_or_where_that_is_asked_for() -> None:
+def test_bias_is_corrected_with_selected_lags_or_by_option() -> None:
     y = 10 + simulate([0.9], 60, seed=4)[:, 0]
     sums = {
-        (sparsity, corrected): ARNet(1, sparsity=sparsity, bias_correction=corrected)
-        .fit(y)
-        .coef_.sum()
+        (sparsity, option): ARNet(1, sparsity=sparsity, bias_correction=option).fit(y).coef_.sum()
         for sparsity in ("auto", None)
-        for corrected in ("auto", True, False)
+        for option in ("auto", True, False)
     }
-    raised, plain = sums["auto", True], sums[None, False]
-    assert raised == pytest.approx(plain + (1 + 3 * plain) / 59)
+    corrected, plain = sums["auto", True], sums[None, False]
+    assert corrected == pytest.approx(plain + (1 + 3 * plain) / 59)
     assert sums["auto", "auto"] == sums["auto", True] == sums[None, True]
     assert sums[None, "auto"] == sums["auto", False] == pytest.approx(plain)
-    several = ARNet(1, scope="global").fit(np.column_stack([y, y]))
-    shared = several.coef_.sum()
-    assert plain + (1 + plain) / 59 < shared < raised
+    global_model = ARNet(1, scope="global").fit(np.column_stack([y, y]))
+    shared = global_model.coef_.sum()
+    assert plain + (1 + plain) / 59 < shared < corrected
 
 
 @pytest.mark.wrong_types  # numpy's truths, which searches over parameters give
 @pytest.mark.parametrize("options", [{"strategy": "direct"}, {"loss": "huber"}, {"hidden": (4,)}])
-def test_bias_is_corrected_of_one_equation_in_closed_form_alone(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="bias_correction must be 'auto' or False but with"):
+def test_bias_correction_needs_one_equation_in_closed_form(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="bias_correction must be 'auto' or False unless strategy"):
         ARNet(2, bias_correction=True, **options).fit(noise(60))
-    with pytest.raises(ValueError, match="bias_correction must be 'auto' or False but with"):
+    with pytest.raises(ValueError, match="bias_correction must be 'auto' or False unless strategy"):
         ARNet(2, bias_correction=np.True_, **options).fit(noise(60))
     y = noise(60)
     truths = [ARNet(2, sparsity=None, bias_correction=yes).fit(y).coef_ for yes in (True, np.True_)]
@@ -640,7 +637,7 @@ def test_bias_is_corrected_of_one_equation_in_closed_form_alone(options: dict[st
         *(("s", 120), ("D", 24), ("B", 24), ("W", 104), ("MS", 24), ("QS", 8), ("YS", 24)),
     ],
 )
-def test_the_order_that_nobody_gave_is_that_of_the_frequency(freq: str, order: int) -> None:
+def test_the_default_order_is_that_of_the_frequency(freq: str, order: int) -> None:
     many = torch.tensor([10_000])
     frequency = Panel.from_frame(
         pd.Series(range(9), index=pd.date_range("2020", periods=9, freq=freq)), Columns()
@@ -651,14 +648,14 @@ def test_the_order_that_nobody_gave_is_that_of_the_frequency(freq: str, order: i
 
 
 @pytest.mark.parametrize(("points", "order"), [(60, 20), (499, 24), (500, 166), (9999, 200)])
-def test_of_whole_numbers_a_season_is_looked_for(points: int, order: int) -> None:
+def test_the_default_order_of_integers_covers_unknown_seasons(points: int, order: int) -> None:
     frequency = Panel.from_frame(pd.Series(range(9)), Columns()).labels.frequency
     assert choose_order(None, frequency, torch.tensor([points, 10_000])) == order
     wave = pd.Series(np.sin(np.arange(700) * 2 * np.pi / 168) + 0.3 * noise(700))
     assert max(ARNet().fit(wave).lags_[0]) > 100
 
 
-def test_quantiles_that_were_trained_hold_roughly() -> None:
+def test_trained_quantiles_have_roughly_their_coverage() -> None:
     y = 10 + 3 * simulate([0.6], 312, series=60, seed=6)
     levels = (0.9, 0.1, 0.5)  # in any order
     model = ARNet(
@@ -681,7 +678,7 @@ def test_quantiles_that_were_trained_hold_roughly() -> None:
 
 
 @pytest.mark.parametrize("options", [{"loss": "huber"}, {"hidden": (4,)}])
-def test_conformal_intervals_hold_roughly(options: dict[str, Any]) -> None:
+def test_conformal_intervals_have_roughly_their_coverage(options: dict[str, Any]) -> None:
     y = 10 + 3 * simulate([0.6], 203, series=100, seed=7)
     model = ARNet(2, horizon=3, scope="global", training=BATCHED, random_state=0, **options).fit(
         y[:200]
@@ -691,7 +688,7 @@ def test_conformal_intervals_hold_roughly(options: dict[str, Any]) -> None:
     assert inside.mean() == pytest.approx(0.8, abs=0.08)
 
 
-# --- more than linear -------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------
 
 
 def threshold(length: int, seed: int) -> Array:
@@ -718,20 +715,20 @@ def one_step_error(model: ARNet, series: Array) -> float:
     return float(((point - windows[:, 2]) ** 2).mean())
 
 
-def test_a_network_forecasts_what_a_line_cannot(deep: ARNet) -> None:
+def test_a_network_forecasts_nonlinear_series(deep: ARNet) -> None:
     fresh = threshold(500, 1)
     linear = ARNet(2, sparsity=None).fit(threshold(1200, 0))
     assert one_step_error(deep, fresh) < 0.6 * one_step_error(linear, fresh)
     assert one_step_error(deep, fresh) < 1.25 * 0.25  # the variance of the shocks
 
 
-def test_training_never_ends_worse_than_it_began(deep: ARNet) -> None:
+def test_training_never_increases_the_validation_loss(deep: ARNet) -> None:
     losses = deep.history_["validation_loss"]
     assert math.isnan(deep.history_["train_loss"][0]) and losses.min() < 0.6 * losses[0]
-    wild = Training(epochs=3, learning_rate=3.0, gradient_clip=0)
+    unstable = Training(epochs=3, learning_rate=3.0, gradient_clip=0)
     y = threshold(300, 2)
     for options in ({"hidden": (8,)}, {"loss": "huber"}):
-        model = ARNet(2, sparsity=None, training=wild, random_state=0, **options).fit(y)
+        model = ARNet(2, sparsity=None, training=unstable, random_state=0, **options).fit(y)
         start = ARNet(2, sparsity=None, training=Training(epochs=0), **options).fit(y)
         held = y[-62:]
         if model.history_["validation_loss"].idxmin() == 0:
@@ -741,9 +738,7 @@ def test_training_never_ends_worse_than_it_began(deep: ARNet) -> None:
 
 @pytest.mark.parametrize("strategy", ["recursive", "direct"])
 @pytest.mark.parametrize("options", [{"hidden": (8,)}, {"loss": "huber"}, {"loss": "quantile"}])
-def test_it_starts_at_the_closed_form_of_what_is_not_held_back(
-    options: dict[str, Any], strategy: str
-) -> None:
+def test_training_starts_from_the_closed_form(options: dict[str, Any], strategy: str) -> None:
     y = 50 + simulate([0.7, -0.2], 200, series=2, seed=8)
     horizon = 2 if strategy == "direct" else 1
     none = Training(epochs=0, validation=40)
@@ -756,7 +751,7 @@ def test_it_starts_at_the_closed_form_of_what_is_not_held_back(
     assert len(model.history_) == 1
 
 
-def test_a_lag_that_was_left_out_stays_out_in_training() -> None:
+def test_inactive_lags_stay_zero_in_training() -> None:
     frame, _, _ = covariate_frame(300)
     columns = Columns(past=("p", "q"), future=("f",))
     common = {"columns": columns, "training": Training(epochs=0), "random_state": 0}
@@ -769,7 +764,7 @@ def test_a_lag_that_was_left_out_stays_out_in_training() -> None:
         assert model.lags_ == start.lags_
 
 
-def test_huber_is_closer_to_the_truth_where_shocks_have_heavy_tails() -> None:
+def test_huber_loss_is_more_accurate_with_heavy_tails() -> None:
     shocks = np.random.default_rng(9).standard_t(1.5, size=(500, 25))
     y = np.zeros((500, 25))
     for time in range(1, 500):
@@ -782,7 +777,7 @@ def test_huber_is_closer_to_the_truth_where_shocks_have_heavy_tails() -> None:
 
 
 @pytest.mark.parametrize("scope", ["local", "global"])
-def test_the_same_seed_gives_the_same_model_and_touches_no_other_generator(scope: str) -> None:
+def test_the_same_seed_gives_the_same_model_and_leaves_global_generators_alone(scope: str) -> None:
     y = 5 + simulate([0.7], 150, series=3, seed=11)
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     options = {"scope": scope, "hidden": (4,), "training": QUICK}
@@ -794,7 +789,7 @@ def test_the_same_seed_gives_the_same_model_and_touches_no_other_generator(scope
     assert one.coef_.shape == (3 if scope == "local" else 1, 3)
 
 
-def test_a_constant_covariate_does_no_harm_when_it_changes() -> None:
+def test_a_constant_covariate_has_no_effect_when_it_changes() -> None:
     y = simulate([0.7], 300, seed=12)[:, 0]  # 300 times 0.1 do not sum to 30
     frame = pd.DataFrame({"ds": np.arange(300), "y": y, "f": 0.1})
     for options in ({}, {"hidden": (4,), "training": QUICK, "random_state": 0}):
@@ -803,24 +798,36 @@ def test_a_constant_covariate_does_no_harm_when_it_changes() -> None:
         assert abs(ahead[0]["ARNet"][0] - ahead[1]["ARNet"][0]) < 1
 
 
-def test_a_second_fit_forgets_the_first() -> None:
+def test_a_second_fit_removes_attributes_of_the_first() -> None:
     y = SERIES["random"]
     model = ARNet(3).fit(y)
     model.set_params(loss="huber", training=QUICK).fit(y)
-    closed = ("coef_se_", "sigma_", "aic_", "bic_", "n_windows_")
+    closed = ("coef_std_err_", "sigma_", "aic_", "bic_", "nobs_")
     assert not any(hasattr(model, name) for name in closed)
     model.set_params(loss="mse").fit(y)
     assert not hasattr(model, "history_") and not hasattr(model, "calibration_")
     assert all(hasattr(model, name) for name in closed)
 
 
+def test_the_number_of_parameters_counts_coefficients_and_intercepts() -> None:
+    y = np.column_stack([SERIES["random"], SERIES["seasonal"]])
+    dense = ARNet(4, sparsity=None).fit(y)
+    assert dense.n_parameters_ == 2 * (4 + 1)
+    sparse = ARNet(20).fit(y)
+    assert sparse.n_parameters_ == sum(map(len, sparse.lags_)) + 2
+    direct = ARNet(3, horizon=2, strategy="direct", sparsity=None).fit(y)
+    assert direct.n_parameters_ == 2 * 2 * (3 + 1)
+    network = ARNet(3, sparsity=None, hidden=(5,), scope="global", training=QUICK).fit(y)
+    assert network.n_parameters_ == 3 + 1 + (3 * 5 + 5) + (5 + 1)
+
+
 # --- errors -----------------------------------------------------------------------------------
 
-WRONG = [
-    ({"context_length": 0}, "context_length must be an integer of at least 1; got 0"),
-    ({"context_length": 2.5}, "context_length must be an integer"),
+INVALID = [
+    ({"order": 0}, "order must be an integer of at least 1; got 0"),
+    ({"order": 2.5}, "order must be an integer"),
     ({"horizon": 0}, "horizon must be an integer of at least 1; got 0"),
-    ({"batch_size": 0}, "batch_size must be an integer"),
+    ({"inference_batch_size": 0}, "inference_batch_size must be an integer"),
     ({"strategy": "both"}, r"strategy must be one of \['recursive', 'direct'\]; got 'both'"),
     ({"scope": "series"}, r"scope must be one of \['local', 'global'\]; got 'series'"),
     ({"loss": "mae"}, r"loss must be one of \['mse', 'huber', 'quantile'\]; got 'mae'"),
@@ -851,14 +858,14 @@ WRONG = [
 
 
 @pytest.mark.wrong_types
-@pytest.mark.parametrize(("options", "message"), WRONG, ids=[str(o) for o, _ in WRONG])
-def test_a_wrong_parameter_is_refused_in_fit(options: dict[str, Any], message: str) -> None:
-    model = ARNet(**({"context_length": 3} | options))
+@pytest.mark.parametrize(("options", "message"), INVALID, ids=[str(o) for o, _ in INVALID])
+def test_an_invalid_parameter_is_an_error_in_fit(options: dict[str, Any], message: str) -> None:
+    model = ARNet(**({"order": 3} | options))
     with pytest.raises((ValueError, TypeError), match=message):
         model.fit(SERIES["random"])
 
 
-def test_series_too_short_for_one_lag_are_not_told_to_take_fewer() -> None:
+def test_the_error_for_series_too_short_for_one_lag_does_not_advise_a_lower_order() -> None:
     short = pd.DataFrame({"unique_id": "b", "ds": [0, 1], "y": [1.0, 2.0]})
     long = pd.DataFrame({"unique_id": "a", "ds": range(40), "y": noise(40, 1)[:, 0]})
     advice = r"for series 'b'\. Give more points, drop the series, or set scope='global'\."
@@ -868,7 +875,7 @@ def test_series_too_short_for_one_lag_are_not_told_to_take_fewer() -> None:
         ARNet(scope="global").fit(short)
 
 
-def test_roots_before_fit_are_refused() -> None:
+def test_roots_before_fit_are_an_error() -> None:
     for ask in ("roots_", "is_stable_"):
         with pytest.raises(NotFittedError):
             getattr(ARNet(), ask)
@@ -881,13 +888,13 @@ def test_past_covariates_need_direct_steps() -> None:
         model.fit(frame.drop(columns="f"))
 
 
-def test_forecasts_that_it_cannot_give_are_refused() -> None:
+def test_unavailable_forecasts_are_errors() -> None:
     y = simulate([0.7], 200)
     direct = ARNet(3, horizon=2, strategy="direct").fit(y)
     assert direct.predict(horizon=3).shape == (3, 1)
     with pytest.raises(ValueError, match="at most 2 with intervals when direct; got 3"):
         direct.predict(horizon=3, level=80)
-    with pytest.raises(AttributeError, match="a direct ARNet has no recursion"):
+    with pytest.raises(AttributeError, match="strategy must be 'recursive' for roots"):
         _ = direct.roots_
     quantile = ARNet(3, loss="quantile", training=QUICK).fit(y)
     assert quantile.predict(horizon=3).shape == (3, 1)
@@ -900,20 +907,20 @@ def test_forecasts_that_it_cannot_give_are_refused() -> None:
         huber.predict(horizon=3, level=80)
 
 
-def test_what_was_learned_is_not_there_before_fit() -> None:
+def test_methods_before_fit_are_errors() -> None:
     for name in ("summary", "plot_coefficients", "predict"):
         with pytest.raises(NotFittedError):
             getattr(ARNet(3), name)()
 
 
-# --- tables and pictures ----------------------------------------------------------------------
+# --- summary and plot -------------------------------------------------------------------------
 
 GOLDEN = """\
           ARNet (recursive, local, order 4, sparsity auto, loss mse)
 ==============================================================================
 series                               0  AIC                              847.5
 lags used                       2 of 4  BIC                              862.3
-windows                            296  stable                             yes
+observations                       296  stable                             yes
 sigma                            1.004  persistence                     0.1995
 ==============================================================================
                  coef    std err          z      P>|z|      [0.025      0.975]
@@ -924,11 +931,11 @@ y.L3          -0.3186      0.048     -6.668      0.000      -0.412      -0.225
 =============================================================================="""
 
 
-def test_the_summary_reads_like_a_table_of_a_statistics_package() -> None:
+def test_the_summary_is_a_table_of_coefficients() -> None:
     assert ARNet(4).fit(10 + simulate([0.5, 0.0, -0.3], 300, seed=3)[:, 0]).summary() == GOLDEN
 
 
-def test_the_summary_of_a_panel_has_a_line_for_each_series() -> None:
+def test_the_summary_of_a_panel_has_a_row_per_series() -> None:
     frame = long_frame({"a": simulate([0.9], 200)[:, 0], "b": simulate([1.05], 150)[:, 0]})
     model = ARNet(2).fit(frame)
     lines = model.summary().splitlines()
@@ -937,7 +944,7 @@ def test_the_summary_of_a_panel_has_a_line_for_each_series() -> None:
         "series",
         "lags",
         "used",
-        "windows",
+        "observations",
         "sigma",
         "AIC",
         "BIC",
@@ -952,7 +959,7 @@ def test_the_summary_of_a_panel_has_a_line_for_each_series() -> None:
         model.summary("c")
 
 
-def test_the_summary_names_covariates_and_knows_what_was_trained() -> None:
+def test_the_summary_names_covariates_and_has_no_criteria_after_training() -> None:
     frame, _, _ = covariate_frame()
     columns = Columns(past=("p", "q"), future=("f",))
     model = ARNet(2, sparsity=None, columns=columns).fit(frame)
@@ -979,7 +986,7 @@ def test_roots_and_stability_are_those_of_the_recursion() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"loss": "huber", "training": QUICK}])
-def test_stems_stand_where_coefficients_are_not_zero(options: dict[str, Any]) -> None:
+def test_the_plot_has_a_stem_per_nonzero_coefficient(options: dict[str, Any]) -> None:
     y = np.hstack([noise(500, 1), simulate([0.0, 0.5, 0.0, 0.0, -0.4], 500)])
     model = ARNet(6, **options).fit(y)
     axes = model.plot_coefficients(1)
@@ -992,7 +999,7 @@ def test_stems_stand_where_coefficients_are_not_zero(options: dict[str, Any]) ->
     assert model.plot_coefficients(0, ax=axes) is axes
 
 
-def test_the_standard_error_of_the_constant_is_that_of_ordinary_least_squares() -> None:
+def test_the_standard_error_of_the_intercept_is_that_of_least_squares() -> None:
     y = 50 + 3 * simulate([0.6, -0.2, 0.3], 300, series=1, seed=5)[:, 0]
     price = np.random.default_rng(6).normal(20, 4, size=300)
     frame = pd.DataFrame({"ds": np.arange(300), "y": y + price, "price": price})
@@ -1000,11 +1007,11 @@ def test_the_standard_error_of_the_constant_is_that_of_ordinary_least_squares() 
     lags = np.stack([frame.y.to_numpy()[3 - lag : 300 - lag] for lag in (1, 2, 3)], axis=1)
     known = sm.OLS(frame.y[3:], sm.add_constant(np.column_stack([lags, price[3:]]))).fit()
     np.testing.assert_allclose(model.intercept_, known.params.iloc[0], rtol=1e-7)
-    np.testing.assert_allclose(model.intercept_se_, known.bse.iloc[0], rtol=1e-7)
-    np.testing.assert_allclose(model.future_coef_se_[0], known.bse.iloc[-1:], rtol=1e-7)
+    np.testing.assert_allclose(model.intercept_std_err_, known.bse.iloc[0], rtol=1e-7)
+    np.testing.assert_allclose(model.future_coef_std_err_[0], known.bse.iloc[-1:], rtol=1e-7)
     sparse = ARNet(
         3, sparsity="auto", bias_correction=False, columns=Columns(future=("price",))
     ).fit(frame)
     used = [lag - 1 for lag in sparse.lags_[0]]
     few = sm.OLS(frame.y[3:], sm.add_constant(np.column_stack([lags[:, used], price[3:]]))).fit()
-    np.testing.assert_allclose(sparse.intercept_se_, few.bse.iloc[0], rtol=1e-7)
+    np.testing.assert_allclose(sparse.intercept_std_err_, few.bse.iloc[0], rtol=1e-7)

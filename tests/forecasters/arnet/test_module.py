@@ -1,4 +1,4 @@
-"""AutoregressionModule: its map, its losses and its handling of gaps, against loops."""
+"""AutoregressionModule: linear map, losses and imputation of gaps, against loops."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def build(
-    groups: int = 1,
+    n_groups: int = 1,
     horizon: int = 3,
     *,
     past: int = 0,
@@ -28,21 +28,23 @@ def build(
     hidden: tuple[int, ...] = (),
     loss: Loss = "mse",
     levels: tuple[float, ...] = LEVELS,
-    delta: float = 0.7,
 ) -> AutoregressionModule:
     module = AutoregressionModule(
-        groups,
+        n_groups,
         ORDER,
         horizon,
-        past=past,
-        future=future,
+        n_past=past,
+        n_future=future,
         hidden=hidden,
         loss=loss,
-        levels=levels,
-        delta=delta,
+        quantile_levels=levels,
+        huber_delta=0.7,
     ).double()
     with torch.no_grad():
-        for parameter in (module.lags, module.past, module.future, module.constant):
+        for parameter in (
+            *(module.lag_weight, module.past_weight),
+            *(module.future_weight, module.intercept),
+        ):
             parameter.copy_(torch.randn(parameter.shape, generator=generator(1)) / 3)
         for name in ("past_mean", "future_mean"):
             buffer = getattr(module, name)
@@ -52,37 +54,37 @@ def build(
 
 
 def contexts(groups: list[int], horizon: int = 3, *, past: int = 0, future: int = 0) -> Context:
-    count = len(groups)
-    draw = [
+    batch = len(groups)
+    tensors = [
         torch.randn(shape, generator=generator(3 + k), dtype=torch.float64)
         for k, shape in enumerate(
-            [(count, ORDER), (count, ORDER, past), (count, ORDER + horizon, future)]
+            [(batch, ORDER), (batch, ORDER, past), (batch, ORDER + horizon, future)]
         )
     ]
-    none = torch.empty(count, 0, dtype=torch.float64)
+    none = torch.empty(batch, 0, dtype=torch.float64)
     rows = torch.tensor(groups)
-    return Context(*draw, none, none.long(), rows, torch.zeros_like(rows))
+    return Context(*tensors, none, none.long(), rows, torch.zeros_like(rows))
 
 
 @torch.no_grad()
-def slowly(
+def forecast_by_loop(
     module: AutoregressionModule, context: Context, row: int, step: int, output: int
 ) -> float:
-    """A forecast by its definition, a product at a time; the newest point comes first."""
-    group = int(context.series[row]) if len(module.lags) > 1 else 0
-    line = step * module.outputs + output
-    total = float(module.constant[group, line])
+    """A forecast by its definition, one product at a time."""
+    group = int(context.series[row]) if len(module.lag_weight) > 1 else 0
+    line = step * module.n_outputs + output
+    total = float(module.intercept[group, line])
     for lag in range(1, ORDER + 1):
-        if bool(module.active[group, line, -lag]):
-            total += float(module.lags[group, line, -lag] * context.values[row, -lag])
+        if bool(module.active_lags[group, line, -lag]):
+            total += float(module.lag_weight[group, line, -lag] * context.values[row, -lag])
     for kind in range(context.past.shape[2]):
-        weights = module.past[group, line, kind * ORDER : (kind + 1) * ORDER]
+        weights = module.past_weight[group, line, kind * ORDER : (kind + 1) * ORDER]
         for lag in range(1, ORDER + 1):
             value = context.past[row, -lag, kind] - module.past_mean[kind]
             total += float(weights[-lag] * value / module.past_scale[kind])
     for kind in range(context.future.shape[2]):
         value = context.future[row, ORDER + step, kind] - module.future_mean[kind]
-        weight = module.future[group, step, output, kind]
+        weight = module.future_weight[group, step, output, kind]
         total += float(weight * value / module.future_scale[kind])
     return total
 
@@ -94,14 +96,14 @@ def test_a_forecast_is_the_linear_map_of_its_group(
     groups: list[int], past: int, future: int, loss: Loss
 ) -> None:
     module = build(3, past=past, future=future, loss=loss)
-    module.active[:, :, 1] = False
+    module.active_lags[:, :, 1] = False
     context = contexts(groups, past=past, future=future)
     found = module.forecast(context, 3).detach()
     for row in range(len(groups)):
         for step in range(3):
-            for output in range(module.outputs):
-                wanted = slowly(module, context, row, step, output)
-                assert float(found[row, step, output]) == pytest.approx(wanted, abs=1e-12)
+            for output in range(module.n_outputs):
+                expected = forecast_by_loop(module, context, row, step, output)
+                assert float(found[row, step, output]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_contexts_of_any_series_go_to_the_only_group() -> None:
@@ -110,8 +112,8 @@ def test_contexts_of_any_series_go_to_the_only_group() -> None:
     assert_close(module.forecast(apart, 3), module.forecast(same, 3))
 
 
-def excite(module: AutoregressionModule) -> AutoregressionModule:
-    """Give the last layer of the network weights, which are zero at first."""
+def randomize_network(module: AutoregressionModule) -> AutoregressionModule:
+    """Set random weights, also in the last layer, which is zero at first."""
     with torch.no_grad():
         for parameter in module.network.parameters():  # type: ignore[union-attr]
             parameter.copy_(torch.randn(parameter.shape, generator=generator(4)) / 2)
@@ -121,7 +123,7 @@ def excite(module: AutoregressionModule) -> AutoregressionModule:
 @pytest.mark.parametrize("hidden", [(), (5,)])
 def test_a_shorter_forecast_is_the_prefix_of_a_longer_one(hidden: tuple[int, ...]) -> None:
     module = build(2, future=1, hidden=hidden)
-    module = excite(module) if hidden else module
+    module = randomize_network(module) if hidden else module
     context = contexts([0, 1, 1], future=1)
     near = replace(context, future=context.future[:, : ORDER + 2])
     assert_close(module.forecast(near, 2), module.forecast(context, 3)[:, :2])
@@ -132,7 +134,7 @@ def test_a_shorter_forecast_is_the_prefix_of_a_longer_one(hidden: tuple[int, ...
 def test_the_network_adds_a_function_of_the_lags_and_of_the_covariates_of_the_step(
     past: int, future: int, loss: Loss
 ) -> None:
-    module = excite(build(past=past, future=future, hidden=(6, 5), loss=loss))
+    module = randomize_network(build(past=past, future=future, hidden=(6, 5), loss=loss))
     context = contexts([0, 0], past=past, future=future)
     found = module.forecast(context, 3).detach()
     first, _, second, _ = module.network.trunk  # type: ignore[union-attr,misc]
@@ -144,15 +146,15 @@ def test_the_network_adds_a_function_of_the_lags_and_of_the_covariates_of_the_st
             inputs = torch.cat([context.values[row], covariates.T.reshape(-1), known])
             inner = torch.nn.functional.gelu(first.weight @ inputs + first.bias)
             inner = torch.nn.functional.gelu(second.weight @ inner + second.bias)
-            for output in range(module.outputs):
-                line = step * module.outputs + output
-                wanted = slowly(module, context, row, step, output)
-                wanted += float((last.weight[line] @ inner + last.bias[line]).detach())
-                assert float(found[row, step, output]) == pytest.approx(wanted, abs=1e-12)
+            for output in range(module.n_outputs):
+                line = step * module.n_outputs + output
+                expected = forecast_by_loop(module, context, row, step, output)
+                expected += float((last.weight[line] @ inner + last.bias[line]).detach())
+                assert float(found[row, step, output]) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("groups", [[0] * 5, [0, 1, 2], [2, 1, 0], [1, 1, 0, 1], [3]])
-def test_one_product_for_all_groups_equals_one_for_each_row(groups: list[int]) -> None:
+def test_grouped_linear_equals_the_product_of_each_row(groups: list[int]) -> None:
     inputs = torch.randn(len(groups), 6, generator=generator())
     weight, constant = torch.randn(4, 5, 6, generator=generator(1)), torch.randn(4, 5)
     found = grouped_linear(inputs, weight, constant, torch.tensor(groups))
@@ -160,26 +162,26 @@ def test_one_product_for_all_groups_equals_one_for_each_row(groups: list[int]) -
         assert_close(found[row], weight[group] @ inputs[row] + constant[group])
 
 
-def bounded(guess: float, observed: list[float]) -> float:
-    """A guess no further outside of what was observed than that is wide."""
+def bounded(forecast: float, observed: list[float]) -> float:
+    """A forecast within the range of observed values, extended by its width on both sides."""
     if not observed:
         return 0.0
-    room = max(observed) - min(observed)
-    return min(max(guess, min(observed) - room), max(observed) + room)
+    margin = max(observed) - min(observed)
+    return min(max(forecast, min(observed) - margin), max(observed) + margin)
 
 
-def fill_slowly(module: AutoregressionModule, context: Context, row: int) -> list[float]:
-    """Walk through a context; a gap takes the one-step forecast from the points before it."""
+def impute_by_loop(module: AutoregressionModule, context: Context, row: int) -> list[float]:
+    """Reposition each gap of a context by the one-step forecast from the points before it."""
     known = [float(v) for v in context.values[row]]
     observed = [v for v in known if v == v]
-    for place in range(ORDER):
-        if known[place] == known[place]:
+    for position in range(ORDER):
+        if known[position] == known[position]:
             continue
-        # What stands before the context counts as the mean, which is zero in standardized units.
-        shift = ORDER - place
-        values = torch.tensor([0.0] * shift + known[:place]).double()
-        past = torch.cat([module.past_mean.expand(shift, -1), context.past[row, :place]])
-        future = context.future[row, place : place + 1].expand(ORDER + 3, -1)
+        # Points before the context are the mean, which is zero in standardized units.
+        shift = ORDER - position
+        values = torch.tensor([0.0] * shift + known[:position]).double()
+        past = torch.cat([module.past_mean.expand(shift, -1), context.past[row, :position]])
+        future = context.future[row, position : position + 1].expand(ORDER + 3, -1)
         moved = Context(
             values[None],
             past[None],
@@ -189,14 +191,14 @@ def fill_slowly(module: AutoregressionModule, context: Context, row: int) -> lis
             context.series[row : row + 1],
             context.origin[row : row + 1],
         )
-        guess = slowly(module, moved, 0, 0, module.point)
-        known[place] = bounded(guess, observed)
+        forecast = forecast_by_loop(module, moved, 0, 0, module.point)
+        known[position] = bounded(forecast, observed)
     return known
 
 
 @pytest.mark.parametrize("levels", [LEVELS, (0.5, 0.9), (0.1, 0.2, 0.5)])
 @pytest.mark.parametrize(("loss", "past", "future"), [("mse", 0, 0), ("quantile", 1, 2)])
-def test_gaps_of_a_context_are_filled_by_the_forecasts_of_the_point_before(
+def test_gaps_of_a_context_are_imputed_by_one_step_forecasts(
     loss: Loss, past: int, future: int, levels: tuple[float, ...]
 ) -> None:
     module = build(2, past=past, future=future, loss=loss, levels=levels)
@@ -205,23 +207,23 @@ def test_gaps_of_a_context_are_filled_by_the_forecasts_of_the_point_before(
     context.values[1, 2] = NAN
     context.values[2, [1, 3]] = NAN
     context.values[3] = NAN
-    filled = [fill_slowly(module, context, row) for row in range(5)]
-    whole = replace(context, values=torch.tensor(filled).double())
+    imputed = [impute_by_loop(module, context, row) for row in range(5)]
+    whole = replace(context, values=torch.tensor(imputed).double())
     assert_close(module.forecast(context, 3), module.forecast(whole, 3))
 
 
-def test_a_long_gap_of_an_explosive_map_stays_within_what_was_seen() -> None:
+def test_imputed_values_of_an_explosive_map_are_bounded() -> None:
     module = build(1)
     with torch.no_grad():
-        module.lags.fill_(5.0)
+        module.lag_weight.fill_(5.0)
     context = contexts([0])
     context.values[0] = torch.tensor([1.0, NAN, NAN, NAN])
-    # All that was seen is a 1, so that the gaps are ones too.
-    assert_close(module.forecast(context, 1)[0, 0, 0], module.constant[0, 0] + 5.0 * 4)
+    # The only observed value is 1, so that the gaps are 1, too.
+    assert_close(module.forecast(context, 1)[0, 0, 0], module.intercept[0, 0] + 5.0 * 4)
 
 
 @pytest.mark.parametrize(("past", "future"), [(0, 0), (1, 2)])
-def test_older_points_tell_what_stood_in_a_gap(past: int, future: int) -> None:
+def test_gaps_are_imputed_from_points_before_the_context(past: int, future: int) -> None:
     module = build(2, past=past, future=future)
     noise = torch.randn(2, 3 * ORDER + 3, 4, generator=generator(8)).double()
     known = noise[:, :-3, 0]
@@ -231,28 +233,28 @@ def test_older_points_tell_what_stood_in_a_gap(past: int, future: int) -> None:
         known, noise[:, :-3, 1 : past + 1], noise[:, :, 2 : future + 2], known[:, :0],
         known[:, :0].long(), rows, rows,
     )  # fmt: skip
-    filled = known.clone()
-    for row, place in known.isnan().nonzero().tolist():
-        near = slice(place - ORDER, place)
+    imputed = known.clone()
+    for row, position in known.isnan().nonzero().tolist():
+        near = slice(position - ORDER, position)
         before = replace(
             long,
-            values=filled[:, near],
+            values=imputed[:, near],
             past=long.past[:, near],
             future=long.future[:, near.start :],
         )
-        guess = slowly(module, before, row, 0, module.point)
-        filled[row, place] = bounded(guess, [v for v in known[row].tolist() if v == v])
+        forecast = forecast_by_loop(module, before, row, 0, module.point)
+        imputed[row, position] = bounded(forecast, [v for v in known[row].tolist() if v == v])
     near = slice(2 * ORDER, 3 * ORDER)
     whole = replace(
-        long, values=filled[:, near], past=long.past[:, near], future=long.future[:, near.start :]
+        long, values=imputed[:, near], past=long.past[:, near], future=long.future[:, near.start :]
     )
     assert_close(module.forecast(long, 3), module.forecast(whole, 3))
-    ready = module.prepare(long)
-    assert_close(ready.values, whole.values)
-    assert_close(module.forecast(ready, 3), module.forecast(whole, 3))
+    prepared = module.prepare(long)
+    assert_close(prepared.values, whole.values)
+    assert_close(module.forecast(prepared, 3), module.forecast(whole, 3))
 
 
-def loss_slowly(kind: str, error: float, level: float, delta: float) -> float:
+def loss_by_definition(kind: str, error: float, level: float, delta: float) -> float:
     if kind == "mse":
         return error**2
     if kind == "huber":
@@ -269,10 +271,10 @@ def test_the_loss_is_the_mean_over_observed_targets(kind: Loss) -> None:
     target[0, 1] = target[2] = NAN
     forecast = module.forecast(context, 3).detach()
     losses = [
-        loss_slowly(kind, float(target[r, s] - forecast[r, s, k]), LEVELS[k], 0.7)
+        loss_by_definition(kind, float(target[r, s] - forecast[r, s, k]), LEVELS[k], 0.7)
         for r in range(3)
         for s in range(3)
-        for k in range(module.outputs)
+        for k in range(module.n_outputs)
         if target[r, s] == target[r, s]
     ]
     found = module.loss(Batch(context, target))
@@ -282,7 +284,7 @@ def test_the_loss_is_the_mean_over_observed_targets(kind: Loss) -> None:
     assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
 
 
-def test_gaps_of_a_context_count_as_the_mean_in_the_loss() -> None:
+def test_gaps_of_a_context_are_the_mean_in_the_loss() -> None:
     module = build(1, past=1, future=1)
     context = contexts([0, 0], past=1, future=1)
     mean = module.past_mean
@@ -298,41 +300,44 @@ def test_gaps_of_a_context_count_as_the_mean_in_the_loss() -> None:
 
 
 @pytest.mark.parametrize("loss", ["mse", "huber", "quantile"])
-def test_a_fresh_network_adds_nothing(loss: Loss) -> None:
+def test_an_untrained_network_does_not_affect_the_forecast(loss: Loss) -> None:
     plain, deep = build(2, loss=loss), build(2, loss=loss, hidden=(8, 3))
     context = contexts([1, 0])
     assert_close(deep.forecast(context, 3), plain.forecast(context, 3), rtol=0, atol=0)
 
 
-def test_a_lag_that_was_left_out_never_comes_back() -> None:
+def test_inactive_weights_stay_zero_in_training() -> None:
     module = build(2, past=1, future=1, hidden=(3,))
-    for name in ("active", "active_past", "active_future"):
+    for name in ("active_lags", "active_past", "active_future"):
         getattr(module, name)[..., 0] = False
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, weight_decay=0.1)
-    before = module.lags.detach().clone()
+    before = module.lag_weight.detach().clone()
     batch = Batch(contexts([0, 1], past=1, future=1), torch.ones(2, 3).double())
     for _ in range(3):
         optimizer.zero_grad()
         module.loss(batch).backward()
-        assert not module.lags.grad[..., 0].any()
-        assert not module.past.grad[..., 0].any() and not module.future.grad[..., 0].any()
+        assert not module.lag_weight.grad[..., 0].any()
+        assert (
+            not module.past_weight.grad[..., 0].any()
+            and not module.future_weight.grad[..., 0].any()
+        )
         optimizer.step()
     weights = module.weights()
     assert not weights.lags[..., 0].any() and not weights.future.any()
     assert not torch.equal(weights.lags[..., 1], before[..., 1])
 
 
-def test_the_point_forecast_is_the_median_wherever_it_stands() -> None:
+def test_the_point_forecast_is_the_median() -> None:
     assert build(loss="quantile", levels=(0.5, 0.9)).point == 0
     assert build(loss="quantile", levels=(0.9, 0.2, 0.5)).point == 2
     assert build(loss="mse", levels=(0.2, 0.5)).point == 0
 
 
-def test_a_module_that_knows_past_covariates_says_so() -> None:
+def test_a_module_with_past_covariates_reads_past() -> None:
     assert build(past=1).reads_past and not build(future=1).reads_past
 
 
-def test_values_need_no_gradient_to_flow_into_gaps() -> None:
+def test_forecast_with_gaps_works_in_inference_mode() -> None:
     module = build(1)
     context: Tensor = contexts([0]).values
     context[0, 2] = NAN

@@ -1,4 +1,4 @@
-"""The equations of ARNet: from the closed form to a module, and from there to the series' units."""
+"""Conversion of ARNet's equations: closed form to module, standardized to data units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,124 +7,122 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from tsar.autoregression import ClosedForm, horizon_map
-from tsar.data.panel import Panel
+from tsar.autoregression import ARResults, horizon_map
 from tsar.data.scaling import Scaling
+from tsar.forecasters.arnet.closed_form import Scales
 from tsar.forecasters.arnet.module import AutoregressionModule
 
 
 @dataclass(frozen=True)
 class Equations:
-    """An equation for each group and step: coefficients by lag, the newest first."""
+    """Coefficients of each group and step, lag 1 first.
+
+    Parameters
+    ----------
+    lags, past, future
+        Coefficients (or other values per regressor) of the lags, of the lags of past covariates,
+        and of future covariates.
+    intercept
+        Intercepts.
+    """
 
     lags: Shaped[Tensor, "group step lag"]
     past: Shaped[Tensor, "group step past lag"]
     future: Shaped[Tensor, "group step future"]
-    constant: Float[Tensor, "group step"]
+    intercept: Float[Tensor, "group step"]
 
     @classmethod
-    def of_terms(
+    def from_terms(
         cls,
-        terms: Shaped[Tensor, "group step term"],
-        constant: Float[Tensor, "group step"],
-        lags: int,
-        past: int,
+        values: Shaped[Tensor, "group step term"],
+        intercept: Float[Tensor, "group step"],
+        order: int,
+        n_past: int,
     ) -> "Equations":
-        """Equations whose terms stand in a row: lags, past covariates by lag, future ones."""
-        width = (1 + past) * lags
+        """Split a row of values per regressor, in the order of `Design`."""
+        width = (1 + n_past) * order
         return cls(
-            terms[:, :, :lags],
-            terms[:, :, lags:width].unflatten(2, (past, lags)),
-            terms[:, :, width:],
-            constant,
+            values[:, :, :order],
+            values[:, :, order:width].unflatten(2, (n_past, order)),
+            values[:, :, width:],
+            intercept,
         )
 
     @classmethod
-    def of_module(cls, module: AutoregressionModule, steps: int) -> "Equations":
-        """Equations of a module's first steps, of the point forecast where there are quantiles."""
-        rows = slice(module.point, steps * module.outputs, module.outputs)
-        weights, lags = module.weights(), module.context_length
-        past = weights.past[:, rows].unflatten(2, (-1, lags))
+    def from_module(cls, module: AutoregressionModule, steps: int) -> "Equations":
+        """Equations of a module's first steps; of the point forecast if there are quantiles."""
+        rows = slice(module.point, steps * module.n_outputs, module.n_outputs)
+        weights = module.weights()
+        past = weights.past[:, rows].unflatten(2, (-1, module.order))
         parts = (
             weights.lags[:, rows].flip(2),
             past.flip(3),
             weights.future[:, :steps, module.point],
-            module.constant[:, rows],
+            module.intercept[:, rows],
         )
         return cls(*(part.detach().cpu().double() for part in parts))
 
-    def in_units(self, series: Scaling, past: Scaling, future: Scaling) -> "Equations":
-        """The same equations for series and covariates that are not standardized."""
-        lags = self.lags
-        ahead, behind = (
-            self.future * series.deviation[:, None, None] / future.deviation,
-            self.past * series.deviation[:, None, None, None] / past.deviation[:, None],
-        )
-        level = series.mean[:, None] * (1 - lags.sum(dim=2))
-        shift = behind.sum(dim=3) @ past.mean + ahead @ future.mean
-        constant = self.constant * series.deviation[:, None] + level - shift
-        return Equations(lags, behind, ahead, constant)
+    def in_data_units(self, scales: Scales) -> "Equations":
+        """Equations of series and covariates that are not standardized."""
+        series, past_scale, future_scale = scales
+        unit = series.deviation[:, None]
+        past = self.past * unit[:, :, None, None] / past_scale.deviation[:, None]
+        future = self.future * unit[:, :, None] / future_scale.deviation
+        mean = series.mean[:, None] * (1 - self.lags.sum(dim=2))
+        covariate_mean = past.sum(dim=3) @ past_scale.mean + future @ future_scale.mean
+        intercept = self.intercept * unit + mean - covariate_mean
+        return Equations(self.lags, past, future, intercept)
 
 
-def group_scale(scope: str, series: Scaling) -> Scaling:
-    """Units of the groups: those of each series, or none where all series share one equation."""
+def group_scaling(scope: str, series: Scaling) -> Scaling:
+    """Scaling of the groups: that of each series, or none where all series share one equation."""
     if scope == "local":
         return series
     one = torch.ones(1, dtype=torch.float64)
     return Scaling(one - 1, one)
 
 
-def used_lags(lags: Float[Tensor, "group step lag"]) -> list[list[int]]:
+def active_lags(lags: Float[Tensor, "group step lag"]) -> list[list[int]]:
     """Lags of each group whose coefficient is not zero in some step."""
-    used = (lags != 0).any(dim=1)
-    found = (used.nonzero()[:, 1] + 1).tolist()
-    ends = used.sum(dim=1).cumsum(0).tolist()
-    return [found[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
-
-
-def flat_channels(panel: Panel, past: Scaling, future: Scaling) -> Float[Tensor, "channel time"]:
-    """The target of a panel, then its covariates standardized; without any, a view."""
-    if not len(past.mean) + len(future.mean):
-        return panel.values[None]
-    covariates = [past.scale(panel.past.T), future.scale(panel.future.T)]
-    return torch.cat([panel.values[None], *covariates])
-
-
-def origin(series: Scaling, past: Scaling, future: Scaling) -> Float[Tensor, "group channel"]:
-    """Where zero lies in standardized units, in each channel of each group."""
-    shared = torch.cat([-scale.mean / scale.deviation for scale in (past, future)])
-    target = (-series.mean / series.deviation)[:, None]
-    return torch.cat([target, shared.expand(len(target), -1)], dim=1)
+    active = (lags != 0).any(dim=1)
+    flat = (active.nonzero()[:, 1] + 1).tolist()
+    ends = active.sum(dim=1).cumsum(0).tolist()
+    return [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 def load_closed_form(
-    module: AutoregressionModule, solution: ClosedForm, steps: int, levels: Sequence[float]
+    module: AutoregressionModule,
+    results: ARResults,
+    steps: int,
+    quantile_levels: Sequence[float],
 ) -> None:
     """Set the linear map of a module to the closed form of its first `steps`.
 
-    A module with more steps gets the recursion of the one equation, folded into its map; one with
-    quantiles, the normal quantiles around it.
+    A module with more steps gets the recursion of the one equation as a map (`horizon_map`); a
+    module with quantiles gets normal quantiles around the closed form.
     """
-    order, outputs, past = module.context_length, module.outputs, module.past_mean.shape[0]
-    map_, active = (
-        Equations.of_terms(terms, solution.intercept, order, past)
-        for terms in (solution.coef, solution.active)
+    order, n_outputs, n_past = module.order, module.n_outputs, len(module.past_mean)
+    coef, active = (
+        Equations.from_terms(values, results.intercept, order, n_past)
+        for values in (results.coef, results.active)
     )
-    lags, constant, used = map_.lags, map_.constant, active.lags
+    lags, intercept, active_lags = coef.lags, coef.intercept, active.lags
     if module.horizon > steps:
         lags = horizon_map(lags[:, 0], module.horizon)
         psi = torch.nn.functional.pad(lags[:, :-1, 0], (1, 0), value=1.0)  # see `psi_weights`
-        constant = constant * psi.cumsum(dim=1)
-        used = torch.ones_like(lags, dtype=torch.bool)
-    spread = torch.zeros(1, dtype=torch.float64, device=constant.device)
-    if outputs > 1:
-        spread = torch.special.ndtri(constant.new_tensor(list(levels)))
-    spread = constant[:, :, None] + spread * solution.deviation[:, :, None]
+        intercept = intercept * psi.cumsum(dim=1)
+        active_lags = torch.ones_like(lags, dtype=torch.bool)
+    scores = torch.zeros(1, dtype=torch.float64, device=intercept.device)
+    if n_outputs > 1:
+        scores = torch.special.ndtri(intercept.new_tensor(list(quantile_levels)))
+    intercepts = intercept[:, :, None] + scores * results.resid_std[:, :, None]
+    past, active_past = (part.past.flip(3).flatten(2) for part in (coef, active))
+    future, active_future = (part.future[:, :, None] for part in (coef, active))
     with torch.no_grad():
-        module.lags.copy_(lags.flip(2).repeat_interleave(outputs, dim=1))
-        module.active.copy_(used.flip(2).repeat_interleave(outputs, dim=1))
-        module.past.copy_(map_.past.flip(3).flatten(2).repeat_interleave(outputs, dim=1))
-        module.active_past.copy_(active.past.flip(3).flatten(2).repeat_interleave(outputs, dim=1))
-        module.future.copy_(map_.future[:, :, None].expand_as(module.future))
-        module.active_future.copy_(active.future[:, :, None].expand_as(module.future))
-        module.constant.copy_(spread.flatten(1))
+        module.lag_weight.copy_(lags.flip(2).repeat_interleave(n_outputs, dim=1))
+        module.active_lags.copy_(active_lags.flip(2).repeat_interleave(n_outputs, dim=1))
+        module.past_weight.copy_(past.repeat_interleave(n_outputs, dim=1))
+        module.active_past.copy_(active_past.repeat_interleave(n_outputs, dim=1))
+        module.future_weight.copy_(future.expand_as(module.future_weight))
+        module.active_future.copy_(active_future.expand_as(module.future_weight))
+        module.intercept.copy_(intercepts.flatten(1))

@@ -1,4 +1,4 @@
-"""ARNet: autoregression at any order, in closed form, with its sparse lags chosen by itself."""
+"""ARNet: autoregression of any order in closed form, with automatic lag selection."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,36 +10,30 @@ from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.autoregression import (
-    ClosedForm,
-    Terms,
-    gaussian_criteria,
-    is_stable,
-    roots,
-)
+from tsar.autoregression import ARResults, Design, information_criteria, is_stable, roots
 from tsar.data.alignment import fitted_rows
 from tsar.data.panel import Columns, Panel
 from tsar.data.scaling import Scaling, standardize
 from tsar.data.windows import Windows
+from tsar.forecasters.arnet.closed_form import Scales, fit_panel
 from tsar.forecasters.arnet.equations import (
     Equations,
-    group_scale,
+    active_lags,
+    group_scaling,
     load_closed_form,
-    used_lags,
 )
 from tsar.forecasters.arnet.module import AutoregressionModule, Loss
 from tsar.forecasters.arnet.options import (
-    BRIDGE,
     CHECKED,
+    CONTEXT_ORDERS,
     check_options,
     check_recursion,
     choose_order,
-    corrects,
-    plain_sparsity,
+    normalize_sparsity,
+    uses_bias_correction,
 )
-from tsar.forecasters.arnet.quantiles import Errors, closed_form_quantiles
-from tsar.forecasters.arnet.report import details, draw_coefficients, group_row, lines
-from tsar.forecasters.arnet.solving import Scales, solve
+from tsar.forecasters.arnet.quantiles import ErrorModel, closed_form_quantiles
+from tsar.forecasters.arnet.report import details, draw_coefficients, group_row, overview
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
 from tsar.forecasters.neural import (
@@ -52,62 +46,68 @@ from tsar.forecasters.neural import (
 )
 from tsar.intervals import select_quantiles
 from tsar.runtime.devices import resolve_device
+from tsar.runtime.memory import BLOCK_ELEMENTS
 from tsar.runtime.seeds import resolve_seed, seeded
 from tsar.training import Training, train
 from tsar.validation import check_integer
 
-BLOCK = 64  # steps that one product gives; the recursion within is folded into the matrix
-ROOM = 2**22  # elements of such matrices over all groups, 32 MB in float64
+MAP_STEPS = 64  # steps of a recursion that one matrix product computes (`horizon_map`)
 
 
 class ARNet(Forecaster):
-    """Autoregression at any order: exact, sparse where that is better, and fast.
+    """Autoregression of any order by least squares: exact, sparse where that is better, and fast.
 
-    Linear with squared loss it is least squares in closed form, in float64, for all series at
-    once. What is not linear (`hidden`, another `loss`) starts from there and goes through the
-    shared training loop, so that it never ends worse on the validation tail than it started. Gaps
-    of a context are bridged by one-step forecasts, whose errors count in closed-form intervals.
+    With squared loss and no hidden layer it is least squares in closed form, in float64, for all
+    series at once. Otherwise (`hidden`, another `loss`) training starts from the closed form and
+    returns a model that is no worse on the validation tail. Gaps of a context are imputed by
+    one-step forecasts, whose errors widen closed-form intervals.
 
     Parameters
     ----------
-    context_length
-        The order: lags 1 to `context_length` may enter. None: two seasons that are usual at the
-        frequency, at least 24 (months and quarters: two years) and at most 800, of hours and
-        quarters of them a week and a day; with integers as times 24, from 500 points on 200;
-        at most a third of the shortest series.
+    order
+        Number of lags: lags 1 to `order` may enter. None: two seasons of the frequency, at least 24
+        (months and quarters: two years) and at most 800; for hourly data and its parts a week and a
+        day; with integers as times 24, or 200 for series of 500 points and more; at most a third of
+        the shortest series.
     horizon
         Points to forecast.
     strategy
         ``"recursive"``: one equation, its forecasts fed back, any horizon. ``"direct"``: an
         equation for each step of the horizon; robust where the order is wrong.
     scope
-        ``"local"``: each series has coefficients of its own. ``"global"``: all share one set, in
-        units of each series' own deviation; series that were not fitted can be forecast too.
+        ``"local"``: each series has its own coefficients. ``"global"``: all share one set, in units
+        of each series' standard deviation; series that were not fitted can be forecast too.
     sparsity
         ``"auto"``: order and lags by an information criterion. None: all lags. A number in (0, 1]:
-        the share of lags expected to matter, with AR-Net's own penalty (equations 2-4); the
-        survivors are refitted without shrinkage.
+        the expected share of nonzero coefficients, with AR-Net's own penalty (equations 2-4); the
+        selected ones are refitted without shrinkage.
     ridge
-        Penalty on the squared standardized coefficients; with `sparsity=None` only.
+        Penalty on the squared standardized coefficients, at least 0; with `sparsity=None` only.
     bias_correction
-        Whether the sum of the coefficients, which least squares finds too low, is raised by
-        up to (1 + 3 sum) / n, to 1 at most (a random walk with drift), and growth kept from running
-        away unless it is beyond doubt. ``"auto"``: of one equation with ``sparsity="auto"``.
+        Whether to raise the sum of the coefficients, which least squares underestimates, by up to
+        (1 + 3 sum) / n, to 1 at most (a random walk with drift), and to limit explosive roots
+        unless growth is significant. ``"auto"``: for one equation with ``sparsity="auto"``.
     hidden
-        Widths of a network on the lags and covariates, whose output is added to the linear map's.
+        Widths of the hidden layers of a network on the lags and covariates, whose output is added
+        to that of the linear map; empty: no network.
     loss
-        ``"mse"``, ``"huber"`` (linear beyond 1.345 deviations of the residuals, which their median
-        size tells) or ``"quantile"``.
+        ``"mse"``, ``"huber"`` (linear beyond 1.345 deviations of the residuals, estimated by their
+        median absolute value) or ``"quantile"``.
     quantile_levels
-        Levels that ``loss="quantile"`` fits, 0.5 among them.
+        Levels in (0, 1) that ``loss="quantile"`` fits, 0.5 among them.
     training
-        How to train what is not linear least squares; None for `Training()`.
+        Options of training, with `hidden` or another `loss` than ``"mse"``; None for `Training()`.
     columns
-        How to read frames; past and future covariates enter linearly and into the network.
-    batch_size
-        Most contexts that are forecast at once, fewer where memory is short: changes no result.
-    device, random_state, verbose
-        ``"auto"``, ``"cpu"``, ...; seed of the network and of the windows' order; above 0: a bar.
+        Names of the columns of frames; covariates enter linearly and into the network.
+    inference_batch_size
+        Maximum number of contexts that are forecast at once, fewer where memory is short; does not
+        affect the result.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    random_state
+        Seed of the network and of the order of training windows.
+    verbose
+        Above 0: a progress bar.
 
     Attributes
     ----------
@@ -115,20 +115,29 @@ class ARNet(Forecaster):
         Coefficients, lag 1 first: (group, lag), or (group, horizon, lag) when direct. A group is a
         series in the order of their ids, or the one group of ``scope="global"``.
     intercept_
-        Constants in the units of the series; of standardized series with ``scope="global"``.
+        Intercepts, (group,) or (group, horizon), in the units of the series; of standardized series
+        with ``scope="global"``.
     past_coef_, future_coef_
         Coefficients of the covariates: (..., covariate, lag) and (..., covariate).
-    lags_, order_
-        A list for each group of the lags in use (by any step, when direct), and the order.
-    coef_se_, intercept_se_, past_coef_se_, future_coef_se_
+    lags_
+        List of the active lags (of any step, when direct) for each group.
+    order_
+        Number of candidate lags.
+    n_groups_, n_parameters_
+        Number of groups; number of estimated coefficients over all groups, the intercepts included,
+        or of trained parameters.
+    coef_std_err_, intercept_std_err_, past_coef_std_err_, future_coef_std_err_
         Standard errors of the coefficients; in closed form only, as are those below.
-    sigma_, aic_, bic_, n_windows_
-        Residual deviation, information criteria (when direct those of the first step), and the
-        number of windows.
+    sigma_
+        Standard deviation of the residuals, (group,) or (group, horizon).
+    aic_, bic_
+        Information criteria of each group (when direct those of the first step).
+    nobs_
+        Number of complete windows of each group.
     module_
-        The fitted map, in standardized units.
+        The fitted linear map and network, in standardized units.
     history_
-        Losses of each epoch, where something was trained.
+        Frame of the losses of each epoch, if the model was trained.
 
     References
     ----------
@@ -153,7 +162,7 @@ class ARNet(Forecaster):
 
     def __init__(
         self,
-        context_length: int | None = None,
+        order: int | None = None,
         *,
         horizon: int = 1,
         strategy: Literal["recursive", "direct"] = "recursive",
@@ -166,12 +175,12 @@ class ARNet(Forecaster):
         quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
         training: Training | None = None,
         columns: Columns | None = None,
-        batch_size: int = 1024,
+        inference_batch_size: int = 1024,
         device: str = "auto",
         random_state: int | None = None,
         verbose: int = 0,
     ) -> None:
-        self.context_length = context_length
+        self.order = order
         self.horizon = horizon
         self.strategy = strategy
         self.scope = scope
@@ -183,79 +192,81 @@ class ARNet(Forecaster):
         self.quantile_levels = quantile_levels
         self.training = training
         self.columns = columns
-        self.batch_size = batch_size
+        self.inference_batch_size = inference_batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
     def _fit(self, panel: Panel) -> None:
         self._check(panel)
-        frequency, targets = panel.labels.frequency, panel.lengths - self._steps
-        self.order_ = choose_order(self.context_length, frequency, targets)
+        n_targets = panel.lengths - self._steps
+        self.order_ = choose_order(self.order, panel.labels.frequency, n_targets)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self.horizon)
         known = panel.without_last(held) if self.holds_back else panel
         self.scaling_, scaled = standardize(known)
         self.past_scaling_ = Scaling.of_contexts(known.past.T)
         self.future_scaling_ = Scaling.of_contexts(known.future.T)
-        solution = self._solve(scaled)
+        results = self._fit_closed_form(scaled)
         del scaled  # as large as the data
-        self.groups_ = len(solution.coef)
-        self.delta_ = 1.0  # until the errors of the closed form are known
+        self.n_groups_ = len(results.coef)
+        self.huber_delta_ = 1.0  # until the residuals of the closed form are known
         resumable = self.holds_back and options.checkpoint is not None
         seed = resolve_seed(self.random_state, resumable=resumable) if self.holds_back else 0
         with seeded(seed):
             self.module_ = self._build()
-        load_closed_form(self.module_, solution, self._steps, self.quantile_levels)
+        load_closed_form(self.module_, results, self._steps, self.quantile_levels)
         if self.holds_back:
             self._train(panel, known, held, options, seed)
         else:
-            self._describe(solution)
-        self._describe_map()
+            self._set_statistics(results)
+        self._set_coefficients()
 
     @property
     def holds_back(self) -> bool:
-        """Whether `fit` holds back the newest points: where something is trained."""
+        """Whether `fit` holds back the newest points for validation: if the model is trained."""
         return bool(self.hidden) or self.loss != "mse"
 
     @property
     def _steps(self) -> int:
         return int(self.horizon) if self.strategy == "direct" else 1
 
-    def _solve(self, scaled: Panel) -> ClosedForm:
+    def _fit_closed_form(self, scaled: Panel) -> ARResults:
         scales = self._scales()
-        return solve(
+        return fit_panel(
             scaled,
             scales,
-            Terms(self.order_, self._steps, *(len(scale.mean) for scale in scales[1:])),
+            Design(self.order_, self._steps, *(len(scale.mean) for scale in scales[1:])),
             resolve_device(self.device),
             local=self.scope == "local",
-            held=self.holds_back,
-            corrected=corrects(self.bias_correction, self.sparsity, self.strategy, self.holds_back),
-            sparsity=plain_sparsity(self.sparsity),
+            holds_back=self.holds_back,
+            bias_correction=uses_bias_correction(
+                self.bias_correction, self.sparsity, self.strategy, self.holds_back
+            ),
+            sparsity=normalize_sparsity(self.sparsity),
             ridge=self.ridge,
         )
 
     def _scales(self) -> Scales:
-        own = group_scale(self.scope, self.scaling_)
-        return Scales(own, self.past_scaling_, self.future_scaling_)
+        series = group_scaling(self.scope, self.scaling_)
+        return Scales(series, self.past_scaling_, self.future_scaling_)
 
     def _build(self) -> AutoregressionModule:
         """Make the module, from parameters and fitted attributes alone."""
-        past, future = len(self.past_scaling_.mean), len(self.future_scaling_.mean)
-        most = min(int(self.horizon), BLOCK)
-        folded = self.strategy == "recursive" and not (self.holds_back or future or past)
-        steps = most if folded and self.groups_ * self.order_ * most <= ROOM else self._steps
+        n_past, n_future = len(self.past_scaling_.mean), len(self.future_scaling_.mean)
+        map_steps = min(int(self.horizon), MAP_STEPS)
+        mappable = self.strategy == "recursive" and not (self.holds_back or n_future or n_past)
+        fits = self.n_groups_ * self.order_ * map_steps <= BLOCK_ELEMENTS
         module = AutoregressionModule(
-            self.groups_,
+            self.n_groups_,
             self.order_,
-            steps,
-            past=past,
-            future=future,
+            map_steps if mappable and fits else self._steps,
+            n_past=n_past,
+            n_future=n_future,
             hidden=tuple(self.hidden),
             loss=self.loss,
-            levels=tuple(self.quantile_levels),
-            delta=self.delta_,
+            quantile_levels=tuple(self.quantile_levels),
+            huber_delta=self.huber_delta_,
         )
         module = module if self.holds_back else module.double()
         for kind, scaling in (("past", self.past_scaling_), ("future", self.future_scaling_)):
@@ -273,82 +284,91 @@ class ARNet(Forecaster):
             self.scaling_.apply(known).to(device, torch.float32), self.order_, self._steps
         )
         if self.loss == "huber":
-            # The median error, for outliers inflate the deviation that they are judged by.
-            errors = calibrate(self.module_, windows, self.batch_size).scores
-            self.delta_ = self.module_.delta = 1.345 * 1.4826 * float(errors.nanmedian())
+            # By the median because outliers inflate the standard deviation.
+            errors = calibrate(self.module_, windows, self.inference_batch_size).scores
+            self.huber_delta_ = self.module_.huber_delta = (
+                1.345 * 1.4826 * float(errors.nanmedian())
+            )
         validation = held_back_windows(scaled, held, self.order_, self._steps)
         history = train(
             self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
         )
         self.history_ = history_frame(history)
+        self.n_parameters_ = self.module_.n_parameters
         steps = max(min(self.horizon, int(held.max())), 1)
         ahead = held_back_windows(scaled, held, self.order_, steps)
-        self.calibration_ = calibrate(self.module_, ahead, self.batch_size)
+        self.calibration_ = calibrate(self.module_, ahead, self.inference_batch_size)
 
-    def _describe(self, solution: ClosedForm) -> None:
-        """Standard errors, deviation and criteria, in the units of the series."""
-        scales, none = self._scales(), torch.zeros_like(solution.intercept)
-        error = Equations.of_terms(solution.error, none, self.order_, len(scales.past.mean))
-        error, scale = error.in_units(*scales), scales.series
-        self.errors_ = Errors.of(solution)
-        self.coef_se_ = self._stepped(error.lags)
-        self.past_coef_se_, self.future_coef_se_ = map(self._stepped, (error.past, error.future))
-        self.intercept_se_ = self._stepped(solution.intercept_error * scale.deviation[:, None])
-        self.sigma_ = self._stepped(solution.deviation * scale.deviation[:, None])
-        power = solution.power[:, 0] * scale.deviation**2
-        criteria = gaussian_criteria(power, solution.count, solution.count - solution.freedom[:, 0])
+    def _set_statistics(self, results: ARResults) -> None:
+        """Set standard errors, residual deviation and criteria, in the units of the data."""
+        scales, zeros = self._scales(), torch.zeros_like(results.intercept)
+        std_err = Equations.from_terms(
+            results.std_err, zeros, self.order_, len(scales.past.mean)
+        ).in_data_units(scales)
+        unit, array = scales.series.deviation[:, None], self._array
+        self.error_model_ = ErrorModel.from_results(results)
+        self.coef_std_err_ = array(std_err.lags)
+        self.past_coef_std_err_ = array(std_err.past)
+        self.future_coef_std_err_ = array(std_err.future)
+        self.intercept_std_err_ = array(results.intercept_std_err * unit)
+        self.sigma_ = array(results.resid_std * unit)
+        rss, nobs = results.rss[:, 0] * unit[:, 0] ** 2, results.nobs
+        criteria = information_criteria(rss, nobs, nobs - results.df_resid[:, 0])
         self.aic_, self.bic_ = criteria.aic.numpy(), criteria.bic.numpy()
-        self.n_windows_ = solution.count.long().numpy()
+        self.nobs_ = nobs.long().numpy()
+        self.n_parameters_ = int(results.active.sum()) + results.intercept.numel()
 
-    def _describe_map(self) -> None:
-        fitted = Equations.of_module(self.module_, self._steps).in_units(*self._scales())
-        self.coef_, self.intercept_ = self._stepped(fitted.lags), self._stepped(fitted.constant)
-        self.past_coef_, self.future_coef_ = map(self._stepped, (fitted.past, fitted.future))
-        self.lags_ = used_lags(fitted.lags)
+    def _set_coefficients(self) -> None:
+        fitted = Equations.from_module(self.module_, self._steps).in_data_units(self._scales())
+        self.coef_, self.intercept_ = self._array(fitted.lags), self._array(fitted.intercept)
+        self.past_coef_, self.future_coef_ = self._array(fitted.past), self._array(fitted.future)
+        self.lags_ = active_lags(fitted.lags)
 
-    def _stepped(self, values: Tensor) -> np.ndarray:
-        """Values (group, step, ...), without the step axis where there is one step only."""
+    def _array(self, values: Tensor) -> np.ndarray:
+        """Array of values (group, step, ...), without the step axis unless direct."""
         return (values[:, 0] if self.strategy == "recursive" else values).cpu().numpy()
 
     @property
     def roots_(self) -> np.ndarray:
-        """Inverse roots of each group's characteristic polynomial; stable where all are below 1."""
+        """Inverse roots of each group's characteristic polynomial; stable if all are inside 1."""
         return roots(self._recursion()).numpy()
 
     @property
     def is_stable_(self) -> np.ndarray:
-        """Whether the recursion of each group dies out; with a persistence of 1 it does not."""
+        """Whether each group's recursion is stable; with coefficients that sum to 1 it is not."""
         return is_stable(self._recursion()).numpy()
 
     def _recursion(self) -> Float[Tensor, "group lag"]:
         check_is_fitted(self, "context_")
         if self.strategy == "direct":
-            raise AttributeError("a direct ARNet has no recursion, so no roots; use 'recursive'.")
+            raise AttributeError(
+                "strategy must be 'recursive' for roots and stability; got 'direct'. Set it."
+            )
         return torch.from_numpy(self.coef_)
 
     def summary(self, series: Any = None) -> str:
-        """Table of the coefficients of a series, or a line for each series where there are many.
+        """Table of the coefficients of a series, or a row per series if there are several.
 
         Parameters
         ----------
         series
-            Id of a series; None for the only one, or for the line of each.
+            Id of a series; None for the only one, or for a row per series.
         """
         check_is_fitted(self, "context_")
         names = self._group_names()
-        if series is None and self.groups_ > 1:
-            return lines(self, names)
+        if series is None and self.n_groups_ > 1:
+            return overview(self, names)
         return details(self, names, group_row(names, series), self._columns())
 
     def plot_coefficients(self, series: Any = None, *, ax: Any = None) -> Any:
-        """Plot the coefficient of each lag, with 95 % intervals where they are known.
+        """Plot the coefficient of each lag, with 95 % intervals in closed form.
 
         Parameters
         ----------
         series
             Id of a series; None for the first.
         ax
-            Axes of matplotlib to draw on; None for new ones.
+            Axes of matplotlib to plot on; None for new ones.
 
         Returns
         -------
@@ -361,7 +381,7 @@ class ARNet(Forecaster):
         return ["all series"] if self.scope == "global" else list(self.context_.labels.ids)
 
     def _reach(self, panel: Panel) -> int:
-        return self.order_ if panel.gapless else BRIDGE * self.order_
+        return self.order_ if panel.gapless else CONTEXT_ORDERS * self.order_
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         known = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
@@ -373,14 +393,14 @@ class ARNet(Forecaster):
             torch.from_numpy(known),
             self.scaling_,
             partial(self._quantiles, levels=levels, lead=windows.lead) if levels else None,
-            batch_size=self.batch_size,
+            batch_size=self.inference_batch_size,
             device=resolve_device(self.device),
         )
 
     def _quantiles(
         self, shown: Shown, *, levels: tuple[float, ...], lead: int
     ) -> Float[Tensor, "batch horizon level"]:
-        """Quantiles in standardized units: fitted ones, conformal ones, or in closed form."""
+        """Quantiles in standardized units: fitted, conformal, or in closed form."""
         if self.loss == "quantile":
             picked = select_quantiles(
                 shown.output, self.quantile_levels, levels, self.horizon, lead
@@ -388,15 +408,13 @@ class ARNet(Forecaster):
             return picked.cpu().double()
         if self.holds_back:
             return self.calibration_.quantiles(shown.point, levels, lead)
-        # A model that was saved earlier has the deviations alone.
-        errors = getattr(self, "errors_", None) or Errors.of_deviation(self.sigma_scaled_)
         direct = lead if self.strategy == "direct" else None
         return closed_form_quantiles(
-            self.module_, shown.context, shown.point, errors, levels, direct
+            self.module_, shown.context, shown.point, self.error_model_, levels, direct
         )
 
     def _check(self, panel: Panel) -> None:
-        check_integer("batch_size", self.batch_size)
+        check_integer("inference_batch_size", self.inference_batch_size)
         check_options(**{name: getattr(self, name) for name in CHECKED})
         if self.strategy == "recursive":
             check_recursion(self.horizon, self.loss, panel.labels.columns.past)

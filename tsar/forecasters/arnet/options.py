@@ -1,4 +1,4 @@
-"""The options of ARNet: which values and which combinations make sense."""
+"""Validation and defaults of ARNet's parameters."""
 
 from collections.abc import Iterable, Sequence
 from numbers import Real
@@ -8,27 +8,28 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from tsar.autoregression import Runs, Sparsity, Terms
+from tsar.autoregression import Design, Segments, Sparsity
 from tsar.data.panel import Frequency
 from tsar.data.panel.frequency import DAY
 from tsar.validation import check_integer
 
-# Parameters that `check_options` looks at.
+# Parameters that `check_options` checks.
 CHECKED = (
     *("strategy", "scope", "loss", "hidden", "sparsity", "ridge", "quantile_levels"),
     "bias_correction",
 )
 
-# Contexts that are seen where points are missing: what a wrong guess at their start leaves is
-# handed on from gap to gap three times at least, each time by a few coefficients alone.
-BRIDGE = 4
+# Contexts are this many orders long where points are missing, so that a wrong value imputed at
+# their start decays: it is passed from gap to gap at least three times, by few coefficients each.
+CONTEXT_ORDERS = 4
 
-LEAST, UNKNOWN, MOST = 24, 200, 800  # lags, where nobody says how many
-MANY = 500  # points that it is not too much for to look back that far
+MIN_ORDER, MAX_ORDER = 24, 800  # bounds of the default order
+INTEGER_ORDER = 200  # default order where times are integers, which have no known season
+INTEGER_MIN_POINTS = 500  # length of series from which on `INTEGER_ORDER` applies
 
 
 class Penalties(TypedDict):
-    """What keeps coefficients small, or away."""
+    """Penalties of the coefficients."""
 
     sparsity: Sparsity
     ridge: float | int
@@ -45,124 +46,128 @@ def check_options(
     quantile_levels: object,
     bias_correction: object,
 ) -> None:
-    """Check each option by itself, and those of the penalties together."""
-    _one_of("strategy", strategy, ("recursive", "direct"))
-    _one_of("scope", scope, ("local", "global"))
-    _one_of("loss", loss, ("mse", "huber", "quantile"))
+    """Check each option by itself, and the combinations."""
+    _check_one_of("strategy", strategy, ("recursive", "direct"))
+    _check_one_of("scope", scope, ("local", "global"))
+    _check_one_of("loss", loss, ("mse", "huber", "quantile"))
     _check_hidden(hidden)
-    _check_sparsity(sparsity, ridge)
+    _check_penalties(sparsity, ridge)
     if loss == "quantile":
-        _check_levels(quantile_levels)
-    _one_of("bias_correction", bias_correction, ("auto", True, False))
+        _check_quantile_levels(quantile_levels)
+    _check_one_of("bias_correction", bias_correction, ("auto", True, False))
     if bias_correction not in ("auto", False) and (strategy == "direct" or loss != "mse" or hidden):
         raise ValueError(
-            "bias_correction must be 'auto' or False but with strategy='recursive', loss='mse' and "
-            "no hidden layer, where one equation in closed form is all; got True. Leave it out."
+            "bias_correction must be 'auto' or False unless strategy='recursive', loss='mse' and "
+            "hidden=(), where one equation in closed form is the whole model; got True. Leave it "
+            "out."
         )
 
 
-def corrects(asked: object, sparsity: object, strategy: str, held: bool) -> bool:
-    """Whether bias is corrected: of one equation in closed form, from which nothing is trained."""
-    wanted = sparsity == "auto" if asked == "auto" else bool(asked)
-    return wanted and strategy == "recursive" and not held
+def uses_bias_correction(option: object, sparsity: object, strategy: str, holds_back: bool) -> bool:
+    """Whether to correct bias: only of one equation in closed form that is not trained further."""
+    wanted = sparsity == "auto" if option == "auto" else bool(option)
+    return wanted and strategy == "recursive" and not holds_back
 
 
 def check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
-    """Whether one equation can be fed its own forecasts up to the horizon."""
+    """Check that one equation can be fed its own forecasts up to the horizon."""
     if horizon > 1 and past:
         raise ValueError(
-            f"strategy must be 'direct' with past covariates beyond one step, whose future "
-            f"nobody knows; got 'recursive' with horizon {horizon}. Set it."
+            "strategy must be 'direct' with past covariates and more than one step, because their "
+            f"future is unknown; got 'recursive' with horizon {horizon}. Set it."
         )
     if horizon > 1 and loss == "quantile":
         raise ValueError(
-            f"strategy must be 'direct' with loss='quantile' beyond one step; got 'recursive' "
-            f"with horizon {horizon}. Set it."
+            "strategy must be 'direct' with loss='quantile' and more than one step; got "
+            f"'recursive' with horizon {horizon}. Set it."
         )
 
 
-def choose_order(asked: int | None, frequency: Frequency, targets: Int[Tensor, " series"]) -> int:
-    """The order asked for, or what `usual_order` says, as far as the shortest series allows."""
-    if asked is not None:
-        return check_integer("context_length", asked)
-    shortest = int(targets.min())
-    return max(1, min(usual_order(frequency, shortest), shortest // 3))
+def choose_order(order: int | None, frequency: Frequency, n_targets: Int[Tensor, " series"]) -> int:
+    """The given order, or `default_order` limited to a third of the shortest series."""
+    if order is not None:
+        return check_integer("order", order)
+    shortest = int(n_targets.min())
+    return max(1, min(default_order(frequency, shortest), shortest // 3))
 
 
-def usual_order(frequency: Frequency, points: int) -> int:
-    """Two seasons; of hours and their parts a week and a day, where that is at most `MOST` points.
+def default_order(frequency: Frequency, points: int) -> int:
+    """Two seasons, between `MIN_ORDER` and `MAX_ORDER`.
 
-    At most `MOST` in any case, for a fit takes time; at least `LEAST`, but of months and quarters.
-    Integers don't say what a season is: of many points it is looked for among `UNKNOWN` lags.
+    Hourly and finer data: a week and a day, or two days where that exceeds `MAX_ORDER`, which
+    bounds the time of a fit. Months and quarters: two years. Integers have no known season: in
+    long series it is searched for among `INTEGER_ORDER` lags.
     """
-    two = 2 * frequency.season_length
+    two_seasons = 2 * frequency.season_length
     if frequency.kind == "integer":
-        return UNKNOWN if points >= MANY else LEAST
+        return INTEGER_ORDER if points >= INTEGER_MIN_POINTS else MIN_ORDER
     if frequency.kind == "tick" and frequency.season_length * frequency.step == DAY:
-        week = 4 * two
-        return max(week if week <= MOST else min(two, MOST), LEAST)
-    if frequency.kind == "month" and two > 2:
-        return two
-    return min(max(two, LEAST), MOST)
+        week_and_day = 4 * two_seasons
+        order = week_and_day if week_and_day <= MAX_ORDER else min(two_seasons, MAX_ORDER)
+        return max(order, MIN_ORDER)
+    if frequency.kind == "month" and two_seasons > 2:
+        return two_seasons
+    return min(max(two_seasons, MIN_ORDER), MAX_ORDER)
 
 
-def plain_sparsity(sparsity: object) -> Sparsity:
-    """The sparsity as the closed form takes it: a share of 1 leaves nothing out."""
+def normalize_sparsity(sparsity: object) -> Sparsity:
+    """Sparsity as the closed form expects it; a share of 1 is no sparsity."""
     if sparsity is None or sparsity == 1:
         return None
     return "auto" if sparsity == "auto" else float(sparsity)  # type: ignore[arg-type]
 
 
 def check_windows(
-    runs: Runs,
-    terms: Terms,
-    names: Sequence[object],
-    held: bool,
+    segments: Segments,
+    design: Design,
+    ids: Sequence[object],
+    holds_back: bool,
     *,
     sparsity: Sparsity,
     ridge: float | int,
 ) -> None:
-    """Whether every group has the complete windows that its unknowns need.
+    """Check that every group has enough complete windows for its coefficients.
 
     Parameters
     ----------
-    names
-        Id of the series that each group is; empty where all series are one group.
-    held
+    ids
+        Id of the series of each group; empty where all series are one group.
+    holds_back
         Whether newer points were held back.
     """
-    count = complete_windows(runs, terms)
-    # AR-Net's penalty is in units of the noise, which least squares must be able to tell.
+    n_windows = count_windows(segments, design)
+    # AR-Net's penalty is in units of the noise, which needs residual degrees of freedom.
     penalized = ridge > 0 or sparsity == "auto"
-    need = 2 if penalized else terms.lags * (1 + terms.past) + terms.future + 2
-    if not bool((count < need).any()):
+    n_coef = design.order * (1 + design.n_past) + design.n_future
+    required = 2 if penalized else n_coef + 2
+    if not bool((n_windows < required).any()):
         return
-    row = int((count < need).nonzero()[0, 0])
-    others = ["scope='global'"] if names else []
-    others += [] if penalized else ["sparsity='auto'", "sparsity=None and a ridge"]
-    others += ["a smaller Training(validation=...)"] if held else []
-    first = "Lower context_length" if terms.lags > 1 else "Give more points"
-    first += ", drop the series" if names and terms.lags == 1 else ""
-    points = need + terms.max_lag
+    row = int((n_windows < required).nonzero()[0, 0])
+    remedies = ["scope='global'"] if ids else []
+    remedies += [] if penalized else ["sparsity='auto'", "sparsity=None and a ridge"]
+    remedies += ["a smaller Training(validation=...)"] if holds_back else []
+    first = "Lower order" if design.order > 1 else "Give more points"
+    first += ", drop the series" if ids and design.order == 1 else ""
+    points = required + design.max_lag
     raise ValueError(
         f"series must have at least {points} points without a gap ({points} samples; one "
-        f"gives 1 sample of {terms.max_lag + 1} points, {need} are needed) for "
-        f"context_length={terms.lags}; got {int(count[row])} complete windows for "
-        f"{f'series {names[row]!r}' if names else 'all series'}. "
-        f"{first}{', or set ' if others else ''}{' or '.join(others)}."
+        f"gives 1 sample of {design.max_lag + 1} points, {required} are needed) for "
+        f"order={design.order}; got {int(n_windows[row])} complete windows for "
+        f"{f'series {ids[row]!r}' if ids else 'all series'}. "
+        f"{first}{', or set ' if remedies else ''}{' or '.join(remedies)}."
     )
 
 
-def complete_windows(runs: Runs, terms: Terms) -> Int[Tensor, " group"]:
-    """Windows without a gap in each group."""
-    windows = (runs.lengths - terms.max_lag).clamp(min=0)
-    count = torch.zeros(runs.n_groups, dtype=torch.int64, device=windows.device)
-    return count.index_add(0, runs.group, windows).cpu()
+def count_windows(segments: Segments, design: Design) -> Int[Tensor, " group"]:
+    """Number of complete windows in each group."""
+    windows = (segments.lengths - design.max_lag).clamp(min=0)
+    total = torch.zeros(segments.n_groups, dtype=torch.int64, device=windows.device)
+    return total.index_add(0, segments.group, windows).cpu()
 
 
-def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {list(known)}; got {value!r}. Choose one.")
+def _check_one_of(name: str, value: object, options: tuple[object, ...]) -> None:
+    if value not in options:
+        raise ValueError(f"{name} must be one of {list(options)}; got {value!r}. Choose one.")
 
 
 def _check_hidden(hidden: object) -> None:
@@ -174,7 +179,7 @@ def _check_hidden(hidden: object) -> None:
         check_integer("hidden", width)
 
 
-def _check_levels(levels: object) -> None:
+def _check_quantile_levels(levels: object) -> None:
     numbers = list(levels) if isinstance(levels, Iterable) else []
     inside = all(isinstance(level, Real) and 0 < float(level) < 1 for level in numbers)
     if not inside or 0.5 not in numbers:
@@ -183,7 +188,7 @@ def _check_levels(levels: object) -> None:
         )
 
 
-def _check_sparsity(sparsity: object, ridge: object) -> None:
+def _check_penalties(sparsity: object, ridge: object) -> None:
     number = isinstance(sparsity, Real) and not isinstance(sparsity, bool)
     share = number and 0 < float(sparsity) <= 1  # type: ignore[arg-type]
     if not (sparsity is None or (isinstance(sparsity, str) and sparsity == "auto") or share):

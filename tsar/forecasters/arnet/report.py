@@ -1,4 +1,4 @@
-"""What `ARNet.summary` says: a table of one group's coefficients, or a line for each group."""
+"""Text of `ARNet.summary`: a table of one group's coefficients, or a row per group."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -15,14 +15,14 @@ Floats = NDArray[Any]
 
 @runtime_checkable
 class Fitted(Protocol):
-    """What the report reads of a fitted `ARNet`."""
+    """Attributes of a fitted `ARNet` that the summary reads."""
 
     strategy: str
     scope: str
     sparsity: object
     loss: str
     order_: int
-    groups_: int
+    n_groups_: int
     lags_: list[list[int]]
     coef_: Floats
     intercept_: Floats
@@ -31,7 +31,7 @@ class Fitted(Protocol):
 
     @property
     def holds_back(self) -> bool:
-        """Whether something was trained, and so has no errors or criteria."""
+        """Whether the model was trained, and so has no standard errors or criteria."""
 
 
 def group_row(names: Sequence[Any], series: Any) -> int:
@@ -45,8 +45,8 @@ def group_row(names: Sequence[Any], series: Any) -> int:
     return list(names).index(series)
 
 
-def lines(model: Fitted, names: Sequence[Any]) -> str:
-    """Title, and a line of facts for each group."""
+def overview(model: Fitted, names: Sequence[Any]) -> str:
+    """Title, and a row of facts per group."""
     rows = [[str(name), *cells] for name, cells in zip(names, _cells(model), strict=True)]
     return series_table(_title(model), ["series", *_header(model)], rows)
 
@@ -54,38 +54,38 @@ def lines(model: Fitted, names: Sequence[Any]) -> str:
 def details(model: Fitted, names: Sequence[Any], row: int, columns: Columns) -> str:
     """Title, facts and coefficients of one group."""
     cells = zip(_header(model), _cells(model)[row], strict=True)
-    terms, coef, error = _first_equation(model, row, columns)
-    return coefficient_table(
-        _title(model), [("series", shorten(names[row])), *cells], terms, coef, error
-    )
+    terms, coef, std_err = _first_equation(model, row, columns)
+    facts = [("series", shorten(names[row])), *cells]
+    return coefficient_table(_title(model), facts, terms, coef, std_err)
 
 
 def draw_coefficients(model: Any, names: Sequence[Any], series: Any, ax: Any) -> Any:
-    """Picture of the coefficients of one group, of the first step."""
+    """Plot the coefficients of one group, of the first step."""
     row = group_row(names, series)
     coef = np.atleast_2d(model.coef_[row])[0]
-    error = None if model.holds_back else np.atleast_2d(model.coef_se_[row])[0]
-    return plot_coefficients(coef, error, title=f"ARNet: {names[row]}", ax=ax)
+    std_err = None if model.holds_back else np.atleast_2d(model.coef_std_err_[row])[0]
+    return plot_coefficients(coef, std_err, title=f"ARNet: {names[row]}", ax=ax)
 
 
 def _title(model: Fitted) -> str:
-    what = f"{model.strategy}, {model.scope}, order {model.order_}"
-    return f"ARNet ({what}, sparsity {model.sparsity}, loss {model.loss})"
+    kind = f"{model.strategy}, {model.scope}, order {model.order_}"
+    return f"ARNet ({kind}, sparsity {model.sparsity}, loss {model.loss})"
 
 
 def _header(model: Fitted) -> list[str]:
-    closed = [] if model.holds_back else ["windows", "sigma", "AIC", "BIC"]
+    closed_form = [] if model.holds_back else ["observations", "sigma", "AIC", "BIC"]
     recursive = ["stable", "persistence"] if model.strategy == "recursive" else []
-    return ["lags used", *closed, *recursive]
+    return ["lags used", *closed_form, *recursive]
 
 
 def _cells(model: Any) -> list[list[str]]:
-    """What `_header` names, of each group."""
+    """Values of the columns of `_header`, a row per group."""
     columns = [[f"{len(lags)} of {model.order_}" for lags in model.lags_]]
     if not model.holds_back:
-        sigma = model.sigma_.reshape(model.groups_, -1)[:, 0]
-        columns += [[str(n) for n in model.n_windows_], [f"{s:.4g}" for s in sigma]]
-        columns += [[f"{value:.1f}" for value in of] for of in (model.aic_, model.bic_)]
+        sigma = model.sigma_.reshape(model.n_groups_, -1)[:, 0]
+        columns += [[str(n) for n in model.nobs_], [f"{s:.4g}" for s in sigma]]
+        criteria = (model.aic_, model.bic_)
+        columns += [[f"{value:.1f}" for value in criterion] for criterion in criteria]
     if model.strategy == "recursive":
         columns.append(["yes" if stable else "no" for stable in model.is_stable_])
         columns.append([f"{total:.4f}" for total in model.coef_.sum(axis=1)])
@@ -95,19 +95,22 @@ def _cells(model: Any) -> list[list[str]]:
 def _first_equation(
     model: Any, row: int, columns: Columns
 ) -> tuple[list[str], Floats, Floats | None]:
-    """Names, coefficients and errors of the terms that are not zero, of the first step."""
+    """Names, coefficients and standard errors of the nonzero terms of the first step."""
 
-    def first(values: Floats) -> Floats:
+    def first_step(values: Floats) -> Floats:
         return np.ravel(values[row] if model.strategy == "recursive" else values[row, 0])
 
     lags = range(1, model.order_ + 1)
     past = [f"{name}.L{lag}" for name in columns.past for lag in lags]
     names = ["const", *(f"y.L{lag}" for lag in lags), *past, *columns.future]
     parts = (model.intercept_, model.coef_, model.past_coef_, model.future_coef_)
-    coef = np.concatenate([first(part) for part in parts])
-    used = np.flatnonzero((coef != 0) | (np.arange(len(coef)) == 0))
-    error = None
+    coef = np.concatenate([first_step(part) for part in parts])
+    shown = np.flatnonzero((coef != 0) | (np.arange(len(coef)) == 0))
+    std_err = None
     if not model.holds_back:
-        parts = (model.intercept_se_, model.coef_se_, model.past_coef_se_, model.future_coef_se_)
-        error = np.concatenate([first(part) for part in parts])[used]
-    return [names[k] for k in used], coef[used], error
+        parts = (
+            *(model.intercept_std_err_, model.coef_std_err_),
+            *(model.past_coef_std_err_, model.future_coef_std_err_),
+        )
+        std_err = np.concatenate([first_step(part) for part in parts])[shown]
+    return [names[k] for k in shown], coef[shown], std_err
