@@ -10,7 +10,7 @@ from statsmodels.tsa.ar_model import AutoReg
 from synthetic import Floats, autoregression, sparse
 
 from tsar import ARNet
-from tsar.autoregression import Terms, complete_runs, fit_closed_form
+from tsar.autoregression import Design, fit_closed_form, observed_segments
 
 PAPER = {1: 0.2, 2: 0.3, 3: -0.5}
 
@@ -64,8 +64,8 @@ def estimator(series: Floats, order: int) -> ARNet:
 def kernel(series: Floats, order: int) -> Floats:
     """Fit by the pure function alone."""
     channels = torch.from_numpy(series)[None]
-    runs = complete_runs(channels, torch.tensor([0, len(series)]))
-    return fit_closed_form(channels, runs, Terms(order, horizon=1)).coef[0, 0].numpy()
+    segments = observed_segments(channels, torch.tensor([0, len(series)]))
+    return fit_closed_form(channels, segments, Design(order, horizon=1)).coef[0, 0].numpy()
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:

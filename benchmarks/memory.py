@@ -11,7 +11,7 @@ from statsmodels.tsa.ar_model import AutoReg
 from synthetic import Floats, autoregression, sparse
 
 from tsar import ARNet
-from tsar.autoregression import Terms, complete_runs, fit_closed_form
+from tsar.autoregression import Design, fit_closed_form, observed_segments
 
 OURS = ("tsar", "tsar, lags chosen", "tsar, kernel alone")
 PEER = "statsmodels AutoReg"
@@ -69,8 +69,8 @@ def fitter(side: str, order: int) -> Callable[[Floats], Any]:
 
     def kernel(series: Floats) -> Any:
         channels = torch.from_numpy(series)[None]
-        runs = complete_runs(channels, torch.tensor([0, len(series)]))
-        return fit_closed_form(channels, runs, Terms(order, horizon=1))
+        segments = observed_segments(channels, torch.tensor([0, len(series)]))
+        return fit_closed_form(channels, segments, Design(order, horizon=1))
 
     calls: tuple[Callable[[Floats], Any], ...] = (
         lambda series: ARNet(order, sparsity=None, device="cpu").fit(series),

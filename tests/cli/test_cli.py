@@ -66,7 +66,7 @@ def test_forecast_of_a_long_file_equals_the_library(
     run: Run, long_file: Path, sales: pd.DataFrame, tmp_path: Path
 ) -> None:
     output = tmp_path / "forecast.csv"
-    words = ("--set", "context_length=10", "--level", 80, "--level", 95, "--quantile", 0.9)
+    words = ("--set", "order=10", "--level", 80, "--level", 95, "--quantile", 0.9)
     done = run("forecast", long_file, "--horizon", 3, *words, "--output", output)
     model = ARNet(10, horizon=3).fit(sales.drop(columns="price"))
     expected = model.predict(level=[80, 95], quantile_levels=[0.9])
@@ -143,7 +143,7 @@ def test_future_covariates_are_read_from_a_file(
     known.to_csv(tmp_path / "known.csv", index=False)
     ahead.drop(columns="y").to_csv(tmp_path / "ahead.csv", index=False)
     words = ("--future-covariate", "price", "--future", tmp_path / "ahead.csv", "--horizon", 5)
-    done = run("forecast", tmp_path / "known.csv", *words, "--set", "context_length=3", "--json")
+    done = run("forecast", tmp_path / "known.csv", *words, "--set", "order=3", "--json")
     model = ARNet(3, horizon=5, columns=tsar.Columns(future=("price",))).fit(known)
     result = [row["ARNet"] for row in json.loads(done.out)["forecast"]]
     np.testing.assert_allclose(result, model.predict(future=ahead)["ARNet"])
@@ -171,10 +171,10 @@ def _parameters(run: Run, folder: Path, *words: object) -> dict[str, Any]:
 def test_settings_are_converted_to_the_types_of_parameters(
     run: Run, long_file: Path, tmp_path: Path
 ) -> None:
-    words = ("context_length=5", "sparsity=none", "ridge=1", "strategy=direct", "columns.freq=D")
+    words = ("order=5", "sparsity=none", "ridge=1", "strategy=direct", "columns.freq=D")
     settings = [part for word in words for part in ("--set", word)]
     result = _parameters(run, tmp_path / "model", long_file, "--horizon", 2, *settings)
-    assert (result["context_length"], result["sparsity"], result["ridge"]) == (5, None, 1)
+    assert (result["order"], result["sparsity"], result["ridge"]) == (5, None, 1)
     assert (result["strategy"], result["columns"]["freq"], result["horizon"]) == ("direct", "D", 2)
 
 
@@ -192,7 +192,7 @@ def test_command_line_takes_precedence_over_the_configuration_file(
     config = tmp_path / "config.toml"
     config.write_text(
         f'input = "{long_file.as_posix()}"\nmodel = "arnet"\nhorizon = 4\nlevel = 80\n'
-        "[set]\ncontext_length = 6\nridge = 1.0\nsparsity = 'none'\n[set.columns]\nfreq = 'D'\n"
+        "[set]\norder = 6\nridge = 1.0\nsparsity = 'none'\n[set.columns]\nfreq = 'D'\n"
     )
     done = json.loads(run("forecast", "--config", config, "--json").out)
     assert len(done["forecast"]) == 8
@@ -204,8 +204,8 @@ def test_command_line_takes_precedence_over_the_configuration_file(
     assert list(done["forecast"][0])[2:] == ["ARNet", "ARNet-lo-50", "ARNet-hi-50"]
     fit = tmp_path / "fit.toml"
     fit.write_text(config.read_text().replace("level = 80\n", ""))
-    result = _parameters(run, tmp_path / "model", "--config", fit, "--set", "context_length=5")
-    assert (result["context_length"], result["ridge"], result["sparsity"]) == (5, 1.0, None)
+    result = _parameters(run, tmp_path / "model", "--config", fit, "--set", "order=5")
+    assert (result["order"], result["ridge"], result["sparsity"]) == (5, 1.0, None)
 
 
 # --- backtest and benchmark -------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_backtest_equals_the_library(
 ) -> None:
     output = tmp_path / "cv.csv"
     models = ("--model", "arnet", "--model", "long=arnet", "--model", "seasonalnaive")
-    settings = ("--set", "context_length=8", "--set", "long.context_length=15")
+    settings = ("--set", "order=8", "--set", "long.order=15")
     words = ("--horizon", 7, "--windows", 2, "--level", 80, "--output", output, "--json")
     done = run("backtest", long_file, *models, *settings, *words)
     named = {
@@ -259,7 +259,7 @@ def test_backtest_drops_covariates_that_a_model_cannot_use(
             path, index=False
         )
     words = ("--future-covariate", "price", "--horizon", 7, "--windows", 2, "--metric", "mae")
-    done = run("backtest", path, *words, "--set", "context_length=3", "--json")
+    done = run("backtest", path, *words, "--set", "order=3", "--json")
     scores = {row["model"]: row["mae"] for row in json.loads(done.out)["scores"]}
     frame = sales if style == "long" else east
     models = [
@@ -290,7 +290,7 @@ def test_benchmark_equals_the_library(
 def test_predict_with_a_saved_model_equals_forecast(
     run: Run, long_file: Path, tmp_path: Path
 ) -> None:
-    folder, words = tmp_path / "model", ("--horizon", 3, "--set", "context_length=8")
+    folder, words = tmp_path / "model", ("--horizon", 3, "--set", "order=8")
     done = run("fit", long_file, *words, "--save", folder)
     assert done.out.startswith("model   ARNet, fitted to 2 series of sales.csv")
     fresh = json.loads(run("forecast", long_file, *words, "--level", 80, "--json").out)
@@ -304,7 +304,7 @@ def test_predict_with_a_saved_model_equals_forecast(
     assert picture.stat().st_size > 10_000
     done = run("inspect", folder)
     assert "fitted up to  2024-03-24" in done.out
-    assert "context_length   8" in done.out
+    assert "order 8" in " ".join(done.out.split())
     assert "lags used" in done.out  # of its summary
 
 
@@ -388,8 +388,8 @@ USER_ERRORS = {
         "there is no model 'arnt'. Did you mean 'ARNet'?",
     ),
     "a parameter": (
-        ("forecast", "elnino", "--set", "contex_length=3"),
-        "ARNet has no parameter 'contex_length'. Did you mean 'context_length'?",
+        ("forecast", "elnino", "--set", "ordr=3"),
+        "ARNet has no parameter 'ordr'. Did you mean 'order'?",
     ),
     "a parameter of the training": (
         ("forecast", "elnino", "--set", "training.epoch=3"),
@@ -404,12 +404,12 @@ USER_ERRORS = {
         "ridge must be float; got 'much'.",
     ),
     "a value that the model refuses": (
-        ("forecast", "elnino", "--set", "context_length=0"),
-        "context_length must be an integer of at least 1; got 0.",
+        ("forecast", "elnino", "--set", "order=0"),
+        "order must be an integer of at least 1; got 0.",
     ),
     "a setting without a value": (
-        ("forecast", "elnino", "--set", "context_length"),
-        "--set must be KEY=VALUE, such as context_length=48; got 'context_length'.",
+        ("forecast", "elnino", "--set", "order"),
+        "--set must be KEY=VALUE, such as order=48; got 'order'.",
     ),
     "the horizon as a setting": (
         ("forecast", "elnino", "--set", "horizon=3"),

@@ -35,7 +35,7 @@ class Task:
 
     dataset: str
     description: str
-    context_length: int
+    order: int
     horizon: int
     windows: int
     drawn: int
@@ -64,7 +64,7 @@ TASKS = (
     Task(
         dataset="co2",
         description="carbon dioxide at Mauna Loa, 52 weeks ahead, 5 windows",
-        context_length=104,
+        order=104,
         horizon=52,
         windows=5,
         drawn=2,
@@ -73,7 +73,7 @@ TASKS = (
     Task(
         dataset="macrodata",
         description="12 series of the United States' economy, 4 quarters ahead, 8 windows",
-        context_length=12,
+        order=12,
         horizon=4,
         windows=8,
         drawn=4,
@@ -147,7 +147,7 @@ def _load(name: str) -> "pandas.DataFrame":
 
 
 def _arnet(task: Task) -> "ARNet":
-    return forecasters.ARNet(task.context_length, horizon=task.horizon)
+    return forecasters.ARNet(task.order, horizon=task.horizon)
 
 
 def _backtest(task: Task, history: "pandas.DataFrame") -> "pandas.DataFrame":

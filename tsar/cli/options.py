@@ -78,7 +78,7 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         show_default=False,
         help="A parameter of the model (`tsar models NAME` lists them), such as "
-        "context_length=48, training.epochs=5 or hidden=[32]; arnet.context_length=48 is for one "
+        "order=48, training.epochs=5 or hidden=[32]; arnet.order=48 is for one "
         "of several models. VALUE is TOML, none, or else text; repeatable.",
     ),
 ]

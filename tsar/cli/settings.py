@@ -44,7 +44,7 @@ def parse_setting(text: str) -> Setting:
     name, equals, value = text.partition("=")
     key = tuple(part.strip() for part in name.split("."))
     if not equals or not all(key):
-        raise ValueError(f"--set must be KEY=VALUE, such as context_length=48; got {text!r}.")
+        raise ValueError(f"--set must be KEY=VALUE, such as order=48; got {text!r}.")
     return Setting(key, value.strip())
 
 

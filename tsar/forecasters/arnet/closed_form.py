@@ -20,6 +20,14 @@ class Scales(NamedTuple):
     future: Scaling
 
 
+def group_scaling(scope: str, series: Scaling) -> Scaling:
+    """Scaling of the groups: that of each series, or none where all series share one equation."""
+    if scope == "local":
+        return series
+    one = torch.ones(1, dtype=torch.float64)
+    return Scaling(one - 1, one)
+
+
 def fit_panel(
     scaled: Panel,
     scales: Scales,

@@ -8,7 +8,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from tsar.autoregression import ARResults, horizon_map
-from tsar.data.scaling import Scaling
 from tsar.forecasters.arnet.closed_form import Scales
 from tsar.forecasters.arnet.module import AutoregressionModule
 
@@ -72,14 +71,6 @@ class Equations:
         covariate_mean = past.sum(dim=3) @ past_scale.mean + future @ future_scale.mean
         intercept = self.intercept * unit + mean - covariate_mean
         return Equations(self.lags, past, future, intercept)
-
-
-def group_scaling(scope: str, series: Scaling) -> Scaling:
-    """Scaling of the groups: that of each series, or none where all series share one equation."""
-    if scope == "local":
-        return series
-    one = torch.ones(1, dtype=torch.float64)
-    return Scaling(one - 1, one)
 
 
 def active_lags(lags: Float[Tensor, "group step lag"]) -> list[list[int]]:

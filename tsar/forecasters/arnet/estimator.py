@@ -15,13 +15,8 @@ from tsar.data.alignment import fitted_rows
 from tsar.data.panel import Columns, Panel
 from tsar.data.scaling import Scaling, standardize
 from tsar.data.windows import Windows
-from tsar.forecasters.arnet.closed_form import Scales, fit_panel
-from tsar.forecasters.arnet.equations import (
-    Equations,
-    active_lags,
-    group_scaling,
-    load_closed_form,
-)
+from tsar.forecasters.arnet.closed_form import Scales, fit_panel, group_scaling
+from tsar.forecasters.arnet.equations import Equations, active_lags, load_closed_form
 from tsar.forecasters.arnet.module import AutoregressionModule, Loss
 from tsar.forecasters.arnet.options import (
     CHECKED,
@@ -102,12 +97,8 @@ class ARNet(Forecaster):
     inference_batch_size
         Maximum number of contexts that are forecast at once, fewer where memory is short; does not
         affect the result.
-    device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-    random_state
-        Seed of the network and of the order of training windows.
-    verbose
-        Above 0: a progress bar.
+    device, random_state, verbose
+        ``"auto"``, ``"cpu"``, ...; seed of training; above 0: a progress bar.
 
     Attributes
     ----------
@@ -119,25 +110,19 @@ class ARNet(Forecaster):
         with ``scope="global"``.
     past_coef_, future_coef_
         Coefficients of the covariates: (..., covariate, lag) and (..., covariate).
-    lags_
-        List of the active lags (of any step, when direct) for each group.
-    order_
-        Number of candidate lags.
+    lags_, order_
+        List of the active lags (of any step, when direct) for each group; number of candidates.
     n_groups_, n_parameters_
-        Number of groups; number of estimated coefficients over all groups, the intercepts included,
-        or of trained parameters.
+        Number of groups; number of coefficients and intercepts, or of trained parameters.
     coef_std_err_, intercept_std_err_, past_coef_std_err_, future_coef_std_err_
         Standard errors of the coefficients; in closed form only, as are those below.
-    sigma_
-        Standard deviation of the residuals, (group,) or (group, horizon).
-    aic_, bic_
-        Information criteria of each group (when direct those of the first step).
-    nobs_
-        Number of complete windows of each group.
+    sigma_, nobs_, aic_, bic_
+        Standard deviation of the residuals, number of complete windows, and information criteria
+        (when direct those of the first step).
     module_
         The fitted linear map and network, in standardized units.
     history_
-        Frame of the losses of each epoch, if the model was trained.
+        Losses of each epoch, if the model was trained.
 
     References
     ----------
@@ -279,20 +264,18 @@ class ARNet(Forecaster):
     ) -> None:
         device = resolve_device(self.device)
         self.module_.to(device)
-        scaled = self.scaling_.apply(panel).to(device, torch.float32)
-        windows = Windows.sliding(
-            self.scaling_.apply(known).to(device, torch.float32), self.order_, self._steps
+        scaled, scaled_known = (
+            self.scaling_.apply(data).to(device, torch.float32) for data in (panel, known)
         )
+        windows = Windows.sliding(scaled_known, self.order_, self._steps)
         if self.loss == "huber":
             # By the median because outliers inflate the standard deviation.
             errors = calibrate(self.module_, windows, self.inference_batch_size).scores
-            self.huber_delta_ = self.module_.huber_delta = (
-                1.345 * 1.4826 * float(errors.nanmedian())
-            )
+            self.huber_delta_ = 1.345 * 1.4826 * float(errors.nanmedian())
+            self.module_.huber_delta = self.huber_delta_
         validation = held_back_windows(scaled, held, self.order_, self._steps)
-        history = train(
-            self.module_, windows, validation, options, seed=seed, progress=self.verbose > 0
-        )
+        progress = self.verbose > 0
+        history = train(self.module_, windows, validation, options, seed=seed, progress=progress)
         self.history_ = history_frame(history)
         self.n_parameters_ = self.module_.n_parameters
         steps = max(min(self.horizon, int(held.max())), 1)
@@ -302,10 +285,9 @@ class ARNet(Forecaster):
     def _set_statistics(self, results: ARResults) -> None:
         """Set standard errors, residual deviation and criteria, in the units of the data."""
         scales, zeros = self._scales(), torch.zeros_like(results.intercept)
-        std_err = Equations.from_terms(
-            results.std_err, zeros, self.order_, len(scales.past.mean)
-        ).in_data_units(scales)
-        unit, array = scales.series.deviation[:, None], self._array
+        n_past, unit, array = len(scales.past.mean), scales.series.deviation[:, None], self._array
+        std_err = Equations.from_terms(results.std_err, zeros, self.order_, n_past)
+        std_err = std_err.in_data_units(scales)
         self.error_model_ = ErrorModel.from_results(results)
         self.coef_std_err_ = array(std_err.lags)
         self.past_coef_std_err_ = array(std_err.past)
@@ -341,9 +323,7 @@ class ARNet(Forecaster):
     def _recursion(self) -> Float[Tensor, "group lag"]:
         check_is_fitted(self, "context_")
         if self.strategy == "direct":
-            raise AttributeError(
-                "strategy must be 'recursive' for roots and stability; got 'direct'. Set it."
-            )
+            raise AttributeError("strategy must be 'recursive' for roots; got 'direct'. Set it.")
         return torch.from_numpy(self.coef_)
 
     def summary(self, series: Any = None) -> str:
