@@ -20,7 +20,7 @@ LINEAR_SEEDS = 1
 # Options of each variant.
 VARIANTS: dict[str, dict[str, Any]] = {
     "frozen": {},
-    "from scratch": {"backbone": None, "layers": 1},
+    "from scratch": {"backbone": None, "depth": 1},
     "random weights": {"backbone_init": "random"},
     "calendar": {"timestamps": "calendar"},
     "text": {"timestamps": "text"},
@@ -41,7 +41,7 @@ def main() -> None:
     options.add_argument("--dataset", default="ETTh1")
     options.add_argument("--variants", nargs="*", default=list(VARIANTS), help="of AutoTimes")
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--layers", type=int, help="blocks of the backbone; the default's if none")
+    options.add_argument("--depth", type=int, help="blocks of the backbone; the default's if none")
     options.add_argument("--stride", type=int, default=1, help="score every so many-th test window")
     args = options.parse_args()
     set_threads(args.threads)
@@ -90,11 +90,11 @@ def variant(protocol: Protocol, name: str, args: argparse.Namespace) -> list[dic
 def make(chosen: dict[str, Any], seed: int, args: argparse.Namespace) -> AutoTimes:
     """Return AutoTimes as it is scored."""
     given: dict[str, Any] = {"random_state": seed, "device": "cpu"} | chosen
-    if args.layers and "layers" not in chosen:
-        given["layers"] = args.layers
+    if args.depth and "depth" not in chosen:
+        given["depth"] = args.depth
     if args.quick:
         given |= {"training": Training(epochs=1, epoch_windows=128), "backbone": None}
-        given |= {"timestamps": None, "lora": None, "layers": 1, "backbone_init": "pretrained"}
+        given |= {"timestamps": None, "lora": None, "depth": 1, "backbone_init": "pretrained"}
     return AutoTimes(CONTEXT, segment_length=SEGMENT, **given)
 
 

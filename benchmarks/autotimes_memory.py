@@ -21,7 +21,7 @@ def main() -> None:
     options = parser(__doc__)
     options.set_defaults(rounds=3)
     options.add_argument("--backbone", default="smollm2", help="a name or a folder")
-    options.add_argument("--layers", type=int, nargs="+", default=[30], help="blocks of it")
+    options.add_argument("--depth", type=int, nargs="+", default=[30], help="blocks of it")
     options.add_argument("--batch", type=int, default=64, help="windows of a step")
     options.add_argument("--child", nargs=2, metavar=("SIDE", "LAYERS"))
     args = options.parse_args()
@@ -30,22 +30,22 @@ def main() -> None:
         run = step(args.child[0], int(args.child[1]), args)
         print(json.dumps(grown(lambda: (run(), run()))))
         return
-    rows = [row for layers in ([1] if args.quick else args.layers) for row in sides(layers, args)]
+    rows = [row for depth in ([1] if args.quick else args.depth) for row in sides(depth, args)]
     report("autotimes_memory", args, {"batch": args.batch, "context": CONTEXT, "rows": rows})
 
 
-def sides(layers: int, args: argparse.Namespace) -> list[dict[str, Any]]:
+def sides(depth: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Return seconds and memory of a step of both sides."""
-    calls = {name: step(name, layers, args) for name in SIDES}
+    calls = {name: step(name, depth, args) for name in SIDES}
     for call in calls.values():
         call()  # warm
     taken, _ = interleaved({name: Side(call, 3) for name, call in calls.items()}, args.rounds)
     rows = [
         {
-            "layers": layers,
+            "depth": depth,
             "side": name,
             "seconds a step": spread(times),
-            "memory mb": _memory(name, layers, args) / 1e6,
+            "memory mb": _memory(name, depth, args) / 1e6,
         }
         for name, times in taken.items()
     ]
@@ -53,7 +53,7 @@ def sides(layers: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def step(name: str, layers: int, args: argparse.Namespace) -> Callable[[], None]:
+def step(name: str, depth: int, args: argparse.Namespace) -> Callable[[], None]:
     """Return one step of training on a batch of noise."""
     torch.manual_seed(args.seed)
     whole = torch.randn(8 if args.quick else args.batch, CONTEXT + SEGMENT)
@@ -61,7 +61,7 @@ def step(name: str, layers: int, args: argparse.Namespace) -> Callable[[], None]
         CONTEXT,
         segment_length=SEGMENT,
         backbone=None if args.quick else args.backbone,
-        layers=layers,
+        depth=depth,
         gradient_checkpointing=SIDES[name],
         training=replace(AutoTimes.recipe, epochs=0, validation=0),
         random_state=args.seed,
@@ -82,10 +82,10 @@ def step(name: str, layers: int, args: argparse.Namespace) -> Callable[[], None]
     return run
 
 
-def _memory(name: str, layers: int, args: argparse.Namespace) -> float:
+def _memory(name: str, depth: int, args: argparse.Namespace) -> float:
     options = ["--threads", args.threads, "--backbone", args.backbone, "--batch", args.batch]
     options += ["--seed", args.seed, *(["--quick"] if args.quick else [])]
-    return alone(__file__, "--child", name, layers, *options)
+    return alone(__file__, "--child", name, depth, *options)
 
 
 if __name__ == "__main__":

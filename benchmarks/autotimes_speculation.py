@@ -13,8 +13,9 @@ from tsar.data.batch import Batch
 from tsar.data.panel import Panel
 from tsar.data.windows import Windows
 from tsar.evaluation.benchmarking import Protocol, fit_protocol, read_protocol
+from tsar.forecasters.autotimes.generation import generate
 from tsar.forecasters.autotimes.module import AutoTimesModule
-from tsar.rollout import Speculation, rollout, speculate
+from tsar.forecasters.autotimes.speculation import Speculation, speculate
 
 HORIZON = 720
 TOLERANCES = (0.0, 0.1, 0.25, 0.5, 1.0)  # in deviations of the context
@@ -24,7 +25,7 @@ def main() -> None:
     """Fit once, then forecast the same test windows with and without speculation."""
     options = parser(__doc__)
     options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--layers", type=int, default=2)
+    options.add_argument("--depth", type=int, default=2)
     options.add_argument("--windows", type=int, default=256)
     options.add_argument("--ahead", type=int, nargs="+", default=[2, 4])
     args = options.parse_args()
@@ -37,13 +38,13 @@ def main() -> None:
     rows = compare(fitted.module_.eval(), batch, args)
     show(rows)
     name = f"autotimes_speculation_{args.dataset}"
-    report(name, args, {"horizon": HORIZON, "layers": args.layers, "fit": spent, "rows": rows})
+    report(name, args, {"horizon": HORIZON, "depth": args.depth, "fit": spent, "rows": rows})
 
 
 def model(args: argparse.Namespace) -> AutoTimes:
     """Return AutoTimes as it is fitted."""
-    quick = {"backbone": None, "layers": 1, "training": Training(epochs=1, epoch_windows=128)}
-    full = {"layers": args.layers, "training": RECIPE}
+    quick = {"backbone": None, "depth": 1, "training": Training(epochs=1, epoch_windows=128)}
+    full = {"depth": args.depth, "training": RECIPE}
     return AutoTimes(
         CONTEXT,
         segment_length=SEGMENT,
@@ -66,7 +67,7 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Time each way in turn; the cached one is what the others are measured by."""
     ways = {"cached": None} | {
-        f"ahead {ahead}, tolerance {tolerance:g}": Speculation(module.draft, tolerance, ahead)
+        f"ahead {ahead}, tolerance {tolerance:g}": Speculation(tolerance, ahead)
         for ahead in args.ahead
         for tolerance in TOLERANCES
     }
@@ -98,7 +99,7 @@ def forecast(
 ) -> tuple[torch.Tensor, float | None, int]:
     """Return point forecasts, the share of proposals kept, and passes of the module."""
     if how is None:
-        output = rollout(module, batch.context, HORIZON, "cached")
+        output = generate(module, batch.context, HORIZON, "cached")
         return output[..., module.point], None, -(-HORIZON // SEGMENT)
     found = speculate(module, batch.context, HORIZON, how)
     return found.output[..., module.point], found.kept / max(found.proposed, 1), found.passes

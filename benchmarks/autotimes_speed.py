@@ -25,9 +25,9 @@ from tsar.data.panel import Panel
 from tsar.data.windows import Windows
 from tsar.evaluation.benchmarking import Protocol, read_protocol
 from tsar.forecasters.autotimes.estimator import resolve_precision
+from tsar.forecasters.autotimes.generation import Generation, generate
 from tsar.forecasters.autotimes.module import AutoTimesModule
 from tsar.nn.normalization import instance_norm
-from tsar.rollout import Generation, rollout
 from tsar.training import train
 
 PAPER = "paper's procedure, float32"
@@ -39,7 +39,7 @@ def main() -> None:
     options = parser(__doc__)
     options.set_defaults(rounds=3)
     options.add_argument("--backbone", default="smollm2", help="a name or a folder")
-    options.add_argument("--layers", type=int, nargs="+", default=[2], help="blocks of it")
+    options.add_argument("--depth", type=int, nargs="+", default=[2], help="blocks of it")
     options.add_argument("--hidden", type=int, default=0, help="width of an MLP; 0: linear maps")
     options.add_argument("--windows", type=int, default=64, help="tested windows of a channel")
     args = options.parse_args()
@@ -55,9 +55,9 @@ def main() -> None:
         "step": [],
         "evaluation": [],
     }
-    for layers in [1] if args.quick else args.layers:
-        sides = Sides.of(args, layers, task)
-        told = {"layers": layers, "parameters": sides.parameters}
+    for depth in [1] if args.quick else args.depth:
+        sides = Sides.of(args, depth, task)
+        told = {"depth": depth, "parameters": sides.parameters}
         record["agreement"].append(told | agreement(sides, task))
         # Tested first: steps of training change the weights.
         for name, make in {"evaluation": evaluations, "step": trained}.items():
@@ -151,35 +151,35 @@ class Sides:
     parameters: int  # of the body
 
     @classmethod
-    def of(cls, args: argparse.Namespace, layers: int, task: Task) -> "Sides":
+    def of(cls, args: argparse.Namespace, depth: int, task: Task) -> "Sides":
         """Load a body for each side, and give both the weights that tsar's begins with."""
         protocol = task.protocol
         panel = Panel.from_frame(protocol.frame.iloc[: protocol.train]).to("cpu", torch.float32)
         training = Windows.sliding(panel, task.context, task.segment)
-        plain = module(args, layers, task, "float32")
+        plain = module(args, depth, task, "float32")
         # The paper's trains along, which a body that is shared could not.
         body = copy.deepcopy(plain.backbone.body)
         paper = Paper(body, plain.backbone.width, task.segment, args.hidden)
         found = {"float32": plain}
         fast = resolve_precision("auto", torch.device("cpu"))
         if fast not in found and not args.quick:  # a body from scratch is float32
-            found[fast] = module(args, layers, task, fast)
+            found[fast] = module(args, depth, task, fast)
         for other in (paper, *found.values()):
             other.embed.load_state_dict(plain.embed.state_dict())
             other.project.load_state_dict(plain.project.state_dict())
         return cls(paper, found, training, sum(p.numel() for p in body.parameters()))
 
 
-def module(args: argparse.Namespace, layers: int, task: Task, precision: Any) -> AutoTimesModule:
+def module(args: argparse.Namespace, depth: int, task: Task, precision: Any) -> AutoTimesModule:
     """Return tsar's module as it is before it is trained."""
     model = AutoTimes(
         task.context,
         horizon=task.segment,
         segment_length=task.segment,
         backbone=None if args.quick else args.backbone,
-        layers=layers,
+        depth=depth,
         width=32,
-        hidden=args.hidden,
+        hidden=(args.hidden,) if args.hidden else (),
         dropout=DROPOUT,
         precision=precision,
         training=replace(AutoTimes.recipe, epochs=0, validation=0),
@@ -221,7 +221,7 @@ def agreement(sides: Sides, task: Task) -> dict[str, Any]:
         model.eval()
         for generation, other in again.items():
             name = f"{generation}, {precision}"
-            told = rollout(model, context, whole, generation)[:, :, 0]
+            told = generate(model, context, whole, generation)[:, :, 0]
             error = other(torch.cat([context.values, told], dim=1)) - told
             found[name] = {
                 "largest": float(error.abs().max()),
@@ -230,7 +230,7 @@ def agreement(sides: Sides, task: Task) -> dict[str, Any]:
             if precision == "float32" and not found[name]["largest"] < CLOSE:
                 raise RuntimeError(f"{name}: forecasts must agree to {CLOSE}; got {found[name]}.")
     paper.epsilon = epsilon
-    exact = rollout(plain, context, whole)[:, :, 0]
+    exact = generate(plain, context, whole)[:, :, 0]
     known = torch.cat([context.values, exact], dim=1)
     rolled = roll(paper, context.values[:, :, None], whole)[:, :, 0]
     return {
@@ -348,7 +348,7 @@ def scored(
     for reach, starts in task.reaches().items():
         with torch.inference_mode():
             for batch in task.windows(starts, reach).batches(task.test_batch):
-                error = rollout(model, batch.context, reach, generation)[..., 0] - batch.target
+                error = generate(model, batch.context, reach, generation)[..., 0] - batch.target
                 for horizon in (h for h in task.horizons if h <= reach):
                     part = error[:, :horizon].double()
                     squared, absolute = part.square().sum(), part.abs().sum()

@@ -21,16 +21,16 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the recipe": ({}, {}),
     "units of the whole window, all segments scored (the paper's)": ({"leaky": True}, {}),
     "no average of the weights": ({}, {"ema_decay": 0.0}),
-    "a start by ridge regression": ({"initial": "ridge"}, {}),
+    "a start by ridge regression": ({"init": "ridge"}, {}),
     "learning rate 0.001": ({}, {"learning_rate": 1e-3}),
     "learning rate 0.002": ({}, {"learning_rate": 2e-3}),
     "learning rate 0.01": ({}, {"learning_rate": 1e-2}),
     "every window, 2 epochs": ({}, {"epochs": 2, "epoch_windows": None}),
     "three segments ahead": ({"horizon": 3 * SEGMENT}, {}),
-    "a hidden layer of 512": ({"hidden": 512}, {"learning_rate": 2e-3}),
+    "a hidden layer of 512": ({"hidden": (512,)}, {"learning_rate": 2e-3}),
     "float32": ({"precision": "float32"}, {}),
-    "6 blocks": ({"layers": 6}, {}),
-    "12 blocks": ({"layers": 12}, {}),
+    "6 blocks": ({"depth": 6}, {}),
+    "12 blocks": ({"depth": 12}, {}),
 }
 
 
@@ -75,7 +75,7 @@ def choice(protocol: Protocol, name: str, args: argparse.Namespace) -> dict[str,
             training=quick(replace(RECIPE, **trained), args),
             random_state=seed,
             device="cpu",
-            **chosen | ({"backbone": None, "layers": 1} if args.quick else {}),
+            **chosen | ({"backbone": None, "depth": 1} if args.quick else {}),
         )
         start = time.perf_counter()
         with patch("tsar.forecasters.autotimes.estimator.AutoTimesModule", module):

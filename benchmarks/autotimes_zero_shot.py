@@ -43,7 +43,7 @@ KEYS = ["unique_id", "ds"]
 STRATEGIES = ("first", "last", "phase", "nearest")
 # Near to what is scored; nothing here was tuned.
 LOSS: Loss = "mae"
-MODELS: dict[str, dict[str, Any]] = {"SmolLM2": {}, "from scratch": {"backbone": None, "layers": 1}}
+MODELS: dict[str, dict[str, Any]] = {"SmolLM2": {}, "from scratch": {"backbone": None, "depth": 1}}
 
 
 class Sizes(NamedTuple):
@@ -230,7 +230,7 @@ def fit(
     """AutoTimes with the segments of the task, fitted on the source."""
     given = MODELS[name]
     if args.quick:
-        given = {"backbone": None, "layers": 1, "width": 32}
+        given = {"backbone": None, "depth": 1, "width": 32}
     model = AutoTimes(
         task.sizes.both,
         horizon=task.sizes.segment,
@@ -257,8 +257,10 @@ def fit(
 
 def forecast(model: AutoTimes, task: Task, history: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     """Forecasts after the history, of what the arm reads of it."""
-    model.set_params(context_length=arm.context, prompt_length=task.sizes.prompt)
-    return model.predict(history, horizon=task.sizes.horizon, prompts=arm.prompts)
+    model.set_params(
+        context_length=arm.context, prompt_length=task.sizes.prompt, prompts=arm.prompts
+    )
+    return model.predict(history, horizon=task.sizes.horizon)
 
 
 def score(task: Task, told: pd.DataFrame) -> Scores:

@@ -151,8 +151,8 @@ def networks(args: argparse.Namespace) -> list[dict[str, Any]]:
         return SpaceTime(168, training=training, **options, **common)
 
     def autotimes(size: int | None) -> Forecaster:
-        options = {} if size is None else {"hidden": size}
-        return AutoTimes(336, segment_length=24, backbone=None, layers=1, **options, **common)
+        options = {} if size is None else {"hidden": (size,)}
+        return AutoTimes(336, segment_length=24, backbone=None, depth=1, **options, **common)
 
     name = "advice, all of the horizon"
     lags, seconds = recommend("lags", task, task.horizon, args)
@@ -162,7 +162,7 @@ def networks(args: argparse.Namespace) -> list[dict[str, Any]]:
     show(rows)
     random, seconds = recommend("random", task, task.horizon, args)
     return rows + compare(
-        "AutoTimes, hidden", task, autotimes, (32, 256), {name: (random.width, seconds)}
+        "AutoTimes, hidden", task, autotimes, (32, 256), {name: (random.size, seconds)}
     )
 
 

@@ -56,7 +56,7 @@ def representations(series: Any, args: argparse.Namespace) -> dict[str, Any]:
     }
     spacetime = SpaceTime(168, training=SHORT_TRAINING, **common)
     representations["SpaceTime, hidden"] = spacetime.fit(training)
-    blocks = {"layers": 1 if args.quick else 6}
+    blocks = {"depth": 1 if args.quick else 6}
     names = {"smollm2": "SmolLM2, 6 blocks, frozen", "random": "the same, random weights"}
     for backbone in args.backbones:
         kind = {"backbone": "smollm2", **blocks}

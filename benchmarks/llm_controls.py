@@ -29,9 +29,9 @@ MOST_SHUFFLED = 4096  # windows
 MODELS: dict[str, dict[str, Any]] = {
     "SmolLM2, frozen": {},
     "random weights, frozen": {"backbone_init": "random"},
-    "no backbone": {"backbone": None, "layers": 0, "width": 576},
-    "from scratch, as many trained": {"backbone": None, "layers": 2, "width": 56},
-    "one block from scratch": {"backbone": None, "layers": 1, "width": 128},
+    "no backbone": {"backbone": None, "depth": 0, "width": 576},
+    "from scratch, as many trained": {"backbone": None, "depth": 2, "width": 56},
+    "one block from scratch": {"backbone": None, "depth": 1, "width": 128},
 }
 
 
@@ -49,7 +49,7 @@ def main() -> None:
     """Tune and score each model, on all rows and on a tenth."""
     options = parser(__doc__)
     options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--layers", type=int, default=2, help="blocks of the language model")
+    options.add_argument("--depth", type=int, default=2, help="blocks of the language model")
     options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     options.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.1])
     options.add_argument("--seeds", type=int, default=1)
@@ -106,9 +106,9 @@ def tune(protocol: Protocol, name: str, share: float, seed: int, args: argparse.
     for rate in RATES[:1] if args.quick else RATES:
         epochs: dict[str, Any] = {"epochs": 1, "epoch_windows": 128} if args.quick else {}
         training = replace(RECIPE, **epochs, learning_rate=rate, validation=float(held))
-        given = {"layers": args.layers} | MODELS[name]
+        given = {"depth": args.depth} | MODELS[name]
         if args.quick:
-            given |= {"backbone": None, "width": 32, "layers": min(given["layers"], 1)}
+            given |= {"backbone": None, "width": 32, "depth": min(given["depth"], 1)}
         model = AutoTimes(
             CONTEXT,
             horizon=SEGMENT,

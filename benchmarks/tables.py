@@ -241,7 +241,7 @@ def autotimes(record: Record, part: str, seconds: str) -> list[Row]:
     """Steps or tests of AutoTimes beside the paper's procedure."""
     return [
         {
-            "layers": r["layers"],
+            "depth": r["depth"],
             "side": r["side"],
             seconds: span(r["seconds"]),
             "times faster": span(r["times faster"]),
@@ -268,7 +268,7 @@ def autotimes_memory(record: Record) -> list[Row]:
     """A step of AutoTimes with and without gradient checkpointing."""
     return [
         {
-            "layers": r["layers"],
+            "depth": r["depth"],
             "side": r["side"],
             "seconds a step": span(r["seconds a step"]),
             "memory": f"{r['memory mb']:.0f} MB",

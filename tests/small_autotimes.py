@@ -16,7 +16,7 @@ SEGMENT, TOKENS = 3, 4
 SMALL: dict[str, Any] = {
     "segment_length": SEGMENT,
     "backbone": None,
-    "layers": 1,
+    "depth": 1,
     "width": 16,
     "device": "cpu",
     "random_state": 0,
@@ -27,12 +27,12 @@ SMALL: dict[str, Any] = {
 def module(seed: int = 0, positions: int | None = None, **options: Any) -> AutoTimesModule:
     """A small module in float64, whose weights are all drawn."""
     torch.manual_seed(seed)
-    backbone = load_backbone(BackboneOptions(None, layers=2, width=16), seed=seed)
+    backbone = load_backbone(BackboneOptions(None, depth=2, width=16), seed=seed)
     if positions is not None:
         backbone.positions = positions
-    given: dict[str, Any] = {"head": Head("mse"), "hidden": 0, "dropout": 0.0, "stamps": None}
+    given: dict[str, Any] = {"head": Head("mse"), "hidden": (), "dropout": 0.0, "stamps": None}
     made = AutoTimesModule(
-        backbone, SEGMENT * TOKENS, SEGMENT, **given | {"initial": "random"} | options
+        backbone, SEGMENT * TOKENS, SEGMENT, **given | {"init": "random"} | options
     ).double()
     with torch.no_grad():
         for parameter in made.parameters():

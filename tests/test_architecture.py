@@ -36,7 +36,8 @@ FORECASTERS: tuple[tuple[str, ...], ...] = (
     ("fitting",),
     ("neural",),
     MODELS,
-    ("__init__", "loading"),
+    ("__init__",),
+    ("loading",),
 )
 FORECASTER_LEVEL = {name: level for level, names in enumerate(FORECASTERS) for name in names}
 

@@ -42,7 +42,7 @@ from tsar.training import Training
 TRAINING = Training(epochs=2, batch_size=16)
 CPU: dict[str, Any] = {"device": "cpu", "random_state": 0}
 TRAINED: dict[str, Any] = {**CPU, "training": TRAINING}
-SCRATCH: dict[str, Any] = {"backbone": None, "layers": 1, "width": 16}
+SCRATCH: dict[str, Any] = {"backbone": None, "depth": 1, "width": 16}
 LEVELS = (0.2, 0.25, 0.3, 0.4, 0.45, 0.5, 0.55, 0.7, 0.75, 0.8)
 
 # Small instances of every forecaster, one for each way in which it works. A new forecaster needs a
@@ -98,7 +98,7 @@ LOCAL = [
     if getattr(model, "training", None) is None and getattr(model, "scope", "local") == "local"
 ]
 SKIPS_GAPS = [model for model in SMALL if getattr(model, "model", "ets") != "autoreg"]
-NETWORKS = [model for model in SMALL if hasattr(model, "batch_size")]
+NETWORKS = [model for model in SMALL if hasattr(model, "inference_batch_size")]
 
 
 def name(model: Forecaster) -> str:
@@ -542,7 +542,7 @@ def test_a_series_is_forecast_alike_beside_others(model: Forecaster) -> None:
 @every(NETWORKS)
 def test_the_batch_size_changes_no_forecast(model: Forecaster) -> None:
     frame = values()
-    one, many = (clone(model).set_params(batch_size=size).fit(frame) for size in (1, 100))
+    one, many = (clone(model).set_params(inference_batch_size=size).fit(frame) for size in (1, 100))
     np.testing.assert_allclose(one.predict(level=50), many.predict(level=50), rtol=1e-5)
 
 
@@ -664,7 +664,12 @@ def test_a_frame_of_another_frequency_is_refused(model: Forecaster) -> None:
 @every(NETWORKS)
 @pytest.mark.parametrize(
     ("option", "value"),
-    (("context_length", 0), ("batch_size", 0), ("device", "abacus"), ("training", {"epochs": 2})),
+    (
+        ("context_length", 0),
+        ("inference_batch_size", 0),
+        ("device", "abacus"),
+        ("training", {"epochs": 2}),
+    ),
 )
 def test_options_of_networks_are_checked_at_fit(model: Forecaster, option: str, value: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=f"^{option} must be"):

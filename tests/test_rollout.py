@@ -1,6 +1,5 @@
 """Rollout to any horizon: against a loop that forecasts one window at a time."""
 
-import math
 from dataclasses import replace
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ from small_modules import Covariates, Linear
 from tsar.data.batch import Context
 from tsar.data.panel import Columns, Panel
 from tsar.data.windows import Windows
-from tsar.rollout import advance, forecast_batches, forecast_windows, rollout
+from tsar.rollout import advance, forecast_windows, rollout
 from tsar.runtime.memory import chunked
 
 LENGTH, OWN = 5, 3
@@ -104,10 +103,6 @@ def test_the_batch_size_changes_no_forecast(windows: Windows, batch_size: int) -
     found = forecast_windows(module, windows, batch_size)
     assert found.shape == (len(windows), 9, 2)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
-    sizes = [len(piece) for piece in forecast_batches(module, windows, batch_size)]
-    assert max(sizes) <= batch_size
-    assert sum(sizes) == len(windows)
-    assert len(sizes) == math.ceil(len(windows) / batch_size)
 
 
 def failing(most: int, error: Exception) -> Linear:

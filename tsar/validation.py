@@ -102,6 +102,18 @@ def optional(constraint: Constraint) -> Constraint:
     )
 
 
+def sequence_of(constraint: Constraint) -> Constraint:
+    """A list, tuple or array of values that each meet the constraint."""
+    return Constraint(
+        lambda values: (
+            isinstance(values, Sequence | np.ndarray)
+            and not isinstance(values, str)
+            and all(constraint.is_met(value) for value in values)
+        ),
+        f"a sequence whose every item is {constraint.description}",
+    )
+
+
 BOOLEAN = Constraint(lambda value: isinstance(value, bool), "True or False")
 POSITIVE = Constraint(lambda value: is_finite(value) and value > 0, "positive and finite")
 NONNEGATIVE = Constraint(lambda value: is_finite(value) and value >= 0, "finite and at least 0")

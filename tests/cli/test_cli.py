@@ -328,7 +328,7 @@ def test_models_lists_the_registry(run: Run) -> None:
     assert [row["name"] for row in listed] == [kind.__name__ for kind in FORECASTERS]
     for row, kind in zip(listed, FORECASTERS, strict=True):
         assert row["summary"] == (kind.__doc__ or "").splitlines()[0]
-        assert set(row["covariates"]) == kind.uses - {"prompts"}
+        assert set(row["covariates"]) == kind.uses
         assert row["summary"] in run("models").out
 
 

@@ -19,7 +19,7 @@ def white_noise() -> Any:
 def test_the_order_of_an_autoregression_is_recommended_and_can_be_used() -> None:
     series = autoregression([0.2, 0.2, 0.5], 3000)
     advice = analysis(Lags(12), n_train=None).fit(series).recommend()
-    assert (advice.size, advice.order, advice.state_size, advice.width) == (3, 3, 3, None)
+    assert (advice.size, advice.order, advice.state_size, advice.hidden) == (3, 3, 3, None)
     assert advice.share_best <= advice.share_better_than_mean == 1
     assert tsar.ARNet(advice.order).fit(AR2).order_ == 3
     assert tsar.SpaceTime(state_size=advice.state_size).state_size == 3
@@ -27,9 +27,10 @@ def test_the_order_of_an_autoregression_is_recommended_and_can_be_used() -> None
 
 def test_the_number_of_random_features_is_a_hidden_width() -> None:
     advice = analysis("random", n_train=100).fit(AR2).recommend()
-    assert advice.width == advice.size > 0
+    assert advice.hidden == (advice.size,)
+    assert advice.size > 0
     assert advice.order is None
-    assert tsar.AutoTimes(hidden=advice.width).hidden == advice.width
+    assert tsar.AutoTimes(hidden=advice.hidden).hidden == advice.hidden
 
 
 def test_the_text_agrees_with_the_record_and_the_curves() -> None:
@@ -49,7 +50,7 @@ def test_the_text_agrees_with_the_record_and_the_curves() -> None:
     assert f"{advice.null_risk:.4g} at size zero and {advice.test_risk:.4g} here" in text
     row = fitted.curves_.set_index(["size", "head"]).loc[(advice.size, advice.head)]
     assert (advice.test_risk, advice.penalty) == (row["test"], row["penalty"])
-    assert set(asdict(advice)) >= {"size", "order", "width", "ridge_penalty"}
+    assert set(asdict(advice)) >= {"size", "order", "hidden", "ridge_penalty"}
 
 
 def test_a_ridge_is_recommended_with_its_penalty() -> None:
@@ -76,8 +77,8 @@ def test_forecasters_take_the_order_and_width_of_the_mean() -> None:
     # The least order: without one ARNet would take its default.
     assert (advice.order, advice.state_size) == (1, 1)
     assert tsar.ARNet(advice.order).fit(AR2).order_ == 1
-    width = analysis("random").fit(white_noise()).recommend().width
-    assert tsar.AutoTimes(hidden=width).hidden == 0
+    hidden = analysis("random").fit(white_noise()).recommend().hidden
+    assert tsar.AutoTimes(hidden=hidden).hidden == ()
 
 
 def test_only_sizes_near_the_threshold_leave_the_mean_and_the_ridge() -> None:

@@ -115,7 +115,7 @@ def networks(wave: Floats) -> dict[str, Any]:
         "device": "cpu",
         "training": Training(epochs=1, batch_size=64),
     }
-    autotimes = tsar.AutoTimes(24, segment_length=12, backbone=None, layers=1, width=16, **shared)
+    autotimes = tsar.AutoTimes(24, segment_length=12, backbone=None, depth=1, width=16, **shared)
     spacetime = tsar.SpaceTime(24, state_size=6, width=8, **shared)
     return {"AutoTimes": autotimes.fit(wave[:300]), "SpaceTime": spacetime.fit(wave[:300])}
 

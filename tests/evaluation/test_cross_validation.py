@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.base import clone
 
 from tsar import AutoTimes, Columns, Training, cross_validation, evaluate
 from tsar.forecasters import ARNet, Naive, NLinear, SeasonalNaive
@@ -119,23 +120,19 @@ def test_a_backtest_finds_prompts_before_each_cutoff(refit: bool, prompts: Any) 
         8,
         horizon=HORIZON,
         segment_length=4,
-        **{"backbone": None, "layers": 1, "width": 16, "random_state": 0, "device": "cpu"},
+        **{"backbone": None, "depth": 1, "width": 16, "random_state": 0, "device": "cpu"},
         training=Training(epochs=1),
     )
+    prompted = clone(model).set_params(prompts=prompts)
     options: dict[str, Any] = {"horizon": HORIZON, "n_windows": 2, "refit": refit}
-    found = cross_validation([model, Naive()], frame, prompts=prompts, **options)
+    found = cross_validation([prompted, Naive()], frame, **options)
     plain = cross_validation([model, Naive()], frame, **options)
-    slow = slowly(model, frame, 2, HORIZON, refit, prompts=prompts)
+    slow = slowly(prompted, frame, 2, HORIZON, refit)
     merged = found.merge(slow, on=["unique_id", "ds", "cutoff"], suffixes=("", "_slow"))
     assert len(merged) == len(found)
     np.testing.assert_allclose(merged["AutoTimes"], merged["AutoTimes_slow"], rtol=1e-5)
     assert not np.allclose(found["AutoTimes"], plain["AutoTimes"])
     np.testing.assert_array_equal(found["Naive"], plain["Naive"])
-
-
-def test_prompts_are_refused_where_no_model_reads_them() -> None:
-    with pytest.raises(ValueError, match=r"prompts must be None for Naive"):
-        cross_validation(Naive(), long_frame(), horizon=HORIZON, prompts="last")
 
 
 def test_several_models_share_a_table_and_none_is_fitted_in_place() -> None:

@@ -49,9 +49,9 @@ class Advice:
     order
         For ``ARNet(order)`` and ``SpaceTime(state_size=...)``: the number of lags, but at least 1.
         None unless the features are lags.
-    width
-        For ``AutoTimes(hidden=...)`` or ``ARNet(hidden=[...])``: the number of random features, 0
-        for no hidden layer. None unless the features are random.
+    hidden
+        For ``AutoTimes(hidden=...)`` or ``ARNet(hidden=...)``: the widths of hidden layers, one of
+        as many units as there are random features, or none. None unless the features are random.
     unit
         What a feature is: "features", "lags" or "states".
     """
@@ -79,7 +79,7 @@ class Advice:
     max_size: int
     max_decomposed_size: int
     order: int | None
-    width: int | None
+    hidden: tuple[int, ...] | None
     unit: str
 
     @property
@@ -246,7 +246,7 @@ def advise(
         max_size=int(table["size"].max()),
         max_decomposed_size=int(table["size"].where(table["excess"].notna(), 0).max()),
         order=max(size, 1) if kind == "lags" else None,
-        width=size if kind == "random" else None,
+        hidden=((size,) if size else ()) if kind == "random" else None,
         unit=UNITS.get(kind, "features"),
         **_best_ridge(table),
     )

@@ -52,7 +52,7 @@ class HiddenStates(Representation):
     def __post_init__(self) -> None:
         columns = self.forecaster.columns
         covariates = columns.covariates if columns is not None else ()
-        if covariates or self.forecaster.joint:
+        if covariates or getattr(self.forecaster, "joint", False):
             raise ValueError(
                 "representation must be a forecaster without covariates and with joint=False; got "
                 f"one with {covariates or 'joint=True'}. Fit another one for the analysis."
@@ -83,7 +83,7 @@ class HiddenStates(Representation):
         device = resolve_device(model.device)
         module = cast(Module, model.module_).to(device).eval()
         dtype = next(module.parameters()).dtype
-        module.expect(windows.times, 1)
+        module.prepare_times(windows.times, 1)
 
         @torch.inference_mode()
         def hidden(rows: slice) -> tuple[Tensor, InstanceNorm]:
@@ -92,7 +92,7 @@ class HiddenStates(Representation):
             states, units = module.hidden(context.to(device, dtype))
             return states.double().cpu(), units
 
-        states, units = zip(*chunked(hidden, len(windows), model.batch_size), strict=True)
+        states, units = zip(*chunked(hidden, len(windows), model.inference_batch_size), strict=True)
         level, scale, varies = (torch.cat(part).cpu() for part in zip(*units, strict=True))
         return torch.cat(states), InstanceNorm(level.double(), scale.double(), varies)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsar.data.panel import Columns, Labels, Panel, beside_each_other, check_time_zone
+from tsar.data.panel import Columns, Labels, Panel, check_time_zone
 from tsar.data.panel.values import format_value
 
 
@@ -160,26 +160,6 @@ def check_covariates(
         )
 
 
-def check_prompts(prompts: Any, uses: frozenset[str], name: str, *, told: bool) -> None:
-    """Check that a forecaster reads prompts, and is told of a history to find them in.
-
-    Raises
-    ------
-    ValueError
-        It reads none, or has no history.
-    """
-    if "prompts" not in uses:
-        raise ValueError(
-            f"prompts must be None for {name}, which reads none; got {format_value(prompts)}. "
-            "Leave it out, or use a model that does, such as AutoTimes."
-        )
-    if not told:
-        raise ValueError(
-            "prompts must be None where no frame is given, whose history has them; got "
-            f"{format_value(prompts)}. Give predict a frame with the whole history."
-        )
-
-
 def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
     """Row of each series of a panel among those that were fitted.
 
@@ -305,22 +285,6 @@ def context_ids(fitted: Panel, count: int, series: Int[Tensor, " batch"] | None)
     rows = torch.arange(count) % len(ids) if series is None else series
     named = [ids[row] if row >= 0 else ("context", k) for k, row in enumerate(rows.tolist())]
     return pd.Index(named, dtype=object, tupleize_cols=False)
-
-
-def together(panel: Panel, fitted: Panel) -> Panel:
-    """Panel whose series see each other: those that were fitted, in the same order.
-
-    Raises
-    ------
-    ValueError
-        They are others, or do not begin and end together.
-    """
-    if list(panel.labels.ids) != list(fitted.labels.ids):
-        raise ValueError(
-            f"frame must hold all {len(fitted)} series that were fitted where they see each "
-            f"other; got {list(panel.labels.ids[:5])}. Give all, or set joint=False."
-        )
-    return beside_each_other(panel)
 
 
 def place(

@@ -17,7 +17,7 @@ from tsar import datasets
 from tsar.data.panel import Panel
 from tsar.evaluation.cross_validation import Models, name_models
 from tsar.forecasters.base import Forecaster
-from tsar.forecasters.neural import check_training
+from tsar.forecasters.fitting import check_training
 from tsar.validation import check_integer
 
 CHUNK = 2**24  # forecasts held at once: 128 MB in float64

@@ -11,11 +11,10 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from tsar.data.alignment import check_covariates, check_prompts
+from tsar.data.alignment import check_covariates
 from tsar.data.panel import Columns, Panel
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast, named_columns
-from tsar.forecasters.prompts import Strategy
 from tsar.intervals import LEVEL_MARKERS, Levels
 from tsar.validation import ParameterError, check_integer
 
@@ -32,7 +31,6 @@ def cross_validation(
     refit: bool | int = False,
     quantile_levels: Any = None,
     level: Any = None,
-    prompts: Strategy | None = None,
 ) -> pd.DataFrame:
     """Forecast the newest windows of each series from what was known before them.
 
@@ -54,9 +52,6 @@ def cross_validation(
         True: fit before each. k: before every k-th.
     quantile_levels, level
         As in `Forecaster.predict`.
-    prompts
-        Where models that read prompts find them, in what was known at each cutoff: ``"auto"``,
-        ``"first"``, ``"last"``, ``"phase"`` or ``"nearest"``. The other models do without.
 
     Returns
     -------
@@ -86,9 +81,6 @@ def cross_validation(
     horizon, n_windows = check_integer("horizon", horizon), check_integer("n_windows", n_windows)
     step = horizon if step_size is None else check_integer("step_size", step_size)
     every = int(refit) if isinstance(refit, bool) else check_integer("refit", refit, min=0)
-    if prompts is not None:
-        uses = frozenset[str]().union(*(model.uses for model in named.values()))
-        check_prompts(prompts, uses, " and ".join(named), told=True)
     back = horizon + step * np.arange(n_windows)[::-1]
     wanted = Levels.parse(quantile_levels, level)
     panels = _read_panels(named, frame)
@@ -97,8 +89,7 @@ def cross_validation(
     for name, model in named.items():
         panel = panels[model.columns or Columns()]
         _check_lengths(panel, int(back[0]))
-        asked = prompts if "prompts" in model.uses else None
-        forecast = _backtest(model, panel, horizon, back, every, wanted.levels, asked)
+        forecast = _backtest(model, panel, horizon, back, every, wanted.levels)
         columns |= named_columns(name, forecast, wanted)
     return _cutoff_frame(next(iter(panels.values())), horizon, back, columns)
 
@@ -188,7 +179,6 @@ def _backtest(
     back: np.ndarray,
     refit: int,
     levels: tuple[float, ...],
-    prompts: Strategy | None,
 ) -> Forecast:
     """Forecasts of all windows, series by series."""
     series = torch.arange(len(panel)).repeat_interleave(len(back))
@@ -202,30 +192,11 @@ def _backtest(
         fitted = (
             clone(model).set_params(horizon=horizon).fit_panel(panel.without_last(int(chosen[0])))
         )
-        if prompts is not None:
-            for cutoff in chosen.tolist():
-                known = panel.without_last(cutoff)
-                pieces.append(_with_prompts(fitted, known, horizon, levels, prompts))
-            continue
         series = torch.arange(len(panel)).repeat_interleave(len(chosen))
         points = (panel.lengths[:, None] - chosen).reshape(-1)
         part = fitted.forecast_panel(panel, horizon, levels, series=series, points=points)
         pieces.append((part.point, part.quantiles))
     return Forecast(*(_join(len(panel), [piece[k] for piece in pieces]) for k in (0, 1)))
-
-
-def _with_prompts(
-    fitted: Forecaster,
-    known: Panel,
-    horizon: int,
-    levels: tuple[float, ...],
-    prompts: Strategy,
-) -> tuple[Tensor, Tensor]:
-    """Forecasts of what comes after all series, each behind a prompt."""
-    tail = fitted.prompted(known, prompts)
-    extended = tail.extend(tail.future.new_empty(len(tail), horizon, 0))
-    part = fitted.forecast_panel(extended, horizon, levels, reach=tail.common_length)
-    return part.point, part.quantiles
 
 
 def _join(series: int, pieces: list[Tensor]) -> Tensor:

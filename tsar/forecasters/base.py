@@ -1,4 +1,4 @@
-"""Forecaster: frames in, frames out; tensors in, tensors out."""
+"""Forecaster: the abstract base of all models, from frames or tensors to forecasts."""
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
@@ -16,20 +16,17 @@ from tsar.data.alignment import (
     check_contexts,
     check_covariates,
     check_follows,
-    check_prompts,
     context_ids,
     fitted_rows,
     held,
     place,
     read_like,
     steps_behind,
-    together,
     usable_columns,
 )
 from tsar.data.panel import Columns, Panel, join, read_future
 from tsar.data.windows import Windows
-from tsar.forecasters.forecast import Forecast, Sampler, named_columns
-from tsar.forecasters.prompts import with_prompts
+from tsar.forecasters.forecast import Forecast, named_columns
 from tsar.intervals import Levels
 from tsar.metrics import seasonal_scale
 from tsar.saving import Savable
@@ -40,23 +37,23 @@ Fitted = TypeVar("Fitted", bound="Forecaster")
 
 
 class Forecaster(Savable, ABC):
-    """Frames in, frames out: `fit`, `predict`; tensors in, tensors out: `forecast`.
+    """Frames in, frames out: `fit`, `predict`, `update`; tensors in, tensors out: `forecast`.
 
-    A forecaster names its parameters in `__init__`, among them `horizon` and `columns`, and brings
-    `_fit`, `_reach` and `_forecast`. All else is here, once.
+    A forecaster names its parameters in `__init__`, `horizon` and `columns` among them, and
+    implements `holds_back`, `_fit`, `_reach` and `_forecast`. Hooks that it may override:
+
+    ==================  ===========================================================================
+    `can_sample`        whether `_sample` draws sample paths
+    `_sample`           sample paths of the targets of windows
+    `_prepare`          the panel as the forecaster reads it
+    `_read_history`     the panel of a frame given to `predict`
+    `_needs_frame`      what a forecast needs besides contexts, so that tensors do not suffice
+    ==================  ===========================================================================
     """
 
     horizon: int
     columns: Columns | None
-    # Whether each series sees the others; a forecaster that offers it makes it a parameter.
-    joint: bool = False
-    # Whether series of another frequency than that of fit can be forecast too.
-    zero_shot_: bool = False
-    # Whether forecasts depend on the calendar.
-    reads_times_: bool = False
-    # Points of a prompt, for one that uses them; None: as many as of a context.
-    prompt_length: int | None = None
-    # What the forecaster uses of covariates and prompts: "past", "future", "static", "prompts".
+    # Kinds of covariates that the forecaster uses: "past", "future", "static".
     uses: ClassVar[frozenset[str]] = frozenset()
 
     @property
@@ -75,6 +72,28 @@ class Forecaster(Savable, ABC):
     @abstractmethod
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         """Forecast the targets of windows (float64, on the CPU)."""
+
+    @property
+    def can_sample(self) -> bool:
+        """Whether `forecast(n_samples=...)` draws sample paths."""
+        return False
+
+    def _sample(self, windows: Windows, n_samples: int) -> Float[Tensor, "window path horizon"]:
+        """Hook: sample paths of the targets of windows, where `can_sample` is True."""
+        raise NotImplementedError
+
+    def _prepare(self, panel: Panel) -> Panel:
+        """Hook: the panel as the forecaster reads it, in `fit` and in every forecast."""
+        return panel
+
+    def _read_history(self, frame: Any) -> Panel:
+        """Hook: the panel of a frame given to `predict`, at the frequency that was fitted."""
+        return self._read(frame)
+
+    def _needs_frame(self) -> str | None:
+        """Hook: what a forecast needs besides contexts, in words; None where they suffice."""
+        covariates = self._columns().covariates
+        return f"the covariates {covariates}" if covariates else None
 
     def fit(self: Fitted, frame: Any, y: Any = None) -> Fitted:
         """Learn from the series of a frame.
@@ -119,13 +138,9 @@ class Forecaster(Savable, ABC):
             delattr(self, name)
 
     def _learn(self: Fitted, panel: Panel) -> Fitted:
-        self._fit(self._seen(panel))
+        self._fit(self._prepare(panel))
         self.scale_ = _naive_error(panel)
         return self._remember(panel)
-
-    def _seen(self, panel: Panel) -> Panel:
-        """What the forecaster sees of a panel."""
-        return together(panel, getattr(self, "context_", panel)) if self.joint else panel
 
     def _remember(self: Fitted, panel: Panel) -> Fitted:
         missed = panel.missing_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
@@ -157,7 +172,7 @@ class Forecaster(Savable, ABC):
         rows = fitted_rows(newer, self.context_, type(self).__name__)
         check_follows(newer, self.context_, rows)
         joined = join(self.context_, newer, rows)
-        self._seen(joined)  # or an error: nothing is remembered of what can't be forecast
+        self._prepare(joined)  # raises for what can't be forecast, before anything is remembered
         return self._remember(joined)
 
     def predict(
@@ -168,7 +183,6 @@ class Forecaster(Savable, ABC):
         future: Any = None,
         quantile_levels: Any = None,
         level: Any = None,
-        prompts: Any = None,
     ) -> Any:
         """Forecast what comes after the series that were fitted, or after those of `frame`.
 
@@ -184,10 +198,6 @@ class Forecaster(Savable, ABC):
             Quantiles to forecast, each in (0, 1); columns ``NAME-q-0.9``.
         level
             Central intervals in percent; columns ``NAME-lo-80`` and ``NAME-hi-80``.
-        prompts
-            Earlier stretches, put before the contexts of a model that learns from them:
-            ``"auto"``, ``"first"``, ``"last"``, ``"phase"`` or ``"nearest"``, of the series in
-            `frame` or another frame to find the nearest in.
 
         Returns
         -------
@@ -207,27 +217,10 @@ class Forecaster(Savable, ABC):
         check_is_fitted(self, "context_")
         horizon = check_integer("horizon", self.horizon if horizon is None else horizon)
         wanted = Levels.parse(quantile_levels, level)
-        tail = self.context_ if frame is None else self._read(frame, any_frequency=True)
-        if prompts is not None:
-            check_prompts(prompts, self.uses, type(self).__name__, told=frame is not None)
-            tail = self.prompted(tail, prompts)
+        tail = self.context_ if frame is None else self._read_history(frame)
         extended = tail.extend(read_future(tail, future, horizon))
-        reach = None if prompts is None else tail.common_length
-        forecast = self.forecast_panel(extended, horizon, wanted.levels, reach=reach)
+        forecast = self.forecast_panel(extended, horizon, wanted.levels)
         return tail.to_frame(named_columns(type(self).__name__, forecast, wanted))
-
-    def prompted(self, panel: Panel, prompts: Any) -> Panel:
-        """Panel of contexts, each behind a prompt; see `predict`."""
-        known = isinstance(prompts, str)
-        try:
-            pool = panel if known else self._read(prompts, any_frequency=True)
-        except (TypeError, ValueError) as error:  # it speaks of a frame
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
-                f"prompts must be a strategy, or a frame to find them in: {error}"
-            ) from error
-        strategy: Any = prompts if known else "nearest"
-        return with_prompts(panel, pool, self._reach(panel), self.prompt_length, strategy)
 
     def forecast(
         self,
@@ -266,16 +259,11 @@ class Forecaster(Savable, ABC):
         wanted = Levels.parse(quantile_levels)
         if wanted.levels and n_samples is not None:
             raise ValueError("quantile_levels must be None with n_samples; got both. Ask for one.")
-        if self.joint:
+        needed = self._needs_frame()
+        if needed is not None:
             raise ValueError(
-                "joint must be False for forecast, whose contexts are each by itself; got True. "
-                "Use predict(frame)."
-            )
-        told = self._columns().covariates or ("timestamps" if self.reads_times_ else None)
-        if told:
-            raise ValueError(
-                f"forecast takes no covariates and no times, and {type(self).__name__} was fitted "
-                f"with {told}. Use predict(frame, future=...)."
+                f"forecast takes contexts alone, and {type(self).__name__} needs {needed}. Use "
+                "predict(frame)."
             )
         context = check_contexts(context)
         panel = Panel.from_tensor(context.to("cpu", torch.float64))
@@ -283,22 +271,21 @@ class Forecaster(Savable, ABC):
         panel = replace(panel, labels=replace(panel.labels, ids=ids))
         extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
         if n_samples is not None:
-            return self._sampled(extended, horizon, check_integer("n_samples", n_samples)).to(
-                context
-            )
+            return self._sample_panel(extended, horizon, n_samples).to(context)
         result = self.forecast_panel(extended, horizon, wanted.levels)
         wanted_tensor = result.quantiles if wanted.levels else result.point
         return wanted_tensor.to(context)
 
-    def _sampled(self, panel: Panel, horizon: int, paths: int) -> Tensor:
-        if not isinstance(self, Sampler):
+    def _sample_panel(self, panel: Panel, horizon: int, n_samples: int) -> Tensor:
+        """Sample paths of the last `horizon` points of every series."""
+        n_samples = check_integer("n_samples", n_samples)
+        if not self.can_sample:
             raise ValueError(
-                f"n_samples must be None for {type(self).__name__}, which draws no paths; got "
-                f"{paths}. Use quantile_levels, or a model with a density."
+                f"n_samples must be None for {type(self).__name__}, as it is, which draws no "
+                f"paths; got {n_samples}. Use quantile_levels, or a model with a density."
             )
         where = (torch.arange(len(panel)), panel.lengths - horizon)
-        windows = Windows.at(panel, self._reach(panel), horizon, *where)
-        return self.sample_windows(windows, paths)
+        return self._sample(Windows.at(panel, self._reach(panel), horizon, *where), n_samples)
 
     def forecast_panel(
         self,
@@ -308,7 +295,6 @@ class Forecaster(Savable, ABC):
         *,
         series: Int[Tensor, " window"] | None = None,
         points: Int[Tensor, " window"] | None = None,
-        reach: int | None = None,
     ) -> Forecast:
         """Forecast stretches of the series of a panel, which see nothing behind their start.
 
@@ -326,8 +312,6 @@ class Forecaster(Savable, ABC):
         series, points
             Row of the series, and point at which each stretch begins; None: the last `horizon`
             points of every series.
-        reach
-            Points of a context; None for as many as the forecaster needs.
         """
         check_is_fitted(self, "context_")
         if series is None or points is None:
@@ -337,8 +321,8 @@ class Forecaster(Savable, ABC):
         needs = self._reach(panel.tail(0)) if panel.labels.columns.covariates else 0
         lead = gaps.clamp(min=0)
         check_covariates(panel, series, points, back=needs, lead=lead, horizon=horizon)
-        panel = self._seen(panel)
-        reach = reach or self._reach(panel.without_last(horizon))
+        panel = self._prepare(panel)
+        reach = self._reach(panel.without_last(horizon))
         if bool((gaps == 0).all()) or panel.past.shape[1]:
             return self._forecast(Windows.at(panel, reach, horizon, series, points), levels)
         point = panel.values.new_full((len(points), horizon), torch.nan)
@@ -373,18 +357,17 @@ class Forecaster(Savable, ABC):
     def _read(self, frame: Any, *, any_frequency: bool = False, observed: bool = True) -> Panel:
         """Panel of a frame given after fit: of the fitted frequency, or of any if that can be."""
         features = getattr(self, "n_features_in_", None)
-        free = any_frequency and self.zero_shot_
         panel = read_like(
             frame,
             self._columns(),
             self.context_.labels,
             features,
-            zero_shot=free,
+            zero_shot=any_frequency,
             observed=observed,
         )
         # Nameless or positional columns are told apart by their number alone. With dates, a frame
         # of none that was fitted is meant as it is.
-        others = free and panel.labels.frequency.kind != "integer"
+        others = any_frequency and panel.labels.frequency.kind != "integer"
         others = others and are_others(panel, self.context_.labels)
         wide = panel.labels.layout.style != "long" and np.ndim(frame) == 2
         if wide and features is not None and not others:

@@ -27,8 +27,8 @@ class NLinear(NeuralForecaster):
         How to train; None for `Training()`.
     columns
         How to read frames.
-    batch_size
-        Most contexts that are forecast at once, fewer where memory is short: changes no result.
+    inference_batch_size
+        Contexts forecast at once, fewer where memory runs out; it does not affect the result.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     random_state
@@ -65,10 +65,10 @@ class NLinear(NeuralForecaster):
         self,
         context_length: int = 96,
         *,
-        horizon: int = 1,
+        horizon: int = 24,
         training: Training | None = None,
         columns: Columns | None = None,
-        batch_size: int = 1024,
+        inference_batch_size: int = 1024,
         device: str = "auto",
         random_state: int | None = None,
         verbose: int = 0,
@@ -77,7 +77,7 @@ class NLinear(NeuralForecaster):
         self.horizon = horizon
         self.training = training
         self.columns = columns
-        self.batch_size = batch_size
+        self.inference_batch_size = inference_batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -101,8 +101,8 @@ class DLinear(NeuralForecaster):
         How to train; None for `Training()`.
     columns
         How to read frames.
-    batch_size
-        Most contexts that are forecast at once, fewer where memory is short: changes no result.
+    inference_batch_size
+        Contexts forecast at once, fewer where memory runs out; it does not affect the result.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     random_state
@@ -138,11 +138,11 @@ class DLinear(NeuralForecaster):
         self,
         context_length: int = 96,
         *,
-        horizon: int = 1,
+        horizon: int = 24,
         moving_average: int = 25,
         training: Training | None = None,
         columns: Columns | None = None,
-        batch_size: int = 1024,
+        inference_batch_size: int = 1024,
         device: str = "auto",
         random_state: int | None = None,
         verbose: int = 0,
@@ -152,7 +152,7 @@ class DLinear(NeuralForecaster):
         self.moving_average = moving_average
         self.training = training
         self.columns = columns
-        self.batch_size = batch_size
+        self.inference_batch_size = inference_batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

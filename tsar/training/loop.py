@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from tsar.nn.module import Learner, trained_state
+from tsar.nn.module import TrainableModule, trained_state
 from tsar.runtime.seeds import seeded
 from tsar.training.averaging import ExponentialMovingAverage
 from tsar.training.checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
@@ -49,7 +49,7 @@ class Samples(Protocol):
 
 
 def train(
-    module: Learner,
+    module: TrainableModule,
     samples: Samples,
     validation: Samples,
     options: Training,
@@ -96,7 +96,7 @@ class _Trainer:
 
     def __init__(
         self,
-        module: Learner,
+        module: TrainableModule,
         samples: Samples,
         validation: Samples,
         options: Training,
@@ -235,8 +235,8 @@ def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def validation_loss(module: Learner, samples: Samples, options: Training) -> float:
-    """Mean loss over the observed targets of the validation samples; NaN if there are none."""
+def validation_loss(module: TrainableModule, samples: Samples, options: Training) -> float:
+    """Mean loss over the observed targets of the samples that judge; NaN where there are none."""
     if not len(samples):
         return math.nan
     module.eval()

@@ -210,11 +210,11 @@ def test_positions_that_jump_stay_in_one_row(options: BackboneOptions) -> None:
     tokens = draw(backbone, 1, 5)
     positions = torch.tensor([[0, 1, 4, 5, 9]])
     mask = torch.ones(1, 5, dtype=torch.bool)
-    jumped = backbone(tokens, mask=None, positions=positions)
-    assert_close(jumped, backbone(tokens, mask=mask, positions=positions))
+    shift_times = backbone(tokens, mask=None, positions=positions)
+    assert_close(shift_times, backbone(tokens, mask=mask, positions=positions))
     changed = tokens.clone()
     changed[:, 0] *= -1
-    difference = backbone(changed, mask=None, positions=positions) - jumped
+    difference = backbone(changed, mask=None, positions=positions) - shift_times
     assert (difference[:, -1].abs() > 1e-4).any()
 
 
@@ -389,7 +389,7 @@ def test_wanted_tokens_of_adapters_and_of_a_copy(llama: BackboneOptions) -> None
 def test_the_first_blocks_alone(kind: str, folders: Callable[[str], Path]) -> None:
     whole = BackboneOptions(str(folders(kind)))
     model = transformers.AutoModel.from_pretrained(folders(kind)).eval()
-    cut = load_backbone(replace(whole, layers=2), seed=0)
+    cut = load_backbone(replace(whole, depth=2), seed=0)
     full = load_backbone(whole, seed=0)
     names, every = ({n for n, _ in b.named_parameters()} for b in (cut, full))
     assert names < every
@@ -400,12 +400,12 @@ def test_the_first_blocks_alone(kind: str, folders: Callable[[str], Path]) -> No
     assert sum(p.numel() for p in full.parameters()) == count
     tokens = draw(full, 1, 4)
     assert not torch.allclose(plain(cut, tokens), plain(full, tokens))
-    assert load_backbone(replace(whole, layers=3), seed=0).identity == full.identity
+    assert load_backbone(replace(whole, depth=3), seed=0).identity == full.identity
 
 
 def test_more_blocks_than_there_are(llama: BackboneOptions) -> None:
-    with pytest.raises(ValueError, match=r"layers must be at most 3, .* 'llama' has; got 4"):
-        load_backbone(replace(llama, layers=4), seed=0)
+    with pytest.raises(ValueError, match=r"depth must be at most 3, .* 'llama' has; got 4"):
+        load_backbone(replace(llama, depth=4), seed=0)
 
 
 def test_a_frozen_body_is_never_trained(folders: Callable[[str], Path]) -> None:
@@ -421,9 +421,9 @@ def test_a_frozen_body_is_never_trained(folders: Callable[[str], Path]) -> None:
 
 def test_a_body_from_scratch_is_trained() -> None:
     state = torch.get_rng_state()
-    backbone = load_backbone(BackboneOptions(None, width=64, layers=2), seed=3)
-    again = load_backbone(BackboneOptions(None, width=64, layers=2), seed=3)
-    other = load_backbone(BackboneOptions(None, width=64, layers=2), seed=4)
+    backbone = load_backbone(BackboneOptions(None, width=64, depth=2), seed=3)
+    again = load_backbone(BackboneOptions(None, width=64, depth=2), seed=3)
+    other = load_backbone(BackboneOptions(None, width=64, depth=2), seed=4)
     assert torch.equal(state, torch.get_rng_state())
     assert backbone.body.training
     assert not backbone.eval().body.training
@@ -611,7 +611,7 @@ def test_names_of_the_hub(
 
 
 def test_without_a_block_each_token_is_alone() -> None:
-    backbone = load_backbone(BackboneOptions(None, width=16, layers=0), seed=0)
+    backbone = load_backbone(BackboneOptions(None, width=16, depth=0), seed=0)
     tokens = torch.randn(2, 5, 16)
     whole = backbone(tokens, mask=None, positions=None)
     for place in range(5):
@@ -628,8 +628,8 @@ def test_without_a_block_each_token_is_alone() -> None:
     ("options", "message"),
     [
         ({"name": ""}, "backbone.name must be 'smollm2', a folder"),
-        ({"layers": -1}, "backbone.layers must be an integer"),
-        ({"layers": 0}, "backbone.layers must be at least 1 of a language model"),
+        ({"depth": -1}, "backbone.depth must be an integer"),
+        ({"depth": 0}, "backbone.depth must be at least 1 of a language model"),
         ({"width": 100}, "backbone.width must be a multiple of 64"),
         ({"init": "zeros"}, "backbone.init must be one of"),
         ({"lora": 0}, "backbone.lora must be an integer"),
@@ -644,7 +644,7 @@ def test_options_are_checked(options: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("width", [2, 30, 62, 64, 128, 192, 320])
 def test_widths_from_scratch(width: int) -> None:
-    backbone = load_backbone(BackboneOptions(None, width=width, layers=1), seed=0)
+    backbone = load_backbone(BackboneOptions(None, width=width, depth=1), seed=0)
     assert plain(backbone, draw(backbone, 1, 3)).shape == (1, 3, width)
 
 
@@ -655,7 +655,7 @@ def test_loading_is_silent_and_leaves_the_settings(
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     load_backbone(llama, seed=0)
-    load_backbone(replace(llama, layers=1), seed=0)
+    load_backbone(replace(llama, depth=1), seed=0)
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
     assert capfd.readouterr() == ("", "")
 
@@ -827,7 +827,7 @@ def test_a_text_is_the_state_of_its_last_token(unpacked: list[Path]) -> None:
         assert_close(state, expected)
     assert torch.equal(states[0], states[3])
     assert not torch.allclose(states[0], states[1])
-    cut = embed_texts(replace(SMOLLM2, layers=1), TIMES)
+    cut = embed_texts(replace(SMOLLM2, depth=1), TIMES)
     assert not torch.allclose(cut, states)
     assert embed_texts(SMOLLM2, []).shape == (0, 32)
 

@@ -10,8 +10,8 @@ from small_autotimes import SMALL, waves
 
 from tsar import AutoTimes, NLinear, Training
 from tsar.data.batch import Context
+from tsar.forecasters.autotimes.density import DENSITIES
 from tsar.forecasters.autotimes.module import AutoTimesModule
-from tsar.nn.density import DENSITIES
 
 OUTPUT = {
     "gaussian": torch.tensor([[1.0, 0.5], [-3.0, -2.0]], dtype=torch.float64),
@@ -41,7 +41,7 @@ def test_a_density_is_that_of_scipy(name: str) -> None:
 def test_draws_follow_the_density(name: str) -> None:
     output = OUTPUT[name][:1]
     uniform = 1 - torch.rand(20000, 2, generator=torch.Generator().manual_seed(0)).double()
-    drawn = DENSITIES[name].draw(output.expand(20000, -1), uniform)
+    drawn = DENSITIES[name].sample(output.expand(20000, -1), uniform)
     assert stats.kstest(drawn.numpy(), known(name, output).cdf).pvalue > 1e-3
 
 
@@ -63,11 +63,11 @@ def test_quantiles_beyond_a_segment_are_those_of_paths(loss: str) -> None:
 
 def test_paths_need_a_density() -> None:
     model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
-    with pytest.raises(ValueError, match=r"n_samples must be None where no density"):
+    with pytest.raises(ValueError, match=r"n_samples must be None for .* draws no paths"):
         model.forecast(torch.zeros(2, 12), n_samples=3)
     training = SMALL["training"]
     linear = NLinear(12, training=training, random_state=0).fit(waves())
-    with pytest.raises(ValueError, match=r"n_samples must be None where no density"):
+    with pytest.raises(ValueError, match=r"n_samples must be None for .* draws no paths"):
         linear.forecast(torch.zeros(2, 12), n_samples=3)
 
 
@@ -101,7 +101,7 @@ def test_paths_are_the_same_where_memory_is_short(monkeypatch: pytest.MonkeyPatc
         return read(self, context)
 
     monkeypatch.setattr(AutoTimesModule, "hidden", short)
-    model.set_params(batch_size=16)
+    model.set_params(inference_batch_size=16)
     found = model.forecast(context, 7, n_samples=4, series=torch.full((8,), -1))
     torch.testing.assert_close(found, expected)
 
@@ -112,7 +112,7 @@ def test_paths_of_a_row_are_its_own_and_short_ones_begin_long_ones(batch_size: i
     context = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
     rows = torch.full((3,), -1)
     whole = model.forecast(context, 9, series=rows, n_samples=20)
-    model.set_params(batch_size=batch_size)
+    model.set_params(inference_batch_size=batch_size)
     short = model.forecast(context[:2], 4, series=rows[:2], n_samples=20)
     torch.testing.assert_close(short, whole[:2, :, :4], rtol=1e-4, atol=1e-4)
     assert not torch.allclose(whole[0].mean(dim=0), whole[0])

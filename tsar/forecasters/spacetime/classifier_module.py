@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tsar.forecasters.spacetime.layers import CompanionSSM, pointwise_conv
 from tsar.forecasters.spacetime.preprocessing import N_FILTERS, preprocess
-from tsar.nn.module import Learner
+from tsar.nn.module import TrainableModule
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LabeledSequences:
         return self.batch(rows[~is_validation]), self.batch(rows[is_validation])
 
 
-class SpaceTimeClassifierModule(Learner):
+class SpaceTimeClassifierModule(TrainableModule):
     """Preprocessing filters, companion layers, and a linear head on pooled features.
 
     Features are pooled over time by their mean, maximum and last value.

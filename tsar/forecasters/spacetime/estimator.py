@@ -6,9 +6,10 @@ from typing import ClassVar, Literal, cast
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from tsar.data.panel import Columns
+from tsar.data.panel import Columns, Panel
 from tsar.data.windows import Windows
 from tsar.forecasters.neural import NeuralForecaster
+from tsar.forecasters.spacetime.joint import with_series_as_covariates
 from tsar.forecasters.spacetime.layers import Stability
 from tsar.forecasters.spacetime.module import Init, SpaceTimeModule
 from tsar.forecasters.spacetime.preprocessing import N_FILTERS
@@ -76,8 +77,8 @@ class SpaceTime(NeuralForecaster):
         How to train; None for `Training()`.
     columns
         How to read frames; past and future covariates are input channels.
-    batch_size
-        Most contexts that are forecast at once, fewer where memory is short: changes no result.
+    inference_batch_size
+        Contexts forecast at once, fewer where memory runs out; it does not affect the result.
     device, random_state, verbose
         ``"auto"``, ``"cpu"``, ...; seed of the weights and of the windows' order; above 0: a bar.
 
@@ -113,7 +114,7 @@ class SpaceTime(NeuralForecaster):
         self,
         context_length: int = 336,
         *,
-        horizon: int = 1,
+        horizon: int = 24,
         state_size: int = 64,
         width: int = 64,
         depth: int = 1,
@@ -129,7 +130,7 @@ class SpaceTime(NeuralForecaster):
         quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
         training: Training | None = None,
         columns: Columns | None = None,
-        batch_size: int = 1024,
+        inference_batch_size: int = 1024,
         device: str = "auto",
         random_state: int | None = None,
         verbose: int = 0,
@@ -151,7 +152,7 @@ class SpaceTime(NeuralForecaster):
         self.quantile_levels = quantile_levels
         self.training = training
         self.columns = columns
-        self.batch_size = batch_size
+        self.inference_batch_size = inference_batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -181,6 +182,14 @@ class SpaceTime(NeuralForecaster):
         for points in windows.batch(slice(None)).context.values.T.numpy():
             stream.push(points)
         return stream
+
+    def _prepare(self, panel: Panel) -> Panel:
+        if not self.joint:
+            return panel
+        return with_series_as_covariates(panel, getattr(self, "context_", panel).labels.ids)
+
+    def _needs_frame(self) -> str | None:
+        return "all series, for joint=True" if self.joint else super()._needs_frame()
 
     def _build(self) -> ForecastModule:
         check_parameters("SpaceTime", self, CONSTRAINTS)

@@ -47,7 +47,7 @@ class SpaceTimeModule(ForecastModule):
     groups
         Number of series with their own weights of the covariates; 1: shared weights.
     init
-        ``"burg"``, ``"arma"``: see `start`; ``"random"``: random weights.
+        ``"burg"``, ``"arma"``: see `initialize`; ``"random"``: random weights.
     levels
         Quantile levels to forecast, 0.5 among them; empty: the mean.
     one_step_weight, input_weight
@@ -97,7 +97,7 @@ class SpaceTimeModule(ForecastModule):
         self.head = Head(width, self.outputs, future, dropout)
 
     @torch.no_grad()
-    def start(self, batch: Batch) -> None:
+    def initialize(self, batch: Batch) -> None:
         """Initialize to the forecasts of an autoregression, unless `init` is ``"random"``.
 
         The closed loop is fitted to the windows by Burg's method, or as an ARMA process by that of

@@ -69,7 +69,7 @@ def load_body(source: Source, options: BackboneOptions) -> Any:
     OSError, ValueError
         There is no such model, or it can't be used.
     """
-    config = read_config(source, options.layers)
+    config = read_config(source, options.depth)
     with silence():
         if options.init == "random":
             body = _draw(config, options.dtype)
@@ -141,7 +141,7 @@ def _from_scratch(options: BackboneOptions) -> Backbone:
             vocab_size=1,
             hidden_size=width,
             intermediate_size=4 * width,
-            num_hidden_layers=SCRATCH_LAYERS if options.layers is None else options.layers,
+            num_hidden_layers=SCRATCH_LAYERS if options.depth is None else options.depth,
             num_attention_heads=heads,
             num_key_value_heads=heads,
             max_position_embeddings=SCRATCH_POSITIONS,

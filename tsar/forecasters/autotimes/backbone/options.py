@@ -21,7 +21,7 @@ class BackboneOptions:
         ``"smollm2"`` (SmolLM2-135M-Instruct, out of a package), a folder that holds a model of
         transformers, the name of one on the Hugging Face hub, or None: a small causal transformer
         from scratch, which is trained.
-    layers
+    depth
         How many blocks are used, the first ones; None for all, or 3 from scratch. 0, from scratch
         only: none, so that each token is forecast from alone. A control.
     width
@@ -38,7 +38,7 @@ class BackboneOptions:
     """
 
     name: str | None
-    layers: int | None = None
+    depth: int | None = None
     width: int = 128
     init: Literal["pretrained", "random"] = "pretrained"
     lora: int | None = None
@@ -48,9 +48,9 @@ class BackboneOptions:
     def __post_init__(self) -> None:
         """Check each option once."""
         check_parameters("backbone", self, CONSTRAINTS)
-        if self.name is not None and self.layers == 0:
+        if self.name is not None and self.depth == 0:
             raise ValueError(
-                "backbone.layers must be at least 1 of a language model; got 0. Name a number, or "
+                "backbone.depth must be at least 1 of a language model; got 0. Name a number, or "
                 "set backbone=None."
             )
         if self.name is None and self.lora is not None:
@@ -71,7 +71,7 @@ CONSTRAINTS: dict[str, Constraint] = {
         lambda name: name is None or (isinstance(name, str) and name != ""),
         "'smollm2', a folder, a name on the Hugging Face hub, or None",
     ),
-    "layers": Constraint(
+    "depth": Constraint(
         optional(integer(0)).is_met, "an integer of at least 1, or None; 0 with backbone=None only"
     ),
     "width": Constraint(

@@ -106,7 +106,7 @@ def _cut(config: Any, layers: int, name: str) -> None:
     total = config.num_hidden_layers
     if layers > total:
         raise ValueError(
-            f"backbone.layers must be at most {total}, which is what {name!r} has; got {layers}. "
+            f"backbone.depth must be at most {total}, which is what {name!r} has; got {layers}. "
             "Choose fewer, or None for all."
         )
     config.num_hidden_layers = layers

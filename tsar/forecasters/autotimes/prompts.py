@@ -6,22 +6,22 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.data.panel import Panel, TimeShift
-from tsar.data.scaling import Scaling
-from tsar.data.segments import rolling_std
-from tsar.nn.convolution import correlate, next_fast_length
-from tsar.nn.normalization import InstanceNorm, forward_fill, instance_norm
+from tsar.data.windows import Windows
+from tsar.forecasters.autotimes.nearest import (
+    Home,
+    fill_gaps,
+    matched_length,
+    search,
+    standardization,
+)
 from tsar.validation import check_integer
 
 Strategy = Literal["auto", "first", "last", "phase", "nearest"]
-
-CHUNK = 2**19  # real numbers that one step of the search holds, a few times over: 4 MB each
-BLOCK = 2**12  # points of a transform, at least: shorter ones are no faster
-FLAT = 1e-10  # a deviation, in units of its series', that transforms tell nothing of
-STEPS = 1e9  # of a correlation, from 0 to 1: rounding alone may tell apart what is nearer
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,13 @@ class Prompts:
 
 
 def find_prompts(
-    panel: Panel, pool: Panel, *, context_length: int, prompt_length: int, strategy: Strategy
+    panel: Panel,
+    pool: Panel,
+    *,
+    context_length: int,
+    prompt_length: int,
+    strategy: Strategy,
+    pool_rows: NDArray[np.intp] | None = None,
 ) -> Prompts:
     """An earlier stretch of `prompt_length` points for the context of each series.
 
@@ -68,6 +74,9 @@ def find_prompts(
         where the season then goes on unbroken from the prompt to the context, and is the nearest
         where both have mean 0 and deviation 1; of equals one of the same series, the newest.
         ``"auto"``: by phase, else the last, else NaN.
+    pool_rows
+        Row in the pool of each series of `panel`, where the pool holds the same points of it. None:
+        by id.
 
     Raises
     ------
@@ -92,7 +101,7 @@ def find_prompts(
             f"prompts must have the frequency {names[0]!r} of the series; got {names[1]!r}. "
             "Resample the pool, or the series."
         )
-    own = _own(panel, pool, context_length)
+    own = _own(panel, pool, context_length, pool_rows)
     pool = pool.to(panel.values.device, panel.values.dtype)
     if strategy == "nearest":
         return _nearest(panel, pool, own, context_length, prompt_length)
@@ -145,18 +154,62 @@ def prompted(panel: Panel, prompts: Prompts, context_length: int) -> Panel:
     )
 
 
-def with_prompts(
-    panel: Panel, pool: Panel, context_length: int, prompt_length: int | None, strategy: Strategy
-) -> Panel:
-    """Panel of contexts, each behind a prompt that is as long unless its length is given."""
+def prompted_windows(
+    windows: Windows,
+    pool: Panel | None,
+    context_length: int,
+    prompt_length: int | None,
+    strategy: Strategy,
+) -> Windows:
+    """Windows whose contexts stand behind a prompt, in the same order.
+
+    Parameters
+    ----------
+    windows
+        Windows of a panel that holds the whole history before them.
+    pool
+        Series to find the nearest stretch in; None: those of the panel, as far as they were known
+        when the window begins, counted in points from the end of each series.
+    context_length
+        Points of a context.
+    prompt_length
+        Points of a prompt; None: as many as of a context.
+    """
     length = context_length if prompt_length is None else prompt_length
-    nameless = list(pool.labels.ids) == [pool.labels.columns.target]
-    if nameless and pool is not panel:  # one series without a name is not another one without
+    if pool is not None and list(pool.labels.ids) == [pool.labels.columns.target]:
+        # One series without a name is not the same as another one without a name.
         pool = replace(pool, labels=replace(pool.labels, ids=pd.Index(["prompts"])))
-    found = find_prompts(
-        panel, pool, context_length=context_length, prompt_length=length, strategy=strategy
+    series = windows.series
+    after = windows.panel.offsets[series + 1] - windows.cutoffs
+    values = torch.empty(len(series), length + context_length, dtype=windows.panel.values.dtype)
+    starts = np.empty(len(series), np.int64)
+    shifts = np.empty((2, len(series)), np.int64)
+    for points in after.unique().tolist():
+        known = windows.panel.without_last(points)
+        rows = (after == points).nonzero()[:, 0].numpy()
+        chosen = series[rows].numpy()
+        contexts = known.select(chosen)
+        found = find_prompts(
+            contexts,
+            known if pool is None else pool,
+            context_length=context_length,
+            prompt_length=length,
+            strategy=strategy,
+            pool_rows=chosen if pool is None else None,
+        )
+        part = prompted(contexts, found, context_length)
+        values[rows] = part.values.view(len(rows), -1)
+        starts[rows] = part.labels.starts
+        shifts[:, rows] = np.stack(part.labels.time_shift or ())
+    labels = windows.panel.labels.select(series.numpy())
+    joined = replace(
+        Panel.from_tensor(values),
+        labels=replace(labels, starts=starts, time_shift=TimeShift(*shifts)),
     )
-    return prompted(panel, found, context_length)
+    extended = joined.extend(values.new_empty(len(series), windows.horizon, 0))
+    rows = torch.arange(len(series))
+    ends = torch.full_like(rows, values.shape[1])
+    return Windows.at(extended, values.shape[1], windows.horizon, rows, ends, lead=windows.lead)
 
 
 # --- stretches of the same series -------------------------------------------------------------
@@ -175,12 +228,15 @@ class _Own(NamedTuple):
     end: Int[Tensor, " series"]
 
 
-def _own(panel: Panel, pool: Panel, context_length: int) -> _Own:
+def _own(
+    panel: Panel, pool: Panel, context_length: int, pool_rows: NDArray[np.intp] | None
+) -> _Own:
     device = panel.values.device
-    rows = pool.labels.ids.get_indexer(panel.labels.ids)
+    same = pool_rows is not None or pool.labels is panel.labels
+    rows = pool.labels.ids.get_indexer(panel.labels.ids) if pool_rows is None else pool_rows
     row = torch.as_tensor(rows.astype(np.int64), device=device)
     lengths, known = pool.lengths.to(device)[row], row >= 0
-    if pool.labels is panel.labels:  # the same series, on another device or scaled perhaps
+    if same:  # the same series, on another device or scaled perhaps
         begin = torch.zeros_like(row)
     elif panel.labels.layout.style in ("array", "vector"):
         begin = lengths  # an array has no times: it follows
@@ -251,58 +307,23 @@ def _recent(panel: Panel, points: int) -> Float[Tensor, "series points"]:
     return torch.where(there, panel.values[rows.clamp(min=0)], torch.nan)
 
 
-# --- the nearest of all stretches -------------------------------------------------------------
-
-
-class _Home(NamedTuple):
-    """The context's own series in the pool: rows of its points, and of what is out of bounds."""
-
-    begin: Int[Tensor, " context"]
-    bound: Int[Tensor, " context"]  # stretches from here on reach into the context
-    end: Int[Tensor, " context"]
-
-
 def _nearest(
     panel: Panel, pool: Panel, own: _Own, context_length: int, prompt_length: int
 ) -> Prompts:
-    span = _span(context_length, prompt_length, panel.labels.frequency.season_length)
-    units = _units(contexts := _filled(_recent(panel, context_length))[:, -span:])
+    span = matched_length(context_length, prompt_length, panel.labels.frequency.season_length)
+    units = standardization(contexts := fill_gaps(_recent(panel, context_length))[:, -span:])
     # By name: of equals the same one is found in any order of the series.
     order = np.argsort(np.asarray(pool.labels.ids.astype(str)), kind="stable")
     rows = torch.as_tensor(order, device=own.row.device)
     named, row = pool.select(order), torch.where(own.row >= 0, rows.argsort()[own.row], -1)
     begin, end = named.offsets[row], named.offsets[row + 1] * (row >= 0)
-    home = _Home(begin, begin + (own.limit - prompt_length + 1).clamp(min=0), end)
-    place = _search(named, prompt_length, units.normalize(contexts), home)
+    home = Home(begin, begin + (own.limit - prompt_length + 1).clamp(min=0), end)
+    place = search(named, prompt_length, units.normalize(contexts), home)
     _check_any(panel, place, prompt_length)
     series = torch.searchsorted(named.offsets, place, right=True) - 1
     prompts = _taken(pool, rows[series], place - named.offsets[series], prompt_length)
-    scaled = units.denormalize(_units(prompts.values[:, :span]).normalize(prompts.values))
+    scaled = units.denormalize(standardization(prompts.values[:, :span]).normalize(prompts.values))
     return replace(prompts, values=torch.where((series == row)[:, None], prompts.values, scaled))
-
-
-def _span(context_length: int, prompt_length: int, season: int) -> int:
-    """Points of a look-alike: half a prompt, or a little less for the season.
-
-    A prompt begins where a context of `span` points would, and ends `prompt_length` later: that is
-    where the whole context begins, in the season, if these lengths differ by whole seasons.
-    """
-    most = min(context_length, prompt_length // 2)
-    less = (most - context_length - prompt_length) % season
-    return most - less if 2 * less < most else most
-
-
-def _filled(contexts: Float[Tensor, "series time"]) -> Float[Tensor, "series time"]:
-    """Contexts without gaps: missing points repeat the one before, the first ones the next."""
-    begun = (~contexts.isnan()).cummax(dim=1).values
-    return torch.where(begun, forward_fill(contexts), forward_fill(contexts.flip(1)).flip(1))
-
-
-def _units(values: Float[Tensor, "series time"]) -> InstanceNorm:
-    """Mean and deviation of rows; what is constant has 1, and is left as nothing at all."""
-    start = values[:, :1]
-    own = instance_norm(values - start, "standardize")
-    return own._replace(level=own.level + start)
 
 
 def _check_any(panel: Panel, place: Int[Tensor, " series"], length: int) -> None:
@@ -311,80 +332,3 @@ def _check_any(panel: Panel, place: Int[Tensor, " series"], length: int) -> None
             f"prompts must find {length} points in a row in the pool, before the context; got none "
             f"for series {panel.labels.ids[row]!r}. Give longer series, or a shorter prompt_length."
         )
-
-
-def _search(
-    pool: Panel, length: int, queries: Float[Tensor, "context span"], home: _Home
-) -> Int[Tensor, " context"]:
-    """Row of ``pool.values`` where the stretch begins that is nearest to each context; -1: none.
-
-    `queries` have mean 0 and deviation 1, or are 0 all over.
-    """
-    signal = Scaling.of(pool).apply(pool).values.nan_to_num(0.0)
-    complete, span = _complete(pool, length), queries.shape[1]
-    best = torch.full_like(queries[:, 0], -torch.inf)
-    place = torch.full_like(home.begin, -1)
-    # The transforms of `correlate` are as long as a block and a query.
-    stride = next_fast_length(max(8 * span, BLOCK)) - 2 * span + 1
-    rows = max(min(CHUNK // stride, len(queries)), 1)
-    width = stride * max(CHUNK // (stride * rows), 1)
-    for begin in range(0, len(complete), width):
-        whole = complete[begin : begin + width]
-        windows = _windows(signal[begin : begin + len(whole) + span - 1], whole, span, stride)
-        for chunk in (slice(i, i + rows) for i in range(0, len(queries), rows)):
-            score = _scores(windows, queries[chunk])
-            _mark_home(score, _Home(*(row[chunk] - begin for row in home)))
-            highest, back = score.flip(1).max(dim=1)  # the first of equals, in the flipped ones
-            better = (highest >= best[chunk]) & (highest > -torch.inf)
-            best[chunk] = torch.where(better, highest, best[chunk])
-            place[chunk] = torch.where(better, begin + len(whole) - 1 - back, place[chunk])
-    return place
-
-
-def _complete(pool: Panel, length: int) -> Bool[Tensor, " stretch"]:
-    """Whether the stretch from each point on lies in one series, and has no gap."""
-    missing = torch.nn.functional.pad(pool.values.isnan().cumsum(0), (1, 0))
-    gapless = missing[length:] == missing[: max(len(missing) - length, 0)]
-    series = pool.series
-    return gapless & (series[: len(gapless)] == series[length - 1 :])
-
-
-class _Windows(NamedTuple):
-    """Windows of one step of the search: points in blocks, and what makes scores of products."""
-
-    blocks: Float[Tensor, "block time"]
-    unit: Float[Tensor, " window"]
-    base: Float[Tensor, " window"]
-    stride: int
-
-
-def _windows(
-    part: Float[Tensor, " time"], complete: Bool[Tensor, " window"], span: int, stride: int
-) -> _Windows:
-    padded = torch.nn.functional.pad(part, (0, -len(complete) % stride))
-    deviation = rolling_std(part, span)
-    varies = deviation > FLAT
-    unit = torch.where(varies, STEPS / (span * deviation), 0.0)
-    base = torch.where(complete, -0.5 * STEPS * varies, -torch.inf)
-    return _Windows(padded.unfold(0, stride + span - 1, stride), unit, base, stride)
-
-
-def _scores(
-    windows: _Windows, queries: Float[Tensor, "context span"]
-) -> Float[Tensor, "context window"]:
-    """What falls as the distance of each query to each window grows, both z-normalized.
-
-    The squared distance is ``span * (varies + 1 - 2 * correlation)``, as a query sums to 0 (MASS,
-    Mueen et al. 2015); `varies` is 0 for a constant window, which has no shape.
-    """
-    products = correlate(windows.blocks, queries[:, None], windows.stride).flatten(1)
-    return (products[:, : len(windows.unit)] * windows.unit).round_().add_(windows.base)
-
-
-def _mark_home(score: Float[Tensor, "context window"], home: _Home) -> None:
-    """Prefer, of equals, the context's own series, and leave out what reaches into the context."""
-    here = ((home.end > 0) & (home.begin < score.shape[1])).nonzero()[:, 0]  # few of many
-    begin, bound, end = (row[here, None] for row in home)
-    place = torch.arange(score.shape[1], device=score.device)
-    own = (place >= begin) & (place < end)
-    score[here] = (score[here] + 0.5 * own).masked_fill_(own & (place >= bound), -torch.inf)

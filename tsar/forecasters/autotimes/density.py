@@ -33,7 +33,7 @@ class Density(ABC):
         """Quantiles at levels in (0, 1)."""
 
     @abstractmethod
-    def draw(
+    def sample(
         self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
     ) -> Float[Tensor, "*shape"]:
         """One draw for each step, made of two uniform ones in (0, 1]."""
@@ -64,7 +64,7 @@ class Gaussian(Density):
         scores = torch.special.ndtri(output.new_tensor(list(levels)))
         return output[..., :1] + output[..., 1:2].exp() * scores
 
-    def draw(
+    def sample(
         self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
     ) -> Float[Tensor, "*shape"]:
         """One draw for each step, made of two uniform ones in (0, 1].
@@ -99,7 +99,7 @@ class Student(Density):
         scores = torch.from_numpy(stdtrit(freedom[..., None], torch.tensor(list(levels)).numpy()))
         return output[..., :1] + output[..., 1:2].exp() * scores.to(output)
 
-    def draw(
+    def sample(
         self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
     ) -> Float[Tensor, "*shape"]:
         """One draw for each step, made of two uniform ones in (0, 1].
