@@ -1,4 +1,4 @@
-"""Tables, letter by letter, and their numbers against statsmodels."""
+"""Layout of summary tables, and their numbers against statsmodels."""
 
 import math
 import re
@@ -23,11 +23,11 @@ y.L24         -0.1000      0.200     -0.500      0.617      -0.492       0.292
 =============================================================================="""
 
 
-def test_a_table_is_laid_out_like_those_of_statistics_packages() -> None:
+def test_the_coefficient_table_has_the_layout_of_statsmodels() -> None:
     facts = [("series", "a"), ("windows", "97"), ("sigma", "1.25")]
     names = ["const", "y.L1", "y.L24"]
-    coef, error = np.array([12.345678, 0.5, -0.1]), np.array([math.nan, 0.1, 0.2])
-    assert coefficient_table("A title", facts, names, coef, error) == TABLE
+    coef, std_err = np.array([12.345678, 0.5, -0.1]), np.array([math.nan, 0.1, 0.2])
+    assert coefficient_table("A title", facts, names, coef, std_err) == TABLE
 
 
 def test_without_errors_it_shows_the_coefficients_alone() -> None:
@@ -51,13 +51,13 @@ def test_numbers_are_those_of_statsmodels() -> None:
     assert header in re.sub(" +", " ", table)
 
 
-@pytest.mark.parametrize("error", [0.0, math.nan])
-def test_a_coefficient_without_an_error_has_dashes(error: float) -> None:
-    table = coefficient_table("AR", [], ["y.L1"], np.array([0.5]), np.array([error]))
+@pytest.mark.parametrize("std_err", [0.0, math.nan])
+def test_a_coefficient_without_a_standard_error_has_dashes(std_err: float) -> None:
+    table = coefficient_table("AR", [], ["y.L1"], np.array([0.5]), np.array([std_err]))
     assert table.splitlines()[-2].split() == ["y.L1", "0.5000", *["-"] * 5]
 
 
-def test_long_names_and_many_facts_keep_their_places() -> None:
+def test_long_names_and_many_facts_keep_their_columns() -> None:
     facts = [(f"fact {k}", str(k)) for k in range(5)]
     table = coefficient_table("T", facts, ["a long name.L12"], np.array([1.0]), np.array([1.0]))
     lines = table.splitlines()
@@ -70,12 +70,12 @@ def test_long_names_and_many_facts_keep_their_places() -> None:
     assert lines[-2].startswith("a long name.L12")
 
 
-def test_a_line_for_each_series() -> None:
+def test_the_series_table_has_a_row_for_each_series() -> None:
     table = series_table("AR", ["series", "lags used"], [["a", "1 of 3"], ["bcd", "12 of 3"]])
     assert table.splitlines() == ["AR", "series lags used", "     a    1 of 3", "   bcd   12 of 3"]
 
 
-def test_long_names_lose_their_middle() -> None:
+def test_long_names_are_elided_in_the_middle() -> None:
     rows = [["north/" + "x" * 90 + "/1", "3"], ["north/" + "x" * 90 + "/2", "4"]]
     text = series_table("AR", ["series", "lags"], rows)
     assert max(map(len, text.splitlines())) < 50

@@ -1,9 +1,11 @@
-"""Naive and SeasonalNaive: what every other forecast must beat."""
+"""Naive and SeasonalNaive: baselines that repeat the last value or the last season."""
 
 from abc import abstractmethod
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tsar.data.alignment import fitted_rows
@@ -11,17 +13,18 @@ from tsar.data.panel import Columns, Panel
 from tsar.data.windows import Windows
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
+from tsar.forecasters.summary import fact_table
 from tsar.intervals import gaussian_quantiles
 from tsar.metrics import seasonal_squared_scale
 from tsar.validation import check_integer
 
 
 class RepeatingForecaster(Forecaster):
-    """Repeats the last season; a missing point is taken from the season before it."""
+    """Repeat the last season; a missing point is taken from the season before it."""
 
     @abstractmethod
     def _season(self, panel: Panel) -> int:
-        """Points that are repeated."""
+        """Number of points that are repeated."""
 
     @property
     def holds_back(self) -> bool:
@@ -30,28 +33,42 @@ class RepeatingForecaster(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         self.season_length_ = self._season(panel)
-        self.sigma_ = seasonal_deviation(panel, self.season_length_)
+        squares = seasonal_squared_scale(panel.values, self.season_length_, panel.offsets)
+        self.sigma_ = squares.sqrt().nan_to_num(0.0).numpy()
 
     def _reach(self, panel: Panel) -> int:
         season = self.season_length_
         if not bool(panel.values.isnan().any()):
             return season
-        # With gaps, the newest value of a phase may stand anywhere: whole seasons, all there are.
+        # With gaps, the newest value of a phase may be anywhere: all seasons are needed.
         return season * -(-int(panel.lengths.max()) // season)
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         season = self.season_length_
-        pieces = [
-            repeat_season(b.context.values, season, windows.horizon) for b in windows.batches(4096)
-        ]
-        point = torch.cat(pieces)
+        batches = windows.batches(4096)
+        point = torch.cat(
+            [repeat_season(b.context.values, season, windows.horizon) for b in batches]
+        )
         if not levels:
             return Forecast(point, point[:, :, None][:, :, :0])
         rows = fitted_rows(windows.panel, self.context_, type(self).__name__)
-        sigma = self.sigma_[torch.from_numpy(rows)][windows.series]
-        # Hyndman & Athanasopoulos 2021 (FPP3 §5.5): an error for every season that is repeated.
+        sigma = torch.from_numpy(self.sigma_[rows])[windows.series]
+        # Hyndman & Athanasopoulos 2021 (FPP3 section 5.5): the variance is that of one error times
+        # the number of seasons ahead.
         repeats = torch.arange(windows.horizon) // season + 1
         return Forecast(point, gaussian_quantiles(point, sigma[:, None] * repeats.sqrt(), levels))
+
+    def summary(self) -> str:
+        """Table of what was fitted: the season length and the size of its errors."""
+        check_is_fitted(self, "context_")
+        label = "sigma" if len(self.sigma_) == 1 else "median sigma"
+        facts = [
+            ("series", f"{len(self.sigma_):,}"),
+            ("season length", str(self.season_length_)),
+            ("horizon", str(self.horizon)),
+            (label, f"{np.median(self.sigma_):.4g}"),
+        ]
+        return fact_table(type(self).__name__, facts)
 
 
 class Naive(RepeatingForecaster):
@@ -67,7 +84,9 @@ class Naive(RepeatingForecaster):
     Attributes
     ----------
     sigma_
-        Standard deviation of the one-step errors of each series.
+        Root mean square of the one-step errors, of shape (series,).
+    season_length_
+        1.
 
     Examples
     --------
@@ -102,7 +121,7 @@ class SeasonalNaive(RepeatingForecaster):
     season_length_
         Points in a season.
     sigma_
-        Standard deviation of the errors of one season ahead, for each series.
+        Root mean square of the errors one season ahead, of shape (series,).
 
     Examples
     --------
@@ -129,27 +148,21 @@ class SeasonalNaive(RepeatingForecaster):
 
 
 def repeat_season(
-    values: Float[Tensor, "window time"], season: int, horizon: int
+    values: Float[Tensor, "window time"], season_length: int, horizon: int
 ) -> Float[Tensor, "window horizon"]:
     """Newest observed value of each phase of the season, repeated over the horizon.
 
     A phase that was never observed takes the newest observed value of all.
     """
     window, time = values.shape
-    seasons = values.reshape(window, time // season, season)
-    newest = last_along_time(seasons)
-    newest = torch.where(newest.isnan(), last_along_time(values[:, :, None]), newest)
-    return newest.repeat(1, -(-horizon // season))[:, :horizon]
+    seasons = values.reshape(window, time // season_length, season_length)
+    newest = last_observed(seasons)
+    newest = torch.where(newest.isnan(), last_observed(values[:, :, None]), newest)
+    return newest.repeat(1, -(-horizon // season_length))[:, :horizon]
 
 
-def last_along_time(values: Float[Tensor, "window time phase"]) -> Float[Tensor, "window phase"]:
-    """Newest observed value along the time axis, NaN where there is none."""
+def last_observed(values: Float[Tensor, "window time phase"]) -> Float[Tensor, "window phase"]:
+    """Newest observed value along the time axis; NaN where there is none."""
     steps = torch.arange(values.shape[1], device=values.device)[:, None]
     newest = torch.where(values.isnan(), -1, steps).amax(dim=1, keepdim=True)
     return values.gather(1, newest.clamp(min=0))[:, 0]
-
-
-def seasonal_deviation(panel: Panel, season: int) -> Float[Tensor, " series"]:
-    """Root mean square of the seasonal differences of each series; 0 where there is none."""
-    squares = seasonal_squared_scale(panel.values, season, panel.offsets)
-    return squares.sqrt().nan_to_num(0.0)

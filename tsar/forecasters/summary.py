@@ -1,4 +1,4 @@
-"""Tables in the look of statistics packages."""
+"""Text tables for `summary()`, in the layout of statsmodels."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 Floats = NDArray[np.float64]
 WIDTH = 78
-LONGEST = 40  # characters of an id in a table
+MAX_NAME = 40  # characters of a name in a table
 
 
 def fact_table(title: str, facts: Sequence[tuple[str, str]]) -> str:
-    """Facts in two columns.
+    """Table of facts (label, value) in two columns.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def fact_table(title: str, facts: Sequence[tuple[str, str]]) -> str:
     lags                                 1  points                              99
     ==============================================================================
     """
-    return "\n".join([title.center(WIDTH).rstrip(), "=" * WIDTH, *_pairs(facts), "=" * WIDTH])
+    return "\n".join([title.center(WIDTH).rstrip(), "=" * WIDTH, *_two_columns(facts), "=" * WIDTH])
 
 
 def coefficient_table(
@@ -33,9 +33,12 @@ def coefficient_table(
     facts: Sequence[tuple[str, str]],
     names: Sequence[str],
     coef: Floats,
-    error: Floats | None,
+    std_err: Floats | None,
 ) -> str:
-    """Facts in two columns, then each coefficient with its error, z, p and 95 % interval.
+    """Facts in two columns, then each coefficient with its inference.
+
+    Standard error, z statistic, p value and 95 % interval as in statsmodels; without `std_err` the
+    coefficients alone.
 
     Examples
     --------
@@ -51,40 +54,40 @@ def coefficient_table(
     ==============================================================================
     """
     head = fact_table(title, facts).rpartition("\n")[0]
-    if error is None:
-        header, body = ["coef"], [[_number(value, 4)] for value in coef]
+    if std_err is None:
+        header, body = ["coef"], [[_format(value, 4)] for value in coef]
     else:
         header = ["coef", "std err", "z", "P>|z|", "[0.025", "0.975]"]
-        body = [_inference(*pair) for pair in zip(coef, error, strict=True)]
+        body = [_inference(*pair) for pair in zip(coef, std_err, strict=True)]
     table = SimpleTable(body, header, list(names), txt_fmt=fmt_params)
     return f"{head}\n{table.as_text()}"
 
 
-def _pairs(facts: Sequence[tuple[str, str]]) -> list[str]:
+def _two_columns(facts: Sequence[tuple[str, str]]) -> list[str]:
     cells = [f"{name:<24}{value:>14}" for name, value in facts]
     half = -(-len(cells) // 2)
     right = [*cells[half:], *[""] * (2 * half - len(cells))]
     return [f"{a}  {b}".rstrip() for a, b in zip(cells[:half], right, strict=True)]
 
 
-def _inference(coef: float, error: float) -> list[str]:
-    """Cells of one coefficient; without an error (a lag left out) only the coefficient."""
-    if not error > 0:
-        return [_number(coef, 4), *["-"] * 5]
-    score, half = coef / error, norm.ppf(0.975) * error
-    bounds = (_number(bound, 3) for bound in (coef - half, coef + half))
-    p = f"{2 * norm.sf(abs(score)):.3f}"
-    return [_number(coef, 4), _number(error, 3), _number(score, 3), p, *bounds]
+def _inference(coef: float, std_err: float) -> list[str]:
+    """Cells of one coefficient; dashes without a standard error, as for a lag that was left out."""
+    if not std_err > 0:
+        return [_format(coef, 4), *["-"] * 5]
+    z, half = coef / std_err, norm.ppf(0.975) * std_err
+    bounds = (_format(bound, 3) for bound in (coef - half, coef + half))
+    p = f"{2 * norm.sf(abs(z)):.3f}"
+    return [_format(coef, 4), _format(std_err, 3), _format(z, 3), p, *bounds]
 
 
-def _number(value: float, digits: int) -> str:
-    """As statsmodels does: in powers of ten where decimals would show nothing, or too much."""
+def _format(value: float, digits: int) -> str:
+    """Format as statsmodels does: scientific where fixed decimals show too few or many digits."""
     fixed = value == 0 or 1e-4 <= abs(value) < 1e4
     return f"{value:.{digits}f}" if fixed else f"{value:.{digits}g}"
 
 
 def shorten(name: object) -> str:
-    """Text of a name, long ones without their middle.
+    """Text of a name; long ones are elided in the middle.
 
     Examples
     --------
@@ -92,12 +95,12 @@ def shorten(name: object) -> str:
     'aaaaaaaaaaaaaaaaaaa...bbbbbbbbbbbbbbbbbb'
     """
     text = str(name)
-    rest = LONGEST - 3
-    return text if len(text) <= LONGEST else f"{text[: -(-rest // 2)]}...{text[-(rest // 2) :]}"
+    rest = MAX_NAME - len("...")
+    return text if len(text) <= MAX_NAME else f"{text[: -(-rest // 2)]}...{text[-(rest // 2) :]}"
 
 
 def series_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A row of cells for each series, its name first.
+    """Table with a row of cells for each series, its name first.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Classical: exponential smoothing and autoregression, as statsmodels fits them."""
+"""Classical: exponential smoothing and autoregression of statsmodels, one series at a time."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from statsmodels.tsa.ar_model import AutoReg, ar_select_order
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tsar.autoregression import horizon_map, psi_weights
@@ -18,8 +18,10 @@ from tsar.data.alignment import fitted_rows
 from tsar.data.panel import Columns, Panel
 from tsar.data.windows import Windows
 from tsar.forecasters.base import Forecaster
+from tsar.forecasters.classical.autoregression import fit_autoregression
 from tsar.forecasters.classical.smoothing import Smoothing, fit_smoothing, forecast_smoothing
 from tsar.forecasters.forecast import Forecast
+from tsar.forecasters.summary import series_table
 from tsar.intervals import gaussian_quantiles
 from tsar.validation import check_integer
 
@@ -27,18 +29,17 @@ Floats = NDArray[np.float64]
 
 
 class Classical(Forecaster):
-    """Exponential smoothing or autoregression, each series by itself, as statsmodels fits them.
+    """Exponential smoothing or autoregression of statsmodels, fitted to each series by itself.
 
-    What is fitted are the parameters. A forecast filters its whole context again with them, so
-    that `predict(frame)` with newer history, and a backtest without refit, cost a filter and no
-    fit.
+    `fit` estimates the parameters. A forecast filters its whole context with them, so that
+    `predict(frame)` with newer history, and a backtest without refit, cost a filter and no fit.
 
     ``"ets"`` is the additive model of statsmodels' state-space `ExponentialSmoothing`: errors add,
-    a damped trend where a series has 10 observed points, a season where it has two of them. The
-    Kalman filter skips missing values. The states before the first point are those of a line and a
-    seasonal pattern, by least squares on the first two seasons or on the whole context, whichever
+    a damped trend where a series has 10 observed points, a season where it has two seasons of
+    them. The Kalman filter skips missing values. The initial states are those of a line and
+    seasonal effects, by least squares on the first two seasons or on the whole context, whichever
     is likelier for the fitted series. Series that such a line fits exactly, or with fewer than 4
-    points, keep the smoothing parameters that statsmodels starts from. A fit takes 0.2 s for 130
+    points, keep the initial smoothing parameters of statsmodels. A fit takes 0.2 s for 130
     points of a season of 12, but 5 s for 2000 of 52: shorter `season_length` or `n_jobs` help.
 
     ``"autoreg"`` is `AutoReg`: a constant and lags, by least squares. It can't skip missing values;
@@ -64,13 +65,19 @@ class Classical(Forecaster):
     Attributes
     ----------
     params_
-        A row for each series. ``"ets"``: smoothing of level, trend and season, then the damping of
-        the trend; NaN where the series has no such part. ``"autoreg"``: the constant, then the
-        lags from 1 on; 0 beyond the order of the series.
+        Of shape (series, parameter). ``"ets"``: smoothing of level (alpha), trend (beta) and season
+        (gamma), then the damping of the trend (phi); NaN where the model of a series has no such
+        component. ``"autoreg"``: the constant, then the coefficients, lag 1 first; 0 beyond the
+        order of the series.
+    order_
+        Lags of each series, of shape (series,). ``"autoreg"`` only.
     initial_points_
-        First points of a context that give the states before it; 0 for all. ``"ets"`` only.
+        First points of a context that determine its initial states; 0 for all. ``"ets"`` only.
     sigma_
-        Standard deviation of the one-step errors of each series.
+        Standard deviation of the one-step errors, of shape (series,).
+    aic_
+        Akaike information criterion as in statsmodels, of shape (series,); NaN where nothing was
+        estimated.
     season_length_
         Points in a season.
 
@@ -136,6 +143,7 @@ class Classical(Forecaster):
         fits = Parallel(self.n_jobs)(fit(values, self.season_length_) for values in series)
         self.params_ = np.stack([fit.params for fit in fits])
         self.sigma_ = np.array([fit.sigma for fit in fits])
+        self.aic_ = np.array([fit.aic for fit in fits])
         self.initial_points_ = np.array([fit.initial_points for fit in fits])
         warn_unless_converged(panel, np.array([fit.converged for fit in fits]))
 
@@ -144,17 +152,19 @@ class Classical(Forecaster):
             self._check_series(panel, row, values)
         fit = delayed(fit_autoregression)
         fits = Parallel(self.n_jobs)(fit(v, self.order, self.season_length_ + 1) for v in series)
-        self.params_ = np.zeros((len(fits), max(2, *(len(params) for params, _ in fits))))
-        for row, (params, _) in enumerate(fits):
+        self.order_ = np.array([len(fit.params) - 1 for fit in fits])
+        self.params_ = np.zeros((len(fits), 1 + max(1, int(self.order_.max()))))
+        for row, params in enumerate(fit.params for fit in fits):
             self.params_[row, : len(params)] = params
-        self.sigma_ = np.array([sigma for _, sigma in fits])
+        self.sigma_ = np.array([fit.sigma for fit in fits])
+        self.aic_ = np.array([fit.aic for fit in fits])
 
     def _check_series(self, panel: Panel, row: int, values: Floats) -> None:
         missing = np.flatnonzero(np.isnan(values))
         if len(missing):
-            back = len(values) - int(missing[0])  # steps from the first missing point to the end
+            steps = len(values) - int(missing[0])  # from the first missing point to the end
             frequency = panel.labels.frequency
-            time = frequency.to_times(panel.end_ordinals(1)[[row]] - back * frequency.step)[0]
+            time = frequency.to_times(panel.end_ordinals(1)[[row]] - steps * frequency.step)[0]
             raise ValueError(
                 f"frame must have no missing values with model 'autoreg'; got {len(missing)} for "
                 f"series {panel.labels.ids[row]!r}, first at {time}. Use model='ets' or ARNet, "
@@ -171,13 +181,13 @@ class Classical(Forecaster):
         return int(panel.lengths.max()) if self.model == "ets" else self.params_.shape[1] - 1
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
-        known = fitted_rows(windows.panel, self.context_, type(self).__name__)
-        rows = torch.from_numpy(known)[windows.series]
+        fitted = fitted_rows(windows.panel, self.context_, type(self).__name__)
+        rows = torch.from_numpy(fitted)[windows.series]
         forecast = self._smooth if self.model == "ets" else self._iterate
-        point, deviation = forecast(windows, rows)
+        point, std = forecast(windows, rows)
         if not levels:
             return Forecast(point, point[:, :, None][:, :, :0])
-        return Forecast(point, gaussian_quantiles(point, deviation, levels))
+        return Forecast(point, gaussian_quantiles(point, std, levels))
 
     def _smooth(self, windows: Windows, rows: Int[Tensor, " window"]) -> tuple[Tensor, Tensor]:
         tasks = (
@@ -190,7 +200,7 @@ class Classical(Forecaster):
     def _fits(self, rows: Int[Tensor, " window"]) -> Iterator[Smoothing]:
         for row in rows.tolist():
             points = int(self.initial_points_[row])
-            yield Smoothing(self.params_[row], float(self.sigma_[row]), points, True)
+            yield Smoothing(self.params_[row], float(self.sigma_[row]), points, np.nan, True)
 
     def _iterate(self, windows: Windows, rows: Int[Tensor, " window"]) -> tuple[Tensor, Tensor]:
         context = windows.batch(slice(None)).context.values
@@ -201,23 +211,50 @@ class Classical(Forecaster):
         weights = horizon_map(coef, windows.horizon).flip(2)
         point = (weights[rows] @ context.nan_to_num(0.0)[:, :, None])[:, :, 0]
         point = point + (params[:, :1] * psi.cumsum(1))[rows]
-        deviation = torch.from_numpy(self.sigma_)[:, None] * psi.square().cumsum(1).sqrt()
-        return point, deviation[rows]
+        std = torch.from_numpy(self.sigma_)[:, None] * psi.square().cumsum(1).sqrt()
+        return point, std[rows]
 
     def _check_contexts(
         self, windows: Windows, context: Float[Tensor, "window time"], rows: Int[Tensor, " window"]
     ) -> None:
-        """Refuse contexts that lack a point which the order of their series needs."""
+        """Refuse contexts in which a lag that the series uses is missing."""
         used = torch.from_numpy(self.params_)[:, 1:].flip(1) != 0
-        lacking = (used[rows] & context.isnan()).any(dim=1)
-        if lacking.any():
-            window = int(lacking.nonzero()[0, 0])
+        incomplete = (used[rows] & context.isnan()).any(dim=1)
+        if incomplete.any():
+            window = int(incomplete.nonzero()[0, 0])
             series = windows.panel.labels.ids[int(windows.series[window])]
             order = int(used[rows[window]].flip(0).nonzero().max()) + 1
             raise ValueError(
                 f"frame must end in {order} observed points with model 'autoreg'; got fewer for "
                 f"series {series!r}. Give more of its history, or use model='ets' or ARNet."
             )
+
+    def summary(self) -> str:
+        """Table with the model of each series: its parameters, error and AIC.
+
+        ``"ets"``: alpha, beta and gamma smooth level, trend and season, phi damps the trend; a dash
+        marks a component that the model lacks. ``"autoreg"``: order, constant, and the sum of the
+        coefficients.
+        """
+        check_is_fitted(self, "context_")
+        if self.model == "ets":
+            header = ["alpha", "beta", "gamma", "phi"]
+            values = self.params_
+            names = [
+                f"ETS(A,{'N' if np.isnan(beta) else 'Ad'},{'N' if np.isnan(gamma) else 'A'})"
+                for _, beta, gamma, _ in self.params_
+            ]
+        else:
+            header = ["const", "sum of coef"]
+            values = np.stack([self.params_[:, 0], self.params_[:, 1:].sum(axis=1)], axis=1)
+            names = [f"AR({order})" for order in self.order_]
+        table = np.column_stack([values, self.sigma_, self.aic_])
+        rows = [
+            [str(series), name, *("-" if np.isnan(x) else f"{x:.4g}" for x in numbers)]
+            for series, name, numbers in zip(self.context_.labels.ids, names, table, strict=True)
+        ]
+        title = f"Classical ({self.model}, season length {self.season_length_})"
+        return series_table(title, ["series", "model", *header, "sigma", "AIC"], rows)
 
 
 def trim(values: Floats) -> Floats:
@@ -226,14 +263,14 @@ def trim(values: Floats) -> Floats:
 
 
 def contexts(windows: Windows) -> Iterator[Floats]:
-    """Context of each window, without what is missing before it."""
+    """Context of each window, from its first observed value on."""
     for batch in windows.batches(256):
         for values in batch.context.values.numpy():
             yield trim(values)
 
 
 def warn_unless_converged(panel: Panel, converged: NDArray[np.bool_]) -> None:
-    """One warning, where there is a reason for one, that names the first series."""
+    """Warn once of series whose fit did not converge, and name the first."""
     if not converged.all():
         first = panel.labels.ids[int(np.flatnonzero(~converged)[0])]
         warnings.warn(
@@ -242,24 +279,3 @@ def warn_unless_converged(panel: Panel, converged: NDArray[np.bool_]) -> None:
             ConvergenceWarning,
             stacklevel=6,
         )
-
-
-def fit_autoregression(values: Floats, order: int | None, season: int) -> tuple[Floats, float]:
-    """Constant and lag coefficients of a complete series, and the deviation of its errors."""
-    with warnings.catch_warnings():
-        # Collinear lags (a line, a pure season): the shortest of the solutions is as good as any.
-        warnings.simplefilter("ignore")
-        lags = select_order(values, season) if order is None else order
-        if not lags:
-            return values.mean(keepdims=True), float(values.std())
-        result = AutoReg(values, lags=lags, trend="c").fit()
-    return np.asarray(result.params), float(np.sqrt(max(result.sigma2, 0.0)))
-
-
-def select_order(values: Floats, season: int) -> int:
-    """Order of the lowest BIC; 0 for a constant series, and for one too short to tell."""
-    most = min(max(int(10 * np.log10(len(values))), season), len(values) // 2 - 1)
-    if most < 1 or np.ptp(values) == 0:
-        return 0
-    lags = ar_select_order(values, most, ic="bic", trend="c").ar_lags
-    return max(lags) if lags else 0

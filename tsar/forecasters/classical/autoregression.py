@@ -1,0 +1,44 @@
+"""Autoregression of one series by least squares: `AutoReg` of statsmodels."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.tsa.ar_model import AutoReg, ar_select_order
+
+Floats = NDArray[np.float64]
+
+
+class Autoregression(NamedTuple):
+    """Fit of one series.
+
+    `params` are the constant and the coefficients, lag 1 first; `sigma` is the standard deviation
+    of the residuals; `aic` is NaN where there are no lags.
+    """
+
+    params: Floats
+    sigma: float
+    aic: float
+
+
+def fit_autoregression(values: Floats, order: int | None, season: int) -> Autoregression:
+    """Fit a complete series; `order` None selects it, trying at least `season` lags."""
+    with warnings.catch_warnings():
+        # Collinear lags (a line, a pure season): the minimum-norm solution is as good as any.
+        warnings.simplefilter("ignore")
+        lags = select_order(values, season) if order is None else order
+        if not lags:
+            return Autoregression(values.mean(keepdims=True), float(values.std()), np.nan)
+        result = AutoReg(values, lags=lags, trend="c").fit()
+        sigma = float(np.sqrt(max(result.sigma2, 0.0)))
+        return Autoregression(np.asarray(result.params), sigma, float(result.aic))
+
+
+def select_order(values: Floats, season: int) -> int:
+    """Order with the lowest BIC; 0 for a constant series, and for one too short to estimate."""
+    max_order = min(max(int(10 * np.log10(len(values))), season), len(values) // 2 - 1)
+    if max_order < 1 or np.ptp(values) == 0:
+        return 0
+    lags = ar_select_order(values, max_order, ic="bic", trend="c").ar_lags
+    return max(lags) if lags else 0
