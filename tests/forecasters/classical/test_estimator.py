@@ -131,9 +131,7 @@ def test_leading_missing_values_do_not_affect_the_forecast() -> None:
     ((3, [True, False, False, False]), (9, [True, False, False, False]),
      (10, [True, True, False, True]), (23, [True, True, False, True]), (24, [True] * 4)),
 )  # fmt: skip
-def test_the_length_of_a_series_decides_on_trend_and_season(
-    length: int, components: list[bool]
-) -> None:
+def test_the_length_decides_on_trend_and_season(length: int, components: list[bool]) -> None:
     model = Classical(season_length=12, horizon=2).fit(wave(length))
     assert (~np.isnan(model.params_[0])).tolist() == components
     assert np.isfinite(model.predict(level=80)).all()
