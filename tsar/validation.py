@@ -20,7 +20,8 @@ class Constraint(NamedTuple):
 class ParameterError(ValueError):
     """An argument does not meet its condition; the parts of the message are kept.
 
-    The command line puts its options in place of the arguments, see `message`.
+    The message is ``{argument} must {condition}; got {value}. {remedy}``. The command line puts its
+    options in place of the arguments, see `message`.
 
     Parameters
     ----------

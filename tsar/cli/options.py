@@ -112,7 +112,7 @@ class CommonOptions:
             show_default=False,
             is_eager=True,
             callback=read_config,
-            help="A TOML file of options by name, those of --set in a table [set]. "
+            help="A TOML file of options by name, those of --set in a table named set. "
             "The command line takes precedence.",
         ),
     ] = None
@@ -127,7 +127,7 @@ class ForecastOptions:
     quantile: Annotated[
         list[float] | None,
         typer.Option(
-            metavar="SHARE", show_default=False, help="A quantile, such as 0.9; repeatable."
+            metavar="FRACTION", show_default=False, help="A quantile, such as 0.9; repeatable."
         ),
     ] = None
     future: Annotated[
