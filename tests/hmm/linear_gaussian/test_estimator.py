@@ -1,5 +1,6 @@
-"""LinearGaussianHMM: what it learns, scikit-learn's contract, and what it refuses."""
+"""LinearGaussianHMM: scikit-learn's contract, fits, inference, and errors."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,39 +16,34 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from statsmodels.tsa.statespace.mlemodel import MLEModel
 
 from tsar.data.panel import Panel
-from tsar.hmm.linear_gaussian.attributes import NAMES
 from tsar.hmm.linear_gaussian.estimator import LinearGaussianHMM
-from tsar.hmm.linear_gaussian.forecasting import draw
-from tsar.hmm.linear_gaussian.selection import point_densities
+from tsar.hmm.linear_gaussian.forecasting import simulate
+from tsar.hmm.linear_gaussian.kalman import StateSpaceModel
+from tsar.hmm.linear_gaussian.selection import predictive_log_density
 from tsar.hmm.observations import Observations
 
 ROWS_ARE_TIMES = {
-    "check_methods_sample_order_invariance": "rows are times: their order is the model",
-    "check_methods_subset_invariance": "rows are times: the state is that of all rows before",
+    "check_methods_sample_order_invariance": "rows are times: a model of their order",
+    "check_methods_subset_invariance": "rows are times: a state depends on all rows before it",
 }
 
 
-def small(states: Any = 2, **options: Any) -> LinearGaussianHMM:
-    given: dict[str, Any] = {"n_init": 2, "n_iter": 30, "device": "cpu", "random_state": 0}
-    return LinearGaussianHMM(states, **(given | options))
+def make_model(n_components: Any = 2, **options: Any) -> LinearGaussianHMM:
+    defaults: dict[str, Any] = {"n_init": 2, "n_iter": 30, "device": "cpu", "random_state": 0}
+    return LinearGaussianHMM(n_components, **(defaults | options))
 
 
-def truth(states: int, features: int, seed: int = 0) -> LinearGaussianHMM:
-    """An estimator whose attributes are set by hand, as if it had learned them."""
+def true_model(states: int, features: int, seed: int = 0) -> LinearGaussianHMM:
+    """An estimator with fitted attributes that are set by hand."""
     generator = np.random.default_rng(seed)
-    turn = np.linalg.qr(generator.normal(size=(states, states)))[0]
-    model = small(states)
-    values = {
-        "transition": turn * np.linspace(0.6, 0.97, states),
-        "transition_covariance": 0.3 * np.eye(states),
-        "observation": generator.normal(size=(features, states)),
-        "offset": 10 * generator.normal(size=features),
-        "observation_covariance": 0.5 * np.eye(features),
-        "mean": np.zeros(states),
-        "covariance": np.eye(states),
-    }
-    for name, value in values.items():
-        setattr(model, NAMES[name], value)
+    rotation = np.linalg.qr(generator.normal(size=(states, states)))[0]
+    model = make_model(states)
+    model.transition_ = rotation * np.linspace(0.6, 0.97, states)
+    model.state_cov_ = 0.3 * np.eye(states)
+    model.design_ = generator.normal(size=(features, states))
+    model.obs_intercept_ = 10 * generator.normal(size=features)
+    model.obs_cov_ = 0.5 * np.eye(features)
+    model.initial_state_, model.initial_state_cov_ = np.zeros(states), np.eye(states)
     model.n_features_in_ = features
     return model
 
@@ -56,8 +52,8 @@ def simulated(
     model: LinearGaussianHMM, length: int, sequences: int = 1, missing: float = 0.0
 ) -> NDArray[np.float64]:
     """Sequences of one length, end to end."""
-    drawn = draw(model._model(), sequences, length, torch.Generator().manual_seed(1))[1]
-    values = drawn[0].flatten(0, 1).numpy()
+    paths = simulate(model._model(), sequences, length, torch.Generator().manual_seed(1))[1]
+    values = paths[0].flatten(0, 1).numpy()
     generator = np.random.default_rng(2)
     return np.where(generator.random(values.shape) < missing, np.nan, values)
 
@@ -67,15 +63,15 @@ def simulated(
 
 @pytest.mark.wrong_types
 @parametrize_with_checks(
-    [small(1, n_init=1, n_iter=5)], expected_failed_checks=lambda _: ROWS_ARE_TIMES
+    [make_model(1, n_init=1, n_iter=5)], expected_failed_checks=lambda _: ROWS_ARE_TIMES
 )
-def test_scikit_learn_takes_it_for_a_transformer(estimator: Any, check: Any) -> None:
+def test_scikit_learn_accepts_the_transformer(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-def test_states_have_names_and_frames() -> None:
-    frame = pd.DataFrame(simulated(truth(2, 2), 60), columns=["a", "b"])
-    model = small().set_output(transform="pandas").fit(frame)
+def test_states_have_feature_names_and_may_be_frames() -> None:
+    frame = pd.DataFrame(simulated(true_model(2, 2), 60), columns=["a", "b"])
+    model = make_model().set_output(transform="pandas").fit(frame)
     states = model.transform(frame)
     assert list(states.columns) == ["lineargaussianhmm0", "lineargaussianhmm1"]
     assert list(model.get_feature_names_out()) == list(states.columns)
@@ -84,27 +80,27 @@ def test_states_have_names_and_frames() -> None:
     assert clone(model).get_params() == model.get_params()
 
 
-def test_its_states_are_features_of_a_pipeline() -> None:
-    true = truth(2, 2)
+def test_states_are_features_in_a_pipeline() -> None:
+    true = true_model(2, 2)
     values = simulated(true, 300)
     now, later = values[:-1], values[1:, 0]
-    found = make_pipeline(small(), Ridge()).fit(now, later).score(now, later)
+    score = make_pipeline(make_model(), Ridge()).fit(now, later).score(now, later)
     states = true.transform(now)
-    assert found > Ridge().fit(states, later).score(states, later) - 0.02
-    assert found > Ridge().fit(now, later).score(now, later) + 0.02
+    assert score > Ridge().fit(states, later).score(states, later) - 0.02
+    assert score > Ridge().fit(now, later).score(now, later) + 0.02
 
 
-# --- learning ---------------------------------------------------------------------------------
+# --- fits -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("missing", (0.0, 0.2))
 @pytest.mark.parametrize(("states", "features"), ((1, 1), (3, 2), (2, 5)))
-def test_the_likelihood_never_falls_and_passes_the_truth(
+def test_the_likelihood_never_decreases_and_exceeds_that_of_the_true_model(
     states: int, features: int, missing: float
 ) -> None:
-    true = truth(states, features)
+    true = true_model(states, features)
     values = simulated(true, 100, sequences=5, missing=missing)
-    model = small(states, n_init=3, n_iter=60).fit(values, lengths=[100] * 5)
+    model = make_model(states, n_init=3, n_iter=60).fit(values, lengths=[100] * 5)
     history = model.history_["log_likelihood"]
     assert list(history.index) == list(range(1, model.n_iter_ + 1))
     assert history.diff().min() > -1e-7 * abs(model.log_likelihood_)
@@ -115,22 +111,22 @@ def test_the_likelihood_never_falls_and_passes_the_truth(
     assert model.log_likelihood_ > true.score(values, lengths=[100] * 5) - 0.5
 
 
-def test_it_forecasts_nearly_as_well_as_the_truth() -> None:
-    true = truth(3, 2)
+def test_forecasts_are_nearly_those_of_the_true_model() -> None:
+    true = true_model(3, 2)
     values = simulated(true, 2000)
-    model = small(3, n_iter=60).fit(values)
+    model = make_model(3, n_iter=60).fit(values)
     fresh = true.sample(600, random_state=5)[0]
     lengths = np.full(20, 30)
     for horizon in (1, 5):
-        ours, best = (m.forecast(fresh, horizon, lengths=lengths) for m in (model, true))
-        spread = np.sqrt(np.diagonal(best.covariance, axis1=2, axis2=3))
-        assert np.sqrt(np.mean(((ours.mean - best.mean) / spread) ** 2)) < 0.15
-        ratio = np.diagonal(ours.covariance, axis1=2, axis2=3) / spread**2
+        fitted, best = (m.forecast(fresh, horizon, lengths=lengths) for m in (model, true))
+        std = np.sqrt(np.diagonal(best.covariance, axis1=2, axis2=3))
+        assert np.sqrt(np.mean(((fitted.mean - best.mean) / std) ** 2)) < 0.15
+        ratio = np.diagonal(fitted.covariance, axis1=2, axis2=3) / std**2
         assert ratio.min() > 0.8 and ratio.max() < 1.25
 
 
 class NoisyLevel(MLEModel):
-    """statsmodels' model of one state seen through noise, from the start that tsar found."""
+    """statsmodels' model of one state observed with noise, from a known initial state."""
 
     def __init__(self, values: Any, mean: float, covariance: float) -> None:
         super().__init__(values, k_states=1, k_posdef=1)
@@ -151,116 +147,114 @@ def test_statsmodels_finds_no_likelier_local_level() -> None:
     generator = np.random.default_rng(0)
     values = np.cumsum(0.3 * generator.normal(size=400)) + generator.normal(size=400)
     values[50:60] = np.nan
-    model = small(1, n_init=3, n_iter=1000, tol=1e-5).fit(values[:, None])
+    model = make_model(1, n_init=3, n_iter=1000, tol=1e-5).fit(values[:, None])
     assert model.converged_
-    scale = model.observation_matrix_[0, 0]
+    scale = model.design_[0, 0]
     peer = NoisyLevel(
-        values - model.observation_offset_[0],
-        float(model.initial_mean_[0] * scale),
-        float(model.initial_covariance_[0, 0] * scale**2),
+        values - model.obs_intercept_[0],
+        float(model.initial_state_[0] * scale),
+        float(model.initial_state_cov_[0, 0] * scale**2),
     )
     fitted = peer.fit(method="lbfgs", maxiter=500, disp=False)
     # At our parameters it has our likelihood; at its own it may gain what our tolerance left.
-    mine = [
-        model.transition_matrix_[0, 0],
-        np.log(model.transition_covariance_[0, 0] * scale**2),
-        np.log(model.observation_covariance_[0, 0]),
+    params = [
+        model.transition_[0, 0],
+        np.log(model.state_cov_[0, 0] * scale**2),
+        np.log(model.obs_cov_[0, 0]),
     ]
-    assert peer.loglike(mine) == pytest.approx(model.log_likelihood_, rel=1e-9)
+    assert peer.loglike(params) == pytest.approx(model.log_likelihood_, rel=1e-9)
     assert fitted.llf == pytest.approx(model.log_likelihood_, abs=0.02)
 
 
-def test_the_states_are_written_in_one_way() -> None:
-    values = simulated(truth(3, 4), 500)
-    model = small(3, n_iter=60).fit(values)
+def test_the_canonical_form_of_the_states() -> None:
+    values = simulated(true_model(3, 4), 500)
+    model = make_model(3, n_iter=60).fit(values)
     smooth = model.smooth(values)
     assert np.mean(smooth**2, axis=0).max() <= 1
-    innovations = model.transition_covariance_
+    innovations = model.state_cov_
     np.testing.assert_allclose(innovations, np.diag(np.diag(innovations)), atol=1e-10)
     assert (np.diff(np.diag(innovations)) > 0).all()
-    weights = model.observation_matrix_
-    largest = abs(weights / values.std(0)[:, None]).argmax(0)
-    assert (weights[largest, np.arange(3)] > 0).all()
+    design = model.design_
+    largest = abs(design / values.std(0)[:, None]).argmax(0)
+    assert (design[largest, np.arange(3)] > 0).all()
     assert model.n_parameters_ == 3 * 4 + 2 * 4 + 3 + 3 * 4
 
 
-def test_more_states_than_the_truth_lose_by_bic() -> None:
-    values = simulated(truth(1, 3), 400)
-    scores = [small(n, n_iter=60).fit(values).bic(values) for n in (1, 3)]
+def test_bic_rejects_more_states_than_those_of_the_true_model() -> None:
+    values = simulated(true_model(1, 3), 400)
+    scores = [make_model(n, n_iter=60).fit(values).bic(values) for n in (1, 3)]
     assert scores[0] < scores[1]
-    model = small(1).fit(values)
+    model = make_model(1).fit(values)
     expected = 2 * model.n_parameters_ - 2 * model.score(values)
     assert model.aic(values) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("criterion", ("heldout", "bic", "aic"))
-def test_the_number_of_states_is_found(criterion: Any) -> None:
-    values = simulated(truth(2, 3), 300, sequences=2, missing=0.1)
+def test_the_true_number_of_states_is_selected(criterion: Any) -> None:
+    values = simulated(true_model(2, 3), 300, sequences=2, missing=0.1)
     options: dict[str, Any] = {"criterion": criterion, "max_components": 4}
-    model = small("auto", **options).fit(values, lengths=[300, 300])
+    model = make_model("auto", **options).fit(values, lengths=[300, 300])
     assert model.n_components_ == 2 or (criterion == "aic" and model.n_components_ > 2)
     table = model.selection_
     assert table["n_components"].tolist() == [1, 2, 3, 4]
     assert table.loc[table["chosen"], "n_components"].tolist() == [model.n_components_]
-    alone = small(model.n_components_).fit(values, lengths=[300, 300])
-    np.testing.assert_array_equal(alone.transition_matrix_, model.transition_matrix_)
+    alone = make_model(model.n_components_).fit(values, lengths=[300, 300])
+    np.testing.assert_array_equal(alone.transition_, model.transition_)
     assert model.transform(values, lengths=[300, 300]).shape == (600, model.n_components_)
     if criterion != "heldout":
         row = table[table["chosen"]].iloc[0]
         assert row["log_likelihood"] == pytest.approx(model.log_likelihood_)
-        ask = getattr(model, criterion)
-        assert row[criterion] == pytest.approx(ask(values, lengths=[300, 300]))
+        value = getattr(model, criterion)(values, lengths=[300, 300])
+        assert row[criterion] == pytest.approx(value)
 
 
-def test_densities_of_points_add_up_to_the_likelihood() -> None:
-    model = truth(2, 3)
+def test_predictive_log_densities_add_up_to_the_log_likelihood() -> None:
+    model = true_model(2, 3)
     values = simulated(model, 60, sequences=2, missing=0.3)
     values[70] = np.nan
     observations = Observations(torch.from_numpy(values), torch.tensor([0, 70, 120]))
-    found = point_densities(observations, model._model())
-    assert float(found.sum()) == pytest.approx(model.score(values, lengths=[70, 50]))
-    assert found[70] == 0  # nothing is seen there
-    early = float(found[:40].sum())
+    log_density = predictive_log_density(observations, model._model())
+    assert float(log_density.sum()) == pytest.approx(model.score(values, lengths=[70, 50]))
+    assert log_density[70] == 0  # a missing point
+    early = float(log_density[:40].sum())
     assert early == pytest.approx(model.score(values[:40]))
 
 
-def test_the_held_back_points_are_observed_ones() -> None:
-    values = simulated(truth(2, 3), 400)
+def test_held_out_points_are_observed_ones() -> None:
+    values = simulated(true_model(2, 3), 400)
     values[300:] = np.nan
-    assert small("auto", max_components=3).fit(values).n_components_ == 2
+    assert make_model("auto", max_components=3).fit(values).n_components_ == 2
 
 
-def test_a_seed_decides_all_and_the_order_of_sequences_nothing() -> None:
-    values = simulated(truth(2, 2), 50, sequences=4)
+def test_a_seed_determines_the_fit_and_the_order_of_sequences_does_not_matter() -> None:
+    values = simulated(true_model(2, 2), 50, sequences=4)
     lengths = [30, 50, 20, 100]
     parts = np.split(values, np.cumsum(lengths)[:-1])
-    first = small().fit(values, lengths=lengths)
-    again = small().fit(values, lengths=lengths)
-    np.testing.assert_array_equal(again.transition_matrix_, first.transition_matrix_)
-    turned = small().fit(np.concatenate(parts[::-1]), lengths=lengths[::-1])
-    assert turned.log_likelihood_ == pytest.approx(first.log_likelihood_, rel=1e-9)
-    np.testing.assert_allclose(
-        turned.transition_matrix_, first.transition_matrix_, rtol=1e-5, atol=1e-7
-    )
+    first = make_model().fit(values, lengths=lengths)
+    again = make_model().fit(values, lengths=lengths)
+    np.testing.assert_array_equal(again.transition_, first.transition_)
+    reordered = make_model().fit(np.concatenate(parts[::-1]), lengths=lengths[::-1])
+    assert reordered.log_likelihood_ == pytest.approx(first.log_likelihood_, rel=1e-9)
+    np.testing.assert_allclose(reordered.transition_, first.transition_, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("scale", "level"), ((1e-6, 0.0), (1e6, 1e9)))
-def test_the_units_do_not_matter(scale: float, level: float) -> None:
-    values = simulated(truth(2, 2), 200)
-    plain, moved = small().fit(values), small().fit(values * scale + level)
+def test_the_fit_is_equivariant_to_scale_and_location(scale: float, level: float) -> None:
+    values = simulated(true_model(2, 2), 200)
+    plain, rescaled = make_model().fit(values), make_model().fit(values * scale + level)
     expected = plain.log_likelihood_ - values.size * np.log(scale)
-    assert moved.log_likelihood_ == pytest.approx(expected, rel=1e-6)
+    assert rescaled.log_likelihood_ == pytest.approx(expected, rel=1e-6)
     np.testing.assert_allclose(
-        moved.transform(values * scale + level), plain.transform(values), atol=1e-4
+        rescaled.transform(values * scale + level), plain.transform(values), atol=1e-4
     )
 
 
 # --- inference --------------------------------------------------------------------------------
 
 
-def test_filtered_states_know_nothing_of_the_future() -> None:
-    values = simulated(truth(2, 2), 120, missing=0.1)
-    model = small().fit(values)
+def test_filtered_states_do_not_depend_on_later_points() -> None:
+    values = simulated(true_model(2, 2), 120, missing=0.1)
+    model = make_model().fit(values)
     changed = values.copy()
     changed[70:] = 100.0
     before, after = model.transform(values), model.transform(changed)
@@ -270,27 +264,27 @@ def test_filtered_states_know_nothing_of_the_future() -> None:
     np.testing.assert_allclose(model.smooth(values)[-1], before[-1])
 
 
-def test_sequences_do_not_touch() -> None:
-    values = simulated(truth(2, 2), 100)
-    model = small().fit(values)
+def test_sequences_are_independent() -> None:
+    values = simulated(true_model(2, 2), 100)
+    model = make_model().fit(values)
     parts = (values[:30], values[30:37], values[37:])
     lengths = [len(part) for part in parts]
-    together = model.transform(values, lengths=lengths)
-    np.testing.assert_allclose(together, np.concatenate([model.transform(p) for p in parts]))
-    whole = model.score(values, lengths=lengths)
-    assert whole == pytest.approx(sum(model.score(part) for part in parts))
-    ahead = model.forecast(values, 3, lengths=lengths)
+    joint = model.transform(values, lengths=lengths)
+    np.testing.assert_allclose(joint, np.concatenate([model.transform(p) for p in parts]))
+    score = model.score(values, lengths=lengths)
+    assert score == pytest.approx(sum(model.score(part) for part in parts))
+    forecast = model.forecast(values, 3, lengths=lengths)
     for i, part in enumerate(parts):
-        np.testing.assert_allclose(ahead.mean[i], model.forecast(part, 3).mean[0])
-        np.testing.assert_allclose(ahead.covariance[i], model.forecast(part, 3).covariance[0])
-    fitted = small().fit_transform(values, lengths=lengths)
+        np.testing.assert_allclose(forecast.mean[i], model.forecast(part, 3).mean[0])
+        np.testing.assert_allclose(forecast.covariance[i], model.forecast(part, 3).covariance[0])
+    fitted = make_model().fit_transform(values, lengths=lengths)
     np.testing.assert_allclose(
-        fitted, small().fit(values, lengths=lengths).transform(values, lengths=lengths)
+        fitted, make_model().fit(values, lengths=lengths).transform(values, lengths=lengths)
     )
 
 
-def test_a_long_frame_in_any_order_is_its_panel() -> None:
-    values = simulated(truth(1, 1), 40, sequences=3)
+def test_a_long_frame_in_any_row_order_equals_its_panel() -> None:
+    values = simulated(true_model(1, 1), 40, sequences=3)
     frame = pd.DataFrame(
         {
             "unique_id": np.repeat(["a", "b", "c"], 40),
@@ -299,11 +293,11 @@ def test_a_long_frame_in_any_order_is_its_panel() -> None:
         }
     )
     shuffled = frame.sample(frac=1, random_state=0)
-    model = small(1).fit(shuffled)
+    model = make_model(1).fit(shuffled)
     panel = Panel.from_frame(frame)
-    assert model.log_likelihood_ == pytest.approx(small(1).fit(panel).log_likelihood_)
+    assert model.log_likelihood_ == pytest.approx(make_model(1).fit(panel).log_likelihood_)
     assert model.log_likelihood_ == pytest.approx(
-        small(1).fit(values, lengths=[40] * 3).log_likelihood_
+        make_model(1).fit(values, lengths=[40] * 3).log_likelihood_
     )
     states = pd.Series(model.transform(shuffled)[:, 0], index=shuffled.index).sort_index()
     np.testing.assert_allclose(states, model.transform(panel)[:, 0])
@@ -311,27 +305,27 @@ def test_a_long_frame_in_any_order_is_its_panel() -> None:
         model.transform(shuffled, lengths=[120])
 
 
-def test_samples_are_likely_and_repeatable() -> None:
-    true = truth(2, 2)
+def test_samples_have_the_moments_of_the_model_and_are_reproducible() -> None:
+    true = true_model(2, 2)
     values, states = true.sample(4000, random_state=3)
     assert values.shape == (4000, 2) and states.shape == (4000, 2)
     np.testing.assert_array_equal(true.sample(4000, random_state=3)[0], values)
-    rest = values - states @ true.observation_matrix_.T - true.observation_offset_
-    np.testing.assert_allclose(np.cov(rest.T), true.observation_covariance_, atol=0.05)
-    moved = states[1:] - states[:-1] @ true.transition_matrix_.T
-    np.testing.assert_allclose(np.cov(moved.T), true.transition_covariance_, atol=0.05)
+    errors = values - states @ true.design_.T - true.obs_intercept_
+    np.testing.assert_allclose(np.cov(errors.T), true.obs_cov_, atol=0.05)
+    innovations = states[1:] - states[:-1] @ true.transition_.T
+    np.testing.assert_allclose(np.cov(innovations.T), true.state_cov_, atol=0.05)
 
 
-# --- what is not as it should be --------------------------------------------------------------
+# --- degenerate and invalid input -------------------------------------------------------------
 
 
-def test_a_sequence_without_observations_adds_nothing() -> None:
-    values = simulated(truth(2, 2), 60)
+def test_a_sequence_without_observations_is_skipped() -> None:
+    values = simulated(true_model(2, 2), 60)
     empty = np.full((20, 2), np.nan)
     lengths, both = [60, 20], np.concatenate([values, empty])
-    model, plain = small().fit(both, lengths=lengths), small().fit(values)
+    model, plain = make_model().fit(both, lengths=lengths), make_model().fit(values)
     assert model.log_likelihood_ == pytest.approx(plain.log_likelihood_)
-    np.testing.assert_allclose(model.transition_matrix_, plain.transition_matrix_)
+    np.testing.assert_allclose(model.transition_, plain.transition_)
     assert model.score(both, lengths=lengths) == pytest.approx(model.score(values))
     assert np.isfinite(model.transform(both, lengths=lengths)).all()
     assert np.isfinite(model.forecast(both, 2, lengths=lengths).mean).all()
@@ -349,15 +343,15 @@ def test_a_sequence_without_observations_adds_nothing() -> None:
         np.array([[1.0], [2.0]]),
         np.array([[1.0, 2.0]]),
     ),
-    ids=("constant", "level", "unseen", "sine", "growth", "outlier", "two", "one"),
+    ids=("constant", "large level", "all missing", "sine", "growth", "outlier", "two", "one"),
 )
-def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
-    model = small().fit(values)
-    for name in NAMES.values():
-        assert np.isfinite(getattr(model, name)).all()
+def test_degenerate_data_give_finite_parameters(values: NDArray[np.float64]) -> None:
+    model = make_model().fit(values)
+    for field in fields(StateSpaceModel):
+        assert np.isfinite(getattr(model, f"{field.name}_")).all()
     assert np.isfinite(model.log_likelihood_)
-    assert (np.diag(model.observation_covariance_) > 0).all()
-    assert (np.linalg.eigvalsh(model.transition_covariance_) > 0).all()
+    assert (np.diag(model.obs_cov_) > 0).all()
+    assert (np.linalg.eigvalsh(model.state_cov_) > 0).all()
     gains = model.history_["log_likelihood"].diff().fillna(0)
     assert gains.min() > -1e-6 * abs(model.log_likelihood_)
     assert np.isfinite(model.transform(values)).all()
@@ -366,7 +360,7 @@ def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
 
 @pytest.mark.wrong_types
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     (
         ({"n_components": 0}, "n_components must be an integer of at least 1; got 0"),
         ({"n_components": 21}, "n_components must be at most 20 for these observations; got 21"),
@@ -378,28 +372,28 @@ def test_a_collapse_is_floored(values: NDArray[np.float64]) -> None:
         ({"min_covar": 0.0}, "min_covar must be positive"),
         ({"transition_prior": np.nan}, "transition_prior must be finite"),
         ({"transition_weight": -1.0}, "transition_weight must be finite and at least 0"),
-        ({"noise_prior": 0.0}, "noise_prior must be positive"),
-        ({"noise_weight": np.inf}, "noise_weight must be finite and at least 0"),
+        ({"obs_cov_prior": 0.0}, "obs_cov_prior must be positive"),
+        ({"obs_cov_weight": np.inf}, "obs_cov_weight must be finite and at least 0"),
         ({"device": "tpu9"}, "device must be 'auto' or a device"),
     ),
     ids=str,
 )
-def test_options_that_make_no_sense(options: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        small().set_params(**options).fit(np.random.default_rng(0).normal(size=(10, 2)))
+def test_invalid_parameters_are_rejected(options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_model().set_params(**options).fit(np.random.default_rng(0).normal(size=(10, 2)))
 
 
-def test_input_that_makes_no_sense() -> None:
-    values = simulated(truth(2, 2), 40)
+def test_invalid_input_is_rejected() -> None:
+    values = simulated(true_model(2, 2), 40)
     with pytest.raises(NotFittedError):
-        small().transform(values)
+        make_model().transform(values)
     with pytest.raises(NotFittedError):
-        small().sample(3)
+        make_model().sample(3)
     with pytest.raises(ValueError, match="add up to the 40 rows of X; got 41"):
-        small().fit(values, lengths=[20, 21])
+        make_model().fit(values, lengths=[20, 21])
     with pytest.raises(ValueError, match="at least one observed point; got NaN alone"):
-        small().fit(np.full((10, 2), np.nan))
-    model = small().fit(values)
+        make_model().fit(np.full((10, 2), np.nan))
+    model = make_model().fit(values)
     with pytest.raises(ValueError, match="expecting 2 features"):
         model.transform(values[:, :1])
     with pytest.raises(ValueError, match="horizon must be an integer"):

@@ -1,256 +1,271 @@
-"""Kalman filter and smoother of many models and sequences at once, in O(log time) steps.
+"""Kalman filter and smoother for batches of models and sequences, by a parallel scan over time.
 
-    x[1] ~ N(mean, covariance)
-    x[t] = transition x[t - 1] + N(0, transition_covariance)
-    y[t] = observation x[t] + offset + N(0, observation_covariance)
+    x[1] ~ N(initial_state, initial_state_cov)
+    x[t] = transition x[t - 1] + N(0, state_cov)
+    y[t] = design x[t] + obs_intercept + N(0, obs_cov)
 
-The covariances do not depend on the observations, only on which are missing: they are computed
-once for all sequences with the same gaps, and once for all steps at which they stand still.
+The names are those of statsmodels. Covariances depend on the observations only by which of them are
+missing. They are computed once for all sequences with the same missing-data pattern, and once for
+all time steps in steady state: the distinct time steps are called elements, as in a scan.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import log, pi
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.hmm.linear_gaussian.gaps import Gaps
-from tsar.hmm.linear_gaussian.scan import Elements, Kinds, Tree
+from tsar.hmm.linear_gaussian.linalg import solve_positive, symmetric
+from tsar.hmm.linear_gaussian.missing import MissingPatterns
+from tsar.hmm.linear_gaussian.scan import ElementIds, Elements, ScanTree
 
 
 @dataclass(frozen=True)
-class LinearGaussian:
-    """Linear-Gaussian state-space models, side by side.
+class StateSpaceModel:
+    """A batch of linear-Gaussian state-space models.
 
-    The observation covariances must be positive definite, the others may be singular.
+    `obs_cov` must be positive definite, the other covariances may be singular.
     """
 
     transition: Float[Tensor, "model state state"]
-    transition_covariance: Float[Tensor, "model state state"]
-    observation: Float[Tensor, "model feature state"]
-    offset: Float[Tensor, "model feature"]
-    observation_covariance: Float[Tensor, "model feature feature"]
-    mean: Float[Tensor, "model state"]
-    covariance: Float[Tensor, "model state state"]
+    state_cov: Float[Tensor, "model state state"]
+    design: Float[Tensor, "model feature state"]
+    obs_intercept: Float[Tensor, "model feature"]
+    obs_cov: Float[Tensor, "model feature feature"]
+    initial_state: Float[Tensor, "model state"]
+    initial_state_cov: Float[Tensor, "model state state"]
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Covariances of the steps, each that occurs once.
+class UniqueCovariances:
+    """Covariances of the time steps, each distinct one stored once.
 
     Attributes
     ----------
-    distinct
-        The covariances.
-    place
-        Which of them is that of each step.
+    unique
+        The distinct covariances.
+    index
+        Which of them is that of each time step.
     """
 
-    distinct: Float[Tensor, "model distinct row column"]
-    place: Int[Tensor, "sequence time"]
-
-    def expand(self) -> Float[Tensor, "model sequence time row column"]:
-        """The covariance of every step."""
-        return self.distinct[:, self.place]
+    unique: Float[Tensor, "model unique row column"]
+    index: Int[Tensor, "sequence time"]
 
 
 @dataclass(frozen=True)
-class Gains:
-    """What the filter does at each kind of step: a pattern of gaps with a covariance before it."""
+class FilterElements:
+    """Covariances and gains of the filter at its distinct time steps.
 
-    before: Float[Tensor, "model kind state state"]
-    after: Float[Tensor, "model kind state state"]
-    ahead: Float[Tensor, "model kind state state"]
-    gain: Float[Tensor, "model kind state feature"]
-    closed: Float[Tensor, "model kind state state"]
-    whiten: Float[Tensor, "model kind feature feature"]
-    log_det: Float[Tensor, "model kind"]
-    masks: Float[Tensor, "kind feature"]
-    runs: Bool[Tensor, " kind"]
+    An element is a set of observed features with a predicted covariance.
+
+    Attributes
+    ----------
+    predicted_state_cov, filtered_state_cov, next_state_cov
+        Covariance of the state before and after the update, and of the next state.
+    kalman_gain
+        Gain by which the forecast error updates the state.
+    closed_loop
+        Transition from the predicted state to the next one: ``transition (I - gain design)``.
+    whitening
+        Inverse Cholesky factor of the covariance of the forecast error.
+    forecast_error_logdet
+        Log determinant of that covariance.
+    observed
+        1 where a feature is observed, else 0.
+    in_sequence
+        False for the elements after the end of a sequence.
+    """
+
+    predicted_state_cov: Float[Tensor, "model element state state"]
+    filtered_state_cov: Float[Tensor, "model element state state"]
+    next_state_cov: Float[Tensor, "model element state state"]
+    kalman_gain: Float[Tensor, "model element state feature"]
+    closed_loop: Float[Tensor, "model element state state"]
+    whitening: Float[Tensor, "model element feature feature"]
+    forecast_error_logdet: Float[Tensor, "model element"]
+    observed: Float[Tensor, "element feature"]
+    in_sequence: Bool[Tensor, " element"]
 
 
 @dataclass(frozen=True)
-class Filtered:
+class FilterResults:
     """States given the observations up to each time.
 
     Attributes
     ----------
-    means, covariances
-        Of the state at each time, given the observations up to it.
-    predicted, predicted_covariances
-        Given those before it. The means have one time more: that behind the last. Behind the end
-        of a sequence they stay at those of the first time behind it.
-    next_covariance
-        Of the state behind the end.
-    log_likelihood
-        Of each sequence.
+    filtered_state
+        Mean of the state given the observations up to its time.
+    predicted_state
+        Mean of the state given the observations before its time; one time step more, that after
+        the last. After the end of a sequence it stays at the first time after it.
+    llf_obs
+        Log density of each observation given those before it; 0 where nothing is observed.
+    elements, ids, pattern
+        Distinct time steps, those of each missing-data pattern, and the pattern of each sequence.
     """
 
-    means: Float[Tensor, "model sequence time state"]
-    predicted: Float[Tensor, "model sequence time+1 state"]
-    log_likelihood: Float[Tensor, "model sequence"]
-    gains: Gains
-    kinds: Kinds
-    patterns: Int[Tensor, " sequence"]
-
-    @cached_property
-    def covariances(self) -> Moments:
-        """Covariances of the filtered states."""
-        return Moments(self.gains.after, self.kinds.rows[self.patterns])
-
-    @cached_property
-    def predicted_covariances(self) -> Moments:
-        """Covariances of the states, given what was observed before."""
-        return Moments(self.gains.before, self.kinds.rows[self.patterns])
+    filtered_state: Float[Tensor, "model sequence time state"]
+    predicted_state: Float[Tensor, "model sequence time+1 state"]
+    llf_obs: Float[Tensor, "model sequence time"]
+    elements: FilterElements
+    ids: ElementIds
+    pattern: Int[Tensor, " sequence"]
 
     @property
-    def next_mean(self) -> Float[Tensor, "model sequence state"]:
-        """Mean of the state behind the end."""
-        return self.predicted[:, :, -1]
+    def llf(self) -> Float[Tensor, "model sequence"]:
+        """Log likelihood of each sequence."""
+        return self.llf_obs.sum(2)
 
     @property
-    def next_covariance(self) -> Float[Tensor, "model sequence state state"]:
-        """Covariance of the state behind the end."""
-        return self.gains.ahead[:, self.kinds.rows[self.patterns, -1]]
+    def next_state(self) -> Float[Tensor, "model sequence state"]:
+        """Mean of the state after the end of each sequence."""
+        return self.predicted_state[:, :, -1]
+
+    @property
+    def next_state_cov(self) -> Float[Tensor, "model sequence state state"]:
+        """Covariance of the state after the end of each sequence."""
+        return self.elements.next_state_cov[:, self.ids.ids[self.pattern, -1]]
 
 
 @dataclass(frozen=True)
-class Smoothed:
+class SmootherResults:
     """States given all observations.
 
     Attributes
     ----------
-    means, covariances
-        Of the state at each time.
-    lagged
-        Covariance of the state at the next time (rows) with that at each time (columns); the
-        last of a sequence is with the state behind its end.
+    smoothed_state, smoothed_state_cov
+        Mean and covariance of the state at each time.
+    smoothed_state_autocov
+        Covariance of the next state (rows) with the state at each time (columns); at the last time
+        of a sequence, with the state after its end.
     """
 
-    means: Float[Tensor, "model sequence time state"]
-    covariances: Moments
-    lagged: Moments
+    smoothed_state: Float[Tensor, "model sequence time state"]
+    smoothed_state_cov: UniqueCovariances
+    smoothed_state_autocov: UniqueCovariances
 
 
-def filter_states(
-    model: LinearGaussian,
+def kalman_filter(
+    model: StateSpaceModel,
     values: Float[Tensor, "sequence time feature"],
     lengths: Int[Tensor, " sequence"] | None = None,
-) -> Filtered:
-    """Infer the states from the observations up to each time, and the likelihood of all.
+) -> FilterResults:
+    """Filter every sequence by every model.
 
     Parameters
     ----------
-    model
-        Each model sees each sequence.
     values
-        NaN where a feature is missing: it is marginalized, exactly.
+        Observations, NaN where a feature is missing: it is marginalized, exactly.
     lengths
-        Points of each sequence; None for all. What stands behind them does not count.
+        Number of points of each sequence; None for all. Values after the end are ignored.
 
     References
     ----------
-    S. Särkkä and Á. F. García-Fernández, Temporal Parallelization of Bayesian Smoothers, IEEE
-    Transactions on Automatic Control 66 (2021): the covariances are combined by its equation (14).
+    Särkkä & García-Fernández 2021, "Temporal Parallelization of Bayesian Smoothers", IEEE
+    Transactions on Automatic Control 66: covariances are composed by its equation (14).
 
     Examples
     --------
     >>> one = torch.ones(1, 1, 1)
-    >>> level = LinearGaussian(one, one, one, one[0] * 0, one, one[0] * 0, one)
-    >>> filter_states(level, torch.tensor([[[1.0], [torch.nan], [1.0]]])).means.flatten()
+    >>> level = StateSpaceModel(one, one, one, one[0] * 0, one, one[0] * 0, one)
+    >>> kalman_filter(level, torch.tensor([[[1.0], [torch.nan], [1.0]]])).filtered_state.flatten()
     tensor([0.5000, 0.5000, 0.8571])
     """
-    gaps = Gaps.of(values, lengths)
-    gains, kinds = _gains(model, gaps)
-    patterns = gaps.patterns
-    tree = Tree.over(kinds).select(patterns)
+    missing = MissingPatterns.of(values, lengths)
+    elements, ids = _filter_elements(model, missing)
+    tree = ScanTree.of(ids).select(missing.pattern)
     steps = tree.levels[0]
-    seen = gains.masks[steps.rows]
-    known = torch.where(seen > 0, values - model.offset[:, None, None], 0)
-    added = steps.multiply(model.transition[:, None] @ gains.gain, known)
-    start = model.mean[:, None].expand(-1, len(values), -1)
-    predicted = tree.run(gains.closed, added, start)
-    expected = predicted[:, :, :-1] @ model.observation.mT[:, None]
-    surprise = torch.where(seen > 0, known - expected, 0)
-    means = predicted[:, :, :-1] + steps.multiply(gains.gain, surprise)
-    power = steps.multiply(gains.whiten, surprise).double().square().sum((2, 3))
-    volume = gains.log_det.double()[:, steps.rows].sum(2)
-    likelihood = -(power + volume + log(2 * pi) * seen.double().sum((1, 2))) / 2
-    return Filtered(means, predicted, likelihood, gains, kinds, patterns)
+    observed = elements.observed[steps.ids] > 0
+    centered = torch.where(observed, values - model.obs_intercept[:, None, None], 0)
+    inputs = steps.matvec(model.transition[:, None] @ elements.kalman_gain, centered)
+    initial = model.initial_state[:, None].expand(-1, len(values), -1)
+    predicted = tree.linear_recurrence(elements.closed_loop, inputs, initial)
+    forecast = predicted[:, :, :-1] @ model.design.mT[:, None]
+    error = torch.where(observed, centered - forecast, 0)
+    filtered = predicted[:, :, :-1] + steps.matvec(elements.kalman_gain, error)
+    squares = steps.matvec(elements.whitening, error).double().square().sum(3)
+    logdet = elements.forecast_error_logdet.double()[:, steps.ids]
+    llf_obs = -(squares + logdet + log(2 * pi) * observed.double().sum(2)) / 2
+    return FilterResults(filtered, predicted, llf_obs, elements, ids, missing.pattern)
 
 
-def _gains(model: LinearGaussian, gaps: Gaps) -> tuple[Gains, Kinds]:
-    """What happens at each kind of step, and which kind each step is of."""
-    masks = gaps.masks
-    tree = Tree.over(gaps.kinds)
-    elements = tree.ascend(_leaves(model, masks[:-1]), _neutral(model), _combine)
-    origins = torch.zeros_like(gaps.kinds.rows[:, 0])
-    states, ids = tree.descend(elements, _propagate, model.covariance[:, None], origins)
-    pairs = gaps.kinds.join(ids)
-    before, mask = states[:, pairs.second], masks[pairs.first]
-    runs = pairs.first < gaps.kinds.count
-    seen = mask[:, :, None] * model.observation[:, None]
-    noise = _masked(model.observation_covariance, mask)
-    cross = before @ seen.mT
-    factor = torch.linalg.cholesky_ex(symmetric(seen @ cross + noise))[0]
-    eye = torch.eye(noise.shape[-1]).to(factor).expand_as(factor)
-    whiten = torch.linalg.solve_triangular(factor, eye, upper=False)
-    gain = cross @ whiten.mT @ whiten
-    rest = torch.eye(before.shape[-1]).to(gain) - gain @ seen
-    after = symmetric(rest @ before @ rest.mT + gain @ noise @ gain.mT)  # Joseph's form
-    transition = model.transition[:, None]
-    still = torch.eye(before.shape[-1]).to(gain)
-    ahead = symmetric(transition @ after @ transition.mT) + model.transition_covariance[:, None]
-    going = runs[:, None, None]
-    log_det = 2 * factor.diagonal(dim1=2, dim2=3).log().sum(2)
-    gains = Gains(
-        before,
-        after,
-        torch.where(going, ahead, before),
-        gain,
-        torch.where(going, transition @ rest, still),
-        whiten,
-        log_det,
-        mask,
-        runs,
+def _filter_elements(
+    model: StateSpaceModel, missing: MissingPatterns
+) -> tuple[FilterElements, ElementIds]:
+    """Distinct time steps of the filter, and those of each missing-data pattern."""
+    tree = ScanTree.of(missing.elements)
+    nodes = tree.up_sweep(_leaves(model, missing.observed[:-1]), _identity(model), _compose)
+    initial_ids = torch.zeros_like(missing.elements.ids[:, 0])
+    covariances, ids = tree.down_sweep(
+        nodes, _propagate, model.initial_state_cov[:, None], initial_ids
     )
-    return gains, pairs.kinds
+    pairs = missing.elements.pair(ids)
+    predicted_cov, observed = covariances[:, pairs.second], missing.observed[pairs.first]
+    in_sequence = pairs.first < missing.elements.count
+    design = observed[:, :, None] * model.design[:, None]
+    obs_cov = _observed_cov(model.obs_cov, observed)
+    cross = predicted_cov @ design.mT
+    factor = torch.linalg.cholesky_ex(symmetric(design @ cross + obs_cov))[0]
+    feature_eye = torch.eye(obs_cov.shape[-1]).to(factor).expand_as(factor)
+    whitening = torch.linalg.solve_triangular(factor, feature_eye, upper=False)
+    gain = cross @ whitening.mT @ whitening
+    state_eye = torch.eye(predicted_cov.shape[-1]).to(gain)
+    update = state_eye - gain @ design
+    # Joseph's form: positive semidefinite in spite of rounding.
+    filtered_cov = symmetric(update @ predicted_cov @ update.mT + gain @ obs_cov @ gain.mT)
+    transition = model.transition[:, None]
+    next_cov = symmetric(transition @ filtered_cov @ transition.mT) + model.state_cov[:, None]
+    inside = in_sequence[:, None, None]
+    elements = FilterElements(
+        predicted_cov,
+        filtered_cov,
+        torch.where(inside, next_cov, predicted_cov),
+        gain,
+        torch.where(inside, transition @ update, state_eye),
+        whitening,
+        2 * factor.diagonal(dim1=2, dim2=3).log().sum(2),
+        observed,
+        in_sequence,
+    )
+    return elements, pairs.ids
 
 
-def _masked(
-    covariance: Float[Tensor, "model feature feature"], masks: Float[Tensor, "kind feature"]
-) -> Float[Tensor, "model kind feature feature"]:
-    """Covariances of what is observed; a missing feature has noise of its own, of variance 1."""
-    both = masks[:, :, None] * masks[:, None, :]
-    return covariance[:, None] * both + torch.diag_embed(1 - masks)
+def _observed_cov(
+    obs_cov: Float[Tensor, "model feature feature"], observed: Float[Tensor, "element feature"]
+) -> Float[Tensor, "model element feature feature"]:
+    """Covariance of the observed features; a missing one has independent noise of variance 1."""
+    both = observed[:, :, None] * observed[:, None, :]
+    return obs_cov[:, None] * both + torch.diag_embed(1 - observed)
 
 
-def _leaves(model: LinearGaussian, masks: Float[Tensor, "kind feature"]) -> Elements:
-    """How a step takes the covariance before it to that before the next: by A, Q and J = C'C/R."""
-    seen = masks[:, :, None] * model.observation[:, None]
-    factor = torch.linalg.cholesky_ex(_masked(model.observation_covariance, masks))[0]
-    half = torch.linalg.solve_triangular(factor, seen, upper=False)
-    shape = (-1, len(masks), -1, -1)
-    added = model.transition_covariance[:, None].expand(*shape)
-    return model.transition[:, None].expand(*shape), added, half.mT @ half
+def _leaves(model: StateSpaceModel, observed: Float[Tensor, "element feature"]) -> Elements:
+    """Maps from the predicted covariance of one time step to that of the next: (A, C, J).
+
+    A is the transition, C the state covariance, J = design' obs_cov^-1 design the information.
+    """
+    design = observed[:, :, None] * model.design[:, None]
+    factor = torch.linalg.cholesky_ex(_observed_cov(model.obs_cov, observed))[0]
+    whitened = torch.linalg.solve_triangular(factor, design, upper=False)
+    shape = (-1, len(observed), -1, -1)
+    state_cov = model.state_cov[:, None].expand(*shape)
+    return model.transition[:, None].expand(*shape), state_cov, whitened.mT @ whitened
 
 
-def _neutral(model: LinearGaussian) -> Elements:
+def _identity(model: StateSpaceModel) -> Elements:
     zero = torch.zeros_like(model.transition)[:, None]
     return torch.eye(zero.shape[-1]).to(zero).expand_as(zero), zero, zero
 
 
-def _combine(earlier: Elements, later: Elements) -> Elements:
+def _compose(earlier: Elements, later: Elements) -> Elements:
     (a, c, j), (a_later, c_later, j_later) = earlier, later
     eye = torch.eye(a.shape[-1]).to(a)
-    solved = torch.linalg.solve_ex(eye + c @ j_later, torch.cat([a, c], dim=-1))[0]
-    moved, spread = solved.split(a.shape[-1], dim=-1)
+    solution = torch.linalg.solve_ex(eye + c @ j_later, torch.cat([a, c], dim=-1))[0]
+    solved_a, solved_c = solution.split(a.shape[-1], dim=-1)
     return (
-        a_later @ moved,
-        symmetric(a_later @ spread @ a_later.mT) + c_later,
-        symmetric(a.mT @ j_later @ moved) + j,
+        a_later @ solved_a,
+        symmetric(a_later @ solved_c @ a_later.mT) + c_later,
+        symmetric(a.mT @ j_later @ solved_a) + j,
     )
 
 
@@ -259,72 +274,67 @@ def _propagate(
 ) -> Float[Tensor, "model pair state state"]:
     a, c, j = element
     eye = torch.eye(a.shape[-1]).to(a)
-    known = torch.linalg.solve_ex(eye + covariance @ j, covariance)[0]
-    return symmetric(a @ known @ a.mT) + c
+    updated = torch.linalg.solve_ex(eye + covariance @ j, covariance)[0]
+    return symmetric(a @ updated @ a.mT) + c
 
 
-def symmetric(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
-    """The symmetric part."""
-    return (matrix + matrix.mT) / 2
-
-
-def smooth_states(model: LinearGaussian, filtered: Filtered) -> Smoothed:
-    """Infer the states from all observations (Rauch, Tung and Striebel), with their lag-one part.
+def kalman_smoother(model: StateSpaceModel, results: FilterResults) -> SmootherResults:
+    """Smooth the filtered states (Rauch, Tung & Striebel 1965), with their lag-one covariances.
 
     Examples
     --------
     >>> one = torch.ones(1, 1, 1)
-    >>> level = LinearGaussian(one, one, one, one[0] * 0, one, one[0] * 0, one)
-    >>> found = filter_states(level, torch.tensor([[[1.0], [torch.nan], [1.0]]]))
-    >>> smooth_states(level, found).means.flatten()
+    >>> level = StateSpaceModel(one, one, one, one[0] * 0, one, one[0] * 0, one)
+    >>> results = kalman_filter(level, torch.tensor([[[1.0], [torch.nan], [1.0]]]))
+    >>> kalman_smoother(level, results).smoothed_state.flatten()
     tensor([0.5714, 0.7143, 0.8571])
     """
-    gains, patterns = filtered.gains, filtered.patterns
-    back, left = _backward(model, gains)
-    tree = Tree.over(filtered.kinds.flip())
-    last, origins = filtered.kinds.rows[:, -1].unique(return_inverse=True)
+    elements, pattern = results.elements, results.pattern
+    gain, residual_cov = _smoother_elements(model, elements)
+    tree = ScanTree.of(results.ids.flip())
+    last, initial_ids = results.ids.ids[:, -1].unique(return_inverse=True)
     zero = torch.zeros_like(model.transition)[:, None]
-    neutral = (torch.eye(zero.shape[-1]).to(zero).expand_as(zero), zero)
-    elements = tree.ascend((back, left), neutral, _combine_back)
-    states, ids = tree.descend(elements, _step_back, gains.ahead[:, last], origins)
-    pairs = tree.levels[0].join(ids)
-    later, factor = states[:, pairs.second], back[:, pairs.first]
-    smoothed = _step_back((factor, left[:, pairs.first]), later)
-    place = pairs.kinds.rows.flip(1)[patterns]
+    identity = (torch.eye(zero.shape[-1]).to(zero).expand_as(zero), zero)
+    nodes = tree.up_sweep((gain, residual_cov), identity, _compose_backward)
+    covariances, ids = tree.down_sweep(
+        nodes, _propagate_backward, elements.next_state_cov[:, last], initial_ids
+    )
+    pairs = tree.levels[0].pair(ids)
+    next_cov, pair_gain = covariances[:, pairs.second], gain[:, pairs.first]
+    smoothed_cov = _propagate_backward((pair_gain, residual_cov[:, pairs.first]), next_cov)
+    index = pairs.ids.ids.flip(1)[pattern]
 
-    several = tree.select(patterns)
-    predicted = filtered.predicted[:, :, 1:].flip(2)
-    added = filtered.means.flip(2) - several.levels[0].multiply(back, predicted)
-    path = several.run(back, added, filtered.next_mean)
-    return Smoothed(
-        path[:, :, 1:].flip(2), Moments(smoothed, place), Moments(later @ factor.mT, place)
+    tree = tree.select(pattern)
+    next_predicted = results.predicted_state[:, :, 1:].flip(2)
+    inputs = results.filtered_state.flip(2) - tree.levels[0].matvec(gain, next_predicted)
+    path = tree.linear_recurrence(gain, inputs, results.next_state)
+    return SmootherResults(
+        path[:, :, 1:].flip(2),
+        UniqueCovariances(smoothed_cov, index),
+        UniqueCovariances(next_cov @ pair_gain.mT, index),
     )
 
 
-def _backward(model: LinearGaussian, gains: Gains) -> Elements:
-    """Gain of the smoother at each kind of step, and the covariance that the future can't lower."""
-    transition, noise = model.transition[:, None], model.transition_covariance[:, None]
-    cross = transition @ gains.after
-    scale = gains.ahead.diagonal(dim1=2, dim2=3).clamp(min=0).sqrt()
-    scale = torch.where(scale > 0, scale, 1)
-    unit = gains.ahead / (scale[..., :, None] * scale[..., None, :])
-    eye = torch.eye(unit.shape[-1]).to(unit)
-    # To rounding this changes nothing, but where the covariance is singular.
-    factor = torch.linalg.cholesky_ex(unit + 8 * len(eye) * torch.finfo(unit.dtype).eps * eye)[0]
-    solved = torch.cholesky_solve(cross / scale[..., None], factor)
-    back = (solved / scale[..., None]).mT
-    rest = eye - back @ transition
-    left = symmetric(rest @ gains.after @ rest.mT + back @ noise @ back.mT)
-    going = gains.runs[:, None, None]
-    return torch.where(going, back, eye), torch.where(going, left, 0)
+def _smoother_elements(model: StateSpaceModel, elements: FilterElements) -> Elements:
+    """Gain of the smoother, and the covariance of the state given the next state."""
+    transition, state_cov = model.transition[:, None], model.state_cov[:, None]
+    cross = transition @ elements.filtered_state_cov
+    gain = solve_positive(elements.next_state_cov, cross).mT
+    eye = torch.eye(gain.shape[-1]).to(gain)
+    rest = eye - gain @ transition
+    residual_cov = symmetric(
+        rest @ elements.filtered_state_cov @ rest.mT + gain @ state_cov @ gain.mT
+    )
+    inside = elements.in_sequence[:, None, None]
+    return torch.where(inside, gain, eye), torch.where(inside, residual_cov, 0)
 
 
-def _combine_back(first: Elements, second: Elements) -> Elements:
+def _compose_backward(first: Elements, second: Elements) -> Elements:
     (g, d), (g_second, d_second) = first, second
     return g_second @ g, symmetric(g_second @ d @ g_second.mT) + d_second
 
 
-def _step_back(
+def _propagate_backward(
     element: Elements, covariance: Float[Tensor, "model pair state state"]
 ) -> Float[Tensor, "model pair state state"]:
     g, d = element

@@ -1,4 +1,4 @@
-"""Priors of linear-Gaussian models: what further points, that were never seen, would say."""
+"""Conjugate priors of linear-Gaussian models, expressed as additional observations."""
 
 from dataclasses import dataclass, replace
 
@@ -6,54 +6,56 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsar.hmm.linear_gaussian.expected import Expected
-from tsar.hmm.linear_gaussian.kalman import LinearGaussian
+from tsar.hmm.linear_gaussian.kalman import StateSpaceModel
+from tsar.hmm.linear_gaussian.sufficient_statistics import SufficientStatistics
 
 
 @dataclass(frozen=True)
-class LinearPriors:
-    """Conjugate priors, told by the data that would leave the same mark on a likelihood.
+class Priors:
+    """Priors with the sufficient statistics of additional transitions and residuals.
 
-    Those of the transition are matrix-normal and inverse Wishart, those of the noise of the
-    features inverse gamma; their logarithms are counted without what no parameter changes. The
-    first also fixes the units of the states, which the likelihood leaves open.
+    The prior of the transition and the state covariance is matrix-normal inverse-Wishart, that of
+    the variance of each feature's noise inverse-gamma. Their log densities leave out the constants.
+    The first also determines the scale of the states, which the likelihood leaves open.
 
     Attributes
     ----------
     transition, transition_weight
-        Further transitions, from states of variance 1 to `transition` times the state and an
-        innovation of variance 1; and how many.
-    noise, noise_weight
-        Variance of further residuals of each feature, and how many.
+        The additional transitions go from states of variance 1 to `transition` times the state,
+        with an innovation of variance 1; and their number.
+    obs_cov, obs_cov_weight
+        Variance of the additional residuals of each feature, and their number.
     """
 
     transition: float
     transition_weight: float
-    noise: float
-    noise_weight: float
+    obs_cov: float
+    obs_cov_weight: float
 
-    def added(self, expected: Expected) -> Expected:
-        """Expected sums, with those of the further points."""
+    def add_to(self, statistics: SufficientStatistics) -> SufficientStatistics:
+        """Sufficient statistics together with those of the additional observations."""
         weight = self.transition_weight
-        eye = weight * torch.eye(expected.before.shape[-1]).to(expected.before)
+        previous = statistics.previous_square
+        eye = weight * torch.eye(previous.shape[-1]).to(previous)
         return replace(
-            expected,
-            before=expected.before + eye,
-            lagged=expected.lagged + self.transition * eye,
-            after=expected.after + (self.transition**2 + 1) * eye,
-            transitions=expected.transitions + weight,
-            power=expected.power + self.noise_weight * self.noise,
-            counts=expected.counts + self.noise_weight,
+            statistics,
+            previous_square=previous + eye,
+            lag_product=statistics.lag_product + self.transition * eye,
+            current_square=statistics.current_square + (self.transition**2 + 1) * eye,
+            n_transitions=statistics.n_transitions + weight,
+            obs_square=statistics.obs_square + self.obs_cov_weight * self.obs_cov,
+            nobs=statistics.nobs + self.obs_cov_weight,
         )
 
-    def log_density(self, model: LinearGaussian) -> Float[Tensor, " model"]:
-        """Log likelihood of the further points, up to a constant."""
-        variance = model.observation_covariance.diagonal(dim1=-2, dim2=-1)
-        noise = (variance.log() + self.noise / variance).sum(-1)
+    def log_density(self, model: StateSpaceModel) -> Float[Tensor, " model"]:
+        """Log likelihood of the additional observations, up to a constant."""
+        variance = model.obs_cov.diagonal(dim1=-2, dim2=-1)
+        noise = (variance.log() + self.obs_cov / variance).sum(-1)
         eye = torch.eye(model.transition.shape[-1]).to(model.transition)
-        factor = torch.linalg.cholesky(model.transition_covariance)
-        away = torch.cat([eye.expand_as(factor), model.transition - self.transition * eye], dim=-1)
-        white = torch.linalg.solve_triangular(factor, away, upper=False)
-        volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        moved = volume + white.square().sum((-2, -1))
-        return -(self.noise_weight * noise + self.transition_weight * moved) / 2
+        factor = torch.linalg.cholesky(model.state_cov)
+        difference = model.transition - self.transition * eye
+        errors = torch.cat([eye.expand_as(factor), difference], dim=-1)
+        whitened = torch.linalg.solve_triangular(factor, errors, upper=False)
+        logdet = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        transitions = logdet + whitened.square().sum((-2, -1))
+        return -(self.obs_cov_weight * noise + self.transition_weight * transitions) / 2

@@ -1,9 +1,11 @@
-"""Recurrences over time in a logarithmic number of steps, in which what repeats is computed once.
+"""Parallel scan over time: recurrences in O(log time) steps, with repeated elements computed once.
 
-A binary tree stands over the steps: a node is what its steps do together. Steps of the same kind
-are the same leaf, so a run of them, however long, has one node for each height. On the way down a
-state that a node leaves as it is, to rounding, keeps its number: so a recurrence that came to rest
-is computed no further, and one that did not, or whose steps all differ, is computed in full.
+A binary tree stands over the time steps of a sequence; a node is the composition of the elements
+below it. An up-sweep computes the nodes, a down-sweep what enters each time step (Blelloch 1990,
+"Prefix sums and their applications"). Time steps with the same element share a leaf, so that a run
+of them, however long, has one node per level. In the down-sweep a covariance that a node leaves
+unchanged to rounding keeps its id: nothing is computed in steady state, while a recurrence without
+steady state, or with a different element at each time step, is computed in full.
 """
 
 from collections.abc import Callable
@@ -13,205 +15,204 @@ from functools import cached_property
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
-Elements = tuple[Tensor, ...]  # each of shape (model, node, ...)
-Combine = Callable[[Elements, Elements], Elements]
-GATHERED = 1 << 21  # numbers of the matrices that are brought to their vectors at once
+from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
+
+Elements = tuple[Tensor, ...]  # each of shape (model, element, ...)
+Compose = Callable[[Elements, Elements], Elements]
 
 
 @dataclass(frozen=True)
-class Kinds:
-    """Kinds of the steps of some rows, each a number below `count`.
+class ElementIds:
+    """Element of each time step of several rows.
 
-    The number `count` itself stands for a step that changes nothing.
+    Attributes
+    ----------
+    ids
+        Numbers from 0 to ``count - 1``. `count` itself is the identity element, which pads rows.
+    count
+        Number of distinct elements.
     """
 
-    rows: Int[Tensor, "row time"]
+    ids: Int[Tensor, "row time"]
     count: int
 
-    def flip(self) -> "Kinds":
-        """The same in reverse."""
-        return Kinds(self.rows.flip(1), self.count)
+    def flip(self) -> "ElementIds":
+        """Elements in reverse order."""
+        return ElementIds(self.ids.flip(1), self.count)
 
-    def first(self, count: int) -> "Kinds":
-        """Those of the first steps."""
-        return self if count == self.rows.shape[1] else Kinds(self.rows[:, :count], self.count)
+    def first(self, length: int) -> "ElementIds":
+        """Elements of the first time steps."""
+        return self if length == self.ids.shape[1] else ElementIds(self.ids[:, :length], self.count)
 
-    def pad(self) -> "Kinds":
-        """An even number of steps: with one behind the end that changes nothing."""
-        if not self.rows.shape[1] % 2:
-            return self
-        return Kinds(torch.nn.functional.pad(self.rows, (0, 1), value=self.count), self.count)
+    def halves(self) -> tuple["ElementIds", "ElementIds"]:
+        """Elements at even and at odd time steps, an odd length padded by the identity."""
+        even = pad(self.ids, (0, self.ids.shape[1] % 2), value=self.count)
+        return ElementIds(even[:, 0::2], self.count), ElementIds(even[:, 1::2], self.count)
 
-    def join(self, others: Int[Tensor, "row time"]) -> "Pairs":
-        """Distinct pairs of a kind and another number."""
-        codes = self.rows + (self.count + 1) * others
-        found, place = codes.unique(return_inverse=True)
-        first, second = found % (self.count + 1), found // (self.count + 1)
-        return Pairs(Kinds(place, len(found)), first, second)
+    def pair(self, others: Int[Tensor, "row time"]) -> "UniquePairs":
+        """Distinct pairs of an element and another id."""
+        codes = self.ids + (self.count + 1) * others
+        unique, ids = codes.unique(return_inverse=True)
+        first, second = unique % (self.count + 1), unique // (self.count + 1)
+        return UniquePairs(ElementIds(ids, len(unique)), first, second)
 
     @cached_property
-    def commonest(self) -> tuple[int, Int[Tensor, " place"]]:
-        """The kind that most steps have, and the places of all others."""
-        flat = self.rows.flatten()
-        kind = int(flat.bincount().argmax())
-        return kind, (flat != kind).nonzero()[:, 0]
+    def most_common(self) -> tuple[int, Int[Tensor, " index"]]:
+        """The most common element, and the flat indices of the time steps with another one."""
+        flat = self.ids.flatten()
+        element = int(flat.bincount().argmax())
+        return element, (flat != element).nonzero()[:, 0]
 
-    def multiply(
+    def matvec(
         self,
-        matrices: Float[Tensor, "model node out state"],
+        matrices: Float[Tensor, "model element out state"],
         vectors: Float[Tensor, "model row time state"],
     ) -> Float[Tensor, "model row time out"]:
-        """The matrix of each step times its vector."""
-        kind, others = self.commonest
-        flat, ids = vectors.flatten(1, 2), self.rows.flatten()
-        found = flat @ matrices[:, kind].mT
-        if not len(others):
-            return found.unflatten(1, vectors.shape[1:3])
-        size = max(1, GATHERED // max(1, matrices[:, 0].numel()))
-        for part in others.split(size):
-            chosen = matrices[:, ids[part]] @ flat[:, part, :, None]
-            found[:, part] = chosen[..., 0]
-        return found.unflatten(1, vectors.shape[1:3])
+        """Product of the matrix and the vector of each time step."""
+        element, others = self.most_common
+        flat, ids = vectors.flatten(1, 2), self.ids.flatten()
+        product = flat @ matrices[:, element].mT
+        size = rows_within(BLOCK_ELEMENTS // 2, matrices[:, 0].numel())
+        for chunk in others.split(size) if len(others) else ():
+            gathered = matrices[:, ids[chunk]] @ flat[:, chunk, :, None]
+            product[:, chunk] = gathered[..., 0]
+        return product.unflatten(1, vectors.shape[1:3])
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Distinct pairs, and which of them stands at each step."""
+class UniquePairs:
+    """Distinct pairs of ids, and the pair at each time step."""
 
-    kinds: Kinds
+    ids: ElementIds
     first: Int[Tensor, " pair"]
     second: Int[Tensor, " pair"]
 
 
 @dataclass(frozen=True)
-class Tree:
-    """Nodes over the steps of rows, from the steps up to one node for each row.
+class ScanTree:
+    """Binary tree over the time steps of each row.
 
     Attributes
     ----------
     levels
-        Kinds of the nodes at each height, the steps themselves first.
-    joins
-        Which two nodes below each node of the next height joins: earlier, later.
+        Ids of the nodes of each level, from the leaves (the time steps) to one root per row.
+    children
+        Earlier and later child of each distinct node of the next level.
     """
 
-    levels: tuple[Kinds, ...]
-    joins: tuple[Pairs, ...]
+    levels: tuple[ElementIds, ...]
+    children: tuple[UniquePairs, ...]
 
     @classmethod
-    def over(cls, kinds: Kinds) -> "Tree":
-        """Build the tree of some steps, at least one."""
-        levels, joins = [kinds], []
-        while levels[-1].rows.shape[1] > 1:
-            even = levels[-1].pad()
-            earlier = Kinds(even.rows[:, 0::2], even.count)
-            joins.append(earlier.join(even.rows[:, 1::2]))
-            levels.append(joins[-1].kinds)
-        return cls(tuple(levels), tuple(joins))
+    def of(cls, leaves: ElementIds) -> "ScanTree":
+        """Build the tree over at least one time step."""
+        levels, children = [leaves], []
+        while levels[-1].ids.shape[1] > 1:
+            earlier, later = levels[-1].halves()
+            children.append(earlier.pair(later.ids))
+            levels.append(children[-1].ids)
+        return cls(tuple(levels), tuple(children))
 
-    def select(self, rows: Int[Tensor, " row"]) -> "Tree":
-        """The tree of some of the rows, each as often as it is named."""
-        levels = tuple(Kinds(level.rows[rows], level.count) for level in self.levels)
-        return Tree(levels, self.joins)
+    def select(self, rows: Int[Tensor, " row"]) -> "ScanTree":
+        """Tree of the rows with these indices; an index may occur more than once."""
+        levels = tuple(ElementIds(level.ids[rows], level.count) for level in self.levels)
+        return ScanTree(levels, self.children)
 
     @cached_property
-    def halves(self) -> tuple[tuple[Kinds, Kinds], ...]:
-        """Kinds of the earlier and of the later nodes that are joined, for each height."""
-        even = [level.pad() for level in self.levels[:-1]]
-        return tuple(
-            (Kinds(level.rows[:, 0::2], level.count), Kinds(level.rows[:, 1::2], level.count))
-            for level in even
-        )
+    def halves(self) -> tuple[tuple[ElementIds, ElementIds], ...]:
+        """Earlier and later children of the nodes, for each level above the leaves."""
+        return tuple(level.halves() for level in self.levels[:-1])
 
-    def ascend(self, leaves: Elements, neutral: Elements, combine: Combine) -> list[Elements]:
-        """Elements of the nodes at each height, the neutral one last.
+    def up_sweep(self, leaves: Elements, identity: Elements, compose: Compose) -> list[Elements]:
+        """Elements of the distinct nodes of each level, with the identity last.
 
         Parameters
         ----------
         leaves
-            Of the kinds of steps: (model, kind, ...).
-        neutral
-            Of a step that changes nothing: (model, 1, ...).
-        combine
-            What two elements do together, the earlier first.
+            Elements of the time steps: (model, element, ...).
+        identity
+            Identity element: (model, 1, ...).
+        compose
+            Composition of two elements, the earlier one first.
         """
-        found = [append(leaves, neutral)]
-        for pairs in self.joins:
-            earlier = tuple(part[:, pairs.first] for part in found[-1])
-            later = tuple(part[:, pairs.second] for part in found[-1])
-            found.append(append(combine(earlier, later), neutral))
-        return found
+        nodes = [_append(leaves, identity)]
+        for pairs in self.children:
+            earlier = tuple(part[:, pairs.first] for part in nodes[-1])
+            later = tuple(part[:, pairs.second] for part in nodes[-1])
+            nodes.append(_append(compose(earlier, later), identity))
+        return nodes
 
-    def descend(
+    def down_sweep(
         self,
-        elements: list[Elements],
+        nodes: list[Elements],
         apply: Callable[[Elements, Tensor], Tensor],
-        start: Float[Tensor, "model origin state state"],
-        origins: Int[Tensor, " row"],
-    ) -> tuple[Float[Tensor, "model distinct state state"], Int[Tensor, "row time"]]:
-        """Distinct covariances that come into the steps, and which of them comes into each.
+        initial: Float[Tensor, "model initial state state"],
+        initial_ids: Int[Tensor, " row"],
+    ) -> tuple[Float[Tensor, "model covariance state state"], Int[Tensor, "row time"]]:
+        """Distinct covariances that enter the time steps, and the id of the one that enters each.
 
         Parameters
         ----------
-        elements
-            From `ascend`.
+        nodes
+            Result of `up_sweep`.
         apply
-            Where an element takes a covariance.
-        start, origins
-            Covariances at the start, and which of them each row has.
+            Covariance after an element, given the one before it.
+        initial, initial_ids
+            Covariances at the first time step, and which of them each row has.
         """
-        states, ids = start, origins[:, None]
-        for (earlier, _), below in zip(reversed(self.halves), reversed(elements[:-1]), strict=True):
-            pairs = earlier.join(ids[:, : earlier.rows.shape[1]])
-            before = states[:, pairs.second]
-            moved = apply(tuple(part[:, pairs.first] for part in below), before)
-            fresh = (~at_rest(before, moved)).nonzero()[:, 0]
-            target = pairs.second.clone()
-            target[fresh] = torch.arange(len(fresh), device=ids.device) + states.shape[1]
-            states = torch.cat([states, moved[:, fresh]], dim=1)
-            halves = [ids[:, : earlier.rows.shape[1]], target[pairs.kinds.rows]]
-            ids = torch.stack(halves, dim=2).flatten(1)
-        return states, ids[:, : self.levels[0].rows.shape[1]]
+        covariances, ids = initial, initial_ids[:, None]
+        for (earlier, _), below in zip(reversed(self.halves), reversed(nodes[:-1]), strict=True):
+            ids = ids[:, : earlier.ids.shape[1]]
+            pairs = earlier.pair(ids)
+            before = covariances[:, pairs.second]
+            after = apply(tuple(part[:, pairs.first] for part in below), before)
+            changed = (~_is_steady(before, after)).nonzero()[:, 0]
+            after_ids = pairs.second.clone()
+            new_ids = torch.arange(len(changed), device=ids.device) + covariances.shape[1]
+            after_ids[changed] = new_ids
+            covariances = torch.cat([covariances, after[:, changed]], dim=1)
+            ids = torch.stack([ids, after_ids[pairs.ids.ids]], dim=2).flatten(1)
+        return covariances, ids[:, : self.levels[0].ids.shape[1]]
 
-    def run(
+    def linear_recurrence(
         self,
-        matrices: Float[Tensor, "model kind state state"],
+        matrices: Float[Tensor, "model element state state"],
         vectors: Float[Tensor, "model row time state"],
-        start: Float[Tensor, "model row state"],
+        initial: Float[Tensor, "model row state"],
     ) -> Float[Tensor, "model row time+1 state"]:
-        """Every x[t], from x[0] = `start` on, of x[t + 1] = matrix[t] x[t] + vector[t]."""
-        neutral = torch.eye(matrices.shape[-1]).to(matrices).expand(len(matrices), 1, -1, -1)
-        nodes = self.ascend((matrices,), (neutral,), lambda a, b: (b[0] @ a[0],))
+        """Every x[t] of x[t + 1] = matrix[t] x[t] + vector[t], from x[0] = `initial` on."""
+        identity = torch.eye(matrices.shape[-1]).to(matrices).expand(len(matrices), 1, -1, -1)
+        nodes = self.up_sweep((matrices,), (identity,), lambda a, b: (b[0] @ a[0],))
         sums = [vectors]
         for (_, later), (factors,) in zip(self.halves, nodes[:-1], strict=True):
-            even = torch.nn.functional.pad(sums[-1], (0, 0, 0, sums[-1].shape[2] % 2))
-            sums.append(later.multiply(factors, even[:, :, 0::2]).add_(even[:, :, 1::2]))
-        path = start[:, :, None].repeat(1, 1, vectors.shape[2] + 1, 1)
-        path[:, :, -1:] = self.levels[-1].multiply(nodes[-1][0], start[:, :, None]) + sums[-1]
-        for height in reversed(range(len(self.halves))):
-            stride = 2 ** (height + 1)
-            middles = path[:, :, stride // 2 : -1 : stride]
-            count = middles.shape[2]
-            earlier = self.halves[height][0].first(count)
-            begun = path[:, :, 0:-1:stride][:, :, :count]
-            moved = earlier.multiply(nodes[height][0], begun)
-            middles.copy_(moved.add_(sums[height][:, :, 0::2][:, :, :count]))
+            even = pad(sums[-1], (0, 0, 0, sums[-1].shape[2] % 2))
+            sums.append(later.matvec(factors, even[:, :, 0::2]).add_(even[:, :, 1::2]))
+        path = initial[:, :, None].repeat(1, 1, vectors.shape[2] + 1, 1)
+        path[:, :, -1:] = self.levels[-1].matvec(nodes[-1][0], initial[:, :, None]) + sums[-1]
+        for level in reversed(range(len(self.halves))):
+            stride = 2 ** (level + 1)
+            midpoints = path[:, :, stride // 2 : -1 : stride]
+            length = midpoints.shape[2]
+            earlier = self.halves[level][0].first(length)
+            begins = path[:, :, 0:-1:stride][:, :, :length]
+            moved = earlier.matvec(nodes[level][0], begins)
+            midpoints.copy_(moved.add_(sums[level][:, :, 0::2][:, :, :length]))
         return path
 
 
-def append(elements: Elements, neutral: Elements) -> Elements:
-    """Elements with the neutral one behind them."""
+def _append(elements: Elements, identity: Elements) -> Elements:
     return tuple(
-        torch.cat([part, none.expand(len(part), *none.shape[1:])], dim=1)
-        for part, none in zip(elements, neutral, strict=True)
+        torch.cat([part, one.expand(len(part), *one.shape[1:])], dim=1)
+        for part, one in zip(elements, identity, strict=True)
     )
 
 
-def at_rest(
+def _is_steady(
     before: Float[Tensor, "model pair state state"], after: Float[Tensor, "model pair state state"]
 ) -> Bool[Tensor, " pair"]:
-    """Whether covariances are the same to rounding, in all models."""
+    """Whether covariances are equal to rounding, in all models."""
     scale = before.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
     bound = 16 * before.shape[-1] * torch.finfo(before.dtype).eps
     change = (after - before).abs() <= bound * scale[..., :, None] * scale[..., None, :]
