@@ -1,4 +1,4 @@
-"""The published protocol on a small data set, against a loop over its test windows."""
+"""The LTSF protocol on a small data set, against a loop over its test windows."""
 
 import math
 from types import SimpleNamespace
@@ -14,12 +14,12 @@ from tsar.forecasters import ARNet, Naive, NLinear
 from tsar.forecasters.base import Forecaster
 
 TRAIN, VALIDATION, TEST = 60, 20, 25
-EXTRA = 7  # rows that the split leaves out
+EXTRA = 7  # rows after the split
 
 
 @pytest.fixture
 def raw(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
-    """Two channels and a constant one, at times that are not quite regular."""
+    """Two series and a constant one, at times that are not quite regular."""
     rows = TRAIN + VALIDATION + TEST + EXTRA
     generator = np.random.default_rng(0)
     times = pd.date_range("2020-01-01", periods=rows, freq="h").delete(5)
@@ -32,26 +32,28 @@ def raw(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
         },
         index=times.rename("date"),
     )
-    facts = {
+    info = {
         "tiny": SimpleNamespace(split=(TRAIN, VALIDATION, TEST), freq="h"),
-        "whole": SimpleNamespace(split=None, freq="h"),
+        "unsplit": SimpleNamespace(split=None, freq="h"),
     }
-    monkeypatch.setattr(benchmarking.datasets, "describe", lambda name: facts[name])
-    monkeypatch.setattr(benchmarking.datasets, "names", lambda: list(facts))
+    monkeypatch.setattr(benchmarking.datasets, "describe", lambda name: info[name])
+    monkeypatch.setattr(benchmarking.datasets, "names", lambda: list(info))
     monkeypatch.setattr(benchmarking.datasets, "load", lambda name, raw: frame if raw else None)
     return frame
 
 
 def scaled(raw: pd.DataFrame) -> np.ndarray:
     values = raw.to_numpy(dtype=float)[: TRAIN + VALIDATION + TEST]
-    mean, spread = values[:TRAIN].mean(0), values[:TRAIN].std(0)
-    return (values - mean) / np.where(spread > 0, spread, 1.0)
+    mean, deviation = values[:TRAIN].mean(0), values[:TRAIN].std(0)
+    return (values - mean) / np.where(deviation > 0, deviation, 1.0)
 
 
-def slowly(model: Forecaster, raw: pd.DataFrame, horizon: int, known: int) -> dict[str, float]:
-    """Fit on the first rows, then forecast every window whose target lies in the test rows."""
+def reference_scores(
+    model: Forecaster, raw: pd.DataFrame, horizon: int, n_train: int
+) -> dict[str, float]:
+    """Fit to the first rows, and forecast every window whose target lies in the test rows."""
     values, first = scaled(raw), TRAIN + VALIDATION
-    model.set_params(horizon=horizon).fit(values[:known])
+    model.set_params(horizon=horizon).fit(values[:n_train])
     squared, absolute = [], []
     for cutoff in range(first, len(values) - horizon + 1):
         error = values[cutoff : cutoff + horizon] - model.predict(values[:cutoff])
@@ -79,59 +81,64 @@ MODELS: dict[str, tuple[Forecaster, Forecaster, int]] = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_test_window_counts_once(name: str, raw: pd.DataFrame) -> None:
-    model, twin, known = MODELS[name]
+def test_scores_equal_a_loop_over_all_test_windows(name: str, raw: pd.DataFrame) -> None:
+    model, reference, n_train = MODELS[name]
     scores = benchmark("tiny", {name: model}, horizons=[1, 6])
     assert scores.index.names == ["dataset", "horizon", "model"]
     for horizon in (1, 6):
-        row, slow = scores.loc["tiny", horizon, name], slowly(twin, raw, horizon, known)
-        assert row["windows"] == slow["windows"] == TEST - horizon + 1
-        assert row["mse"] == pytest.approx(slow["mse"], rel=1e-5)
-        assert row["mae"] == pytest.approx(slow["mae"], rel=1e-5)
+        row = scores.loc["tiny", horizon, name]
+        expected = reference_scores(reference, raw, horizon, n_train)
+        assert row["windows"] == expected["windows"] == TEST - horizon + 1
+        assert row["mse"] == pytest.approx(expected["mse"], rel=1e-5)
+        assert row["mae"] == pytest.approx(expected["mae"], rel=1e-5)
     assert (scores[["fit_seconds", "forecast_seconds"]] > 0).all(axis=None)
 
 
-def test_windows_are_forecast_in_parts_without_a_change(
+def test_chunks_do_not_affect_the_scores(
     raw: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = benchmark("tiny", Naive(), horizons=[6])
-    monkeypatch.setattr(benchmarking, "CHUNK", 50)
-    parts = benchmark("tiny", Naive(), horizons=[6])
-    pd.testing.assert_frame_equal(whole.iloc[:, :3], parts.iloc[:, :3])
+    expected = benchmark("tiny", Naive(), horizons=[6])
+    monkeypatch.setattr(benchmarking, "MAX_ELEMENTS", 50)
+    chunked = benchmark("tiny", Naive(), horizons=[6])
+    pd.testing.assert_frame_equal(expected.iloc[:, :3], chunked.iloc[:, :3])
 
 
 class Spy(Naive):
-    """Naive that notes which rows it was fitted on."""
+    """Naive forecaster that records the rows it was fitted to."""
 
-    seen: ClassVar[list[Any]] = []
+    fits: ClassVar[list[Any]] = []
 
-    def __init__(self, *, horizon: int = 1, training: Any = None, late: bool = False) -> None:
+    def __init__(
+        self, *, horizon: int = 1, training: Any = None, stops_early: bool = False
+    ) -> None:
         super().__init__(horizon=horizon)
         self.training = training
-        self.late = late
+        self.stops_early = stops_early
 
     @property
     def holds_back(self) -> bool:
-        return self.late
+        return self.stops_early
 
     def fit(self, frame: pd.DataFrame, y: None = None) -> "Spy":
-        Spy.seen.append((frame, self.training))
+        Spy.fits.append((frame, self.training))
         return super().fit(frame)
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_models_see_the_validation_rows_only_to_stop_early(late: bool, raw: pd.DataFrame) -> None:
-    Spy.seen.clear()
-    model = Spy(late=late, training=Training(epochs=7))
+@pytest.mark.parametrize("stops_early", [False, True])
+def test_validation_rows_are_used_for_early_stopping_only(
+    stops_early: bool, raw: pd.DataFrame
+) -> None:
+    Spy.fits.clear()
+    model = Spy(stops_early=stops_early, training=Training(epochs=7))
     benchmark("tiny", model, horizons=[2])
-    (frame, training), values = Spy.seen[0], scaled(raw)
-    assert len(frame) == (TRAIN + VALIDATION if late else TRAIN)
+    (frame, training), values = Spy.fits[0], scaled(raw)
+    assert len(frame) == (TRAIN + VALIDATION if stops_early else TRAIN)
     np.testing.assert_allclose(frame.to_numpy(), values[: len(frame)], atol=1e-12)
-    assert training.validation == (VALIDATION if late else Training().validation)
+    assert training.validation == (VALIDATION if stops_early else Training().validation)
     assert training.epochs == 7 and model.horizon == 1
 
 
-def test_scaling_knows_the_training_rows_alone(raw: pd.DataFrame) -> None:
+def test_scaling_uses_the_training_rows_only(raw: pd.DataFrame) -> None:
     before = benchmarking.read_protocol("tiny")
     raw.iloc[TRAIN:, 0] += 1e6
     after = benchmarking.read_protocol("tiny")
@@ -143,7 +150,7 @@ def test_scaling_knows_the_training_rows_alone(raw: pd.DataFrame) -> None:
     assert not before.frame["c"].any()
 
 
-def test_missing_targets_do_not_count_and_missing_forecasts_are_not_hidden(
+def test_missing_targets_are_ignored_and_missing_forecasts_give_nan(
     raw: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw.iloc[TRAIN + VALIDATION + 3, 0] = math.nan
@@ -154,10 +161,10 @@ def test_missing_targets_do_not_count_and_missing_forecasts_are_not_hidden(
         past = pd.DataFrame(values[:cutoff]).ffill().to_numpy()[-1]
         errors.append(values[cutoff] - past)
     assert row["mse"] == pytest.approx(np.nanmean(np.square(errors)))
-    honest = Naive._forecast
+    original = Naive._forecast
 
     def failing(self: Naive, windows: Any, levels: tuple[float, ...]) -> Any:
-        forecast = honest(self, windows, levels)
+        forecast = original(self, windows, levels)
         forecast.point[0, 0] = math.nan
         return forecast
 
@@ -167,26 +174,27 @@ def test_missing_targets_do_not_count_and_missing_forecasts_are_not_hidden(
 
 def scaled_with_gaps(raw: pd.DataFrame) -> np.ndarray:
     values = raw.to_numpy(dtype=float)[: TRAIN + VALIDATION + TEST]
-    spread = np.nanstd(values[:TRAIN], axis=0)
-    return (values - np.nanmean(values[:TRAIN], axis=0)) / np.where(spread > 0, spread, 1.0)
+    deviation = np.nanstd(values[:TRAIN], axis=0)
+    mean = np.nanmean(values[:TRAIN], axis=0)
+    return (values - mean) / np.where(deviation > 0, deviation, 1.0)
 
 
-def test_some_series_may_be_scored(raw: pd.DataFrame) -> None:
-    alone = benchmark("tiny", Naive(), horizons=[4], series=["b"]).iloc[0]
+def test_benchmark_of_some_series(raw: pd.DataFrame) -> None:
+    scores = benchmark("tiny", Naive(), horizons=[4], series=["b"]).iloc[0]
     raw["a"], raw["c"] = raw["b"], raw["b"]
-    assert alone["mse"] == pytest.approx(benchmark("tiny", Naive(), [4]).iloc[0]["mse"])
+    assert scores["mse"] == pytest.approx(benchmark("tiny", Naive(), [4]).iloc[0]["mse"])
     with pytest.raises(ValueError, match=r"series must be among .*; got 'z'"):
         benchmark("tiny", Naive(), [4], series=["b", "z"])
 
 
 @pytest.mark.wrong_types
 @pytest.mark.parametrize("wrong", ("b", 3, []))
-def test_series_are_a_list_of_names(wrong: Any, raw: pd.DataFrame) -> None:
+def test_series_that_are_no_list_of_names_raise(wrong: Any, raw: pd.DataFrame) -> None:
     with pytest.raises(TypeError, match="series must be names"):
         benchmark("tiny", Naive(), [4], series=wrong)
 
 
-def test_several_models_and_horizons_make_one_table(raw: pd.DataFrame) -> None:
+def test_several_models_and_horizons_give_one_table(raw: pd.DataFrame) -> None:
     scores = benchmark("tiny", [Naive(), Naive(), ARNet(2)], horizons=[2, 4])
     assert scores.index.tolist() == [
         ("tiny", horizon, name) for horizon in (2, 4) for name in ("Naive", "Naive-2", "ARNet")
@@ -195,9 +203,9 @@ def test_several_models_and_horizons_make_one_table(raw: pd.DataFrame) -> None:
 
 
 @pytest.mark.wrong_types
-def test_a_wrong_request_is_refused(raw: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match=r"dataset must have a published split; got 'whole'"):
-        benchmark("whole", Naive())
+def test_invalid_arguments_raise(raw: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"dataset must have a published split; got 'unsplit'"):
+        benchmark("unsplit", Naive())
     with pytest.raises(ValueError, match="horizons must be an integer of at least 1; got 0"):
         benchmark("tiny", Naive(), horizons=[0])
     with pytest.raises(ValueError, match="horizons must be at most 25, the test rows; got 26"):
@@ -208,28 +216,28 @@ def test_a_wrong_request_is_refused(raw: pd.DataFrame) -> None:
         benchmark("tiny", [], horizons=[2])
 
 
-def test_a_set_that_nobody_knows_is_refused() -> None:
+def test_unknown_data_set_raises() -> None:
     with pytest.raises(ValueError, match=r"got 'ETTx1'.*Did you mean"):
         benchmark("ETTx1", Naive())
 
 
-def test_one_forecast_scores_all_horizons_of_a_model(raw: pd.DataFrame) -> None:
+def test_scores_of_several_horizons_equal_those_of_single_horizons(raw: pd.DataFrame) -> None:
     protocol = benchmarking.read_protocol("tiny")
     fitted = benchmarking.fit_protocol(protocol, Naive(), 3)
-    together = benchmarking.score_horizons(protocol, fitted, (5, 1, 3))
-    for horizon, scores in together.items():
-        alone = benchmarking.score_protocol(protocol, fitted, horizon)
-        assert scores == pytest.approx(alone, rel=1e-12)
-    assert list(together) == [1, 3, 5]
+    combined = benchmarking.score_horizons(protocol, fitted, (5, 1, 3))
+    for horizon, scores in combined.items():
+        single = benchmarking.score_protocol(protocol, fitted, horizon)
+        assert scores == pytest.approx(single, rel=1e-12)
+    assert list(combined) == [1, 3, 5]
 
 
 @pytest.mark.parametrize("stride", (2, 3, 7, 100))
-def test_every_so_many_th_window_is_scored(raw: pd.DataFrame, stride: int) -> None:
+def test_stride_between_windows(raw: pd.DataFrame, stride: int) -> None:
     protocol = benchmarking.read_protocol("tiny")
     fitted = benchmarking.fit_protocol(protocol, Naive(), 3)
     values = protocol.frame.to_numpy()
-    found = benchmarking.score_horizons(protocol, fitted, (5, 1, 3, 4), stride=stride)
-    for horizon, scores in found.items():
+    scores_by_horizon = benchmarking.score_horizons(protocol, fitted, (5, 1, 3, 4), stride=stride)
+    for horizon, scores in scores_by_horizon.items():
         starts = range(protocol.validation, len(values) - horizon + 1, stride)
         errors = [values[k : k + horizon] - values[k - 1] for k in starts]
         assert scores["windows"] == len(errors)

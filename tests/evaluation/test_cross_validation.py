@@ -397,9 +397,13 @@ def test_columns_may_have_other_names() -> None:
 BAD: list[tuple[Any, dict[str, Any], str]] = [
     (forecasts(), {"metrics": ["mad"]}, r"metrics must be among \[.*\]; got 'mad'"),
     (forecasts(), {"metrics": []}, "metrics must name at least one"),
-    (forecasts(), {"metrics": ["mase"]}, "'mase' needs scale"),
+    (forecasts(), {"metrics": ["mase"]}, "'mase', which needs scale"),
     (forecasts()[["unique_id", "ds", "cutoff", "y", "m"]], {"metrics": ["coverage"]}, "'coverage'"),
-    (forecasts()[["unique_id", "ds", "cutoff", "y", "m"]], {"metrics": ["wql"]}, "'wql' needs"),
+    (
+        forecasts()[["unique_id", "ds", "cutoff", "y", "m"]],
+        {"metrics": ["wql"]},
+        "'wql', which",
+    ),
     (forecasts(), {"by": "shop"}, "by must name columns of the forecasts; got 'shop'"),
     (forecasts().drop(columns="y"), {}, "forecasts must have the column 'y'"),
     (forecasts()[["unique_id", "ds", "cutoff", "y"]], {}, "forecasts must have a column for each"),
@@ -412,7 +416,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (
         forecasts(),
         {"metrics": ["mase"], "train": history().query("unique_id == 'a'")},
-        "train must hold every series scored; got none of 'b'",
+        "train must hold every series of the forecasts; got none of 'b'",
     ),
     (
         forecasts(),

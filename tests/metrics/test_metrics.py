@@ -1,4 +1,4 @@
-"""The scores: by hand, against other libraries' formulas, and under missing values."""
+"""Metrics by hand, against scikit-learn and published formulas, and with missing values."""
 
 import math
 
@@ -17,29 +17,29 @@ LEVELS = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
 
 @pytest.fixture
 def inputs() -> dict[str, Tensor | float]:
-    """Every input that a metric can need, for 5 series of 7 steps."""
+    """All inputs of the metrics, for 5 series of 7 steps."""
     generator = torch.Generator().manual_seed(0)
     forecast = 5 + torch.randn(5, 7, generator=generator, dtype=torch.float64)
-    spread = torch.rand(5, 7, generator=generator, dtype=torch.float64)
+    half_width = torch.rand(5, 7, generator=generator, dtype=torch.float64)
     return {
         "target": 5 + torch.randn(5, 7, generator=generator, dtype=torch.float64),
         "forecast": forecast,
-        "lower": forecast - spread,
-        "upper": forecast + spread,
+        "lower": forecast - half_width,
+        "upper": forecast + half_width,
         "level": 80.0,
-        "quantiles": torch.stack([forecast - spread, forecast, forecast + spread], dim=-1),
+        "quantiles": torch.stack([forecast - half_width, forecast, forecast + half_width], dim=-1),
         "quantile_levels": LEVELS,
         "scale": 0.5 + torch.rand(5, 1, generator=generator, dtype=torch.float64),
         "squared_scale": 0.5 + torch.rand(5, 1, generator=generator, dtype=torch.float64),
     }
 
 
-def needed(name: str, inputs: dict[str, Tensor | float]) -> dict[str, Tensor | float]:
-    return {need: inputs[need] for need in METRICS[name].needs}
+def required_inputs(name: str, inputs: dict[str, Tensor | float]) -> dict[str, Tensor | float]:
+    return {key: inputs[key] for key in METRICS[name].required}
 
 
-def pinball_slowly(target: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """The pinball loss by its definition, one number at a time."""
+def reference_pinball(target: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The pinball loss by its definition, element by element."""
     loss = np.empty(quantiles.shape)
     for index, quantile in np.ndenumerate(quantiles):
         error = target[index[:-1]] - quantile
@@ -48,14 +48,14 @@ def pinball_slowly(target: np.ndarray, quantiles: np.ndarray, levels: np.ndarray
     return loss
 
 
-def scale_slowly(series: list[float], season_length: int) -> float:
+def reference_scale(series: list[float], season_length: int) -> float:
     pairs = zip(series, series[season_length:], strict=False)
     differences = [abs(b - a) for a, b in pairs if not math.isnan(a) and not math.isnan(b)]
     mean = sum(differences) / len(differences) if differences else NAN
     return mean if mean > 0 else NAN
 
 
-def test_point_scores_equal_those_worked_out_by_hand() -> None:
+def test_point_metrics_by_hand() -> None:
     target, forecast = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([2.0, 4.0, 4.0])
     assert metrics.mae(target, forecast).item() == 1.0
     assert metrics.mse(target, forecast).item() == pytest.approx(5 / 3)
@@ -64,7 +64,7 @@ def test_point_scores_equal_those_worked_out_by_hand() -> None:
     assert metrics.smape(target, forecast).item() == pytest.approx((2 / 3 + 4 / 6) / 3)
 
 
-def test_scaled_scores_equal_those_worked_out_by_hand() -> None:
+def test_scaled_metrics_by_hand() -> None:
     target, forecast = (
         torch.tensor([[1.0, 2.0], [30.0, 10.0]]),
         torch.tensor([[2.0, 2.0], [10.0, 10.0]]),
@@ -74,7 +74,7 @@ def test_scaled_scores_equal_those_worked_out_by_hand() -> None:
     assert metrics.rmsse(target, forecast, scale**2).item() == pytest.approx(math.sqrt(4.25 / 4))
 
 
-def test_interval_scores_equal_those_worked_out_by_hand() -> None:
+def test_interval_metrics_by_hand() -> None:
     target = torch.tensor([1.0, 2.0, 5.0, -1.0])
     lower, upper = torch.zeros(4), torch.full((4,), 2.0)
     assert metrics.coverage(target, lower, upper).item() == 0.5
@@ -83,13 +83,13 @@ def test_interval_scores_equal_those_worked_out_by_hand() -> None:
     assert metrics.winkler(target, lower, upper, 90).item() == pytest.approx(2 + 20 * 4 / 4)
 
 
-def test_smape_runs_from_zero_to_two() -> None:
+def test_smape_is_between_zero_and_two() -> None:
     target = torch.tensor([0.0, 3.0])
     assert metrics.smape(target, target).item() == 0.0
     assert metrics.smape(target, torch.tensor([7.0, -3.0])).item() == 2.0
 
 
-def test_point_scores_equal_those_of_scikit_learn(inputs: dict[str, Tensor]) -> None:
+def test_point_metrics_equal_scikit_learn(inputs: dict[str, Tensor]) -> None:
     target, forecast = inputs["target"].flatten(), inputs["forecast"].flatten()
     for ours, theirs in [
         (metrics.mae, reference.mean_absolute_error),
@@ -100,7 +100,7 @@ def test_point_scores_equal_those_of_scikit_learn(inputs: dict[str, Tensor]) -> 
         assert ours(target, forecast).item() == pytest.approx(theirs(target, forecast))
 
 
-def test_the_quantile_loss_is_that_of_scikit_learn(inputs: dict[str, Tensor]) -> None:
+def test_quantile_loss_equals_scikit_learn(inputs: dict[str, Tensor]) -> None:
     target, quantiles = inputs["target"], inputs["quantiles"]
     theirs = [
         reference.mean_pinball_loss(target.flatten(), quantiles[..., i].flatten(), alpha=level)
@@ -110,10 +110,10 @@ def test_the_quantile_loss_is_that_of_scikit_learn(inputs: dict[str, Tensor]) ->
     assert ours == pytest.approx(np.mean(theirs))
 
 
-def test_quantile_scores_equal_the_published_formulas(inputs: dict[str, Tensor]) -> None:
+def test_quantile_metrics_equal_the_published_formulas(inputs: dict[str, Tensor]) -> None:
     """WQL and SQL as fev defines them: twice the pinball, each level averaged over all points."""
     target, quantiles, scale = inputs["target"], inputs["quantiles"], inputs["scale"]
-    twice = 2 * pinball_slowly(target.numpy(), quantiles.numpy(), LEVELS.numpy())
+    twice = 2 * reference_pinball(target.numpy(), quantiles.numpy(), LEVELS.numpy())
     wql = np.mean([twice[..., q].sum() / target.abs().sum().item() for q in range(3)])
     sql = np.mean([(twice[..., q] / scale.numpy()).mean() for q in range(3)])
     assert metrics.wql(target, quantiles, LEVELS).item() == pytest.approx(wql)
@@ -121,50 +121,52 @@ def test_quantile_scores_equal_the_published_formulas(inputs: dict[str, Tensor])
     assert ours == pytest.approx(sql)
 
 
-def test_the_scaled_quantile_loss_of_the_median_is_the_mase(inputs: dict[str, Tensor]) -> None:
+def test_scaled_quantile_loss_of_the_median_equals_mase(inputs: dict[str, Tensor]) -> None:
     target, forecast, scale = inputs["target"], inputs["forecast"], inputs["scale"]
     median = metrics.scaled_quantile_loss(target, forecast[..., None], LEVELS[1:2], scale)
     torch.testing.assert_close(median, metrics.mase(target, forecast, scale))
 
 
-def test_the_winkler_score_is_the_pinball_loss_of_both_ends(inputs: dict[str, Tensor]) -> None:
+def test_winkler_score_equals_the_pinball_loss_of_both_bounds(inputs: dict[str, Tensor]) -> None:
     target, lower, upper = inputs["target"], inputs["lower"], inputs["upper"]
-    ends = torch.stack([lower, upper], dim=-1)
-    pinball = metrics.quantile_loss(target, ends, torch.tensor([0.1, 0.9], dtype=torch.float64))
+    bounds = torch.stack([lower, upper], dim=-1)
+    pinball = metrics.quantile_loss(target, bounds, torch.tensor([0.1, 0.9], dtype=torch.float64))
     # The mean of two losses is half their sum: 2 / 0.2 * 2.
     torch.testing.assert_close(metrics.winkler(target, lower, upper, 80), 20 * pinball)
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_the_registry_holds_the_function_of_that_name(name: str, inputs: dict[str, Tensor]) -> None:
-    target, arguments = inputs["target"], needed(name, inputs)
+def test_registry_equals_the_functions(name: str, inputs: dict[str, Tensor]) -> None:
+    target, arguments = inputs["target"], required_inputs(name, inputs)
     torch.testing.assert_close(
         METRICS[name](target, **arguments), getattr(metrics, name)(target, **arguments)
     )
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_missing_target_is_left_out(name: str, inputs: dict[str, Tensor]) -> None:
+def test_missing_targets_are_ignored(name: str, inputs: dict[str, Tensor]) -> None:
     target = inputs["target"]
-    holed = target.clone()
-    holed[:, 4:] = NAN
-    kept = {
+    with_missing = target.clone()
+    with_missing[:, 4:] = NAN
+    observed = {
         key: value[:, :4] if isinstance(value, Tensor) and value.shape[1:2] == (7,) else value
-        for key, value in needed(name, inputs).items()
+        for key, value in required_inputs(name, inputs).items()
     }
-    expected = METRICS[name](target[:, :4], **kept)
-    torch.testing.assert_close(METRICS[name](holed, **needed(name, inputs)), expected)
+    expected = METRICS[name](target[:, :4], **observed)
+    torch.testing.assert_close(
+        METRICS[name](with_missing, **required_inputs(name, inputs)), expected
+    )
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_score_of_nothing_is_nan(name: str, inputs: dict[str, Tensor]) -> None:
+def test_metric_without_observed_points_is_nan(name: str, inputs: dict[str, Tensor]) -> None:
     target = torch.full_like(inputs["target"], NAN)
-    assert METRICS[name](target, **needed(name, inputs)).isnan()
+    assert METRICS[name](target, **required_inputs(name, inputs)).isnan()
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_nan_forecast_is_not_hidden(name: str, inputs: dict[str, Tensor]) -> None:
-    arguments = needed(name, inputs)
+def test_nan_forecast_gives_nan(name: str, inputs: dict[str, Tensor]) -> None:
+    arguments = required_inputs(name, inputs)
     for key in {"forecast", "lower", "quantiles"} & set(arguments):
         arguments[key] = arguments[key].clone()
         arguments[key][2, 3] = NAN
@@ -172,56 +174,58 @@ def test_a_nan_forecast_is_not_hidden(name: str, inputs: dict[str, Tensor]) -> N
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_scores_by_group_equal_the_score_of_each_group(
+def test_metric_by_group_equals_the_metric_of_each_group(
     name: str, inputs: dict[str, Tensor]
 ) -> None:
     target = inputs["target"].clone()
     target[1, 2:5] = NAN
     group = torch.tensor([[0], [2], [0], [0], [2]])
-    scores = METRICS[name].by_group(group, 3, target, **needed(name, inputs))
-    assert scores[1].isnan()
+    values = METRICS[name].by_group(group, 3, target, **required_inputs(name, inputs))
+    assert values[1].isnan()
     for index in (0, 2):
         rows = group[:, 0] == index
-        part = {
+        subset = {
             key: value[rows] if isinstance(value, Tensor) and len(value) == 5 else value
-            for key, value in needed(name, inputs).items()
+            for key, value in required_inputs(name, inputs).items()
         }
-        torch.testing.assert_close(scores[index], METRICS[name](target[rows], **part))
+        torch.testing.assert_close(values[index], METRICS[name](target[rows], **subset))
 
 
 @pytest.mark.parametrize("name", ["mae", "mse", "rmse", "smape", "mape", "mase", "rmsse"])
-def test_the_gradient_is_finite_beside_a_missing_target_or_scale(
+def test_gradient_is_finite_with_missing_targets_and_scales(
     name: str,
 ) -> None:
     forecast = torch.tensor([[0.0, 2.0], [3.0, 4.0]], requires_grad=True)
     scale = torch.tensor([[1.0], [NAN]])
     inputs = {"forecast": forecast, "scale": scale, "squared_scale": scale}
-    METRICS[name](torch.tensor([[NAN, 1.0], [5.0, 6.0]]), **needed(name, inputs)).backward()
+    METRICS[name](
+        torch.tensor([[NAN, 1.0], [5.0, 6.0]]), **required_inputs(name, inputs)
+    ).backward()
     assert forecast.grad is not None
     assert forecast.grad.isfinite().all()
     assert forecast.grad[0, 0] == 0
 
 
-def test_infinite_bounds_cover_everything() -> None:
+def test_infinite_bounds_have_full_coverage() -> None:
     bound = torch.full((3,), math.inf)
     assert metrics.coverage(torch.tensor([1.0, -9.0, 3.0]), -bound, bound).item() == 1.0
 
 
-def test_a_series_without_a_scale_is_left_out() -> None:
+def test_series_without_a_scale_are_ignored() -> None:
     target, forecast = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.zeros(2, 2)
     scale = torch.tensor([[NAN], [2.0]])
     assert metrics.mase(target, forecast, scale).item() == pytest.approx(3.5 / 2)
 
 
 @pytest.mark.parametrize("season_length", [1, 2, 3, 12])
-def test_the_scale_equals_the_slow_one_in_both_layouts(season_length: int) -> None:
+def test_scale_equals_the_reference_in_both_layouts(season_length: int) -> None:
     generator = torch.Generator().manual_seed(1)
     rows = [torch.randn(n, generator=generator, dtype=torch.float64) for n in (1, 9, 4, 14, 3)]
     rows[1][4] = NAN
     rows[3][:] = 7.0
     flat, lengths = torch.cat(rows), torch.tensor([0, *map(len, rows)])
     expected = torch.tensor(
-        [scale_slowly(row.tolist(), season_length) for row in rows], dtype=torch.float64
+        [reference_scale(row.tolist(), season_length) for row in rows], dtype=torch.float64
     )
     ours = metrics.seasonal_scale(flat, season_length, lengths.cumsum(0))
     torch.testing.assert_close(ours, expected, equal_nan=True)
@@ -234,20 +238,20 @@ def test_the_scale_equals_the_slow_one_in_both_layouts(season_length: int) -> No
     torch.testing.assert_close(equal, expected, equal_nan=True)
 
 
-def test_the_scale_is_nan_where_the_season_repeats_exactly() -> None:
+def test_scale_is_nan_if_the_season_repeats_exactly() -> None:
     values = torch.tensor([[1.0, 2.0, 1.0, 2.0]])
     assert metrics.seasonal_scale(values, 2).isnan().all()
     assert metrics.seasonal_squared_scale(values, 2, None).isnan().all()
     assert metrics.seasonal_scale(values, 1).item() == 1.0
 
 
-def test_the_squared_scale_averages_squares() -> None:
+def test_squared_scale_by_hand() -> None:
     values = torch.tensor([1.0, 2.0, 4.0, 9.0, 9.0, 12.0])
     ours = metrics.seasonal_squared_scale(values, 1, torch.tensor([0, 3, 6]))
     torch.testing.assert_close(ours, torch.tensor([2.5, 4.5]))
 
 
-def test_errors_name_the_argument_and_the_remedy() -> None:
+def test_invalid_inputs_raise() -> None:
     target = torch.zeros(8)
     with pytest.raises(ValueError, match=r"forecast must have the shape \(8,\).*got \(8, 1\)"):
         METRICS["mae"](target, forecast=torch.zeros(8, 1))

@@ -1,4 +1,4 @@
-"""How good forecasts are: backtests, scores, published protocols."""
+"""Evaluation: cross-validation, metrics of forecast frames, and the LTSF benchmark protocol."""
 
 from tsar.evaluation.benchmarking import benchmark
 from tsar.evaluation.cross_validation import cross_validation

@@ -1,4 +1,4 @@
-"""Benchmark: the published protocol of long-horizon forecasting, as one table."""
+"""Benchmark of forecasters by the LTSF protocol (long-term time series forecasting)."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -18,16 +18,20 @@ from tsar.data.panel import Panel
 from tsar.evaluation.cross_validation import Models, name_models
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.fitting import check_training
+from tsar.runtime.memory import MAX_ELEMENTS, rows_within
 from tsar.validation import check_integer
-
-CHUNK = 2**24  # forecasts held at once: 128 MB in float64
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A data set as the published numbers use it: scaled by its training part, and its borders.
+    """A data set with its published split, scaled by its training rows.
 
-    `train` and `validation` are the rows at which these parts end.
+    Attributes
+    ----------
+    frame
+        Training, validation and test rows, one column per series.
+    train, validation
+        Rows at which the training and the validation rows end.
     """
 
     name: str
@@ -43,49 +47,49 @@ def benchmark(
     *,
     series: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Score models by the protocol of long-horizon forecasting (LTSF).
+    """Evaluate models by the protocol of long-term time series forecasting (LTSF).
 
-    Each channel is scaled by the mean and deviation of its training rows; every window of the test
-    rows counts, none is dropped; errors are in scaled units, averaged over windows, channels and
-    steps. Models that stop early do so by the validation rows; the others see the training rows
-    alone. Contexts of the first test windows reach back into the validation rows.
+    Each series is scaled by the mean and standard deviation of its training rows. Errors are in
+    scaled units, averaged over all windows of the test rows, series and steps. Models with early
+    stopping use the validation rows for it; others are fitted to the training rows alone. Contexts
+    of the first test windows reach back into the validation rows.
 
     Parameters
     ----------
     dataset
-        A name with published splits: ETTh1, ETTh2, ETTm1, ETTm2, weather, exchange, illness,
-        electricity or traffic.
+        Name of a data set with a published split: ETTh1, ETTh2, ETTm1, ETTm2, weather, exchange,
+        illness, electricity or traffic.
     models
-        A forecaster, several, or several by name; their `horizon` is set.
+        A forecaster, a sequence of them, or a dict by name; their `horizon` is set.
     horizons
         Points to forecast.
     series
-        Names of the series to use; None: all. ``["OT"]`` is the univariate protocol of ETT.
+        Names of the series to use; None for all. ``["OT"]`` is the univariate protocol of ETT.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each horizon and model: ``mse``, ``mae``, the number of ``windows`` (of one
-        channel), and the seconds that fitting and forecasting took.
+        One row for each horizon and model: ``mse``, ``mae``, the number of ``windows`` of each
+        series, ``fit_seconds`` and ``forecast_seconds``.
 
     Raises
     ------
     ValueError
-        The data set or a series is unknown, or the set has no published split; a horizon is
-        longer than the test part.
+        The data set or a series is unknown, the data set has no published split, or a horizon is
+        longer than the test rows.
 
     References
     ----------
     Zhou et al. 2021 (Informer, arXiv 2012.07436); splits and scaling as in Zeng et al. 2023 (arXiv
     2205.13504), without the dropped last batch.
     """
-    named = name_models(models)
+    models = name_models(models)
     protocol = read_protocol(dataset, series)
     _check_horizons(horizons, len(protocol.frame) - protocol.validation)
     rows = [
-        {"dataset": dataset, "horizon": horizon, "model": name} | _score(protocol, model, horizon)
+        {"dataset": dataset, "horizon": horizon, "model": name} | _run(protocol, model, horizon)
         for horizon in horizons
-        for name, model in named.items()
+        for name, model in models.items()
     ]
     return pd.DataFrame(rows).set_index(["dataset", "horizon", "model"])
 
@@ -101,62 +105,82 @@ def _select(frame: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
     return frame[list(series)]
 
 
-def _check_horizons(horizons: Sequence[int], most: int) -> None:
+def _check_horizons(horizons: Sequence[int], test_rows: int) -> None:
     if not isinstance(horizons, Iterable):
         raise TypeError(f"horizons must be integers; got {horizons!r}. Give a list of them.")
     for horizon in horizons:
-        if check_integer("horizons", horizon) > most:
+        if check_integer("horizons", horizon) > test_rows:
             raise ValueError(
-                f"horizons must be at most {most}, the test rows; got {horizon}. Leave it out."
+                f"horizons must be at most {test_rows}, the test rows; got {horizon}. Leave it out."
             )
 
 
 def read_protocol(dataset: str, series: Sequence[str] | None = None) -> Protocol:
-    """Rows of the splits, scaled by the training part, of all series or of some.
+    """Load a data set with a published split, and scale it by its training rows.
 
-    Times are made regular: some of the published files are not, and the protocol counts rows.
+    Times are replaced by regular ones: those of some published files are not, and the protocol
+    counts rows.
+
+    Parameters
+    ----------
+    dataset, series
+        As in `benchmark`.
     """
-    facts = datasets.describe(dataset)
-    if facts.split is None:
+    info = datasets.describe(dataset)
+    if info.split is None:
         known = [name for name in datasets.names() if datasets.describe(name).split]
         raise ValueError(
             f"dataset must have a published split; got {dataset!r}. Use one of {known}, or "
             "tsar.cross_validation for others."
         )
     frame = datasets.load(dataset, raw=True)
-    train, validation, test = facts.split
+    train, validation, test = info.split
     frame = frame.iloc[: train + validation + test].astype(np.float64)
-    known = frame.iloc[:train]
-    deviation = known.std(ddof=0).replace(0.0, 1.0)
-    frame = (frame - known.mean()) / deviation
-    frame.index = pd.date_range(frame.index[0], periods=len(frame), freq=facts.freq, name="ds")
+    train_rows = frame.iloc[:train]
+    deviation = train_rows.std(ddof=0).replace(0.0, 1.0)
+    frame = (frame - train_rows.mean()) / deviation
+    frame.index = pd.date_range(frame.index[0], periods=len(frame), freq=info.freq, name="ds")
     frame = frame if series is None else _select(frame, series)
     return Protocol(dataset, frame, train, train + validation)
 
 
-def _score(protocol: Protocol, model: Forecaster, horizon: int) -> dict[str, Any]:
+def _run(protocol: Protocol, model: Forecaster, horizon: int) -> dict[str, Any]:
     start = time.perf_counter()
     fitted = fit_protocol(protocol, model, horizon)
-    between = time.perf_counter()
+    fit_end = time.perf_counter()
     scores = score_protocol(protocol, fitted, horizon)
-    return scores | {
-        "fit_seconds": between - start,
-        "forecast_seconds": time.perf_counter() - between,
-    }
+    forecast_seconds = time.perf_counter() - fit_end
+    return scores | {"fit_seconds": fit_end - start, "forecast_seconds": forecast_seconds}
 
 
 def score_protocol(protocol: Protocol, fitted: Forecaster, horizon: int) -> dict[str, Any]:
-    """Errors of a fitted forecaster over all windows of the test rows, at any horizon."""
+    """Errors of a fitted forecaster over all windows of the test rows."""
     return score_horizons(protocol, fitted, (horizon,))[horizon]
 
 
 def score_horizons(
     protocol: Protocol, fitted: Forecaster, horizons: Sequence[int], *, stride: int = 1
 ) -> dict[int, dict[str, Any]]:
-    """Errors at several horizons of one fitted forecaster, by one forecast of each window.
+    """Errors of a fitted forecaster at several horizons, from one forecast of each window.
 
-    A short forecast is the first part of a longer one. A window is forecast as far as the test rows
-    go behind it. The published protocol takes every window; with a `stride`, every so many-th.
+    A short forecast is the prefix of a long one, so each window is forecast once, at the longest
+    horizon that fits the test rows after it.
+
+    Parameters
+    ----------
+    protocol
+        From `read_protocol`.
+    fitted
+        From `fit_protocol`.
+    horizons
+        Points to forecast.
+    stride
+        Rows between the starts of two windows; 1, all windows, in the published protocol.
+
+    Returns
+    -------
+    dict
+        By horizon: ``mse``, ``mae`` and the number of ``windows`` of each series.
     """
     check_integer("stride", stride)
     panel = Panel.from_frame(protocol.frame, fitted.columns)
@@ -164,17 +188,17 @@ def score_horizons(
     length, first = int(panel.lengths[0]), protocol.validation
     for horizon in reversed(sums):
         starts = torch.arange(first, max(first, length - horizon + 1), stride)
-        first += stride * len(starts)  # from there on, windows are too short for it
+        first += stride * len(starts)  # later windows are too short for this horizon
         if not len(starts):
             continue
         series = torch.arange(len(panel)).repeat_interleave(len(starts))
         points = starts.repeat(len(panel))
-        for rows in torch.arange(len(series)).split(max(CHUNK // horizon, 1)):
-            where = series[rows], points[rows]
-            told = fitted.forecast_panel(panel, horizon, series=where[0], points=where[1])
-            error = _targets(panel, *where, horizon) - told.point
-            for short in (h for h in sums if h <= horizon):
-                sums[short] += _sums(error[:, :short], _targets(panel, *where, short))
+        for rows in torch.arange(len(series)).split(rows_within(MAX_ELEMENTS, horizon)):
+            windows = series[rows], points[rows]
+            forecast = fitted.forecast_panel(panel, horizon, series=windows[0], points=windows[1])
+            error = _targets(panel, *windows, horizon) - forecast.point
+            for shorter in (h for h in sums if h <= horizon):
+                sums[shorter] += _error_sums(error[:, :shorter], _targets(panel, *windows, shorter))
     return {
         horizon: {
             "mse": squared / count,
@@ -185,24 +209,24 @@ def score_horizons(
     }
 
 
-def _sums(
+def _error_sums(
     error: Float[Tensor, "window horizon"], target: Float[Tensor, "window horizon"]
 ) -> NDArray[np.float64]:
-    """Sums of squares and of sizes of errors where targets were observed, and their number."""
-    # A forecast that failed counts, and makes the scores NaN.
-    seen = error[~target.isnan()]
-    return np.array([float(seen.square().sum()), float(seen.abs().sum()), len(seen)])
+    """Sum of squared errors, sum of absolute errors, and number of observed targets."""
+    # A failed forecast of an observed target is included, and makes the sums NaN.
+    observed = error[~target.isnan()]
+    return np.array([float(observed.square().sum()), float(observed.abs().sum()), len(observed)])
 
 
 def fit_protocol(protocol: Protocol, model: Forecaster, horizon: int) -> Forecaster:
-    """A copy of a forecaster, fitted to the training rows; early stopping by the validation."""
+    """Fit a clone to the training rows, with the validation rows for early stopping."""
     model = clone(model).set_params(horizon=horizon)
     if not model.holds_back:
         return model.fit(protocol.frame.iloc[: protocol.train])
-    held = float(protocol.validation - protocol.train)
+    validation_rows = float(protocol.validation - protocol.train)
     training = replace(
         check_training(model.get_params()["training"], getattr(model, "recipe", None)),
-        validation=held,
+        validation=validation_rows,
     )
     return model.set_params(training=training).fit(protocol.frame.iloc[: protocol.validation])
 

@@ -1,7 +1,7 @@
-"""Scoring: the forecasts of a backtest, by model."""
+"""Metrics of the forecasts of a cross-validation, by model."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,35 +24,35 @@ def evaluate(
     season_length: int | None = None,
     columns: Columns | None = None,
 ) -> pd.DataFrame:
-    """Score the forecasts of `cross_validation`, by model.
+    """Compute metrics of the forecasts of `cross_validation`, by model.
 
     Parameters
     ----------
     forecasts
-        From `cross_validation`, or a frame of that form, of polars or pyarrow too.
+        From `cross_validation`, or a pandas, polars or pyarrow frame with the same columns.
     metrics
-        Names in `tsar.metrics.METRICS`, whose docstrings state the definitions. Those of
-        intervals give a column for each level, ``coverage-80``; those of quantiles use every
-        quantile and interval column.
+        Names in `tsar.metrics.METRICS`, whose docstrings state the definitions. Interval metrics
+        give a column for each level, such as ``coverage-80``; quantile metrics use all quantile and
+        interval columns.
     by
-        Columns to score apart, such as ``"unique_id"`` or ``"cutoff"``.
+        Columns to group by, such as ``"unique_id"`` or ``"cutoff"``.
     train
-        The data that were fitted, for scaled metrics (``mase``); only points up to each series'
-        first cutoff count.
+        The training data, for scaled metrics (``mase``); only points up to the first cutoff of each
+        series are used.
     season_length
-        Of the scale; None for what is usual at the frequency.
+        Points of a season, for scaled metrics; None for the usual season at the frequency.
     columns
         Names of the id, time and target columns.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each model (and value of `by`), a column for each metric.
+        One row for each model (and value of `by`), one column for each metric.
 
     Raises
     ------
     ValueError, TypeError
-        A metric is unknown or needs what the forecasts do not hold, a column is absent, or `train`
+        A metric is unknown or requires inputs that are not given, a column is missing, or `train`
         lacks a series.
 
     Examples
@@ -72,14 +72,14 @@ def evaluate(
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     keys = [by] if isinstance(by, str) else list(by)
     models = _check_request(forecasts, metrics, keys, columns)
-    group, labels = _groups(forecasts, keys)
+    groups = _groups(forecasts, keys)
     target = _tensor(forecasts[columns.target])
     scales = _scales(forecasts, metrics, train, season_length, columns)
     tables = []
     for model in models:
         inputs = {"forecast": _tensor(forecasts[model])} | scales | _quantiles(forecasts, model)
-        scores = _score(metrics, group, len(labels), target, inputs, _intervals(forecasts, model))
-        tables.append(pd.DataFrame(scores, index=labels).assign(model=model))
+        values = _evaluate_model(metrics, groups, target, inputs, _intervals(forecasts, model))
+        tables.append(pd.DataFrame(values, index=groups.labels).assign(model=model))
     table = pd.concat(tables)
     if not keys:
         return table.set_index("model")
@@ -87,16 +87,16 @@ def evaluate(
 
 
 def model_names(forecasts: pd.DataFrame, columns: Columns) -> list[str]:
-    """Columns that hold the point forecasts of models."""
-    known = {columns.id, columns.time, columns.target, "cutoff"}
-    names = [name for name in forecasts.columns if name not in known]
+    """Names of the columns with point forecasts."""
+    other = {columns.id, columns.time, columns.target, "cutoff"}
+    names = [name for name in forecasts.columns if name not in other]
     return [name for name in names if not any(mark in str(name) for mark in LEVEL_MARKERS)]
 
 
 def _check_request(
     forecasts: Any, metrics: Sequence[str], keys: Sequence[str], columns: Columns
 ) -> list[str]:
-    """Names of the models to score, if all that was asked for is there."""
+    """Check the arguments of `evaluate`; return the names of the models."""
     if not isinstance(forecasts, pd.DataFrame):
         raise TypeError(
             f"forecasts must be a DataFrame; got {type(forecasts).__name__}. "
@@ -127,85 +127,88 @@ def _check_column(forecasts: pd.DataFrame, name: str) -> None:
     if name not in forecasts.columns:
         raise ValueError(
             f"forecasts must have the column {name!r}; got {list(forecasts.columns)[:10]}. "
-            "Add it, or say its name: Columns(id=..., time=..., target=...)."
+            "Add it, or name another one: Columns(id=..., time=..., target=...)."
         )
 
 
-def _groups(forecasts: pd.DataFrame, keys: list[str]) -> tuple[Tensor, pd.Index]:
+class _Groups(NamedTuple):
+    """Number of the group of each row, and the labels of the groups."""
+
+    codes: Tensor
+    labels: pd.Index
+
+
+def _groups(forecasts: pd.DataFrame, keys: list[str]) -> _Groups:
     if not keys:
-        return torch.zeros(len(forecasts), dtype=torch.int64), pd.RangeIndex(1)
+        return _Groups(torch.zeros(len(forecasts), dtype=torch.int64), pd.RangeIndex(1))
     grouped = forecasts.groupby(keys, sort=True, observed=True)
-    labels = grouped.size().index
-    return torch.tensor(grouped.ngroup().to_numpy(np.int64)), labels
+    return _Groups(torch.tensor(grouped.ngroup().to_numpy(np.int64)), grouped.size().index)
 
 
 def _tensor(values: pd.Series) -> Tensor:
     return torch.from_numpy(values.to_numpy(np.float64, na_value=np.nan).copy())
 
 
-def _score(
+def _evaluate_model(
     metrics: Sequence[str],
-    group: Tensor,
-    n_groups: int,
+    groups: _Groups,
     target: Tensor,
     inputs: dict[str, Any],
     intervals: dict[float, dict[str, Any]],
 ) -> dict[str, np.ndarray]:
-    scores: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
     for name in metrics:
         metric = METRICS[name]
-        if "lower" in metric.needs and not intervals:
-            raise _absent(metric, "lower")
-        if "lower" in metric.needs:
-            for percent, bounds in intervals.items():
-                known = bounds | inputs
-                scores[f"{name}-{percent:g}"] = _by_group(metric, group, n_groups, target, known)
+        if "lower" in metric.required and not intervals:
+            raise _missing_input(metric, "lower")
+        if "lower" in metric.required:
+            for level, bounds in intervals.items():
+                values[f"{name}-{level:g}"] = _by_group(metric, groups, target, bounds | inputs)
         else:
-            scores[name] = _by_group(metric, group, n_groups, target, inputs)
-    return scores
+            values[name] = _by_group(metric, groups, target, inputs)
+    return values
 
 
 def _by_group(
-    metric: Metric, group: Tensor, n_groups: int, target: Tensor, inputs: dict[str, Any]
+    metric: Metric, groups: _Groups, target: Tensor, inputs: dict[str, Any]
 ) -> np.ndarray:
-    for need in metric.needs:
-        if need not in inputs:
-            raise _absent(metric, need)
-    needed = {need: inputs[need] for need in metric.needs}
-    return metric.by_group(group, n_groups, target, **needed).numpy()
+    for name in metric.required:
+        if name not in inputs:
+            raise _missing_input(metric, name)
+    required = {name: inputs[name] for name in metric.required}
+    return metric.by_group(groups.codes, len(groups.labels), target, **required).numpy()
 
 
-def _absent(metric: Metric, need: str) -> ValueError:
+def _missing_input(metric: Metric, name: str) -> ValueError:
     return ValueError(
-        f"metrics must be ones that the forecasts can give; {metric.name!r} needs {need}. "
+        f"metrics must be computable from the forecasts; got {metric.name!r}, which needs {name}. "
         "Forecast with level=... or quantile_levels=..., and pass train=... for scaled metrics."
     )
 
 
-def _suffixed(forecasts: pd.DataFrame, model: str, mark: str) -> dict[float, Tensor]:
-    start = f"{model}{mark}"
-    names = [name for name in forecasts.columns if str(name).startswith(start)]
-    return {float(name[len(start) :]): _tensor(forecasts[name]) for name in names}
+def _columns_by_level(forecasts: pd.DataFrame, prefix: str) -> dict[float, Tensor]:
+    names = [name for name in forecasts.columns if str(name).startswith(prefix)]
+    return {float(name.removeprefix(prefix)): _tensor(forecasts[name]) for name in names}
 
 
 def _intervals(forecasts: pd.DataFrame, model: str) -> dict[float, dict[str, Any]]:
-    low, high = (_suffixed(forecasts, model, mark) for mark in ("-lo-", "-hi-"))
+    lower, upper = (_columns_by_level(forecasts, f"{model}-{end}-") for end in ("lo", "hi"))
     return {
-        percent: {"lower": low[percent], "upper": high[percent], "level": percent}
-        for percent in sorted(low)
-        if percent in high
+        level: {"lower": lower[level], "upper": upper[level], "level": level}
+        for level in sorted(lower)
+        if level in upper
     }
 
 
 def _quantiles(forecasts: pd.DataFrame, model: str) -> dict[str, Any]:
-    found = _suffixed(forecasts, model, "-q-")
+    by_level = _columns_by_level(forecasts, f"{model}-q-")
     for percent, bounds in _intervals(forecasts, model).items():
-        found.setdefault(round(0.5 - percent / 200, 10), bounds["lower"])
-        found.setdefault(round(0.5 + percent / 200, 10), bounds["upper"])
-    if not found:
+        by_level.setdefault(round(0.5 - percent / 200, 10), bounds["lower"])
+        by_level.setdefault(round(0.5 + percent / 200, 10), bounds["upper"])
+    if not by_level:
         return {}
-    levels = sorted(found)
-    quantiles = torch.stack([found[level] for level in levels], dim=-1)
+    levels = sorted(by_level)
+    quantiles = torch.stack([by_level[level] for level in levels], dim=-1)
     return {"quantiles": quantiles, "quantile_levels": torch.tensor(levels, dtype=torch.float64)}
 
 
@@ -216,9 +219,9 @@ def _scales(
     season_length: int | None,
     columns: Columns,
 ) -> dict[str, Tensor]:
-    """Scale of each row's series, from the points up to its first cutoff."""
-    needs = {need for name in metrics for need in METRICS[name].needs}
-    if train is None or not needs & {"scale", "squared_scale"}:
+    """Scale of the series of each row, from the points up to its first cutoff."""
+    required = {name for metric in metrics for name in METRICS[metric].required}
+    if train is None or not required & {"scale", "squared_scale"}:
         return {}
     for name in (columns.id, "cutoff"):
         _check_column(forecasts, name)
@@ -226,15 +229,17 @@ def _scales(
     rows = panel.labels.ids.get_indexer(pd.Index(forecasts[columns.id]))
     if (rows < 0).any():
         unknown = forecasts[columns.id].iloc[int(np.flatnonzero(rows < 0)[0])]
-        raise ValueError(f"train must hold every series scored; got none of {unknown!r}. Add it.")
+        raise ValueError(
+            f"train must hold every series of the forecasts; got none of {unknown!r}. Add it."
+        )
     first = forecasts.groupby(rows)["cutoff"].min()
     frequency, cutoffs = panel.labels.frequency, pd.Index(first)
     if isinstance(cutoffs, pd.DatetimeIndex):
         check_time_zone(time_zone_of(cutoffs), frequency, "forecasts", "train")
     ends = frequency.to_ordinals(cutoffs) - panel.labels.starts[first.index]
-    known = panel.lengths.clone()
-    known[torch.tensor(first.index.to_numpy())] = torch.tensor(ends // frequency.step + 1)
-    past = panel.slice(torch.zeros_like(known), known)
+    lengths = panel.lengths.clone()
+    lengths[torch.tensor(first.index.to_numpy())] = torch.tensor(ends // frequency.step + 1)
+    past = panel.slice(torch.zeros_like(lengths), lengths)
     season = frequency.season_length if season_length is None else season_length
     row = torch.from_numpy(rows)
     return {

@@ -1,7 +1,7 @@
-"""Scores of forecasts: tensors in, one number out, missing targets left out.
+"""Forecast metrics: functions of tensors that return one number and ignore missing targets.
 
-Names of metrics are used differently from library to library; each docstring says which definition
-is meant. ``METRICS`` holds them all by name, in the form that can be averaged by series or step.
+Libraries give one name to different metrics; each docstring states the definition. ``METRICS``
+holds all by name, as `Metric` objects that can be averaged by series or step.
 """
 
 from tsar.metrics.interval import (

@@ -1,4 +1,4 @@
-"""Scores of a prediction interval: how often it holds, how wide it is, and both in one."""
+"""Metrics of prediction intervals: coverage, mean width and Winkler score."""
 
 import torch
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from tsar.metrics.metric import Metric
 
 def _inside(target: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     inside = ((lower <= target) & (target <= upper)).to(target.dtype)
-    # A comparison with NaN is False: without this a forecast that failed would be a mere miss.
+    # A comparison with NaN is False, which would count a failed forecast as not covering.
     return inside.where(~(lower.isnan() | upper.isnan()), torch.nan)
 
 
@@ -21,15 +21,15 @@ def _interval_score(target: Tensor, lower: Tensor, upper: Tensor, level: int | f
     if not 0 <= level < 100:
         raise ValueError(
             f"level must be a percentage from 0 to below 100; got {level}. "
-            "Pass 80 for an interval that holds four times out of five."
+            "Give 80 for intervals with a coverage of 80 %."
         )
-    missed = (lower - target).relu() + (target - upper).relu()
-    return _width(target, lower, upper) + missed * 2 / (1 - level / 100)
+    distance = (lower - target).relu() + (target - upper).relu()
+    return _width(target, lower, upper) + distance * 2 / (1 - level / 100)
 
 
-COVERAGE = Metric("coverage", _inside, needs=("lower", "upper"))
-INTERVAL_WIDTH = Metric("interval_width", _width, needs=("lower", "upper"))
-WINKLER = Metric("winkler", _interval_score, needs=("lower", "upper", "level"))
+COVERAGE = Metric("coverage", _inside, required=("lower", "upper"))
+INTERVAL_WIDTH = Metric("interval_width", _width, required=("lower", "upper"))
+WINKLER = Metric("winkler", _interval_score, required=("lower", "upper", "level"))
 
 
 def coverage(
@@ -37,14 +37,14 @@ def coverage(
     lower: Float[Tensor, "*shape"],
     upper: Float[Tensor, "*shape"],
 ) -> Float[Tensor, ""]:
-    """Return the fraction of targets inside their interval, ends included, from 0 to 1.
+    """Return the fraction of targets inside their interval, bounds included, from 0 to 1.
 
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     lower, upper
-        The ends of the intervals.
+        Bounds of the intervals.
 
     Examples
     --------
@@ -66,10 +66,10 @@ def interval_width(
     Parameters
     ----------
     target
-        What happened; NaN where it is not known. Only its gaps matter here: the width is averaged
-        over the same points as `coverage`.
+        Observed values; NaN where missing. The width is averaged over the observed points, as in
+        `coverage`.
     lower, upper
-        The ends of the intervals.
+        Bounds of the intervals.
 
     Examples
     --------
@@ -87,19 +87,19 @@ def winkler(
     upper: Float[Tensor, "*shape"],
     level: int | float,
 ) -> Float[Tensor, ""]:
-    """Return the mean interval score of Winkler, in the units of the target; lower is better.
+    """Return the mean Winkler (interval) score, in the units of the target; lower is better.
 
-    The width, and for a target outside 2 / (1 - level / 100) times its distance to the interval. It
-    is 2 / (1 - level / 100) times the summed pinball losses of the two ends.
+    The width, plus 2 / (1 - level / 100) times the distance of a target outside the interval. It
+    equals 2 / (1 - level / 100) times the summed pinball losses of both bounds.
 
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     lower, upper
-        The ends of the intervals.
+        Bounds of the intervals.
     level
-        The coverage that the intervals claim, in percent, from 0 to below 100.
+        Nominal coverage of the intervals in percent, from 0 to below 100.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a metric is: a loss a point, an average over the observed points, and a last step."""
+"""Metric: a pointwise loss, its average over observed points, and a final transformation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,23 +16,22 @@ def _identity(mean: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of forecasts, as a recipe that one pass over the points can average by any grouping.
+    """A forecast metric that can be averaged over all points or over groups of points.
 
-    Points whose target is NaN, and points whose scale is NaN, are left out. A NaN forecast of an
-    observed point makes its score NaN: a forecast that failed is never hidden. Where nothing is
-    observed the score is NaN.
+    Points with a NaN target or a NaN scale are ignored. A NaN forecast of an observed point makes
+    the metric NaN, so that failed forecasts are visible. Without observed points it is NaN.
 
     Parameters
     ----------
     name
-        The name in ``METRICS`` and in tables.
+        Name in ``METRICS`` and in tables.
     pointwise
-        The loss of every point, from the target and the inputs named in `needs`.
-    needs
-        The inputs besides the target: ``forecast``; ``quantiles`` (a last axis of quantiles) and
+        Function of the target and the `required` inputs that returns the loss of every point.
+    required
+        Inputs besides the target: ``forecast``; ``quantiles`` (a last axis of quantiles) and
         ``quantile_levels``; ``lower``, ``upper`` and ``level``; ``scale`` (see `seasonal_scale`);
         ``squared_scale`` (see `seasonal_squared_scale`). Scales broadcast against the target.
-    finish
+    transform
         Applied to the mean loss, such as the root of a mean square.
     relative
         Whether the mean loss is divided by the mean absolute target of the same points.
@@ -51,19 +50,19 @@ class Metric:
 
     name: str
     pointwise: Callable[..., Tensor]
-    needs: tuple[str, ...] = ("forecast",)
-    finish: Callable[[Tensor], Tensor] = _identity
+    required: tuple[str, ...] = ("forecast",)
+    transform: Callable[[Tensor], Tensor] = _identity
     relative: bool = False
 
     def __call__(self, target: Float[Tensor, "*shape"], **inputs: Input) -> Float[Tensor, ""]:
-        """Score all points together.
+        """Compute the metric over all points.
 
         Parameters
         ----------
         target
-            What happened; NaN where it is not known.
+            Observed values; NaN where missing.
         **inputs
-            The inputs named in ``needs``.
+            The inputs named in ``required``.
 
         Raises
         ------
@@ -71,7 +70,7 @@ class Metric:
             If an input is missing, unknown or of another shape than the target.
         """
         loss, weight = self._losses_and_weights(target, inputs)
-        return self.finish(loss.sum() / weight.sum())
+        return self.transform(loss.sum() / weight.sum())
 
     def by_group(
         self,
@@ -80,14 +79,14 @@ class Metric:
         target: Float[Tensor, "*shape"],
         **inputs: Input,
     ) -> Float[Tensor, " group"]:
-        """Score the points of each group together: a series, a step ahead, a cutoff.
+        """Compute the metric of each group of points, such as a series, horizon step or cutoff.
 
         Parameters
         ----------
         group
-            The group of every point, from 0 to ``n_groups - 1``; broadcast against the target.
+            Group of every point, from 0 to ``n_groups - 1``; broadcast against the target.
         n_groups
-            How many groups there are. A group without a point scores NaN.
+            Number of groups. The metric of a group without points is NaN.
         target, **inputs
             As in a call.
         """
@@ -95,15 +94,15 @@ class Metric:
         index = group.expand(target.shape).reshape(-1)
         total = loss.new_zeros(n_groups).index_add(0, index, loss.reshape(-1))
         divisor = weight.new_zeros(n_groups).index_add(0, index, weight.reshape(-1))
-        return self.finish(total / divisor)
+        return self.transform(total / divisor)
 
     def _losses_and_weights(
         self, target: Tensor, inputs: dict[str, Input]
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss of every point and what their sum is divided by; 0 where unobserved.
+        """Return the loss and the weight of every point; both 0 where it is ignored.
 
-        Unobserved targets and scales become 1 before the loss, not after: the gradient of a NaN
-        that is masked afterwards is still NaN.
+        Ignored targets and scales are replaced by 1 before the loss is computed, because the
+        gradient of a NaN that is masked afterwards is still NaN.
         """
         self._check(target, inputs)
         observed = ~target.isnan()
@@ -117,9 +116,9 @@ class Metric:
         return loss, weight.where(observed, 0.0)
 
     def _check(self, target: Tensor, inputs: dict[str, Input]) -> None:
-        if set(inputs) != set(self.needs):
+        if set(inputs) != set(self.required):
             raise ValueError(
-                f"inputs of {self.name} must be {', '.join(self.needs)}; "
+                f"inputs of {self.name} must be {', '.join(self.required)}; "
                 f"got {', '.join(inputs) or 'none'}. Pass each of them by name."
             )
         for name in ("forecast", "lower", "upper"):
@@ -130,9 +129,9 @@ class Metric:
 
 
 def _check_shape(name: str, value: Input | None, shape: tuple[int, ...]) -> None:
-    # Broadcasting (8,) against (8, 1) would score 64 pairs and say nothing.
+    # Broadcasting (8,) against (8, 1) would silently compare 64 pairs.
     if isinstance(value, Tensor) and tuple(value.shape) != shape:
         raise ValueError(
-            f"{name} must have the shape {shape} that belongs to the target; "
-            f"got {tuple(value.shape)}. Reshape it so that its points stand beside the target's."
+            f"{name} must have the shape {shape}, as the target has; "
+            f"got {tuple(value.shape)}. Reshape it."
         )

@@ -1,4 +1,4 @@
-"""Scores of a point forecast in the units of the target, or relative to its size."""
+"""Metrics of point forecasts, in the units of the target or relative to its size."""
 
 import torch
 from jaxtyping import Float
@@ -27,13 +27,13 @@ def _relative_error(target: Tensor, forecast: Tensor) -> Tensor:
 
 def _symmetric_error(target: Tensor, forecast: Tensor) -> Tensor:
     size = target.abs() + forecast.abs()
-    # 0/0 is a forecast of zero that came true; a divisor of 1 keeps its gradient finite.
+    # 0/0, a correct forecast of zero, counts as 0: a divisor of 1 keeps its gradient finite.
     return 2 * absolute_error(target, forecast) / size.where(size != 0, 1.0)
 
 
 MAE = Metric("mae", absolute_error)
 MSE = Metric("mse", squared_error)
-RMSE = Metric("rmse", squared_error, finish=torch.sqrt)
+RMSE = Metric("rmse", squared_error, transform=torch.sqrt)
 MAPE = Metric("mape", _relative_error)
 SMAPE = Metric("smape", _symmetric_error)
 
@@ -44,9 +44,9 @@ def mae(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> F
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     forecast
-        What was forecast.
+        Point forecasts.
 
     Examples
     --------
@@ -64,9 +64,9 @@ def mse(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> F
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     forecast
-        What was forecast.
+        Point forecasts.
 
     Examples
     --------
@@ -84,9 +84,9 @@ def rmse(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> 
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     forecast
-        What was forecast.
+        Point forecasts.
 
     Examples
     --------
@@ -101,15 +101,15 @@ def rmse(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> 
 def mape(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """Return the mean absolute percentage error as a fraction: the mean of abs(e) / abs(target).
 
-    It is infinite, or NaN where the forecast is zero too, if an observed target is zero; other
-    libraries drop such a point, or divide it by a small number.
+    It is infinite if an observed target is zero, or NaN if its forecast is zero too; other
+    libraries drop such points, or divide by a small number.
 
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     forecast
-        What was forecast.
+        Point forecasts.
 
     Examples
     --------
@@ -124,17 +124,17 @@ def mape(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> 
 def smape(target: Float[Tensor, "*shape"], forecast: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """Return the symmetric mean absolute percentage error of M4, from 0 to 2.
 
-    The mean of 2 abs(e) / (abs(target) + abs(forecast)). This is the number of fev and, as a
-    fraction, of the M4 competition; utilsforecast returns half of it (0 to 1), darts 100 times it
+    The mean of 2 abs(e) / (abs(target) + abs(forecast)), as in fev and, as a fraction, in the M4
+    competition; utilsforecast returns half of it (0 to 1), darts 100 times it
     (0 to 200). A point whose target and forecast are both zero counts as 0, as in utilsforecast;
-    fev leaves it out.
+    fev drops it.
 
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     forecast
-        What was forecast.
+        Point forecasts.
 
     References
     ----------

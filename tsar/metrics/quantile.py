@@ -1,4 +1,4 @@
-"""Scores of forecast quantiles. Each docstring says whether it has the factor 2."""
+"""Metrics of forecast quantiles. Each docstring states whether it has the factor 2."""
 
 import torch
 from jaxtyping import Float
@@ -27,10 +27,12 @@ def _scaled_pinball(
     return _twice_pinball(target, quantiles, quantile_levels) / scale
 
 
-_NEEDS = ("quantiles", "quantile_levels")
-QUANTILE_LOSS = Metric("quantile_loss", pinball, needs=_NEEDS)
-SCALED_QUANTILE_LOSS = Metric("scaled_quantile_loss", _scaled_pinball, needs=(*_NEEDS, "scale"))
-WQL = Metric("wql", _twice_pinball, needs=_NEEDS, relative=True)
+_REQUIRED = ("quantiles", "quantile_levels")
+QUANTILE_LOSS = Metric("quantile_loss", pinball, required=_REQUIRED)
+SCALED_QUANTILE_LOSS = Metric(
+    "scaled_quantile_loss", _scaled_pinball, required=(*_REQUIRED, "scale")
+)
+WQL = Metric("wql", _twice_pinball, required=_REQUIRED, relative=True)
 
 
 def quantile_loss(
@@ -47,11 +49,11 @@ def quantile_loss(
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     quantiles
-        The forecast quantiles, in a last axis.
+        Forecast quantiles, in the last axis.
     quantile_levels
-        The level of each, in (0, 1).
+        Their levels in (0, 1).
 
     References
     ----------
@@ -76,18 +78,18 @@ def scaled_quantile_loss(
 ) -> Float[Tensor, ""]:
     """Return twice the mean pinball loss over the scale of each series: `mase` for quantiles.
 
-    With the factor 2 the score of the median alone is its `mase`. This is fev's SQL.
+    With the factor 2, the loss of the median equals its `mase`. It is fev's SQL.
 
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     quantiles
-        The forecast quantiles, in a last axis.
+        Forecast quantiles, in the last axis.
     quantile_levels
-        The level of each, in (0, 1).
+        Their levels in (0, 1).
     scale
-        From `seasonal_scale`, broadcast against the target; NaN leaves a series out.
+        From `seasonal_scale`, broadcast against the target; series with NaN are ignored.
 
     Examples
     --------
@@ -115,11 +117,11 @@ def wql(
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     quantiles
-        The forecast quantiles, in a last axis.
+        Forecast quantiles, in the last axis.
     quantile_levels
-        The level of each, in (0, 1).
+        Their levels in (0, 1).
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Scores relative to the error of the seasonal naive forecast within the history."""
+"""Metrics relative to the in-sample error of the seasonal naive forecast."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,7 @@ from tsar.data.segments import common_length
 from tsar.data.segments import mean as segment_mean
 from tsar.metrics.metric import Metric
 from tsar.metrics.point import absolute_error, squared_error
-
-PIECE = 2**18  # differences held at once
+from tsar.runtime.memory import CACHE_ELEMENTS, rows_within
 
 
 def _scaled_error(target: Tensor, forecast: Tensor, scale: Tensor) -> Tensor:
@@ -22,9 +21,9 @@ def _scaled_squared_error(target: Tensor, forecast: Tensor, squared_scale: Tenso
     return squared_error(target, forecast) / squared_scale
 
 
-MASE = Metric("mase", _scaled_error, needs=("forecast", "scale"))
+MASE = Metric("mase", _scaled_error, required=("forecast", "scale"))
 RMSSE = Metric(
-    "rmsse", _scaled_squared_error, needs=("forecast", "squared_scale"), finish=torch.sqrt
+    "rmsse", _scaled_squared_error, required=("forecast", "squared_scale"), transform=torch.sqrt
 )
 
 
@@ -35,18 +34,18 @@ def mase(
 ) -> Float[Tensor, ""]:
     """Return the mean absolute scaled error: the mean of abs(e) / scale.
 
-    Below 1 the forecast is better than the seasonal naive forecast was, one season ahead, within
-    the history. This is the number of fev: points of a series without a scale are left out.
+    Below 1 the forecast is better than the seasonal naive forecast, one season ahead, was in the
+    history. As in fev, series without a scale are ignored.
 
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     forecast
-        What was forecast.
+        Point forecasts.
     scale
         From `seasonal_scale` of the history, broadcast against the target, for example
-        ``scale[:, None]``; NaN leaves a series out.
+        ``scale[:, None]``; series with NaN are ignored.
 
     References
     ----------
@@ -71,18 +70,18 @@ def rmsse(
 ) -> Float[Tensor, ""]:
     """Return the root mean squared scaled error: the root of the mean of e squared / squared scale.
 
-    The root is taken once, over all points, as in fev. The M5 competition takes it a series and
-    averages the roots: score by series for that.
+    The root is taken once, over all points, as in fev. The M5 competition averages the roots of
+    the series: compute the metric by series for that.
 
     Parameters
     ----------
     target
-        What happened; NaN where it is not known.
+        Observed values; NaN where missing.
     forecast
-        What was forecast.
+        Point forecasts.
     squared_scale
-        From `seasonal_squared_scale` of the history, broadcast against the target; NaN leaves a
-        series out.
+        From `seasonal_squared_scale` of the history, broadcast against the target; series
+        with NaN are ignored.
 
     References
     ----------
@@ -107,17 +106,17 @@ def seasonal_scale(
 ) -> Float[Tensor, " series"]:
     """Return the mean absolute seasonal difference of each series, the scale of `mase`.
 
-    Differences with a NaN at either end are left out. A series has no scale, so NaN, if it repeats
-    its season exactly (the scale would be zero) or if it is no longer than a season.
+    Differences with a missing point are ignored. The scale is NaN for a series that repeats its
+    season exactly, where it would be zero, or that is no longer than a season.
 
     Parameters
     ----------
     values
-        The history, a row a series; or, with `offsets`, all series end to end on one axis.
+        Histories, one series per row; or, with `offsets`, all series concatenated.
     season_length
-        Points a season, at least 1; 1 compares each point with the one before.
+        Points of a season; 1 compares each point with the one before.
     offsets
-        Where each series starts in `values`, and last the length of `values`.
+        Position where each series starts in `values`, and the length of `values`.
 
     Raises
     ------
@@ -162,32 +161,32 @@ def _mean_seasonal_difference(
     values: Tensor,
     season_length: int,
     offsets: Tensor | None,
-    size: Callable[[Tensor], Tensor],
+    magnitude: Callable[[Tensor], Tensor],
 ) -> Tensor:
     if season_length < 1:
         raise ValueError(
             f"season_length must be at least 1; got {season_length}. "
-            "Pass 1 for series without a season."
+            "Give 1 for series without a season."
         )
     length = None if offsets is None else common_length(offsets)
     if offsets is None or length is not None:
         rows = values.reshape(-1, values.shape[-1]) if length is None else values.view(-1, length)
-        mean = _mean_of_rows(rows, season_length, size)
+        mean = _mean_by_row(rows, season_length, magnitude)
     else:
-        mean = _mean_within(values, season_length, offsets, size)
+        mean = _mean_by_segment(values, season_length, offsets, magnitude)
     return mean.where(mean != 0, torch.nan)
 
 
-def _mean_of_rows(values: Tensor, lag: int, size: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean difference of each row, piece by piece: the memory is bounded."""
+def _mean_by_row(values: Tensor, lag: int, magnitude: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean difference of each row, computed in chunks to bound memory."""
     total = values.new_zeros(len(values))
     count = torch.zeros_like(total)
-    step = max(256, PIECE // max(len(values), 1))
+    step = max(256, rows_within(CACHE_ELEMENTS, len(values)))
     for first in range(0, values.shape[1] - lag, step):
-        late = values[:, first + lag : first + lag + step]
-        loss = size(late - values[:, first : first + late.shape[1]])
+        later = values[:, first + lag : first + lag + step]
+        loss = magnitude(later - values[:, first : first + later.shape[1]])
         sums = loss.sum(1)
-        if bool(sums.isnan().any()):  # the host waits here; most series are whole
+        if bool(sums.isnan().any()):  # device synchronization; most series have no gaps
             count -= loss.isnan().sum(1)
             sums = loss.nansum(1)
         count += loss.shape[1]
@@ -195,12 +194,12 @@ def _mean_of_rows(values: Tensor, lag: int, size: Callable[[Tensor], Tensor]) ->
     return total / count
 
 
-def _mean_within(
-    values: Tensor, lag: int, offsets: Tensor, size: Callable[[Tensor], Tensor]
+def _mean_by_segment(
+    values: Tensor, lag: int, offsets: Tensor, magnitude: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Mean difference within each of the series that lie end to end."""
-    loss = size(values[lag:] - values[:-lag])
-    # The last points of a series would be compared with those of the next one.
+    """Mean difference within each of the concatenated series."""
+    loss = magnitude(values[lag:] - values[:-lag])
+    # Ignore differences between the last points of a series and the next series.
     crossing = offsets[1:-1, None] - 1 - torch.arange(lag, device=offsets.device)
     crossing = crossing[(crossing >= offsets[:-2, None]) & (crossing < len(loss))]
     loss[crossing] = torch.nan
