@@ -54,7 +54,8 @@ def plot_risk(
     Parameters
     ----------
     table
-        `ComplexityAnalysis.curves_`, or a frame with some of its columns.
+        `ComplexityAnalysis.curves_`, or a frame with some of its columns: ``size, head, test``, and
+        ``bias, variance`` if it has ``excess``.
     n_train
         Training rows: the interpolation threshold.
     null_risk, bayes_risk
@@ -157,7 +158,8 @@ def _format(ax: Any, sizes: Any, n_train: int, recommended: int | None) -> None:
     ax.set_xscale("log")
     ax.set_xlim(max(sizes.min(), 1) / 1.15, sizes.max() * 1.15)
     if sizes.min() <= n_train <= sizes.max():
-        ax.axvline(n_train, color=DARK_GREY, linewidth=1, linestyle=DOTTED, zorder=0)
+        label = "interpolation threshold"
+        ax.axvline(n_train, color=DARK_GREY, linewidth=1, linestyle=DOTTED, zorder=0, label=label)
         last = min(2 * n_train, 2 * sizes.max())
         ax.axvspan(n_train / 2, last, color=LIGHT_GREY, alpha=0.6, zorder=-1)
     if recommended:
