@@ -23,6 +23,7 @@ from tsar.complexity.splits import MIN_TRAIN_ROWS, split_points
 from tsar.data.panel import Columns, Panel, is_long, row_order
 from tsar.data.panel.layout import to_pandas
 from tsar.data.scaling import Scaling
+from tsar.data.segments import reduce
 from tsar.forecasters import AutoTimes, SpaceTime
 from tsar.hmm import GaussianHMM
 from tsar.hmm.linear_gaussian.estimator import LinearGaussianHMM
@@ -69,28 +70,27 @@ def standardize_series(panel: Panel, shares: tuple[float, float]) -> SeriesData:
     """
     first_validation, _ = split_points(panel.lengths, *shares)
     training = panel.slice(torch.zeros_like(first_validation), first_validation)
-    observed = torch.zeros(len(panel), dtype=torch.long)
-    observed.index_add_(0, training.series, (~training.values.isnan()).long())
-    low = torch.full((len(panel),), torch.inf).double()
-    high = -low
-    low.scatter_reduce_(0, training.series, training.values.nan_to_num(torch.inf), "amin")
-    high.scatter_reduce_(0, training.series, training.values.nan_to_num(-torch.inf), "amax")
-    excluded = {}
+    values, offsets = training.values, training.offsets
+    counts = reduce((~values.isnan()).double(), offsets, "sum").long().tolist()
+    low = reduce(values.nan_to_num(torch.inf), offsets, "min")
+    constant = (low == reduce(values.nan_to_num(-torch.inf), offsets, "max")).tolist()
+    excluded, rows = {}, []
     for row, name in enumerate(panel.labels.ids):
-        if int(observed[row]) < MIN_TRAIN_ROWS:
-            excluded[name] = f"{int(observed[row])} observed training points"
-        elif float(high[row]) == float(low[row]):
+        if counts[row] < MIN_TRAIN_ROWS:
+            excluded[name] = f"{counts[row]} observed training points"
+        elif constant[row]:
             excluded[name] = "constant"
-    rows = np.array([r for r, name in enumerate(panel.labels.ids) if name not in excluded], int)
-    if not len(rows):
+        else:
+            rows.append(row)
+    if not rows:
         name, reason = next(iter(excluded.items()))
         raise ValueError(
             "frame must have a series that is not constant and has at least "
             f"{MIN_TRAIN_ROWS} observed training points; got {reason} for series {name!r}. Give a "
             "longer or another one."
         )
-    included = torch.isin(panel.series, torch.from_numpy(rows))
-    selected, training = panel.select(rows), training.select(rows)
+    included = torch.isin(panel.series, torch.tensor(rows))
+    selected, training = (part.select(np.array(rows)) for part in (panel, training))
     scaling = Scaling.of(training)
     return SeriesData(scaling.apply(selected), scaling.apply(training), included, excluded)
 
