@@ -1,4 +1,4 @@
-"""Backtests and their scores, against loops over series, windows and points."""
+"""Cross-validation and its metrics, against loops over series, windows and points."""
 
 import math
 from typing import Any
@@ -25,7 +25,10 @@ def long_frame(freq: str = "D", timezone: str | None = None) -> pd.DataFrame:
     parts = []
     for seed, (name, length) in enumerate(LENGTHS.items()):
         times = pd.date_range("2024-03-20", periods=length, freq=freq, tz=timezone)
-        values = {"y": walk(length, seed), "f": np.random.default_rng(seed + 9).normal(size=length)}
+        values = {
+            "y": walk(length, seed),
+            "f": np.random.default_rng(seed + 9).normal(size=length),
+        }
         parts.append(pd.DataFrame({"unique_id": name, "ds": times} | values))
     frame = pd.concat(parts, ignore_index=True)
     frame["y"] += 2 * frame["f"]
@@ -33,7 +36,7 @@ def long_frame(freq: str = "D", timezone: str | None = None) -> pd.DataFrame:
     return frame
 
 
-def slowly(
+def reference_backtest(
     model: Forecaster,
     frame: pd.DataFrame,
     n_windows: int,
@@ -44,21 +47,21 @@ def slowly(
     """Fit and predict window by window, on frames that end at the cutoff."""
     series = [part for _, part in frame.groupby("unique_id", sort=False)]
     future = list((model.columns or Columns()).future)
-    pieces = []
+    windows = []
     for window in range(n_windows):
         back = HORIZON + step_size * (n_windows - 1 - window)
-        known = pd.concat([part.iloc[: len(part) - back] for part in series])
+        history = pd.concat([part.iloc[: len(part) - back] for part in series])
         every = int(refit) if refit else n_windows
         if window % every == 0:
-            model.fit(known)
-        ahead = [part.iloc[len(part) - back :].iloc[:HORIZON] for part in series]
-        given = pd.concat(ahead)[["unique_id", "ds", *future]] if future else None
-        found = model.predict(known, horizon=HORIZON, future=given, **predict)
+            model.fit(history)
+        actual = [part.iloc[len(part) - back :].iloc[:HORIZON] for part in series]
+        covariates = pd.concat(actual)[["unique_id", "ds", *future]] if future else None
+        forecast = model.predict(history, horizon=HORIZON, future=covariates, **predict)
         cutoffs = [part["ds"].iloc[len(part) - back - 1] for part in series]
-        found["cutoff"] = np.repeat(pd.Index(cutoffs), HORIZON)
-        found["y"] = pd.concat(ahead)["y"].to_numpy()
-        pieces.append(found)
-    joined = pd.concat(pieces)
+        forecast["cutoff"] = np.repeat(pd.Index(cutoffs), HORIZON)
+        forecast["y"] = pd.concat(actual)["y"].to_numpy()
+        windows.append(forecast)
+    joined = pd.concat(windows)
     order = {name: k for k, name in enumerate(LENGTHS)}
     key = joined["unique_id"].map(order)
     return joined.assign(key=key).sort_values(["key", "cutoff", "ds"]).drop(columns="key")
@@ -69,7 +72,7 @@ MODELS = {
     "naive": Naive(),
     "season": SeasonalNaive(),
     "local": ARNet(4),
-    "everyone": ARNet(3, scope="global", sparsity=None),
+    "global": ARNet(3, scope="global", sparsity=None),
     "direct": ARNet(3, horizon=HORIZON, strategy="direct", sparsity=None),
     "covariate": ARNet(3, sparsity=None, columns=FUTURE),
 }
@@ -80,7 +83,7 @@ MODELS = {
     [(1, None, False), (4, None, False), (3, None, True), (3, 2, 2), (2, 5, True)],
 )
 @pytest.mark.parametrize("name", MODELS)
-def test_a_backtest_is_fitting_and_predicting_window_by_window(
+def test_cross_validation_equals_fit_and_predict_at_each_cutoff(
     name: str, n_windows: int, step_size: int | None, refit: bool | int
 ) -> None:
     frame = long_frame()
@@ -93,28 +96,30 @@ def test_a_backtest_is_fitting_and_predicting_window_by_window(
         refit=refit,
         level=80,
     )
-    slow = slowly(MODELS[name], frame, n_windows, step_size or HORIZON, refit, level=80)
+    expected = reference_backtest(
+        MODELS[name], frame, n_windows, step_size or HORIZON, refit, level=80
+    )
     assert list(found) == ["unique_id", "ds", "cutoff", "y", name, f"{name}-lo-80", f"{name}-hi-80"]
     for column in ("unique_id", "ds", "cutoff"):
-        assert found[column].tolist() == slow[column].tolist()
-    np.testing.assert_array_equal(found["y"], slow["y"])
+        assert found[column].tolist() == expected[column].tolist()
+    np.testing.assert_array_equal(found["y"], expected["y"])
     own = type(MODELS[name]).__name__
     for suffix in ("", "-lo-80", "-hi-80"):
-        np.testing.assert_allclose(found[name + suffix], slow[own + suffix], rtol=1e-9)
+        np.testing.assert_allclose(found[name + suffix], expected[own + suffix], rtol=1e-9)
 
 
-def test_models_that_are_trained_are_backtested_too() -> None:
+def test_cross_validation_of_a_trained_model() -> None:
     model = NLinear(5, horizon=HORIZON, training=Training(epochs=2), random_state=0)
     frame = long_frame()
     found = cross_validation(model, frame, horizon=HORIZON, n_windows=2, refit=True, level=50)
-    slow = slowly(model, frame, 2, HORIZON, True, level=50)
+    expected = reference_backtest(model, frame, 2, HORIZON, True, level=50)
     for column in ("NLinear", "NLinear-lo-50", "NLinear-hi-50"):
-        np.testing.assert_allclose(found[column], slow[column], rtol=1e-5)
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-5)
 
 
 @pytest.mark.parametrize("refit", (False, True))
 @pytest.mark.parametrize("prompts", ("last", "nearest"))
-def test_a_backtest_finds_prompts_before_each_cutoff(refit: bool, prompts: Any) -> None:
+def test_prompts_are_read_before_each_cutoff(refit: bool, prompts: Any) -> None:
     frame = long_frame().drop(columns="f")
     model = AutoTimes(
         8,
@@ -127,27 +132,27 @@ def test_a_backtest_finds_prompts_before_each_cutoff(refit: bool, prompts: Any) 
     options: dict[str, Any] = {"horizon": HORIZON, "n_windows": 2, "refit": refit}
     found = cross_validation([prompted, Naive()], frame, **options)
     plain = cross_validation([model, Naive()], frame, **options)
-    slow = slowly(prompted, frame, 2, HORIZON, refit)
-    merged = found.merge(slow, on=["unique_id", "ds", "cutoff"], suffixes=("", "_slow"))
+    expected = reference_backtest(prompted, frame, 2, HORIZON, refit)
+    merged = found.merge(expected, on=["unique_id", "ds", "cutoff"], suffixes=("", "_slow"))
     assert len(merged) == len(found)
     np.testing.assert_allclose(merged["AutoTimes"], merged["AutoTimes_slow"], rtol=1e-5)
     assert not np.allclose(found["AutoTimes"], plain["AutoTimes"])
     np.testing.assert_array_equal(found["Naive"], plain["Naive"])
 
 
-def test_several_models_share_a_table_and_none_is_fitted_in_place() -> None:
+def test_several_models_are_cloned_and_share_one_frame() -> None:
     frame, models = long_frame(), [Naive(), ARNet(3), ARNet(2, columns=FUTURE)]
     found = cross_validation(models, frame, horizon=2, n_windows=2, quantile_levels=[0.1])
     assert list(found)[4:] == [
         *("Naive", "Naive-q-0.1", "ARNet", "ARNet-q-0.1", "ARNet-2", "ARNet-2-q-0.1")
     ]
     for name, model in zip(("Naive", "ARNet", "ARNet-2"), models, strict=True):
-        alone = cross_validation({name: model}, frame, horizon=2, n_windows=2)
-        np.testing.assert_array_equal(found[name], alone[name])
+        single = cross_validation({name: model}, frame, horizon=2, n_windows=2)
+        np.testing.assert_array_equal(found[name], single[name])
         assert not hasattr(model, "context_")
 
 
-def test_all_layouts_give_the_same_forecasts() -> None:
+def test_all_layouts_give_equal_forecasts() -> None:
     y = np.stack([walk(50, seed) for seed in range(2)], axis=1)
     times = pd.date_range("2024-01-01", periods=50, freq="D")
     wide = pd.DataFrame(y, index=times, columns=["a", "b"])
@@ -169,7 +174,7 @@ def test_all_layouts_give_the_same_forecasts() -> None:
 @pytest.mark.parametrize(
     ("freq", "timezone"), [("h", "Europe/Berlin"), ("D", "America/New_York"), ("MS", None)]
 )
-def test_times_and_cutoffs_keep_zone_and_calendar(freq: str, timezone: str | None) -> None:
+def test_times_and_cutoffs_keep_time_zone_and_frequency(freq: str, timezone: str | None) -> None:
     frame = long_frame(freq, timezone)
     found = cross_validation(Naive(), frame, horizon=2, n_windows=20)
     for name, part in found.groupby("unique_id"):
@@ -181,7 +186,7 @@ def test_times_and_cutoffs_keep_zone_and_calendar(freq: str, timezone: str | Non
     assert scores["mase"].notna().all()
 
 
-def test_months_as_periods_are_backtested() -> None:
+def test_cross_validation_of_monthly_periods() -> None:
     wide = pd.DataFrame({"a": walk(40)}, index=pd.period_range("2020-01", periods=40, freq="M"))
     found = cross_validation(Naive(), wide, horizon=2, n_windows=2)
     assert found["cutoff"].unique().tolist() == [wide.index[35], wide.index[37]]
@@ -189,7 +194,7 @@ def test_months_as_periods_are_backtested() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_forecast_knows_nothing_from_after_its_cutoff(name: str) -> None:
+def test_forecasts_do_not_depend_on_data_after_their_cutoff(name: str) -> None:
     frame, arguments = long_frame(), {"horizon": HORIZON, "n_windows": 4, "level": 80}
     before = cross_validation({name: MODELS[name]}, frame, **arguments)
     cutoffs = before.groupby("unique_id")["cutoff"].unique()
@@ -203,7 +208,7 @@ def test_a_forecast_knows_nothing_from_after_its_cutoff(name: str) -> None:
         pd.testing.assert_frame_equal(before.loc[early, columns], after.loc[early, columns])
 
 
-def test_future_covariates_are_those_of_the_frame_and_past_ones_stay_past() -> None:
+def test_future_covariates_are_read_after_the_cutoff_and_past_covariates_are_not() -> None:
     frame = long_frame()
     one = cross_validation(MODELS["covariate"], frame, horizon=2)
     last = frame.groupby("unique_id").tail(1).index
@@ -219,14 +224,14 @@ def test_future_covariates_are_those_of_the_frame_and_past_ones_stay_past() -> N
     )
 
 
-WRONG: list[tuple[Any, dict[str, Any], str]] = [
+INVALID_ARGUMENTS: list[tuple[Any, dict[str, Any], str]] = [
     ([], {}, "models must be forecasters, or forecasters by name; got"),
     ({}, {}, "models must be forecasters, or forecasters by name; got"),
     ("Naive", {}, "models must be forecasters, or forecasters by name; got 'Naive'"),
     (Naive, {}, "models must be forecasters, or forecasters by name; got"),
     ({"a": 3}, {}, "models must be forecasters, or forecasters by name; got"),
-    (pd.DataFrame({"y": range(99)}), {}, r"(?s)got .{,60}\. Build them first; the data"),
-    ({3: Naive()}, {}, "models must have names that are texts; got 3"),
+    (pd.DataFrame({"y": range(99)}), {}, r"(?s)got .{,60}\. Give them first, and the data"),
+    ({3: Naive()}, {}, "models must have strings as names; got 3"),
     ({"y": Naive()}, {}, "models must not be named like a column of the result; got 'y'"),
     ({"cutoff": Naive()}, {}, "models must not be named like a column of the result"),
     ({"a-lo-b": Naive()}, {}, "models must not have '-lo-', '-hi-' or '-q-' in a name"),
@@ -241,27 +246,27 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (
         [Naive(), ARNet(2, columns=Columns(target="f"))],
         {},
-        "models must read the frame alike but for covariates",
+        "models must have the same columns, except for covariates",
     ),
 ]
 
 
 @pytest.mark.wrong_types
-@pytest.mark.parametrize(("models", "options", "message"), WRONG)
-def test_a_wrong_argument_is_refused(models: Any, options: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("models", "options", "message"), INVALID_ARGUMENTS)
+def test_invalid_arguments_raise(models: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         cross_validation(models, long_frame(), **({"horizon": 2} | options))
 
 
-def test_a_column_cannot_be_a_series_for_one_model_and_a_covariate_for_another() -> None:
+def test_column_that_is_a_series_for_one_model_and_a_covariate_for_another_raises() -> None:
     wide = pd.DataFrame({"a": walk(40), "f": walk(40, 1)}, index=pd.RangeIndex(40))
-    alone = cross_validation(ARNet(2, columns=FUTURE), wide, horizon=2)
-    assert alone["unique_id"].unique().tolist() == ["a"]
+    single = cross_validation(ARNet(2, columns=FUTURE), wide, horizon=2)
+    assert single["unique_id"].unique().tolist() == ["a"]
     with pytest.raises(ValueError, match=r"models must find the same series.*got \['a', 'f'\]"):
         cross_validation([Naive(), ARNet(2, columns=FUTURE)], wide, horizon=2)
 
 
-# --- scores -----------------------------------------------------------------------------------
+# --- metrics ---------------------------------------------------------------------------------
 
 
 def forecasts() -> pd.DataFrame:
@@ -284,25 +289,25 @@ def forecasts() -> pd.DataFrame:
 ABSOLUTE = {"z": [1, 0, None, 3, 2, 1, 0, 4], "m": [0, 0, None, 0, 0, 0, 0, 1]}
 
 
-def by_hand(model: str, rows: list[int], metric: str) -> float:
+def reference_metric(model: str, rows: list[int], metric: str) -> float:
     table = forecasts()
-    kept = [row for row in rows if ABSOLUTE[model][row] is not None]
-    errors = [float(ABSOLUTE[model][row]) for row in kept]
+    observed = [row for row in rows if ABSOLUTE[model][row] is not None]
+    errors = [float(ABSOLUTE[model][row]) for row in observed]
     if metric == "smape":
-        size = [abs(table["y"][row]) + abs(table[model][row]) for row in kept]
+        size = [abs(table["y"][row]) + abs(table[model][row]) for row in observed]
         return float(np.mean([2 * e / s for e, s in zip(errors, size, strict=True)]))
     if metric == "coverage-80":
         low, high = table[f"{model}-lo-80"], table[f"{model}-hi-80"]
-        return float(np.mean([low[row] <= table["y"][row] <= high[row] for row in kept]))
+        return float(np.mean([low[row] <= table["y"][row] <= high[row] for row in observed]))
     if metric == "mase":  # steps of 2 in a up to its first cutoff, of 5 in b
         scale = {"a": 2.0, "b": 5.0}
-        scaled = [e / scale[table["unique_id"][r]] for e, r in zip(errors, kept, strict=True)]
+        scaled = [e / scale[table["unique_id"][r]] for e, r in zip(errors, observed, strict=True)]
         return float(np.mean(scaled))
     return float(np.mean(errors) if metric == "mae" else np.sqrt(np.mean(np.square(errors))))
 
 
 def history() -> pd.DataFrame:
-    """Up to the first cutoffs steps of 2 and 5; what comes after must not count."""
+    """Absolute differences of 2 and 5 up to the first cutoffs, and larger ones after them."""
     a = [0, 2, 0, 2, 0, 2, 0, 2, 90, 0, 90, 0]
     b = [0, 5, 0, 5, 900, 0, 900, 0]
     ids, times = ["a"] * 12 + ["b"] * 8, [*range(12), *range(8)]
@@ -325,31 +330,31 @@ COLUMNS = ["mae", "rmse", "smape", "coverage-80", "mase"]
         ),
     ],
 )
-def test_scores_are_those_worked_out_by_hand(by: Any, groups: dict[Any, list[int]]) -> None:
+def test_metrics_by_hand(by: Any, groups: dict[Any, list[int]]) -> None:
     scores = evaluate(forecasts(), METRICS, by=by, train=history())
     assert list(scores) == COLUMNS
-    wanted = [(key, model) for key in groups for model in ("z", "m")]
-    assert len(scores) == len(wanted)
-    for row, (key, model) in enumerate(wanted):
+    expected = [(key, model) for key in groups for model in ("z", "m")]
+    assert len(scores) == len(expected)
+    for row, (key, model) in enumerate(expected):
         label = (model,) if key is None else (*(key if isinstance(key, tuple) else (key,)), model)
         index = scores.index[row]
         assert (index if isinstance(index, tuple) else (index,)) == label
         for column in COLUMNS:
-            value = by_hand(model, groups[key], column)
+            value = reference_metric(model, groups[key], column)
             assert scores[column].iloc[row] == pytest.approx(value), (label, column)
 
 
-def test_one_metric_may_be_named_alone() -> None:
+def test_single_metric_name() -> None:
     pd.testing.assert_frame_equal(evaluate(forecasts(), "mae"), evaluate(forecasts(), ["mae"]))
 
 
-def test_the_season_of_the_scale_can_be_given() -> None:
+def test_season_length_of_the_scale() -> None:
     train = history()
     scores = evaluate(forecasts(), ["mase"], train=train, season_length=3, by="unique_id")
     assert scores["mase"].tolist() == pytest.approx([4 / 3 / 2, 0.0, 7 / 4 / 5, 1 / 4 / 5])
 
 
-def test_rows_in_any_order_get_the_same_scores() -> None:
+def test_order_of_rows_does_not_affect_metrics() -> None:
     shuffled = forecasts().sample(frac=1, random_state=0)
     arguments = {"metrics": METRICS, "by": "unique_id", "train": history()}
     pd.testing.assert_frame_equal(
@@ -357,7 +362,7 @@ def test_rows_in_any_order_get_the_same_scores() -> None:
     )
 
 
-def test_quantile_scores_use_all_quantile_and_interval_columns() -> None:
+def test_quantile_metrics_use_all_quantile_and_interval_columns() -> None:
     table = forecasts().assign(**{"z-q-0.5": forecasts()["z"]})
     scores = evaluate(table[[c for c in table if not c.startswith("m")]], ["quantile_loss"])
     losses = []
@@ -367,14 +372,14 @@ def test_quantile_scores_use_all_quantile_and_interval_columns() -> None:
     assert scores["quantile_loss"].iloc[0] == pytest.approx(np.mean(losses))
 
 
-def test_a_forecast_that_failed_is_not_hidden() -> None:
+def test_nan_forecast_gives_nan() -> None:
     table = forecasts()
     table.loc[1, "z"] = math.nan
     scores = evaluate(table, ["mae"])
     assert math.isnan(scores["mae"]["z"]) and not math.isnan(scores["mae"]["m"])
 
 
-def test_ids_that_are_categories_are_scored() -> None:
+def test_categorical_ids() -> None:
     table = forecasts().astype({"unique_id": "category"})
     scores = evaluate(table, ["mae", "mase"], by="unique_id", train=history())
     np.testing.assert_allclose(
@@ -382,19 +387,19 @@ def test_ids_that_are_categories_are_scored() -> None:
     )
 
 
-def test_columns_may_have_other_names() -> None:
+def test_other_column_names() -> None:
     names = Columns(id="shop", time="day", target="sales")
     renamed = {"unique_id": "shop", "ds": "day", "y": "sales"}
     frame = long_frame().rename(columns=renamed)
     found = cross_validation(Naive(columns=names), frame, horizon=2, n_windows=2)
     assert list(found) == ["shop", "day", "cutoff", "sales", "Naive"]
     scores = evaluate(found, ["mae", "mase"], by="shop", train=frame, columns=names)
-    plain = cross_validation(Naive(), long_frame(), horizon=2, n_windows=2)
-    known = evaluate(plain, ["mae", "mase"], by="unique_id", train=long_frame())
-    np.testing.assert_allclose(scores, known)
+    default = cross_validation(Naive(), long_frame(), horizon=2, n_windows=2)
+    expected = evaluate(default, ["mae", "mase"], by="unique_id", train=long_frame())
+    np.testing.assert_allclose(scores, expected)
 
 
-BAD: list[tuple[Any, dict[str, Any], str]] = [
+INVALID_EVALUATIONS: list[tuple[Any, dict[str, Any], str]] = [
     (forecasts(), {"metrics": ["mad"]}, r"metrics must be among \[.*\]; got 'mad'"),
     (forecasts(), {"metrics": []}, "metrics must name at least one"),
     (forecasts(), {"metrics": ["mase"]}, "'mase', which needs scale"),
@@ -427,13 +432,13 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
 
 
 @pytest.mark.wrong_types
-@pytest.mark.parametrize(("table", "options", "message"), BAD)
-def test_a_wrong_request_is_refused(table: Any, options: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("table", "options", "message"), INVALID_EVALUATIONS)
+def test_invalid_evaluation_raises(table: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         evaluate(table, **options)
 
 
-def test_a_backtest_needs_the_future_covariates_that_a_forecast_would() -> None:
+def test_missing_future_covariates_raise() -> None:
     frame = pd.DataFrame({"ds": range(40), "y": np.arange(40.0), "f": np.arange(40.0)})
     frame.loc[36:, "f"] = np.nan
     model = ARNet(3, columns=Columns(future=("f",)))
@@ -441,11 +446,11 @@ def test_a_backtest_needs_the_future_covariates_that_a_forecast_would() -> None:
         cross_validation(model, frame, horizon=5)
 
 
-def test_columns_that_the_result_would_overwrite_are_refused() -> None:
+def test_columns_that_conflict_with_the_result_raise() -> None:
     frame = long_frame()[["unique_id", "ds", "y"]]
     for old, role in (("unique_id", "id"), ("ds", "time"), ("y", "target")):
         columns = Columns(**{role: "cutoff"})
-        with pytest.raises(ValueError, match="must leave the name 'cutoff' to the result"):
+        with pytest.raises(ValueError, match="columns must not contain 'cutoff'"):
             cross_validation(
                 Naive(columns=columns), frame.rename(columns={old: "cutoff"}), horizon=1
             )
@@ -454,29 +459,34 @@ def test_columns_that_the_result_would_overwrite_are_refused() -> None:
         with pytest.raises(ValueError, match="got 'Naive', which gives 'Naive-lo-80'"):
             cross_validation(Naive(columns=columns), named, horizon=1, level=80)
         if role != "target":
-            made = Naive(columns=columns).fit(named)
+            model = Naive(columns=columns).fit(named)
             with pytest.raises(ValueError, match="got 'Naive-lo-80' for an id or time column"):
-                made.predict(level=80)
-            assert len(made.predict()) == 3
+                model.predict(level=80)
+            assert len(model.predict()) == 3
 
 
 @pytest.mark.wrong_types
-def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
-    found, told = (
+def test_numpy_integers_are_accepted() -> None:
+    first, second = (
         cross_validation(
-            ARNet(3), walk(40), horizon=kind(3), n_windows=kind(2), step_size=kind(2), refit=kind(1)
+            ARNet(3),
+            walk(40),
+            horizon=kind(3),
+            n_windows=kind(2),
+            step_size=kind(2),
+            refit=kind(1),
         )
         for kind in (np.int64, int)
     )
-    pd.testing.assert_frame_equal(found, told)
+    pd.testing.assert_frame_equal(first, second)
 
 
-def test_the_forecasts_of_a_backtest_may_be_a_polars_frame() -> None:
+def test_evaluate_accepts_a_polars_frame() -> None:
     table = cross_validation(Naive(), long_frame(), horizon=2)
     pd.testing.assert_frame_equal(evaluate(pl.from_pandas(table)), evaluate(table))
 
 
-def test_the_scale_is_of_times_with_the_same_zone() -> None:
+def test_train_with_another_time_zone_raises() -> None:
     table = cross_validation(Naive(), long_frame("h", "Europe/Berlin"), horizon=2)
     with pytest.raises(ValueError, match="forecasts must have times without a zone, as in train"):
         evaluate(table, ["mase"], train=long_frame("h"))

@@ -1,4 +1,4 @@
-"""Evaluation: backtests over cutoffs."""
+"""Time series cross-validation: forecasts from several cutoffs of each series."""
 
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,38 +32,37 @@ def cross_validation(
     quantile_levels: Any = None,
     level: Any = None,
 ) -> pd.DataFrame:
-    """Forecast the newest windows of each series from what was known before them.
+    """Forecast the newest windows of each series from the data before their cutoffs.
 
     Parameters
     ----------
     models
-        A forecaster, several, or several by name; they are cloned, not fitted in place, and their
-        `horizon` is set.
+        A forecaster, a sequence of them, or a dict by name. They are cloned, and their `horizon` is
+        set.
     frame
-        All the data, in any layout that `fit` takes.
+        The data, in any layout that `fit` accepts.
     horizon
-        Points of a window.
+        Points to forecast after each cutoff.
     n_windows
-        Windows for each series; the last one ends where the series does.
+        Number of windows of each series; the last one ends with the series.
     step_size
         Points between the cutoffs of two windows; None for `horizon`.
     refit
-        False: fit once, before the first window, and forecast the later ones from newer contexts.
-        True: fit before each. k: before every k-th.
+        False: fit once, before the first window, and forecast later windows from newer contexts.
+        True: fit before each window. An integer k: before every k-th window.
     quantile_levels, level
         As in `Forecaster.predict`.
 
     Returns
     -------
     pandas.DataFrame
-        Long: id, time, ``cutoff`` (the last time that was known), target, and a column for each
-        model. Future covariates take the values that the frame holds.
+        Long frame with id, time, ``cutoff`` (the last observed time), target, and the columns of
+        each model. Future covariates are read from the frame.
 
     Raises
     ------
     ValueError, TypeError
-        A series is too short, an argument is not as it must be, or the models do not read frames
-        alike.
+        A series is too short, an argument is invalid, or the models read the frame differently.
 
     Examples
     --------
@@ -77,34 +76,36 @@ def cross_validation(
     2         0   4       3  4.0    3.0
     3         0   5       3  5.0    3.0
     """
-    named = name_models(models)
+    models = name_models(models)
     horizon, n_windows = check_integer("horizon", horizon), check_integer("n_windows", n_windows)
     step = horizon if step_size is None else check_integer("step_size", step_size)
-    every = int(refit) if isinstance(refit, bool) else check_integer("refit", refit, min=0)
-    back = horizon + step * np.arange(n_windows)[::-1]
-    wanted = Levels.parse(quantile_levels, level)
-    panels = _read_panels(named, frame)
-    _check_names(named, next(iter(panels)), wanted)
+    refit_every = int(refit) if isinstance(refit, bool) else check_integer("refit", refit, min=0)
+    steps_back = horizon + step * np.arange(n_windows)[::-1]
+    levels = Levels.parse(quantile_levels, level)
+    panels = _read_panels(models, frame)
+    _check_names(models, next(iter(panels)), levels)
     columns: dict[str, np.ndarray] = {}
-    for name, model in named.items():
+    for name, model in models.items():
         panel = panels[model.columns or Columns()]
-        _check_lengths(panel, int(back[0]))
-        forecast = _backtest(model, panel, horizon, back, every, wanted.levels)
-        columns |= named_columns(name, forecast, wanted)
-    return _cutoff_frame(next(iter(panels.values())), horizon, back, columns)
+        _check_lengths(panel, int(steps_back[0]))
+        forecast = _backtest(
+            model, panel, horizon, steps_back, refit_every or n_windows, levels.levels
+        )
+        columns |= named_columns(name, forecast, levels)
+    return _to_frame(next(iter(panels.values())), horizon, steps_back, columns)
 
 
 def name_models(models: Models) -> dict[str, Forecaster]:
-    """Forecasters by name: their class's, numbered where it comes again."""
-    named = dict(models) if isinstance(models, Mapping) else _numbered(models)
+    """Return forecasters by name: that of their class, with a number from the second one on."""
+    named = dict(models) if isinstance(models, Mapping) else _name_by_class(models)
     if not named or not all(isinstance(model, Forecaster) for model in named.values()):
         raise TypeError(
             f"models must be forecasters, or forecasters by name; got {reprlib.repr(models)}. "
-            "Build them first; the data come second."
+            "Give them first, and the data second."
         )
     for name in named:
         if not isinstance(name, str):
-            raise TypeError(f"models must have names that are texts; got {name!r}. Rename it.")
+            raise TypeError(f"models must have strings as names; got {name!r}. Rename it.")
         if any(mark in name for mark in LEVEL_MARKERS):
             raise ValueError(
                 f"models must not have '-lo-', '-hi-' or '-q-' in a name, which mark intervals and "
@@ -113,60 +114,61 @@ def name_models(models: Models) -> dict[str, Forecaster]:
     return named
 
 
-def _numbered(models: Forecaster | Sequence[Forecaster]) -> dict[str, Forecaster]:
-    several = models if isinstance(models, Iterable) else [models]
+def _name_by_class(models: Forecaster | Sequence[Forecaster]) -> dict[str, Forecaster]:
     named: dict[str, Forecaster] = {}
-    for model in several:
+    for model in models if isinstance(models, Iterable) else [models]:
         name = type(model).__name__
         count = sum(type(other) is type(model) for other in named.values())
         named[f"{name}-{count + 1}" if count else name] = model
     return named
 
 
-def _check_names(models: Mapping[str, Forecaster], columns: Columns, wanted: Levels) -> None:
-    own = {columns.id, columns.time, columns.target}
-    if "cutoff" in own:
+def _check_names(models: Mapping[str, Forecaster], columns: Columns, levels: Levels) -> None:
+    reserved = {columns.id, columns.time, columns.target}
+    if "cutoff" in reserved:
         raise ValueError(
-            f"columns must leave the name 'cutoff' to the result; got {columns}. Rename the column."
+            f"columns must not contain 'cutoff', a column of the result; got {columns}. Rename it."
         )
+    reserved.add("cutoff")
     for name in models:
-        made = [name, *(name + suffix for suffix, _ in wanted.columns)]
-        taken = [column for column in made if column in {*own, "cutoff"}]
-        if taken:
+        outputs = [name, *(name + suffix for suffix, _ in levels.columns)]
+        conflicts = [column for column in outputs if column in reserved]
+        if conflicts:
             raise ValueError(
                 f"models must not be named like a column of the result; got {name!r}, which gives "
-                f"{taken[0]!r}. Rename the model, or the column."
+                f"{conflicts[0]!r}. Rename the model, or the column."
             )
 
 
 def _read_panels(models: Mapping[str, Forecaster], frame: Any) -> dict[Columns, Panel]:
-    """The panel of each way to read the frame; models may differ in their covariates alone."""
-    ways = list(dict.fromkeys(model.columns or Columns() for model in models.values()))
-    bare = {replace(way, past=(), future=(), static=()) for way in ways}
-    if len(bare) > 1:
+    """Read one panel for each `columns` of the models, which may differ in covariates only."""
+    all_columns = list(dict.fromkeys(model.columns or Columns() for model in models.values()))
+    without_covariates = {replace(c, past=(), future=(), static=()) for c in all_columns}
+    if len(without_covariates) > 1:
         raise ValueError(
-            f"models must read the frame alike but for covariates; got {list(bare)}. "
-            "Give them the same Columns(id, time, target, freq, fill_gaps)."
+            "models must have the same columns, except for covariates; got "
+            f"{list(without_covariates)}. Give them the same Columns(id, time, target, freq, "
+            "fill_gaps)."
         )
-    panels = {way: Panel.from_frame(frame, way) for way in ways}
-    found = [panel.labels.ids for panel in panels.values()]
-    for ids in found[1:]:
-        if not ids.equals(found[0]):
+    panels = {columns: Panel.from_frame(frame, columns) for columns in all_columns}
+    first, *others = (panel.labels.ids for panel in panels.values())
+    for ids in others:
+        if not ids.equals(first):
             raise ValueError(
-                f"models must find the same series in the frame; got {list(found[0])[:5]} and "
-                f"{list(ids)[:5]}: a column of a wide frame is a series where no covariate has its "
-                "name. Leave it out, or give a long frame."
+                f"models must find the same series in the frame; got {list(first)[:5]} and "
+                f"{list(ids)[:5]}: a column of a wide frame is a series unless it is named as a "
+                "covariate. Leave it out, or give a long frame."
             )
     return panels
 
 
-def _check_lengths(panel: Panel, back: int) -> None:
-    short = panel.lengths <= back
+def _check_lengths(panel: Panel, steps_back: int) -> None:
+    short = panel.lengths <= steps_back
     if bool(short.any()):
         row = int(short.nonzero()[0, 0])
         raise ParameterError(
             "series",
-            f"have more than {back} points for these windows",
+            f"have more than {steps_back} points for these windows",
             f"{int(panel.lengths[row])} for series {panel.labels.ids[row]!r}",
             "Lower {horizon}, {n_windows} or {step_size}, or drop short series.",
         )
@@ -176,47 +178,53 @@ def _backtest(
     model: Forecaster,
     panel: Panel,
     horizon: int,
-    back: np.ndarray,
-    refit: int,
+    steps_back: np.ndarray,
+    refit_every: int,
     levels: tuple[float, ...],
 ) -> Forecast:
-    """Forecasts of all windows, series by series."""
-    series = torch.arange(len(panel)).repeat_interleave(len(back))
-    points = (panel.lengths[:, None] - torch.as_tensor(back.copy())).reshape(-1)
-    none = torch.zeros_like(points)  # before a long fit what is known without it
-    check_covariates(panel, series, points, back=0, lead=none, horizon=horizon)
-    every = refit if refit else len(back)
-    pieces = []
-    for first in range(0, len(back), every):
-        chosen = torch.as_tensor(back[first : first + every].copy())
-        fitted = (
-            clone(model).set_params(horizon=horizon).fit_panel(panel.without_last(int(chosen[0])))
-        )
-        series = torch.arange(len(panel)).repeat_interleave(len(chosen))
-        points = (panel.lengths[:, None] - chosen).reshape(-1)
-        part = fitted.forecast_panel(panel, horizon, levels, series=series, points=points)
-        pieces.append((part.point, part.quantiles))
-    return Forecast(*(_join(len(panel), [piece[k] for piece in pieces]) for k in (0, 1)))
+    """Forecasts of all windows, ordered by series and then by window."""
+    # Before the first fit, which may take long: whether all future covariates are given.
+    series, points = _cutoffs(panel, steps_back)
+    no_lead = torch.zeros_like(points)
+    check_covariates(panel, series, points, back=0, lead=no_lead, horizon=horizon)
+    point, quantiles = [], []
+    for first in range(0, len(steps_back), refit_every):
+        windows = steps_back[first : first + refit_every]
+        train = panel.without_last(int(windows[0]))
+        fitted = clone(model).set_params(horizon=horizon).fit_panel(train)
+        series, points = _cutoffs(panel, windows)
+        forecast = fitted.forecast_panel(panel, horizon, levels, series=series, points=points)
+        point.append(forecast.point)
+        quantiles.append(forecast.quantiles)
+    return Forecast(_by_series(point, len(panel)), _by_series(quantiles, len(panel)))
 
 
-def _join(series: int, pieces: list[Tensor]) -> Tensor:
-    """Windows of several fits, put back series by series."""
-    return torch.cat([piece.unflatten(0, (series, -1)) for piece in pieces], dim=1).flatten(0, 1)
+def _cutoffs(panel: Panel, steps_back: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Series, and number of points before the cutoff, of each window."""
+    series = torch.arange(len(panel)).repeat_interleave(len(steps_back))
+    points = panel.lengths[:, None] - torch.as_tensor(steps_back.copy())
+    return series, points.reshape(-1)
 
 
-def _cutoff_frame(
-    panel: Panel, horizon: int, back: np.ndarray, columns: dict[str, np.ndarray]
+def _by_series(forecasts: list[Tensor], n_series: int) -> Tensor:
+    """Windows of several fits, ordered by series."""
+    windows = [forecast.unflatten(0, (n_series, -1)) for forecast in forecasts]
+    return torch.cat(windows, dim=1).flatten(0, 1)
+
+
+def _to_frame(
+    panel: Panel, horizon: int, steps_back: np.ndarray, columns: dict[str, np.ndarray]
 ) -> pd.DataFrame:
     labels, frequency = panel.labels, panel.labels.frequency
-    points = panel.lengths.numpy()[:, None] - back  # (series, window)
+    points = panel.lengths.numpy()[:, None] - steps_back  # (series, window)
     first = labels.starts[:, None] + points * frequency.step
     ordinals = first[:, :, None] + np.arange(horizon) * frequency.step
     rows = (panel.offsets[:-1].numpy()[:, None] + points)[:, :, None] + np.arange(horizon)
     cutoffs = (first - frequency.step)[:, :, None].repeat(horizon, axis=2)
-    head = {
-        labels.columns.id: labels.ids.repeat(len(back) * horizon),
+    data = {
+        labels.columns.id: labels.ids.repeat(len(steps_back) * horizon),
         labels.columns.time: frequency.to_times(ordinals.reshape(-1)),
         "cutoff": frequency.to_times(cutoffs.reshape(-1)),
         labels.columns.target: panel.values.numpy()[rows.reshape(-1)],
     }
-    return pd.DataFrame(head | {name: values.reshape(-1) for name, values in columns.items()})
+    return pd.DataFrame(data | {name: values.reshape(-1) for name, values in columns.items()})

@@ -236,7 +236,7 @@ def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def validation_loss(module: TrainableModule, samples: Samples, options: Training) -> float:
-    """Mean loss over the observed targets of the samples that judge; NaN where there are none."""
+    """Mean loss over the observed targets of the validation samples; NaN if there are none."""
     if not len(samples):
         return math.nan
     module.eval()

@@ -24,7 +24,7 @@ from tsar.forecasters.spacetime.preprocessing import (
     preprocess,
 )
 from tsar.forecasters.spacetime.stability import constrain, step_down, step_up
-from tsar.nn.normalization import forward_fill, instance_norm
+from tsar.nn.normalization import instance_norm
 
 NAN = float("nan")
 
@@ -123,21 +123,6 @@ def test_hannan_rissanen_is_stable(rows: int, time: int, order: int) -> None:
 def test_step_down_is_the_inverse_of_step_up() -> None:
     reflection = constrain(normal(1, 12)[0].double())
     torch.testing.assert_close(step_down(step_up(reflection)), reflection, rtol=1e-8, atol=1e-10)
-
-
-@pytest.mark.parametrize("normalization", ("mean", "last", "standardize", "none"))
-def test_denormalize_is_the_inverse_of_normalize(normalization: Any) -> None:
-    values = torch.tensor([[1.0, NAN, 5.0], [7.0, 7.0, 7.0], [NAN, NAN, NAN]])
-    norm = instance_norm(values, normalization)
-    torch.testing.assert_close(norm.denormalize(norm.normalize(values)), values, equal_nan=True)
-    level = {"mean": 3.0, "standardize": 3.0, "last": 5.0, "none": 0.0}[normalization]
-    assert norm.level[0].item() == level
-    assert norm.scale[:, 0].tolist() == [2.0 if normalization == "standardize" else 1.0, 1.0, 1.0]
-
-
-def test_forward_fill_repeats_the_last_observed_point() -> None:
-    values = torch.tensor([[NAN, 1.0, NAN, NAN, 2.0], [NAN] * 5])
-    assert forward_fill(values).tolist() == [[0, 1, 1, 1, 2], [0] * 5]
 
 
 # --- properties of the module ---
