@@ -13,9 +13,9 @@ from torch import Tensor
 from tsar.complexity.representations import complete_windows
 from tsar.complexity.splits import Rows, future_values, rows_by_period
 from tsar.data.panel import Panel
+from tsar.hmm.discrete import selection
 from tsar.hmm.discrete.fitting import EMOptions, FittedModels, fit_restarts
 from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian
-from tsar.hmm.discrete.selection import select_states
 from tsar.hmm.discrete.sequence_groups import SequenceGroups
 from tsar.hmm.observations import Observations
 from tsar.runtime.memory import MAX_ELEMENTS, chunked, rows_within
@@ -98,7 +98,7 @@ def select_n_components(panel: Panel, seed: int) -> list[int]:
     def fit(part: SequenceGroups, n_components: int) -> FittedModels[Any]:
         return fit_restarts(EMISSION, part, n_components, N_INIT, EM_RULES, seed)
 
-    return select_states(EMISSION, data, N_COMPONENTS, "heldout", fit)[0].tolist()
+    return selection.select_n_components(EMISSION, data, N_COMPONENTS, "heldout", fit)[0].tolist()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Hidden Markov models: inference for many at once, and estimators."""
+"""Hidden Markov models as scikit-learn estimators: Gaussian, categorical and linear-Gaussian."""
 
 from tsar.hmm.discrete.categorical import CategoricalHMM
 from tsar.hmm.discrete.gaussian import GaussianHMM

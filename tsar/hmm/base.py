@@ -16,15 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tsar.hmm.em import EMResult
-from tsar.hmm.observations import (
-    Block,
-    Observations,
-    Reading,
-    Units,
-    check_labels,
-    read_observations,
-)
+from tsar.hmm.inputs import ParsedInput, check_labels, read_observations
+from tsar.hmm.observations import Block, Observations
 from tsar.hmm.selection import candidate_states, in_units
+from tsar.hmm.standardization import Standardization
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import resolve_seed
 from tsar.saving import Savable
@@ -51,8 +46,8 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
 
     A subclass implements the abstract methods and properties, and overrides nothing else but
     `_read`, where it accepts fewer inputs. Fitting calls `_constraints`, `_read`, `_capacity`,
-    `_units`, `_learn` and `_store`, in this order; inference reads the fitted attributes alone, so
-    that a model whose attributes were set by hand works like a fitted one.
+    `_standardization`, `_learn` and `_store`, in this order; inference reads the fitted attributes
+    alone, so that a model whose attributes were set by hand works like a fitted one.
     """
 
     n_components: Any
@@ -76,7 +71,7 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
         """Largest number of states that the observations can be fitted with."""
 
     @abstractmethod
-    def _units(self, observations: Observations) -> Units:
+    def _standardization(self, observations: Observations) -> Standardization:
         """Location and scale of each feature; the model is fitted to standardized observations."""
 
     @abstractmethod
@@ -93,7 +88,7 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
         """
 
     @abstractmethod
-    def _store(self, models: Any, data: Observations, units: Units) -> None:
+    def _store(self, models: Any, data: Observations, scaling: Standardization) -> None:
         """Set the fitted attributes in the units of the input; call `_store_fit`."""
 
     @abstractmethod
@@ -118,7 +113,7 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
     def transform(self, X: Any, *, lengths: Any = None) -> Floats:
         """Causal features of each point: what is known of its state from the points up to it."""
 
-    def _read(self, X: Any, lengths: Any, *, reset: bool) -> Reading:
+    def _read(self, X: Any, lengths: Any, *, reset: bool) -> ParsedInput:
         """Observations of the input; with `reset` the features are learned, else compared."""
         return read_observations(self, X, lengths, reset=reset, device=self._device())
 
@@ -158,13 +153,13 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
                 f"{min(candidates)} with n_samples={len(observations.values)}. Lower it, or give "
                 "more points."
             )
-        units = self._units(observations)
-        data = units.apply(observations).observed()
+        scaling = self._standardization(observations)
+        data = scaling.transform(observations).drop_empty()
         usable = [states for states in candidates if states <= capacity]
         models, table = self._learn(data, usable, resolve_seed(self.random_state))
         if table is not None:
-            self.selection_ = in_units(table, units.log_density, int(data.seen.sum()))
-        self._store(models, data, units)
+            self.selection_ = in_units(table, scaling.log_jacobian, int(data.observed.sum()))
+        self._store(models, data, scaling)
         return self
 
     def _store_fit(
@@ -172,14 +167,14 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
         result: EMResult[Any],
         best: int,
         log_likelihoods: Float[Tensor, " start"],
-        units: Units,
+        scaling: Standardization,
     ) -> None:
         """Set the attributes that describe the fit, given the log likelihood of each start."""
-        self.log_likelihoods_ = (log_likelihoods + units.log_density).cpu().numpy()
+        self.log_likelihoods_ = (log_likelihoods + scaling.log_jacobian).cpu().numpy()
         self.log_likelihood_ = float(self.log_likelihoods_[best])
         self.n_iter_ = int(result.n_iter[best])
         self.converged_ = bool(result.converged[best])
-        history = result.history[best, : self.n_iter_] + units.log_density
+        history = result.history[best, : self.n_iter_] + scaling.log_jacobian
         self.history_ = pd.DataFrame(
             {"log_likelihood": history.cpu().numpy()},
             pd.RangeIndex(1, self.n_iter_ + 1, name="iteration"),
@@ -211,7 +206,7 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
         A point is counted if one of its features is observed.
         """
         observations = self._read_fitted(X, lengths).observations
-        nobs = int(observations.seen.sum())
+        nobs = int(observations.observed.sum())
         return log(nobs) * self.n_parameters_ - 2 * self._log_likelihood(observations)
 
     def aic(self, X: Any, *, lengths: Any = None) -> float:
@@ -240,12 +235,12 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
         seed = resolve_seed(self.random_state if random_state is None else random_state)
         return self._sample(n_samples, seed)
 
-    def _read_fitted(self, X: Any, lengths: Any) -> Reading:
+    def _read_fitted(self, X: Any, lengths: Any) -> ParsedInput:
         check_is_fitted(self)
         return self._read(X, lengths, reset=False)
 
     def _each_point(
-        self, reading: Reading, columns: int, width: int, infer: Callable[[Block], Tensor]
+        self, parsed: ParsedInput, columns: int, width: int, infer: Callable[[Block], Tensor]
     ) -> Floats:
         """Results of each point, in the order of the input's rows.
 
@@ -258,14 +253,14 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
         infer
             Computes the results (sequence, time, column) of a block.
         """
-        observations = reading.observations
+        observations = parsed.observations
         result: Float[Tensor, "time column"] = torch.empty(
             len(observations.values), columns, dtype=torch.float64
         )
         for block in observations.blocks(width):
-            rows, values = block.flatten(infer(block))
+            rows, values = block.unpad(infer(block))
             result[rows.cpu()] = values.double().cpu()
-        return reading.restore(result)
+        return parsed.to_input_order(result)
 
     def _device(self) -> torch.device:
         return resolve_device(self.device)

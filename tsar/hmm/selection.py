@@ -61,7 +61,7 @@ def held_out_table(
         Numbers of states, ascending.
     """
     ends, held_out = split(observations)
-    training, group = observations.until(ends), group[held_out]
+    training, group = observations.truncate(ends), group[held_out]
     _warn_without_held_out(torch.bincount(group, minlength=groups))
     scores, ranges = zip(*(evaluate(training, states) for states in candidates), strict=True)
     log_density = torch.stack([score[held_out] for score in scores])
@@ -109,12 +109,12 @@ def split(
     fit.
     """
     lengths, offsets = observations.lengths, observations.offsets
-    seen = torch.nn.functional.pad(observations.seen.cumsum(0), (1, 0))
+    seen = torch.nn.functional.pad(observations.observed.cumsum(0), (1, 0))
     before, count = seen[offsets[:-1]], seen[offsets].diff()
     training = (count * (1 - HELD_OUT_SHARE)).long().clamp(min=1)
     late = seen[1:] > (before + training).repeat_interleave(lengths)
     n_late = torch.nn.functional.pad(late.cumsum(0), (1, 0))[offsets].diff()
-    return lengths - n_late, late & observations.seen
+    return lengths - n_late, late & observations.observed
 
 
 def _warn_without_held_out(n_held_out: Int[Tensor, " group"]) -> None:
@@ -194,7 +194,8 @@ def in_units(table: pd.DataFrame, log_density: float, nobs: int) -> pd.DataFrame
     Parameters
     ----------
     log_density
-        What the units add to the log density of all points, see `Units`.
+        Log density of all points in data units less that in standardized units, see
+        `Standardization`.
     nobs
         Observed points.
     """

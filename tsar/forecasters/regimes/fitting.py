@@ -22,7 +22,7 @@ from tsar.hmm.discrete.fitting import (
 )
 from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian
 from tsar.hmm.discrete.parameters import GaussianParameters, reorder_states
-from tsar.hmm.discrete.selection import Criterion, select_states
+from tsar.hmm.discrete.selection import Criterion, select_n_components
 from tsar.hmm.discrete.sequence_groups import SequenceGroups
 from tsar.hmm.em import select_models
 from tsar.hmm.observations import Observations
@@ -167,7 +167,7 @@ class RegimeFitter:
     candidates
         Numbers of states to try.
     criterion
-        Selects among them, see `select_states`; None for the only candidate.
+        Selects among them, see `select_n_components`; None for the only candidate.
     is_global
         Whether one model is fitted to all series, not one to each.
     season_length
@@ -236,7 +236,7 @@ class RegimeFitter:
                 return fitted
 
             if self.criterion is not None:
-                n_components, fits, selection = select_states(
+                n_components, fits, selection = select_n_components(
                     emission, data, self.candidates, self.criterion, fit
                 )
             n_components = torch.minimum(n_components.cpu(), self._max_components(data))

@@ -1,1 +1,1 @@
-"""Hidden Markov models with discrete states: inference, EM, estimators."""
+"""Discrete-state hidden Markov models: GaussianHMM, CategoricalHMM, and what they are made of."""

@@ -9,7 +9,9 @@ from tsar.hmm.discrete.emissions import Categorical
 from tsar.hmm.discrete.estimator import DISCRETE, DiscreteHMM
 from tsar.hmm.discrete.parameters import CategoricalParameters
 from tsar.hmm.discrete.selection import Criterion
-from tsar.hmm.observations import Observations, Reading, Units, read_observations
+from tsar.hmm.inputs import ParsedInput, read_observations
+from tsar.hmm.observations import Observations
+from tsar.hmm.standardization import Standardization
 from tsar.validation import POSITIVE, Constraint, integer, optional
 
 Floats = NDArray[np.float64]
@@ -90,10 +92,10 @@ class CategoricalHMM(DiscreteHMM):
     def _constraints(self) -> dict[str, Constraint]:
         return CONSTRAINTS
 
-    def _read(self, X: Any, lengths: Any, *, reset: bool) -> Reading:
+    def _read(self, X: Any, lengths: Any, *, reset: bool) -> ParsedInput:
         device = self._device()
-        reading = read_observations(self, X, lengths, reset=reset, device=device, whole=True)
-        values = reading.observations.values
+        parsed = read_observations(self, X, lengths, reset=reset, device=device, integers=True)
+        values = parsed.observations.values
         if values.shape[1] != 1:
             raise ValueError(
                 f"X must have one column of symbols; got {values.shape[1]}. Encode them as one."
@@ -112,16 +114,16 @@ class CategoricalHMM(DiscreteHMM):
                 f"X must hold symbols below {n_symbols}; got {largest}, first in row {row}. Raise "
                 "n_features and fit again, or map it to a known symbol."
             )
-        return reading
+        return parsed
 
     def _emission(self, data: Observations) -> Categorical:
         largest = int(data.values.nan_to_num(0.0).max())
         return Categorical(self.n_features or largest + 1, self.emissionprob_prior)
 
-    def _units(self, observations: Observations) -> Units:
-        return Units.identity(observations.values)
+    def _standardization(self, observations: Observations) -> Standardization:
+        return Standardization.identity(observations.values)
 
-    def _store_emission(self, parameters: CategoricalParameters, units: Units) -> None:
+    def _store_emission(self, parameters: CategoricalParameters, scaling: Standardization) -> None:
         self.emissionprob_ = parameters.emissionprob[0].cpu().numpy()
 
     def _fitted_model(self) -> tuple[Categorical, CategoricalParameters]:

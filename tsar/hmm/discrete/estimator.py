@@ -21,11 +21,12 @@ from tsar.hmm.discrete.inference import (
     stationary_distribution,
 )
 from tsar.hmm.discrete.parameters import HMMParameters, check_model, reorder_states
-from tsar.hmm.discrete.selection import CRITERIA, Criterion, select_states
+from tsar.hmm.discrete.selection import CRITERIA, Criterion, select_n_components
 from tsar.hmm.discrete.sequence_groups import SequenceGroups
 from tsar.hmm.discrete.viterbi import decode
 from tsar.hmm.em import select_models
-from tsar.hmm.observations import Block, Observations, Units
+from tsar.hmm.observations import Block, Observations
+from tsar.hmm.standardization import Standardization
 from tsar.validation import POSITIVE, Constraint, one_of
 
 # Constraints of the parameters that all estimators with discrete states have.
@@ -53,7 +54,7 @@ class DiscreteHMM(BaseHMM):
         """Emissions with the priors of the fit, for standardized data."""
 
     @abstractmethod
-    def _store_emission(self, parameters: Any, units: Units) -> None:
+    def _store_emission(self, parameters: Any, scaling: Standardization) -> None:
         """Set the fitted attributes of the emissions, in the units of the input."""
 
     @abstractmethod
@@ -65,7 +66,7 @@ class DiscreteHMM(BaseHMM):
         """Sample a point for each state."""
 
     def _capacity(self, observations: Observations) -> int:
-        return int(observations.seen.sum())
+        return int(observations.observed.sum())
 
     def _learn(
         self, data: Observations, candidates: Sequence[int], seed: int
@@ -80,18 +81,22 @@ class DiscreteHMM(BaseHMM):
 
         if self.n_components != "auto":
             return fit(groups, candidates[0]), None
-        chosen, models, table = select_states(emission, groups, candidates, self.criterion, fit)
+        chosen, models, table = select_n_components(
+            emission, groups, candidates, self.criterion, fit
+        )
         return models[int(chosen[0])], table
 
-    def _store(self, models: FittedModels[Any], data: Observations, units: Units) -> None:
+    def _store(
+        self, models: FittedModels[Any], data: Observations, scaling: Standardization
+    ) -> None:
         emission, result = self._emission(data), models.result
         parameters = reorder_states(models.parameters, emission.state_order(models.parameters))
-        self._store_emission(parameters, units)
+        self._store_emission(parameters, scaling)
         self.n_components_ = parameters.startprob.shape[1]
         self.startprob_ = parameters.startprob[0].cpu().numpy()
         self.transmat_ = parameters.transmat[0].cpu().numpy()
         starts = log_likelihoods(emission, _one_group(data), result.parameters, models.model_group)
-        self._store_fit(result, int(models.best[0]), starts, units)
+        self._store_fit(result, int(models.best[0]), starts, scaling)
 
     @property
     def _n_features_out(self) -> int:
@@ -117,18 +122,18 @@ class DiscreteHMM(BaseHMM):
         log_probability, states
             Sum of the log densities of all sequences; the state of each row.
         """
-        reading = self._read_fitted(X, lengths)
+        parsed = self._read_fitted(X, lengths)
         emission, parameters = self._checked_model()
         log_probability = 0.0
-        states = torch.empty(len(reading.observations.values), dtype=torch.int64)
-        for block in reading.observations.blocks(2 * parameters.transmat.numel()):
+        states = torch.empty(len(parsed.observations.values), dtype=torch.int64)
+        for block in parsed.observations.blocks(2 * parameters.transmat.numel()):
             model = select_models(parameters, torch.zeros_like(block.lengths))
             density = emission.log_density(model, block.values)
             decoded = decode(model.startprob, model.transmat, density, block.lengths)
-            rows, values = block.flatten(decoded.states)
+            rows, values = block.unpad(decoded.states)
             states[rows.cpu()] = values.cpu()
             log_probability += float(decoded.log_probability.sum())
-        return log_probability, reading.restore(states)
+        return log_probability, parsed.to_input_order(states)
 
     def predict(self, X: Any, *, lengths: Any = None) -> NDArray[np.int64]:
         """Most probable path of states, as hmmlearn's `predict`: the states of `decode`.
@@ -189,7 +194,7 @@ class DiscreteHMM(BaseHMM):
     def _state_probabilities(
         self, X: Any, lengths: Any, infer: Callable[[HMMParameters, Tensor, Tensor], Tensor]
     ) -> Floats:
-        reading = self._read_fitted(X, lengths)
+        parsed = self._read_fitted(X, lengths)
         emission, parameters = self._checked_model()
 
         def infer_block(block: Block) -> Tensor:
@@ -197,7 +202,7 @@ class DiscreteHMM(BaseHMM):
             return infer(model, emission.log_density(model, block.values), block.lengths)
 
         n_components = parameters.startprob.shape[1]
-        return self._each_point(reading, n_components, 4 * n_components, infer_block)
+        return self._each_point(parsed, n_components, 4 * n_components, infer_block)
 
     def _tensors(self, *arrays: Any) -> list[Tensor]:
         """Arrays as float64 tensors of a batch of one model."""

@@ -216,6 +216,6 @@ def _filter_points(
         chosen = select_models(parameters, models)
         density = emission.log_density(chosen, block.values[rows])
         states = filter_states(chosen.startprob, chosen.transmat, density)
-        points, values = block.take(rows).flatten(function(chosen, states).double())
+        points, values = block.take(rows).unpad(function(chosen, states).double())
         result[points] = values
     return result

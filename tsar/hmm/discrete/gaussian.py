@@ -9,7 +9,8 @@ from tsar.hmm.discrete.estimator import DISCRETE, DiscreteHMM
 from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian, FullGaussian, GaussianEmission
 from tsar.hmm.discrete.parameters import GaussianParameters
 from tsar.hmm.discrete.selection import Criterion
-from tsar.hmm.observations import Observations, Units
+from tsar.hmm.observations import Observations
+from tsar.hmm.standardization import Standardization
 from tsar.validation import FINITE, NONNEGATIVE, POSITIVE, Constraint, one_of
 
 Floats = NDArray[np.float64]
@@ -149,14 +150,14 @@ class GaussianHMM(DiscreteHMM):
             return DiagonalGaussian(*priors, min_covar)
         return FullGaussian(*priors, min_covar, tied=self.covariance_type == "tied")
 
-    def _units(self, observations: Observations) -> Units:
-        return Units.of(observations.values)
+    def _standardization(self, observations: Observations) -> Standardization:
+        return Standardization.fit(observations.values)
 
-    def _store_emission(self, parameters: GaussianParameters, units: Units) -> None:
-        self.means_ = (parameters.means[0] * units.scale + units.center).cpu().numpy()
-        square = units.scale.square()
+    def _store_emission(self, parameters: GaussianParameters, scaling: Standardization) -> None:
+        self.means_ = (parameters.means[0] * scaling.scale + scaling.center).cpu().numpy()
+        square = scaling.scale.square()
         if self.covariance_type != "diag":
-            square = units.scale[:, None] * units.scale
+            square = scaling.scale[:, None] * scaling.scale
         covars = parameters.covars[0] * square
         self.covars_ = (covars[0] if self.covariance_type == "tied" else covars).cpu().numpy()
 

@@ -24,7 +24,7 @@ CRITERIA: tuple[str, ...] = get_args(Criterion)
 Fit = Callable[[SequenceGroups, int], FittedModels[P]]
 
 
-def select_states(
+def select_n_components(
     emission: Emission[P],
     data: SequenceGroups,
     candidates: Sequence[int],

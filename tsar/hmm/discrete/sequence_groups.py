@@ -33,7 +33,7 @@ class SequenceGroups:
     @property
     def nobs(self) -> Int[Tensor, " group"]:
         """Observed points of each group."""
-        observed = self.point_group[self.observations.seen]
+        observed = self.point_group[self.observations.observed]
         return torch.bincount(observed, minlength=self.n_groups)
 
     def robust_standardize(self) -> tuple["SequenceGroups", RobustScaling]:

@@ -30,7 +30,8 @@ from tsar.hmm.linear_gaussian.selection import (
     select_n_components,
 )
 from tsar.hmm.linear_gaussian.sufficient_statistics import elements_per_point, expect
-from tsar.hmm.observations import Block, Observations, Units
+from tsar.hmm.observations import Block, Observations
+from tsar.hmm.standardization import Standardization
 from tsar.validation import FINITE, NONNEGATIVE, POSITIVE, Constraint, check_integer, one_of
 
 Floats = NDArray[np.float64]
@@ -182,7 +183,7 @@ class LinearGaussianHMM(BaseHMM):
     def _capacity(self, observations: Observations) -> int:
         return int((~observations.values.isnan()).sum())
 
-    def _units(self, observations: Observations) -> Units:
+    def _standardization(self, observations: Observations) -> Standardization:
         return standardization(observations.values)
 
     def _learn(
@@ -207,18 +208,18 @@ class LinearGaussianHMM(BaseHMM):
             return fit(data, candidates[0]), None
         return select_n_components(data, candidates, self.criterion, fit)
 
-    def _store(self, models: FittedModels, data: Observations, units: Units) -> None:
+    def _store(self, models: FittedModels, data: Observations, scaling: Standardization) -> None:
         model = canonical_form(models.model, expect(data, models.model))
         model = replace(
             model,
-            design=model.design * units.scale[:, None],
-            obs_intercept=model.obs_intercept * units.scale + units.center,
-            obs_cov=model.obs_cov * units.scale.square(),  # diagonal
+            design=model.design * scaling.scale[:, None],
+            obs_intercept=model.obs_intercept * scaling.scale + scaling.center,
+            obs_cov=model.obs_cov * scaling.scale.square(),  # diagonal
         )
         for field in fields(model):
             setattr(self, f"{field.name}_", getattr(model, field.name)[0].cpu().numpy())
         self.n_components_ = len(self.transition_)
-        self._store_fit(models.em, models.best, models.log_likelihoods, units)
+        self._store_fit(models.em, models.best, models.log_likelihoods, scaling)
 
     def _model(self) -> StateSpaceModel:
         """Model of the fitted attributes, as a batch of one."""
@@ -273,13 +274,13 @@ class LinearGaussianHMM(BaseHMM):
     def _states(
         self, X: Any, lengths: Any, infer: Callable[[StateSpaceModel, FilterResults], Tensor]
     ) -> Floats:
-        reading, model = self._read_fitted(X, lengths), self._model()
+        parsed, model = self._read_fitted(X, lengths), self._model()
 
         def block_states(block: Block) -> Tensor:
             return infer(model, kalman_filter(model, block.values, block.lengths))[0]
 
         n_components = len(self.transition_)
-        return self._each_point(reading, n_components, elements_per_point(model), block_states)
+        return self._each_point(parsed, n_components, elements_per_point(model), block_states)
 
     def forecast(self, X: Any, horizon: int = 1, *, lengths: Any = None) -> GaussianForecast:
         """Mean and covariance of the next observations of each sequence, noise included.

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from tsar.hmm.linear_gaussian.kalman import StateSpaceModel
 from tsar.hmm.linear_gaussian.linalg import clip_eigenvalues
-from tsar.hmm.observations import Observations, Units
+from tsar.hmm.observations import Observations
+from tsar.hmm.standardization import Standardization
 
 MAX_LAGS = 10  # of the future and of the past, where the features are few
 MAX_HANKEL_ROWS = 64  # where the features are many
@@ -16,7 +17,7 @@ MIN_STATE_COV = 0.05  # smallest eigenvalue of the state covariance
 PERTURBATION = 0.3  # relative size of the perturbations of the realization
 
 
-def standardization(values: Float[Tensor, "time feature"]) -> Units:
+def standardization(values: Float[Tensor, "time feature"]) -> Standardization:
     """Mean and standard deviation of each feature.
 
     The standard deviation of a constant, which is rounding, or of no value is replaced by 1.
@@ -26,7 +27,7 @@ def standardization(values: Float[Tensor, "time feature"]) -> Units:
     std = (values - mean).square().nanmean(0).sqrt().nan_to_num(0.0)
     rounding = 8 * torch.finfo(values.dtype).eps * mean.abs()
     scale = torch.where(std > rounding, std, 1.0)
-    return Units(mean, scale, -float((nobs * scale.log()).sum()))
+    return Standardization(mean, scale, -float((nobs * scale.log()).sum()))
 
 
 def initial_models(

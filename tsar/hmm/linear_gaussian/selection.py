@@ -48,7 +48,7 @@ def select_n_components(
             log_density = predictive_log_density(observations, fitted.model)
             return log_density, restart_range(fitted.log_likelihoods[None])
 
-        group = torch.zeros_like(observations.seen, dtype=torch.int64)
+        group = torch.zeros_like(observations.observed, dtype=torch.int64)
         table = held_out_table(observations, group, 1, candidates, evaluate)
         return fit(observations, chosen_states(table)[0]), table
     models = {n_components: fit(observations, n_components) for n_components in candidates}
@@ -58,7 +58,7 @@ def select_n_components(
         criterion,
         torch.stack([fitted.log_likelihoods[[fitted.best]] for fitted in models.values()]),
         [n_parameters(n_components, n_features) for n_components in candidates],
-        observations.seen.sum()[None],
+        observations.observed.sum()[None],
         [restart_range(fitted.log_likelihoods[None]) for fitted in models.values()],
     )
     return models[chosen_states(table)[0]], table
@@ -71,6 +71,6 @@ def predictive_log_density(
     log_density = observations.values.new_zeros(len(observations.values))
     for block in observations.blocks(elements_per_point(model)):
         results = kalman_filter(model, block.values, block.lengths)
-        rows, values = block.flatten(results.llf_obs[0])
+        rows, values = block.unpad(results.llf_obs[0])
         log_density[rows] = values
     return log_density
