@@ -88,7 +88,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
         return pd.read_csv(stream, encoding="utf-8")
 
 
-def _long_frame(ids: Sequence[str], lengths: np.ndarray, values: np.ndarray) -> pd.DataFrame:
+def _long_frame(
+    ids: Sequence[str] | pd.Index, lengths: np.ndarray, values: np.ndarray
+) -> pd.DataFrame:
     """Return a long frame of series end to end, with times 1, 2, 3, ..."""
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
     times = np.arange(len(values)) - starts + 1
