@@ -57,7 +57,7 @@ class Calibration:
         return self.scores.gather(1, (ranks - 1).clamp(min=0)[:, None])[:, 0]
 
     def quantiles(
-        self, point: Float[Tensor, "window horizon"], levels: Sequence[float], lead: int = 0
+        self, point: Float[Tensor, "window horizon"], levels: Sequence[float], gap: int = 0
     ) -> Float[Tensor, "window horizon level"]:
         """Quantiles around point forecasts, symmetric; the median is the point forecast.
 
@@ -67,7 +67,7 @@ class Calibration:
             Point forecasts.
         levels
             Quantile levels in (0, 1).
-        lead
+        gap
             Number of first steps that only fill the gap up to the forecast horizon. Steps beyond
             the calibrated ones have the width of the last calibrated step.
 
@@ -77,11 +77,11 @@ class Calibration:
             The horizon is longer than the calibrated one.
         """
         horizon = point.shape[1]
-        if horizon - lead > len(self.scores):
+        if horizon - gap > len(self.scores):
             raise ParameterError(
                 "horizon",
                 f"be at most {len(self.scores)} with intervals, the calibrated horizon",
-                str(horizon - lead),
+                str(horizon - gap),
                 "Fit with a longer horizon, and hold back more: {training.validation}.",
                 VALIDATION,
             )
@@ -133,7 +133,7 @@ def select_quantiles(
     fitted: Sequence[float],
     levels: Sequence[float],
     trained: int,
-    lead: int = 0,
+    gap: int = 0,
 ) -> Float[Tensor, "window horizon level"]:
     """Fitted quantiles at the requested levels, sorted so that they do not cross.
 
@@ -145,20 +145,20 @@ def select_quantiles(
         Quantile levels that were fitted, and those to return.
     trained
         Horizon of the training loss.
-    lead
+    gap
         Number of first steps that do not count towards the horizon.
 
     Raises
     ------
     ValueError
-        A level was not fitted, or the horizon after the first `lead` steps is longer than the
+        A level was not fitted, or the horizon after the first `gap` steps is longer than the
         `trained` one.
     """
-    if output.shape[1] - lead > trained:
+    if output.shape[1] - gap > trained:
         raise ParameterError(
             "horizon",
             f"be at most {trained} with intervals",
-            f"{output.shape[1] - lead}: quantiles were trained up to that horizon",
+            f"{output.shape[1] - gap}: quantiles were trained up to that horizon",
             "Fit with a longer horizon; AutoTimes with a longer segment_length, or with a density "
             "(loss='gaussian'), which has no limit.",
         )

@@ -1,4 +1,4 @@
-"""What follows the fitted series: whose it is, how far behind, at which steps."""
+"""Alignment of new data with the fitted series: their ids, frequency, covariates and times."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,13 +14,13 @@ from tsar.data.panel import Columns, Labels, Panel, check_time_zone
 from tsar.data.panel.values import format_value
 
 
-def usable_columns(columns: Columns | None, uses: frozenset[str], name: str) -> Columns:
-    """How frames are read, by a forecaster that uses some kinds of covariates.
+def check_columns(columns: Columns | None, uses: frozenset[str], name: str) -> Columns:
+    """Columns of a forecaster that uses some kinds of covariates; the defaults for None.
 
     Raises
     ------
     TypeError, ValueError
-        It is something else, or names covariates of another kind.
+        It is not `Columns`, or names covariates that the forecaster can't use.
     """
     columns = Columns() if columns is None else columns
     if not isinstance(columns, Columns):
@@ -34,7 +34,7 @@ def usable_columns(columns: Columns | None, uses: frozenset[str], name: str) -> 
     return columns
 
 
-def read_like(
+def read_new_frame(
     frame: Any,
     columns: Columns,
     fitted: Labels,
@@ -43,32 +43,42 @@ def read_like(
     zero_shot: bool,
     observed: bool,
 ) -> Panel:
-    """Panel of a frame, regular at the frequency that was fitted; zero-shot: at another one too.
+    """Panel of a new frame at the fitted frequency, or of other series at any frequency.
 
-    Fitted series have the frequency that they had: a few of their points may tell none, or another.
-    Where `observed` is False, these may be missing, all of them.
+    The fitted frequency is used rather than inferred, as a few points may suggest another one.
+
+    Parameters
+    ----------
+    fitted
+        Labels of the fitted series.
+    features
+        Number of series that were fitted from a wide frame or an array; None after a long frame.
+    zero_shot
+        Whether series that were not fitted may have another frequency.
+    observed
+        Whether each series must have an observed value.
 
     Raises
     ------
     ValueError
-        It has another one, or is one series where several (`features`) were fitted.
+        The frame has another frequency, or is 1-D where `features` series were fitted.
     """
     frequency = fitted.frequency
-    known = columns
+    with_freq = columns
     if columns.freq is None and frequency.kind != "period":
-        whole = frequency.kind == "integer"
-        known = replace(columns, freq=frequency.step if whole else frequency.name)
+        freq = frequency.step if frequency.kind == "integer" else frequency.name
+        with_freq = replace(columns, freq=freq)
     try:
-        panel = Panel.from_frame(frame, known, observed=observed)
+        panel = Panel.from_frame(frame, with_freq, observed=observed)
     except ValueError as error:
-        other = _read_freely(frame, columns)
-        if other is None:
+        inferred = _read_at_any_frequency(frame, columns)
+        if inferred is None:
             raise
-        if zero_shot and are_others(other, fitted):
-            return other
-        _check_kind(other.labels, fitted, error)
+        if zero_shot and has_only_new_series(inferred, fitted):
+            return inferred
+        _check_time_type(inferred.labels, fitted, error)
         raise
-    if not (zero_shot and are_others(panel, fitted)):
+    if not (zero_shot and has_only_new_series(panel, fitted)):
         check_time_zone(panel.labels.frequency.timezone, frequency, "frame")
     if panel.labels.frequency.name != frequency.name and not zero_shot:
         raise ValueError(
@@ -83,28 +93,29 @@ def read_like(
     return panel
 
 
-def are_others(panel: Panel, fitted: Labels) -> bool:
-    """Whether no series was fitted."""
+def has_only_new_series(panel: Panel, fitted: Labels) -> bool:
+    """Whether no series of a panel was fitted."""
     return not bool(panel.labels.ids.isin(fitted.ids).any())
 
 
-def _read_freely(frame: Any, columns: Columns) -> Panel | None:
-    """Panel of a frame at any frequency; None if that can't be told either."""
+def _read_at_any_frequency(frame: Any, columns: Columns) -> Panel | None:
+    """Panel of a frame at its own frequency; None if it can't be read either."""
     try:
         return Panel.from_frame(frame, columns)
     except ValueError:
         return None
 
 
-def _check_kind(given: Labels, fitted: Labels, cause: ValueError) -> None:
-    """Refuse integers where dates were fitted, and the reverse, in the words of the caller."""
-    kinds = ["integers" if of.frequency.kind == "integer" else "dates" for of in (given, fitted)]
-    if kinds[0] != kinds[1]:
-        array = given.layout.style in ("array", "vector")
-        came = "an array, which has none" if array else kinds[0]
+def _check_time_type(new: Labels, fitted: Labels, cause: ValueError) -> None:
+    """Refuse integer times where dates were fitted, and the reverse."""
+    types = [
+        "integers" if labels.frequency.kind == "integer" else "dates" for labels in (new, fitted)
+    ]
+    if types[0] != types[1]:
+        found = types[0] if new.layout.has_times else "an array, which has none"
         raise ValueError(
-            f"frame must have times that are {kinds[1]} (frequency {fitted.frequency.name!r}), as "
-            f"in fit; got {came}. Give a frame with them."
+            f"frame must have times that are {types[1]} (frequency {fitted.frequency.name!r}), as "
+            f"in fit; got {found}. Give a frame with them."
         ) from cause
 
 
@@ -113,55 +124,63 @@ def check_covariates(
     series: Int[Tensor, " window"],
     points: Int[Tensor, " window"],
     *,
-    back: int,
-    lead: Int[Tensor, " window"],
+    context_length: int,
+    gap: Int[Tensor, " window"],
     horizon: int,
 ) -> None:
-    """Check that covariates have values where forecasts from given points of series need them.
+    """Check that no covariate is missing that forecasts from given points of series need.
 
-    Past ones are needed in the `back` points before, as far as the series goes; future ones from
-    `lead` points before, to the end of the horizon.
+    Past covariates are needed at the `context_length` points before, as far as the series has
+    them; future ones from `gap` points before to the end of the horizon.
 
     Raises
     ------
     ValueError
-        One has none: which, of what series, when.
+        A covariate is missing: its name, the series and the time are in the message.
     """
-    columns, start = panel.labels.columns, panel.offsets[:-1][series]
-    for kind, names, values, first, last, when in (
-        ("past", columns.past, panel.past, points - back, points, "that a forecast reads"),
-        (
-            "future",
-            columns.future,
-            panel.future,
-            points - lead,
-            points + horizon,
-            "that is forecast",
-        ),
-    ):
-        absent = values.isnan()
-        if not bool(absent.any()):
-            continue
-        begin, end = start + first.clamp(min=0), start + last
-        known = torch.cat([end.new_zeros(1), absent.sum(dim=1).cumsum(0)])
-        missed = known[end] - known[begin]
-        if not bool(missed.any()):
-            continue
-        window = int(missed.nonzero()[0, 0])
-        row, feature = absent[begin[window] : end[window]].nonzero()[0].tolist()
-        at = begin[window : window + 1] + row
-        ordinal = panel.ordinals_at(series[window : window + 1], at).cpu().numpy()
-        time = panel.labels.frequency.to_times(ordinal)[0]
-        name = format_value(panel.labels.ids[int(series[window])])
-        raise ValueError(
-            f"frame must have the {kind} covariate {names[feature]!r} at every time {when}; got "
-            f"none for series {name} at {time} "
-            f"({int(missed[window])} missing in all). Fill it in, or leave the covariate out."
-        )
+    columns = panel.labels.columns
+    past = points - context_length, points
+    future = points - gap, points + horizon
+    _check_present(panel, "past", columns.past, panel.past, series, past, "that a forecast reads")
+    _check_present(
+        panel, "future", columns.future, panel.future, series, future, "that is forecast"
+    )
+
+
+def _check_present(
+    panel: Panel,
+    kind: str,
+    names: tuple[str, ...],
+    values: Float[Tensor, "time feature"],
+    series: Int[Tensor, " window"],
+    points: tuple[Int[Tensor, " window"], Int[Tensor, " window"]],
+    when: str,
+) -> None:
+    """Check that covariates have no NaN from the first to before the last of some points."""
+    missing = values.isnan()
+    if not bool(missing.any()):
+        return
+    start = panel.offsets[:-1][series]
+    begin, end = start + points[0].clamp(min=0), start + points[1]
+    count = torch.cat([end.new_zeros(1), missing.sum(dim=1).cumsum(0)])
+    n_missing = count[end] - count[begin]
+    if not bool(n_missing.any()):
+        return
+    window = int(n_missing.nonzero()[0, 0])
+    row, feature = missing[begin[window] : end[window]].nonzero()[0].tolist()
+    rows = begin[window : window + 1] + row
+    ordinal = panel.ordinals_at(series[window : window + 1], rows).cpu().numpy()
+    time = panel.labels.frequency.to_times(ordinal)[0]
+    name = format_value(panel.labels.ids[int(series[window])])
+    raise ValueError(
+        f"frame must have the {kind} covariate {names[feature]!r} at every time {when}; got none "
+        f"for series {name} at {time} ({int(n_missing[window])} missing in all). Fill it in, or "
+        "leave the covariate out."
+    )
 
 
 def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
-    """Row of each series of a panel among those that were fitted.
+    """Position of each series of a panel among the fitted ones.
 
     Raises
     ------
@@ -178,59 +197,57 @@ def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
     return np.asarray(rows)
 
 
-def steps_behind(actual: Panel, fitted: Panel, rows: NDArray[np.intp]) -> Int[Tensor, " series"]:
-    """Steps from the end of what was fitted to the start of each series; 0 where it follows.
+def steps_after_fit(new: Panel, fitted: Panel, rows: NDArray[np.intp]) -> Int[Tensor, " series"]:
+    """Missing steps between the end of each fitted series and the start of its new points.
 
     Raises
     ------
     ValueError
-        A series begins before the end of what was fitted.
+        New points begin before the end of the fitted series.
     """
-    step = actual.labels.frequency.step
-    if actual.labels.layout.style in ("array", "vector"):
-        lead = np.zeros(len(actual), dtype=np.int64)  # an array has no times: it follows
-    else:
-        lead = (actual.labels.starts - fitted.end_ordinals(1)[rows]) // step
-    if (lead < 0).any():
-        series = actual.labels.ids[int(np.flatnonzero(lead < 0)[0])]
+    if not new.labels.layout.has_times:  # an array continues the fitted series
+        return torch.zeros(len(new), dtype=torch.int64)
+    steps = (new.labels.starts - fitted.end_ordinals(1)[rows]) // new.labels.frequency.step
+    if (steps < 0).any():
+        series = new.labels.ids[int(np.flatnonzero(steps < 0)[0])]
         raise ValueError(
-            f"frame must begin after what was fitted; got earlier times for series {series!r}. "
-            "Give the points that follow, or fit on fewer."
+            f"frame must begin after the fitted series; got earlier times for series {series!r}. "
+            "Give only later points, or fit on fewer points."
         )
-    return torch.from_numpy(lead)
+    return torch.from_numpy(steps)
 
 
-def check_follows(newer: Panel, fitted: Panel, rows: NDArray[np.intp]) -> None:
-    """Check that series begin at once behind what was fitted.
+def check_contiguous(new: Panel, fitted: Panel, rows: NDArray[np.intp]) -> None:
+    """Check that new points begin right after the fitted series.
 
     Raises
     ------
     ValueError
-        One begins before the end of what was fitted, or later; or a series is left out of a layout
-        whose series share their times.
+        A series begins earlier or later; or one is absent from a layout whose series share their
+        times.
     """
     style = fitted.labels.layout.style
-    if style != "long" and len(newer) < len(fitted):
+    if style != "long" and len(new) < len(fitted):
         raise ValueError(
             f"frame must hold all {len(fitted)} series that were fitted, whose layout ({style}) "
-            f"gives them the same times; got {len(newer)}. Add the others, NaN where unknown."
+            f"gives them the same times; got {len(new)}. Add the others, NaN where unknown."
         )
-    lead = steps_behind(newer, fitted, rows)
-    if bool((lead > 0).any()):
-        late = int(lead.argmax())
+    steps = steps_after_fit(new, fitted, rows)
+    if bool((steps > 0).any()):
+        last = int(steps.argmax())
         raise ValueError(
-            f"frame must begin where the fitted series end; got {int(lead[late])} missing "
-            f"row(s) before series {newer.labels.ids[late]!r}. Add them, NaN where unknown."
+            f"frame must begin where the fitted series end; got {int(steps[last])} missing "
+            f"row(s) before series {new.labels.ids[last]!r}. Add them, NaN where unknown."
         )
 
 
 def check_contexts(context: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
-    """Contexts in rows, none of whose points is infinite.
+    """Contexts as a floating-point tensor (batch, time), checked.
 
     Raises
     ------
     TypeError, ValueError
-        They are no tensor, or have another shape; a point is infinite.
+        They are no tensor, have another shape, or are infinite somewhere.
     """
     if not isinstance(context, Tensor):
         raise TypeError(
@@ -244,7 +261,7 @@ def check_contexts(context: Float[Tensor, "batch time"]) -> Float[Tensor, "batch
         )
     context = context.detach()
     if not context.is_floating_point():
-        context = context.to(torch.get_default_dtype())  # integers have no room for forecasts
+        context = context.to(torch.get_default_dtype())  # forecasts must not be rounded to integers
     infinite = context.isinf()
     if bool(infinite.any()):
         row, point = infinite.nonzero()[0].tolist()
@@ -255,51 +272,54 @@ def check_contexts(context: Float[Tensor, "batch time"]) -> Float[Tensor, "batch
     return context
 
 
-def context_ids(fitted: Panel, count: int, series: Int[Tensor, " batch"] | None) -> pd.Index:
-    """Id of the fitted series of each context, one of its own where that was not fitted.
+def context_ids(fitted: Panel, n_contexts: int, series: Int[Tensor, " batch"] | None) -> pd.Index:
+    """Id of the fitted series of each context; a new id for a series that was not fitted.
 
     Raises
     ------
     ValueError
-        It is not said whose contexts they are, or of what is no series.
+        `series` is needed but None, or holds other values than rows of fitted series and -1.
     """
     ids = fitted.labels.ids
     if series is not None:
         rows = torch.as_tensor(series)
-        if rows.dtype == torch.bool or rows.is_floating_point() or rows.shape != (count,):
+        if rows.dtype == torch.bool or rows.is_floating_point() or rows.shape != (n_contexts,):
             raise ValueError(
-                f"series must be integers, one for each of the {count} contexts; got "
-                f"{format_value(series)}. Give the row of the fitted series that each is of."
+                f"series must be integers, one for each of the {n_contexts} contexts; got "
+                f"{format_value(series)}. Give the row of each context's fitted series."
             )
         if bool(((rows < -1) | (rows >= len(ids))).any()):
             raise ValueError(
                 f"series must be rows from 0 to {len(ids) - 1} of fitted series, or -1 for others; "
-                f"got {format_value(series)}. Give the row of the series that each context is of."
+                f"got {format_value(series)}. Give the row of each context's fitted series."
             )
         series = rows
-    if series is None and len(ids) not in (1, count):
+    if series is None and len(ids) not in (1, n_contexts):
         raise ValueError(
-            f"series must say which of the {len(ids)} fitted series each context is of; got "
-            f"None with {count} contexts. Give their rows, -1 for series that were not fitted."
+            f"series must be given for contexts of one of {len(ids)} fitted series; got "
+            f"None with {n_contexts} contexts. Give their rows, -1 for series that were not fitted."
         )
-    rows = torch.arange(count) % len(ids) if series is None else series
-    named = [ids[row] if row >= 0 else ("context", k) for k, row in enumerate(rows.tolist())]
-    return pd.Index(named, dtype=object, tupleize_cols=False)
+    rows = torch.arange(n_contexts) % len(ids) if series is None else series
+    names = [ids[row] if row >= 0 else ("context", k) for k, row in enumerate(rows.tolist())]
+    return pd.Index(names, dtype=object, tupleize_cols=False)
 
 
-def place(
-    panel: Panel, lead: Int[Tensor, " series"], horizon: int, values: Float[Tensor, "time feature"]
+def align_to_horizon(
+    panel: Panel,
+    offset: Int[Tensor, " series"],
+    horizon: int,
+    values: Float[Tensor, "time feature"],
 ) -> Float[Tensor, "series horizon feature"]:
-    """Points of each series at the steps of the horizon where they stand, NaN elsewhere."""
-    room = values.new_full((len(panel), horizon, values.shape[1]), torch.nan)
-    step = torch.arange(len(values)) - panel.offsets[:-1][panel.series] + lead[panel.series]
-    room[panel.series, step] = values
-    return room
+    """Values of each series' points from step `offset` of the horizon on, NaN elsewhere."""
+    aligned = values.new_full((len(panel), horizon, values.shape[1]), torch.nan)
+    step = torch.arange(len(values)) - panel.offsets[:-1][panel.series] + offset[panel.series]
+    aligned[panel.series, step] = values
+    return aligned
 
 
-def held(
-    values: Float[Tensor, "series horizon feature"], ends: Int[Tensor, " series"]
+def repeat_last(
+    values: Float[Tensor, "series horizon feature"], lengths: Int[Tensor, " series"]
 ) -> Float[Tensor, "series horizon feature"]:
-    """Values that stay as they are from each series' end on."""
-    steps = torch.arange(values.shape[1]).minimum(ends[:, None] - 1)
+    """Values whose steps from each series' length on repeat the one before."""
+    steps = torch.arange(values.shape[1]).minimum(lengths[:, None] - 1)
     return values.gather(1, steps[:, :, None].expand_as(values))

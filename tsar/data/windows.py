@@ -23,15 +23,15 @@ class Windows:
         Row of `panel.values` at which each target begins.
     context_length, horizon
         Points of a context and of a target.
-    lead
-        First points of the target that were due before the forecast, but missing.
+    gap
+        Number of missing points after the context, which are the first points of the target.
     """
 
     panel: Panel
     cutoffs: Int[Tensor, " window"]
     context_length: int
     horizon: int
-    lead: int = 0
+    gap: int = 0
 
     @classmethod
     def sliding(
@@ -67,7 +67,7 @@ class Windows:
         series: Int[Tensor, " window"],
         points: Int[Tensor, " window"],
         *,
-        lead: int = 0,
+        gap: int = 0,
     ) -> "Windows":
         """Windows whose targets begin at the given points of the given series."""
         lengths = panel.lengths[series]
@@ -75,7 +75,7 @@ class Windows:
         left, right = excess.amax(dim=1).clamp(min=0).tolist() if len(points) else (0, 0)
         padded = panel.pad(int(left), int(right)) if left or right else panel
         cutoffs = padded.offsets[series] + int(left) + points
-        return cls(padded, cutoffs, context_length, horizon, lead)
+        return cls(padded, cutoffs, context_length, horizon, gap)
 
     def __len__(self) -> int:
         """Count the windows."""

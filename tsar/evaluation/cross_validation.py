@@ -185,8 +185,8 @@ def _backtest(
     """Forecasts of all windows, ordered by series and then by window."""
     # Before the first fit, which may take long: whether all future covariates are given.
     series, points = _cutoffs(panel, steps_back)
-    no_lead = torch.zeros_like(points)
-    check_covariates(panel, series, points, back=0, lead=no_lead, horizon=horizon)
+    no_gap = torch.zeros_like(points)
+    check_covariates(panel, series, points, context_length=0, gap=no_gap, horizon=horizon)
     point, quantiles = [], []
     for first in range(0, len(steps_back), refit_every):
         windows = steps_back[first : first + refit_every]

@@ -12,19 +12,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from tsar.data.alignment import (
-    are_others,
+    align_to_horizon,
+    check_columns,
     check_contexts,
+    check_contiguous,
     check_covariates,
-    check_follows,
     context_ids,
     fitted_rows,
-    held,
-    place,
-    read_like,
-    steps_behind,
-    usable_columns,
+    has_only_new_series,
+    read_new_frame,
+    repeat_last,
+    steps_after_fit,
 )
-from tsar.data.panel import Columns, Panel, join, read_future
+from tsar.data.panel import Columns, Panel, read_future
 from tsar.data.windows import Windows
 from tsar.forecasters.forecast import Forecast, named_columns
 from tsar.intervals import Levels
@@ -170,10 +170,10 @@ class Forecaster(Savable, ABC):
         check_is_fitted(self, "context_")
         newer = self._read(frame, observed=False)
         rows = fitted_rows(newer, self.context_, type(self).__name__)
-        check_follows(newer, self.context_, rows)
-        joined = join(self.context_, newer, rows)
-        self._prepare(joined)  # raises for what can't be forecast, before anything is remembered
-        return self._remember(joined)
+        check_contiguous(newer, self.context_, rows)
+        extended = self.context_.append(newer, rows)
+        self._prepare(extended)  # raises for what can't be forecast, before anything is remembered
+        return self._remember(extended)
 
     def predict(
         self,
@@ -319,8 +319,9 @@ class Forecaster(Savable, ABC):
         gaps = panel.missing_before(series, points)
         # What stands further back than without gaps only helps to bridge them: the mean will do.
         needs = self._reach(panel.tail(0)) if panel.labels.columns.covariates else 0
-        lead = gaps.clamp(min=0)
-        check_covariates(panel, series, points, back=needs, lead=lead, horizon=horizon)
+        check_covariates(
+            panel, series, points, context_length=needs, gap=gaps.clamp(min=0), horizon=horizon
+        )
         panel = self._prepare(panel)
         reach = self._reach(panel.without_last(horizon))
         if bool((gaps == 0).all()) or panel.past.shape[1]:
@@ -330,7 +331,7 @@ class Forecaster(Savable, ABC):
         for gap in gaps[gaps >= 0].unique().tolist():
             rows = (gaps == gap).nonzero()[:, 0]
             where = (series[rows], points[rows] - gap)
-            windows = Windows.at(panel, reach, horizon + gap, *where, lead=gap)
+            windows = Windows.at(panel, reach, horizon + gap, *where, gap=gap)
             part = self._forecast(windows, levels)
             point[rows], quantiles[rows] = part.point[:, gap:], part.quantiles[:, gap:]
         return Forecast(point, quantiles)
@@ -345,19 +346,20 @@ class Forecaster(Savable, ABC):
         check_is_fitted(self, "context_")
         actual = self._read(frame)
         rows = fitted_rows(actual, self.context_, type(self).__name__)
-        lead = steps_behind(actual, self.context_, rows)
-        horizon = int((lead + actual.lengths).max())
+        offset = steps_after_fit(actual, self.context_, rows)
+        horizon = int((offset + actual.lengths).max())
         tail = self.context_.select(rows)
-        future = held(place(actual, lead, horizon, actual.future), lead + actual.lengths)
+        future = align_to_horizon(actual, offset, horizon, actual.future)
+        future = repeat_last(future, offset + actual.lengths)
         point = self.forecast_panel(tail.extend(future), horizon).point
-        target = place(actual, lead, horizon, actual.values[:, None])[:, :, 0]
+        target = align_to_horizon(actual, offset, horizon, actual.values[:, None])[:, :, 0]
         errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
         return -float(errors[errors.isfinite()].mean())
 
     def _read(self, frame: Any, *, any_frequency: bool = False, observed: bool = True) -> Panel:
         """Panel of a frame given after fit: of the fitted frequency, or of any if that can be."""
         features = getattr(self, "n_features_in_", None)
-        panel = read_like(
+        panel = read_new_frame(
             frame,
             self._columns(),
             self.context_.labels,
@@ -368,14 +370,14 @@ class Forecaster(Savable, ABC):
         # Nameless or positional columns are told apart by their number alone. With dates, a frame
         # of none that was fitted is meant as it is.
         others = any_frequency and panel.labels.frequency.kind != "integer"
-        others = others and are_others(panel, self.context_.labels)
+        others = others and has_only_new_series(panel, self.context_.labels)
         wide = panel.labels.layout.style != "long" and np.ndim(frame) == 2
         if wide and features is not None and not others:
             validate_data(self, frame, reset=False, skip_check_array=True)
         return panel
 
     def _columns(self) -> Columns:
-        return usable_columns(self.columns, self.uses, type(self).__name__)
+        return check_columns(self.columns, self.uses, type(self).__name__)
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of scikit-learn: missing values are allowed, a target is not needed."""

@@ -69,14 +69,14 @@ class NeuralForecaster(Forecaster):
         return rollout(self.module_, context, horizon)
 
     def _quantiles(
-        self, prediction: Prediction, levels: tuple[float, ...], lead: int
+        self, prediction: Prediction, levels: tuple[float, ...], gap: int
     ) -> Float[Tensor, "batch horizon level"]:
         """Hook: quantiles in scaled units (float64, on the CPU), the network's own or conformal."""
         module = self.module_
         if not module.levels:
-            return self.calibration_.quantiles(prediction.point, levels, lead)
+            return self.calibration_.quantiles(prediction.point, levels, gap)
         output = prediction.output
-        picked = select_quantiles(output, module.levels, levels, module.horizon, lead)
+        picked = select_quantiles(output, module.levels, levels, module.horizon, gap)
         return picked.cpu().double()
 
     def _prepare_windows(self, windows: Windows) -> Windows:
@@ -138,7 +138,7 @@ class NeuralForecaster(Forecaster):
         windows = self._prepare_windows(windows)
 
         def quantiles(prediction: Prediction) -> Tensor:
-            return self._quantiles(prediction, levels, windows.lead)
+            return self._quantiles(prediction, levels, windows.gap)
 
         return forecast_in_units(
             self._generate,

@@ -4,7 +4,6 @@ from tsar.data.panel.columns import Columns
 from tsar.data.panel.frequency import Frequency
 from tsar.data.panel.future import make_future, read_future
 from tsar.data.panel.inference import check_time_zone
-from tsar.data.panel.joining import join
 from tsar.data.panel.panel import Labels, Panel, TimeShift
 from tsar.data.panel.reading import is_long, row_order
 
@@ -16,7 +15,6 @@ __all__ = [
     "TimeShift",
     "check_time_zone",
     "is_long",
-    "join",
     "make_future",
     "read_future",
     "row_order",

@@ -256,6 +256,35 @@ class Panel:
         rows = padded.offsets[1:, None] - horizon + torch.arange(horizon, device=future.device)
         return replace(padded, future=padded.future.index_put((rows,), future.to(padded.future)))
 
+    def append(self, new: "Panel", rows: NDArray[np.intp]) -> "Panel":
+        """Panel with new points appended to some of the series.
+
+        Parameters
+        ----------
+        new
+            Series that begin where those of this panel end.
+        rows
+            Position in this panel of each series of `new`; the other series are unchanged.
+        """
+        chosen = torch.from_numpy(rows)
+        added = torch.zeros_like(self.lengths).index_copy(0, chosen, new.lengths)
+        offsets = self.offsets + torch.cat([added.new_zeros(1), added.cumsum(0)])
+        old_rows = torch.arange(len(self.values)) + (offsets - self.offsets)[:-1][self.series]
+        begin = offsets[1:][chosen] - new.lengths
+        new_rows = torch.arange(len(new.values)) + (begin - new.offsets[:-1])[new.series]
+
+        def merge(old: Tensor, other: Tensor) -> Tensor:
+            merged = old.new_empty(int(offsets[-1]), *old.shape[1:])
+            return merged.index_copy_(0, old_rows, old).index_copy_(0, new_rows, other)
+
+        return replace(
+            self,
+            offsets=offsets,
+            values=merge(self.values, new.values),
+            past=merge(self.past, new.past),
+            future=merge(self.future, new.future),
+        )
+
     def per_point(self, values: Shaped[Tensor, " series"]) -> Shaped[Tensor, " time"]:
         """Repeat the value of each series for each of its points (a view of a single series)."""
         if len(self) == 1:

@@ -370,7 +370,7 @@ class ARNet(Forecaster):
             fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
         return forecast_in_units(
             partial(rollout, self.module_),
-            partial(self._quantiles, levels=levels, lead=windows.lead) if levels else None,
+            partial(self._quantiles, levels=levels, gap=windows.gap) if levels else None,
             self.module_,
             windows,
             torch.from_numpy(known),
@@ -380,15 +380,15 @@ class ARNet(Forecaster):
         )
 
     def _quantiles(
-        self, prediction: Prediction, *, levels: tuple[float, ...], lead: int
+        self, prediction: Prediction, *, levels: tuple[float, ...], gap: int
     ) -> Float[Tensor, "batch horizon level"]:
         """Quantiles in standardized units: fitted, conformal, or in closed form."""
         if self.loss == "quantile":
             output, fitted = prediction.output, self.quantile_levels
-            return select_quantiles(output, fitted, levels, self.horizon, lead).cpu().double()
+            return select_quantiles(output, fitted, levels, self.horizon, gap).cpu().double()
         if self.holds_back:
-            return self.calibration_.quantiles(prediction.point, levels, lead)
-        direct = lead if self.strategy == "direct" else None
+            return self.calibration_.quantiles(prediction.point, levels, gap)
+        direct = gap if self.strategy == "direct" else None
         return closed_form_quantiles(
             self.module_, prediction.context, prediction.point, self.error_model_, levels, direct
         )

@@ -56,21 +56,21 @@ def closed_form_quantiles(
     point: Float[Tensor, "batch horizon"],
     errors: ErrorModel,
     levels: Sequence[float],
-    lead: int | None,
+    gap: int | None,
 ) -> Float[Tensor, "batch horizon level"]:
     """Quantiles of forecasts by closed-form equations.
 
     Parameters
     ----------
-    lead
+    gap
         For direct equations, the number of first steps that replace missing points at the end of
         the context; None: one equation, fed its own forecasts.
     """
     one_group = len(errors.sigma) == 1
     group = torch.zeros_like(context.series) if one_group else context.series
     group, lags, values = group.cpu(), module.lag_weight.detach().cpu(), context.values.cpu()
-    if lead is not None:
-        return direct_quantiles(point, errors, lags, group, levels, values, lead)
+    if gap is not None:
+        return direct_quantiles(point, errors, lags, group, levels, values, gap)
     prepared = module.prepare(context)
 
     def read(
@@ -128,12 +128,12 @@ def direct_quantiles(
     group: Int[Tensor, " batch"],
     levels: Sequence[float],
     context: Float[Tensor, "batch context"],
-    lead: int,
+    gap: int,
 ) -> Float[Tensor, "batch horizon level"]:
     """Quantiles of direct forecasts; each step has its own residual deviation.
 
     Points of the context that the first equation imputed add variance (`imputation_variance`).
-    Where the first `lead` steps replace missing points, steps beyond the fitted ones have the
+    Where the first `gap` steps replace missing points, steps beyond the fitted ones have the
     deviation of the last of these.
 
     Parameters
@@ -147,10 +147,10 @@ def direct_quantiles(
         The horizon is beyond the steps that were fitted.
     """
     horizon, fitted = point.shape[1], errors.sigma.shape[1]
-    if horizon - lead > fitted:
+    if horizon - gap > fitted:
         raise ValueError(
             f"horizon must be at most {fitted} with intervals when direct; got "
-            f"{horizon - lead}. Fit with a longer horizon, or use strategy='recursive'."
+            f"{horizon - gap}. Fit with a longer horizon, or use strategy='recursive'."
         )
     steps = torch.arange(horizon).clamp(max=fitted - 1)
     added = imputation_variance(context, equations, group, horizon, recursive=False)

@@ -284,11 +284,11 @@ class AutoTimes(NeuralForecaster):
         return generate(self.module_, context, horizon, generation)
 
     def _quantiles(
-        self, prediction: Prediction, levels: tuple[float, ...], lead: int
+        self, prediction: Prediction, levels: tuple[float, ...], gap: int
     ) -> Float[Tensor, "batch horizon level"]:
         density, output = self.module_.density, prediction.output
         if density is None:
-            return super()._quantiles(prediction, levels, lead)
+            return super()._quantiles(prediction, levels, gap)
         quantiles = density.quantiles(output, levels)
         if output.shape[1] > self.module_.horizon:
             # The same numbers for every row: quantiles of a series must not depend on others.

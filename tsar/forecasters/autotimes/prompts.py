@@ -209,7 +209,7 @@ def prompted_windows(
     extended = joined.extend(values.new_empty(len(series), windows.horizon, 0))
     rows = torch.arange(len(series))
     ends = torch.full_like(rows, values.shape[1])
-    return Windows.at(extended, values.shape[1], windows.horizon, rows, ends, lead=windows.lead)
+    return Windows.at(extended, values.shape[1], windows.horizon, rows, ends, gap=windows.gap)
 
 
 # --- stretches of the same series -------------------------------------------------------------
