@@ -86,7 +86,7 @@ SMALL: tuple[Forecaster, ...] = (
         **SCRATCH,
         **TRAINED,
     ),
-    AutoTimes(8, horizon=3, segment_length=2, hidden=8, loss="student_t", **SCRATCH, **TRAINED),
+    AutoTimes(8, horizon=3, segment_length=2, hidden=(8,), loss="student_t", **SCRATCH, **TRAINED),
     HMM(max_components=2, season_length=4, horizon=3, n_init=2, random_state=0),
     HMM(2, horizon=3, scope="global", n_init=2, random_state=0),
     Classical(season_length=4, horizon=3),
@@ -873,5 +873,5 @@ def test_the_unit_of_a_series_does_not_matter(scale: float) -> None:
 def test_a_tensor_without_covariates_is_refused_where_they_were_fitted() -> None:
     frame = pd.DataFrame({"ds": range(50), "y": walks(1, 3)[:50, 0], "p": walks(1, 4)[:50, 0]})
     model = ARNet(3, columns=Columns(future=("p",)), device="cpu").fit(frame)
-    with pytest.raises(ValueError, match=r"forecast takes no covariates"):
+    with pytest.raises(ValueError, match=r"takes contexts alone, and ARNet needs the covariates"):
         model.forecast(torch.zeros(1, 3))

@@ -40,6 +40,8 @@ class NLinear(NeuralForecaster):
     ----------
     module_
         The fitted network.
+    n_parameters_
+        Number of trained parameters.
     history_
         Training and validation loss of each epoch (frame).
     scaling_
@@ -114,6 +116,8 @@ class DLinear(NeuralForecaster):
     ----------
     module_
         The fitted network.
+    n_parameters_
+        Number of trained parameters.
     history_
         Training and validation loss of each epoch (frame).
     scaling_

@@ -115,6 +115,8 @@ class AutoTimes(NeuralForecaster):
     ----------
     module_
         The trained module.
+    n_parameters_
+        Number of trained parameters.
     history_
         Training and validation loss of each epoch.
     backbone_

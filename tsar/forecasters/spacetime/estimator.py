@@ -86,6 +86,8 @@ class SpaceTime(NeuralForecaster):
     ----------
     module_
         The fitted network.
+    n_parameters_
+        Number of trained parameters.
     history_
         Training and validation loss of each epoch (frame).
     scaling_
