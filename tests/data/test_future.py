@@ -92,9 +92,9 @@ def test_static_values_may_be_missing_in_some_rows() -> None:
     frame = frame_with_covariates()
     frame.loc[frame.groupby("unique_id").head(2).index, ["size", "region", "floor"]] = None
     panel = Panel.from_frame(frame, COLUMNS)
-    whole = Panel.from_frame(frame_with_covariates(), COLUMNS)
-    assert torch.equal(panel.category, whole.category)
-    assert torch.equal(panel.static.nan_to_num(-1.0), whole.static.nan_to_num(-1.0))
+    complete = Panel.from_frame(frame_with_covariates(), COLUMNS)
+    assert torch.equal(panel.category, complete.category)
+    assert torch.equal(panel.static.nan_to_num(-1.0), complete.static.nan_to_num(-1.0))
 
 
 def test_booleans_are_numbers_and_integer_categoricals_categories() -> None:

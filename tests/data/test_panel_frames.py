@@ -82,7 +82,7 @@ def test_a_long_frame_without_ids_is_one_series() -> None:
         ("b", 1, "1", 2),
         ("b", (1, "x"), 3, 2),
     ),
-    ids=("text", "whole", "real", "truth", "mixed", "tuples"),
+    ids=("text", "integers", "floats", "booleans", "mixed", "tuples"),
 )
 def test_ids_of_every_type_are_returned(ids: tuple[object, ...]) -> None:
     frame = long_frame(ids)
@@ -143,7 +143,7 @@ def test_reading_does_not_change_the_frame() -> None:
         pd.RangeIndex(5),
         pd.Index([2, 4, 6, 8, 10], name="step"),
     ),
-    ids=("naive", "aware", "seconds", "periods", "range", "whole"),
+    ids=("naive", "aware", "seconds", "periods", "range", "integers"),
 )
 def test_wide_frames_are_returned_wide(index: pd.Index) -> None:
     columns = pd.Index(["b", "a"], name="shop")
