@@ -152,6 +152,7 @@ def test_an_outlier_leaves_the_other_regimes_unchanged() -> None:
         ({"season_length": 0}, "season_length must be an integer"),
         ({"criterion": "r2"}, "criterion must be one of"),
         ({"max_components": 0}, "max_components must be an integer"),
+        ({"verbose": -1}, "verbose must be an integer of at least 0"),
     ],
 )
 def test_invalid_parameters_are_refused(change: dict[str, Any], message: str) -> None:

@@ -51,6 +51,7 @@ CONSTRAINTS: dict[str, Constraint] = {
     "n_init": integer(1),
     "n_iter": integer(1),
     "tol": POSITIVE,
+    "verbose": integer(0),
 }
 
 
@@ -96,7 +97,7 @@ class HMM(Forecaster):
     random_state
         Seed of the restarts, and of sample paths.
     verbose
-        1 shows a progress bar for fits that take longer than a second.
+        1 shows a progress bar of EM where it takes longer than a second.
 
     Attributes
     ----------
@@ -200,12 +201,11 @@ class HMM(Forecaster):
             self.criterion if self.n_components == "auto" else None,
             self.scope == "global",
             self.season_length_,
-            EMOptions(self.n_iter, self.tol),
+            EMOptions(self.n_iter, self.tol, progress=self.verbose > 0),
             self.n_init,
             self.min_covar,
             self.seed_,
             resolve_device(self.device),
-            self.verbose > 0,
         )
         models, _, selection = fit_regimes(fitter, panel, self.differences)
         self._models_ = models  # in standardized units
@@ -365,7 +365,7 @@ class HMM(Forecaster):
         names, ids = self._columns(), list(self.context_.labels.ids)
         if series is not None and series not in ids:
             raise ValueError(
-                f"series must be one that was fitted; got {series!r}. They are {ids[:10]}."
+                f"series must be one that was fitted; got {series!r}. Choose one of {ids[:10]}."
             )
         row = 0 if series is None else ids.index(series)
         table = self._regimes(self.context_.select(np.array([row])))

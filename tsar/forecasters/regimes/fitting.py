@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
-from tqdm import tqdm
 
 from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
@@ -172,24 +171,21 @@ class RegimeFitter:
         Whether one model is fitted to all series, not one to each.
     season_length
         Points in a season, which is removed first.
-    rules, n_init, min_covar, seed
-        EM stopping rules, restarts, variance floor, and seed of the restarts.
+    em_options, n_init, min_covar, seed
+        Options of EM, restarts, variance floor, and seed of the restarts.
     device
         Where EM runs.
-    progress
-        Whether to show a progress bar.
     """
 
     candidates: list[int]
     criterion: Criterion | None
     is_global: bool
     season_length: int
-    rules: EMOptions
+    em_options: EMOptions
     n_init: int
     min_covar: float
     seed: int
     device: torch.device
-    progress: bool
 
     def group(self, n_series: int) -> Int[Tensor, " series"]:
         """Model of each series."""
@@ -204,18 +200,11 @@ class RegimeFitter:
         plain = SequenceGroups(observations, self.group(len(panel)).to(self.device))
         data, robust = plain.robust_standardize()
         n_components, fits, selection = self._fit_candidates(data)
-        parameters = stack_models(n_components, fits, robust)
+        startprob, transmat, means, variances = stack_models(n_components, fits, robust)
         size, _ = group_means(standard.values.abs(), plain.point_group.cpu(), len(n_components))
-        variances = parameters.covars[:, :, 0].masked_fill(size[:, None] == 0, CONSTANT_VARIANCE)
-        models = RegimeModels(
-            parameters.startprob,
-            parameters.transmat,
-            parameters.means[:, :, 0],
-            variances,
-            n_components,
-            torch.full_like(n_components, differences),
-            scaling,
-        )
+        variances = variances.masked_fill(size[:, None] == 0, CONSTANT_VARIANCE)
+        kind = torch.full_like(n_components, differences)
+        models = RegimeModels(startprob, transmat, means, variances, n_components, kind, scaling)
         return RegimeFit(models, plain, selection)
 
     def _fit_candidates(
@@ -223,26 +212,21 @@ class RegimeFitter:
     ) -> tuple[Int[Tensor, " model"], dict[int, GaussianModels], pd.DataFrame | None]:
         """Number of states of each model, the fits by number of states, and their scores."""
         emission = DiagonalGaussian(covars_prior=VARIANCE_PRIOR, min_covar=self.min_covar)
-        hidden = None if self.progress else True  # None: hidden where there is no terminal
         fits: dict[int, GaussianModels] = {}
         n_components = torch.full((data.n_groups,), self.candidates[0])
         selection = None
-        with tqdm(desc="EM fits", disable=hidden, delay=1, leave=False) as bar:
 
-            def fit(part: SequenceGroups, states: int) -> GaussianModels:
-                bar.set_postfix(states=states)
-                fitted = fit_restarts(emission, part, states, self.n_init, self.rules, self.seed)
-                bar.update()
-                return fitted
+        def fit(part: SequenceGroups, states: int) -> GaussianModels:
+            return fit_restarts(emission, part, states, self.n_init, self.em_options, self.seed)
 
-            if self.criterion is not None:
-                n_components, fits, selection = select_n_components(
-                    emission, data, self.candidates, self.criterion, fit
-                )
-            n_components = torch.minimum(n_components.cpu(), self._max_components(data))
-            for states in n_components.unique().tolist():
-                if states not in fits:
-                    fits[states] = fit(data, states)
+        if self.criterion is not None:
+            n_components, fits, selection = select_n_components(
+                emission, data, self.candidates, self.criterion, fit
+            )
+        n_components = torch.minimum(n_components.cpu(), self._max_components(data))
+        for states in n_components.unique().tolist():
+            if states not in fits:
+                fits[states] = fit(data, states)
         return n_components, fits, selection
 
     def _max_components(self, data: SequenceGroups) -> Int[Tensor, " model"]:
@@ -256,10 +240,11 @@ def stack_models(
     n_components: Int[Tensor, " model"],
     fits: dict[int, GaussianModels],
     robust: RobustScaling,
-) -> GaussianParameters:
-    """Best model of each group with its number of states, padded, in units before `robust`.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Initial and transition probabilities, means and variances of the best model of each group.
 
-    On the CPU; for the padding see `RegimeModels`.
+    With the number of states of the group, padded as in `RegimeModels`, in units before `robust`,
+    on the CPU.
     """
     n_models, n_states = len(n_components), int(n_components.max())
     startprob = torch.zeros(n_models, n_states, dtype=torch.float64)
@@ -276,5 +261,4 @@ def stack_models(
         means[rows, :states] = models.means[:, :, 0].cpu()
         variances[rows, :states] = models.covars[:, :, 0].cpu()
     center, scale = (part.cpu()[:, None] for part in robust)
-    means, variances = means * scale + center, variances * scale.square()
-    return GaussianParameters(startprob, transmat, means[:, :, None], variances[:, :, None])
+    return startprob, transmat, means * scale + center, variances * scale.square()
