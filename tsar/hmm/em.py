@@ -69,8 +69,7 @@ def run_em(
     iterations = torch.zeros(n_models, dtype=torch.int64, device=device)
     converged = torch.zeros(n_models, dtype=torch.bool, device=device)
     disable = None if progress else True  # None: no bar where the output is not a terminal
-    bar = tqdm(range(n_iter), "EM", disable=disable, delay=1, leave=False)
-    for iteration in bar:
+    for iteration in tqdm(range(n_iter), "EM", disable=disable, delay=1, leave=False):
         updated, objective = step(select_models(parameters, active), active)
         parameters = replace_models(parameters, active, updated)
         history[active, iteration] = objective.double()
@@ -79,7 +78,6 @@ def run_em(
         iterations[active] += 1
         converged[active] = (gain < tol) & (gain >= -ROUNDING * previous[active].abs())
         active = active[gain >= tol]  # device synchronization, once an iteration
-        bar.set_postfix(active_models=len(active))
         if not len(active):
             break
     return EMResult(
