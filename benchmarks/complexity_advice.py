@@ -2,7 +2,7 @@
 
 The analysis and the grid search use only the points before the test part; the grid search scores
 each candidate by backtests of the newest of these. Each choice is scored on the test part once.
-Where the analysis recommends the mean, the default size is used.
+Where the analysis recommends the mean, the smallest size is used.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def compare(
                 "what": what,
                 "data": task.name,
                 "chosen by": name,
-                "size": size or "default",
+                "size": "default" if size is None else size,
                 "MASE": round(mase, 4),
                 "seconds to choose": round(seconds_to_choose, 2),
                 "seconds to fit and score": round(seconds, 2),
@@ -151,7 +151,7 @@ def networks(args: argparse.Namespace) -> list[dict[str, Any]]:
         return SpaceTime(168, training=training, **options, **common)
 
     def autotimes(size: int | None) -> Forecaster:
-        options = {} if size is None else {"hidden": (size,)}
+        options = {} if size is None else {"hidden": (size,) if size else ()}
         return AutoTimes(336, segment_length=24, backbone=None, depth=1, **options, **common)
 
     name = "advice, all of the horizon"

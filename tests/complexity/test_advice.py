@@ -72,7 +72,7 @@ def test_the_mean_is_recommended_for_noise() -> None:
     assert str(ridge).startswith("Use no lags but the mean: no size is better by more than one")
 
 
-def test_forecasters_take_the_order_and_width_of_the_mean() -> None:
+def test_forecasters_take_the_order_and_hidden_layers_of_the_mean() -> None:
     advice = analysis().fit(white_noise()).recommend()
     # The least order: without one ARNet would take its default.
     assert (advice.order, advice.state_size) == (1, 1)

@@ -148,7 +148,9 @@ class Advice:
                 "It is the smallest size within one standard error of the least validation risk, "
                 f"that of {self.best_size:,}."
             )
-        share = f" It is the best in {self.share_best:.0%} of bootstrap samples of these rows"
+        share = (
+            f" It is the best in {self.share_best:.0%} of bootstrap samples of the validation rows"
+        )
         if self.size:
             share += f", and better than the mean in {self.share_better_than_mean:.0%}"
         return f"{text}{share}."

@@ -210,9 +210,9 @@ class ComplexityAnalysis(BaseEstimator):
         -------
         Advice
             After ``representation="lags"`` it has an `order`, for ``ARNet(advice.order)``, and a
-            `state_size`, for `SpaceTime` (1 if the mean is recommended); after ``"random"`` a
-            `width`, for the `hidden` layer of `AutoTimes` or `ARNet`. What was not measured is
-            None.
+            `state_size`, for `SpaceTime` (1 if the mean is recommended); after ``"random"`` it has
+            `hidden`, the widths of hidden layers of `AutoTimes` or `ARNet`. What was not measured
+            is None.
         """
         check_is_fitted(self, "curves_")
         return self._advice
