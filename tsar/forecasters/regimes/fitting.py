@@ -136,9 +136,9 @@ class RegimeFit(NamedTuple):
 
     def select(self, rows: Int[Tensor, " row"]) -> "RegimeFit":
         """Fit of some series, each of which has its own model."""
-        moved = rows.to(self.data.group.device)
-        groups = torch.arange(len(rows), device=moved.device)
-        data = SequenceGroups(self.data.observations.select(moved), groups)
+        device = self.data.group.device
+        groups = torch.arange(len(rows), device=device)
+        data = SequenceGroups(self.data.observations.select(rows.to(device)), groups)
         selection = self.selection
         if selection is not None:
             position = {row: k for k, row in enumerate(rows.tolist())}
