@@ -27,8 +27,9 @@ from tsar.data.alignment import (
 from tsar.data.panel import Columns, Panel, read_future
 from tsar.data.windows import Windows
 from tsar.forecasters.forecast import Forecast, named_columns
+from tsar.forecasters.summary import fact_table
 from tsar.intervals import Levels
-from tsar.metrics import seasonal_scale
+from tsar.metrics.scaled import series_scale
 from tsar.saving import Savable
 from tsar.validation import check_integer
 
@@ -41,14 +42,8 @@ class Forecaster(Savable, ABC):
 
     A forecaster names its parameters in `__init__`, `horizon` and `columns` among them, and
     implements `holds_back`, `_fit`, `_reach` and `_forecast`. Hooks that it may override:
-
-    ==================  ===========================================================================
-    `can_sample`        whether `_sample` draws sample paths
-    `_sample`           sample paths of the targets of windows
-    `_prepare`          the panel as the forecaster reads it
-    `_read_history`     the panel of a frame given to `predict`
-    `_needs_frame`      what a forecast needs besides contexts, so that tensors do not suffice
-    ==================  ===========================================================================
+    `can_sample` with `_sample`, `_prepare`, `_read_history`, `_needs_frame`, and `_facts` (or all
+    of `summary`).
     """
 
     horizon: int
@@ -96,14 +91,14 @@ class Forecaster(Savable, ABC):
         return f"the covariates {covariates}" if covariates else None
 
     def fit(self: Fitted, frame: Any, y: Any = None) -> Fitted:
-        """Learn from the series of a frame.
+        """Fit to the series of a frame.
 
         Parameters
         ----------
         frame
             A long frame, a wide one, a Series or an array of shape (time, series); see `Columns`.
         y
-            Ignored; there for scikit-learn's pipelines. None with a 1-D array.
+            Ignored; present for scikit-learn's pipelines. None with a 1-D array.
 
         Returns
         -------
@@ -112,7 +107,7 @@ class Forecaster(Savable, ABC):
         Raises
         ------
         ValueError, TypeError
-            A parameter or the frame is not as it must be.
+            A parameter or the frame is invalid; the message says what to change.
         """
         check_integer("horizon", self.horizon)
         if y is not None and isinstance(frame, np.ndarray) and frame.ndim == 1:
@@ -127,36 +122,39 @@ class Forecaster(Savable, ABC):
         return self._learn(panel)
 
     def fit_panel(self: Fitted, panel: Panel) -> Fitted:
-        """Learn from a panel that was read before; see `fit`."""
+        """Fit to a panel; see `fit`."""
         check_integer("horizon", self.horizon)
         self._columns()
         self._forget()
         return self._learn(panel)
 
     def _forget(self) -> None:
+        """Delete the attributes of an earlier fit."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
 
     def _learn(self: Fitted, panel: Panel) -> Fitted:
         self._fit(self._prepare(panel))
-        self.scale_ = _naive_error(panel)
+        season = panel.labels.frequency.season_length
+        self.scale_ = series_scale(panel.values, season, panel.offsets)
         return self._remember(panel)
 
     def _remember(self: Fitted, panel: Panel) -> Fitted:
-        missed = panel.missing_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
-        self.context_ = panel.tail(self._reach(panel) + int(missed.max()))
+        """Keep the newest points, as many as a forecast needs after those missing at the end."""
+        missing = panel.missing_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
+        self.context_ = panel.tail(self._reach(panel) + int(missing.max()))
         return self
 
     def update(self: Fitted, frame: Any) -> Fitted:
-        """Take newer points of the fitted series, without fitting again.
+        """Append newer points to the fitted series without fitting again.
 
-        What was learned stays as it is; `predict` goes on from the new points.
+        Fitted parameters do not change; `predict` forecasts what follows the new points.
 
         Parameters
         ----------
         frame
-            Points that follow at once, with their covariates, in the layout that was fitted, NaN
-            where missing; of all series, or of some in a long frame.
+            The next points, with their covariates, in the layout that was fitted, NaN where
+            missing; of all series, or of some in a long frame.
 
         Returns
         -------
@@ -165,14 +163,14 @@ class Forecaster(Savable, ABC):
         Raises
         ------
         NotFittedError, ValueError
-            `fit` was not called; the points do not follow those that are known.
+            `fit` was not called; the points do not follow the fitted ones.
         """
         check_is_fitted(self, "context_")
         newer = self._read(frame, observed=False)
         rows = fitted_rows(newer, self.context_, type(self).__name__)
         check_contiguous(newer, self.context_, rows)
         extended = self.context_.append(newer, rows)
-        self._prepare(extended)  # raises for what can't be forecast, before anything is remembered
+        self._prepare(extended)  # raises if it cannot be forecast, before anything is kept
         return self._remember(extended)
 
     def predict(
@@ -184,14 +182,14 @@ class Forecaster(Savable, ABC):
         quantile_levels: Any = None,
         level: Any = None,
     ) -> Any:
-        """Forecast what comes after the series that were fitted, or after those of `frame`.
+        """Forecast what follows the fitted series, or the series of `frame`.
 
         Parameters
         ----------
         frame
             Newer history of the fitted series, or other series; None for those of `fit`.
         horizon
-            Points ahead; None for the estimator's own.
+            Number of points; None for the parameter `horizon`.
         future
             Values of the future covariates at the times to forecast; see `tsar.make_future`.
         quantile_levels
@@ -202,9 +200,9 @@ class Forecaster(Savable, ABC):
         Returns
         -------
         frame
-            In the layout that came in, ``NAME`` the class's name. A wide frame has a column for
-            each series, or with intervals (series, column) pairs. An array has shape
-            (horizon, series), with intervals (horizon, series, column); a 1-D one the same
+            In the layout of the input; ``NAME`` is the name of the class. A wide frame has a
+            column for each series, or with intervals (series, column) pairs. An array has shape
+            (horizon, series), with intervals (horizon, series, column); a 1-D array the same
             without the series axis.
 
         Raises
@@ -212,15 +210,15 @@ class Forecaster(Savable, ABC):
         NotFittedError
             `fit` was not called.
         ValueError
-            An argument is not as it must be.
+            An argument is invalid; the message says what to change.
         """
         check_is_fitted(self, "context_")
         horizon = check_integer("horizon", self.horizon if horizon is None else horizon)
-        wanted = Levels.parse(quantile_levels, level)
+        requested = Levels.parse(quantile_levels, level)
         tail = self.context_ if frame is None else self._read_history(frame)
         extended = tail.extend(read_future(tail, future, horizon))
-        forecast = self.forecast_panel(extended, horizon, wanted.levels)
-        return tail.to_frame(named_columns(type(self).__name__, forecast, wanted))
+        forecast = self.forecast_panel(extended, horizon, requested.levels)
+        return tail.to_frame(named_columns(type(self).__name__, forecast, requested))
 
     def forecast(
         self,
@@ -238,26 +236,30 @@ class Forecaster(Savable, ABC):
         context
             Points in the units of the fitted series, oldest first, NaN where missing.
         horizon
-            Points ahead; None for the estimator's own.
+            Number of points; None for the parameter `horizon`.
         series
             Row of each context's series among the fitted ones, -1 for a series that was not
-            fitted. None: context i is of series i, or all are of the one series.
+            fitted. None: context i belongs to series i, or all belong to the only series.
         quantile_levels
-            Quantiles to forecast.
+            Quantiles to forecast, each in (0, 1).
         n_samples
-            Sample paths to draw of each context, by the estimator's seed, from a model with a
-            density.
+            Number of sample paths of each context, seeded by `random_state`; see `can_sample`.
 
         Returns
         -------
         tensor
             Of shape (batch, horizon), with `quantile_levels` (batch, horizon, level), with
             `n_samples` (batch, path, horizon).
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            `fit` was not called; an argument is invalid, or contexts alone do not suffice.
         """
         check_is_fitted(self, "context_")
         horizon = check_integer("horizon", self.horizon if horizon is None else horizon)
-        wanted = Levels.parse(quantile_levels)
-        if wanted.levels and n_samples is not None:
+        levels = Levels.parse(quantile_levels).levels
+        if levels and n_samples is not None:
             raise ValueError("quantile_levels must be None with n_samples; got both. Ask for one.")
         needed = self._needs_frame()
         if needed is not None:
@@ -272,20 +274,19 @@ class Forecaster(Savable, ABC):
         extended = panel.extend(panel.future.new_empty(len(panel), horizon, 0))
         if n_samples is not None:
             return self._sample_panel(extended, horizon, n_samples).to(context)
-        result = self.forecast_panel(extended, horizon, wanted.levels)
-        wanted_tensor = result.quantiles if wanted.levels else result.point
-        return wanted_tensor.to(context)
+        forecast = self.forecast_panel(extended, horizon, levels)
+        return (forecast.quantiles if levels else forecast.point).to(context)
 
     def _sample_panel(self, panel: Panel, horizon: int, n_samples: int) -> Tensor:
         """Sample paths of the last `horizon` points of every series."""
         n_samples = check_integer("n_samples", n_samples)
         if not self.can_sample:
             raise ValueError(
-                f"n_samples must be None for {type(self).__name__}, as it is, which draws no "
-                f"paths; got {n_samples}. Use quantile_levels, or a model with a density."
+                f"n_samples must be None for {type(self).__name__}, which draws no paths; got "
+                f"{n_samples}. Use quantile_levels, or a model with a density."
             )
-        where = (torch.arange(len(panel)), panel.lengths - horizon)
-        return self._sample(Windows.at(panel, self._reach(panel), horizon, *where), n_samples)
+        cutoffs = (torch.arange(len(panel)), panel.lengths - horizon)
+        return self._sample(Windows.at(panel, self._reach(panel), horizon, *cutoffs), n_samples)
 
     def forecast_panel(
         self,
@@ -296,28 +297,28 @@ class Forecaster(Savable, ABC):
         series: Int[Tensor, " window"] | None = None,
         points: Int[Tensor, " window"] | None = None,
     ) -> Forecast:
-        """Forecast stretches of the series of a panel, which see nothing behind their start.
+        """Forecast windows of the series of a panel from the points before each window.
 
-        Where points are missing just before a stretch, the forecast begins at the last observed
-        one, and its intervals count the steps that were missed. A series with none gets NaN.
+        Where points are missing just before a window, the forecast starts after the last observed
+        point, and its intervals grow by the missing steps. Without any it is NaN.
 
         Parameters
         ----------
         panel
-            Series that hold the stretches to forecast, with their future covariates.
+            Series that contain the windows, with the future covariates of these.
         horizon
-            Points of a stretch.
+            Points of a window.
         levels
             Quantile levels, ascending.
         series, points
-            Row of the series, and point at which each stretch begins; None: the last `horizon`
-            points of every series.
+            Row of the series, and position of the first point, of each window; None: the last
+            `horizon` points of every series.
         """
         check_is_fitted(self, "context_")
         if series is None or points is None:
             series, points = torch.arange(len(panel)), panel.lengths - horizon
         gaps = panel.missing_before(series, points)
-        # What stands further back than without gaps only helps to bridge them: the mean will do.
+        # Covariates further back only help to fill gaps, where their mean suffices.
         needs = self._reach(panel.tail(0)) if panel.labels.columns.covariates else 0
         check_covariates(
             panel, series, points, context_length=needs, gap=gaps.clamp(min=0), horizon=horizon
@@ -330,18 +331,18 @@ class Forecaster(Savable, ABC):
         quantiles = point[:, :, None].repeat(1, 1, len(levels))
         for gap in gaps[gaps >= 0].unique().tolist():
             rows = (gaps == gap).nonzero()[:, 0]
-            where = (series[rows], points[rows] - gap)
-            windows = Windows.at(panel, reach, horizon + gap, *where, gap=gap)
+            cutoffs = (series[rows], points[rows] - gap)
+            windows = Windows.at(panel, reach, horizon + gap, *cutoffs, gap=gap)
             part = self._forecast(windows, levels)
             point[rows], quantiles[rows] = part.point[:, gap:], part.quantiles[:, gap:]
         return Forecast(point, quantiles)
 
     def score(self, frame: Any, y: Any = None) -> float:
-        """Negative mean absolute scaled error of forecasting `frame` from what was fitted.
+        """Negative mean absolute scaled error of the forecast of `frame`.
 
-        `frame` holds what came after the fitted series, with its covariates. The scale is the
+        `frame` holds the points after the fitted series, with their covariates. The scale is the
         in-sample error of the seasonal naive forecast (Hyndman & Koehler 2006); series where it is
-        zero do not count.
+        zero are left out.
         """
         check_is_fitted(self, "context_")
         actual = self._read(frame)
@@ -356,8 +357,18 @@ class Forecaster(Savable, ABC):
         errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
         return -float(errors[errors.isfinite()].mean())
 
+    def summary(self) -> str:
+        """Table of what was fitted, as text."""
+        check_is_fitted(self, "context_")
+        facts = [("series", f"{len(self.context_):,}"), ("horizon", str(self.horizon))]
+        return fact_table(type(self).__name__, facts + self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Hook: further rows of `summary`, as (name, value)."""
+        return []
+
     def _read(self, frame: Any, *, any_frequency: bool = False, observed: bool = True) -> Panel:
-        """Panel of a frame given after fit: of the fitted frequency, or of any if that can be."""
+        """Panel of a frame given after fit, at the fitted frequency or at any."""
         features = getattr(self, "n_features_in_", None)
         panel = read_new_frame(
             frame,
@@ -367,12 +378,11 @@ class Forecaster(Savable, ABC):
             zero_shot=any_frequency,
             observed=observed,
         )
-        # Nameless or positional columns are told apart by their number alone. With dates, a frame
-        # of none that was fitted is meant as it is.
-        others = any_frequency and panel.labels.frequency.kind != "integer"
-        others = others and has_only_new_series(panel, self.context_.labels)
+        # Columns without names must be as many as in fit, unless all are new series with dates.
+        new = any_frequency and panel.labels.frequency.kind != "integer"
+        new = new and has_only_new_series(panel, self.context_.labels)
         wide = panel.labels.layout.style != "long" and np.ndim(frame) == 2
-        if wide and features is not None and not others:
+        if wide and features is not None and not new:
             validate_data(self, frame, reset=False, skip_check_array=True)
         return panel
 
@@ -385,16 +395,3 @@ class Forecaster(Savable, ABC):
         tags.input_tags.allow_nan = True
         tags.target_tags.required = False
         return tags
-
-
-def _naive_error(panel: Panel) -> Float[Tensor, " series"]:
-    """Mean absolute error of the seasonal naive forecast in each series, the scale of MASE.
-
-    Series no longer than a season are scaled by the one-step naive error.
-    """
-    season = panel.labels.frequency.season_length
-    error = seasonal_scale(panel.values, season, panel.offsets)
-    seasonal = panel.lengths > season
-    if bool(seasonal.all()):
-        return error
-    return torch.where(seasonal, error, seasonal_scale(panel.values, 1, panel.offsets))

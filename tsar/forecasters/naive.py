@@ -5,7 +5,6 @@ from abc import abstractmethod
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tsar.data.alignment import fitted_rows
@@ -13,7 +12,6 @@ from tsar.data.panel import Columns, Panel
 from tsar.data.windows import Windows
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
-from tsar.forecasters.summary import fact_table
 from tsar.intervals import gaussian_quantiles
 from tsar.metrics import seasonal_squared_scale
 from tsar.validation import check_integer
@@ -58,17 +56,12 @@ class RepeatingForecaster(Forecaster):
         repeats = torch.arange(windows.horizon) // season + 1
         return Forecast(point, gaussian_quantiles(point, sigma[:, None] * repeats.sqrt(), levels))
 
-    def summary(self) -> str:
-        """Table of what was fitted: the season length and the size of its errors."""
-        check_is_fitted(self, "context_")
+    def _facts(self) -> list[tuple[str, str]]:
         label = "sigma" if len(self.sigma_) == 1 else "median sigma"
-        facts = [
-            ("series", f"{len(self.sigma_):,}"),
+        return [
             ("season length", str(self.season_length_)),
-            ("horizon", str(self.horizon)),
             (label, f"{np.median(self.sigma_):.4g}"),
         ]
-        return fact_table(type(self).__name__, facts)
 
 
 class Naive(RepeatingForecaster):

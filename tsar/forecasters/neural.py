@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tsar.data.batch import Context
@@ -23,7 +22,6 @@ from tsar.forecasters.fitting import (
     history_frame,
 )
 from tsar.forecasters.forecast import Forecast
-from tsar.forecasters.summary import fact_table
 from tsar.intervals import select_quantiles
 from tsar.nn.module import ForecastModule
 from tsar.rollout import rollout
@@ -155,17 +153,10 @@ class NeuralForecaster(Forecaster):
         """Row of each series among the fitted ones, -1 where it is not."""
         return torch.from_numpy(self.context_.labels.ids.get_indexer(panel.labels.ids))
 
-    def summary(self) -> str:
-        """Table of the network's size and of its training."""
-        check_is_fitted(self, "module_")
-        return fact_table(type(self).__name__, self._facts())
-
     def _facts(self) -> list[tuple[str, str]]:
         best = self.history_["validation_loss"].min()
         return [
-            ("series", f"{len(self.context_):,}"),
             ("context", f"{self.context_length} points"),
-            ("horizon", f"{self.module_.horizon} points"),
             ("trained parameters", f"{self.n_parameters_:,}"),
             ("epochs", str(len(self.history_) - 1)),
             ("validation loss", f"{best:.4g}"),

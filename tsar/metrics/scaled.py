@@ -135,6 +135,17 @@ def seasonal_scale(
     return _mean_seasonal_difference(values, season_length, offsets, Tensor.abs_)
 
 
+def series_scale(
+    values: Float[Tensor, " time"], season_length: int, offsets: Int[Tensor, " boundary"]
+) -> Float[Tensor, " series"]:
+    """Return `seasonal_scale` of concatenated series, with a season of 1 where one is too short."""
+    scale = seasonal_scale(values, season_length, offsets)
+    seasonal = offsets.diff() > season_length
+    if bool(seasonal.all()):
+        return scale
+    return torch.where(seasonal, scale, seasonal_scale(values, 1, offsets))
+
+
 def seasonal_squared_scale(
     values: Float[Tensor, "*series time"],
     season_length: int,
