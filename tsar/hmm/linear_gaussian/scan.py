@@ -48,8 +48,9 @@ class ElementIds:
 
     def halves(self) -> tuple["ElementIds", "ElementIds"]:
         """Elements at even and at odd time steps, an odd length padded by the identity."""
-        even = pad(self.ids, (0, self.ids.shape[1] % 2), value=self.count)
-        return ElementIds(even[:, 0::2], self.count), ElementIds(even[:, 1::2], self.count)
+        odd = self.ids.shape[1] % 2
+        ids = pad(self.ids, (0, 1), value=self.count) if odd else self.ids
+        return ElementIds(ids[:, 0::2], self.count), ElementIds(ids[:, 1::2], self.count)
 
     def pair(self, others: Int[Tensor, "row time"]) -> "UniquePairs":
         """Distinct pairs of an element and another id."""
