@@ -25,8 +25,7 @@ from tsar.data.panel.layout import to_pandas
 from tsar.data.scaling import Scaling
 from tsar.data.segments import reduce
 from tsar.forecasters import AutoTimes, SpaceTime
-from tsar.hmm import GaussianHMM
-from tsar.hmm.linear_gaussian.estimator import LinearGaussianHMM
+from tsar.hmm import GaussianHMM, LinearGaussianHMM
 
 NAMES = ("random", "lags", "hmm", "linear_gaussian")
 MAX_LINEAR_GAUSSIAN_STATES = 8
