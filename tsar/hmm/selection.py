@@ -109,10 +109,10 @@ def split(
     fit.
     """
     lengths, offsets = observations.lengths, observations.offsets
-    seen = torch.nn.functional.pad(observations.observed.cumsum(0), (1, 0))
-    before, count = seen[offsets[:-1]], seen[offsets].diff()
+    n_observed = torch.nn.functional.pad(observations.observed.cumsum(0), (1, 0))
+    before, count = n_observed[offsets[:-1]], n_observed[offsets].diff()
     training = (count * (1 - HELD_OUT_SHARE)).long().clamp(min=1)
-    late = seen[1:] > (before + training).repeat_interleave(lengths)
+    late = n_observed[1:] > (before + training).repeat_interleave(lengths)
     n_late = torch.nn.functional.pad(late.cumsum(0), (1, 0))[offsets].diff()
     return lengths - n_late, late & observations.observed
 

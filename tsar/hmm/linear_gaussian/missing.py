@@ -19,8 +19,8 @@ class MissingPatterns:
     Attributes
     ----------
     elements
-        For each distinct pattern of a whole sequence, and each time step: the id of the set of
-        observed features. The last id, the identity element, stands after the end of a sequence.
+        For each distinct pattern of a sequence, and each time step: the id of the set of
+        observed features. The last id, the identity element, pads after the end of a sequence.
     pattern
         Pattern of each sequence.
     observed

@@ -1,6 +1,6 @@
 """Parallel scan over time: recurrences in O(log time) steps, with repeated elements computed once.
 
-A binary tree stands over the time steps of a sequence; a node is the composition of the elements
+A binary tree spans the time steps of a sequence; a node is the composition of the elements
 below it. An up-sweep computes the nodes, a down-sweep what enters each time step (Blelloch 1990,
 "Prefix sums and their applications"). Time steps with the same element share a leaf, so that a run
 of them, however long, has one node per level. In the down-sweep a covariance that a node leaves
