@@ -92,10 +92,10 @@ def test_standard_errors_and_residual_deviation_agree_with_statsmodels(design: D
     solution = fit(channels, three_groups(), design)
     for step in range(design.horizon):
         matrix, target = lag_design(channels, three_groups(), design, step, 1)
-        known = sm.OLS(target, sm.add_constant(matrix)).fit()
-        assert_close(solution.std_err[1, step], torch.tensor(known.bse[1:]), rtol=1e-9, atol=0)
-        assert_close(float(solution.resid_std[1, step]), float(np.sqrt(known.scale)))
-        assert int(solution.df_resid[1, step]) == known.df_resid
+        ols = sm.OLS(target, sm.add_constant(matrix)).fit()
+        assert_close(solution.std_err[1, step], torch.tensor(ols.bse[1:]), rtol=1e-9, atol=0)
+        assert_close(float(solution.resid_std[1, step]), float(np.sqrt(ols.scale)))
+        assert int(solution.df_resid[1, step]) == ols.df_resid
 
 
 @pytest.mark.parametrize("design", CASES[:5], ids=str)
@@ -105,9 +105,9 @@ def test_ridge_is_that_of_scikit_learn_on_standardized_terms(design: Design) -> 
     for step in range(design.horizon):
         matrix, target = lag_design(channels, three_groups(), design, step, 0)
         scale = matrix.std(0)
-        known = Ridge(alpha=0.2 * len(target)).fit(matrix / scale, target)
-        assert_close(solution.coef[0, step], torch.tensor(known.coef_ / scale), rtol=1e-9, atol=0)
-        assert_close(float(solution.intercept[0, step]), known.intercept_)
+        ridge = Ridge(alpha=0.2 * len(target)).fit(matrix / scale, target)
+        assert_close(solution.coef[0, step], torch.tensor(ridge.coef_ / scale), rtol=1e-9, atol=0)
+        assert_close(float(solution.intercept[0, step]), ridge.intercept_)
 
 
 @pytest.mark.parametrize("design", [Design(3, 1), Design(2, 2, n_future=1)], ids=str)
@@ -149,9 +149,9 @@ def test_selected_lags_are_refitted_to_full_precision(name: str, sparsity: objec
     active = solution.active[0, 0].numpy()
     matrix, target = lag_design(channels, one_segment(), Design(6, 1), 0, 0)
     coef, _ = lstsq(matrix[:, active], target)
-    found = solution.coef[0, 0].numpy()
-    assert active.any() and not found[~active].any()
-    assert np.abs(found[active] - coef).max() < 1e-8 * np.abs(coef).max()
+    result = solution.coef[0, 0].numpy()
+    assert active.any() and not result[~active].any()
+    assert np.abs(result[active] - coef).max() < 1e-8 * np.abs(coef).max()
 
 
 @pytest.mark.parametrize("sparsity", [None, "auto"])
@@ -174,12 +174,12 @@ def test_each_step_has_its_own_lags_and_least_squares_on_them(sparsity: object) 
     for step in range(3):
         active = solution.active[0, step].numpy()
         matrix, target = lag_design(channels, one_segment(600), design, step, 0)
-        known = sm.OLS(target, sm.add_constant(matrix[:, active])).fit()
-        found = solution.coef[0, step].numpy()
-        assert np.flatnonzero(np.abs(found) > 0.5).tolist() == [9 - step]
-        assert not found[~active].any()
-        np.testing.assert_allclose(found[active], known.params[1:], rtol=1e-9)
-        np.testing.assert_allclose(solution.std_err[0, step].numpy()[active], known.bse[1:])
+        ols = sm.OLS(target, sm.add_constant(matrix[:, active])).fit()
+        result = solution.coef[0, step].numpy()
+        assert np.flatnonzero(np.abs(result) > 0.5).tolist() == [9 - step]
+        assert not result[~active].any()
+        np.testing.assert_allclose(result[active], ols.params[1:], rtol=1e-9)
+        np.testing.assert_allclose(solution.std_err[0, step].numpy()[active], ols.bse[1:])
 
 
 def test_a_density_of_one_is_least_squares() -> None:

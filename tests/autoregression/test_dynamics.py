@@ -33,8 +33,8 @@ def test_psi_weights_are_the_response_of_the_recursion(lags: int, horizon: int) 
 def test_psi_weights_agree_with_a_digital_filter_near_the_unit_circle() -> None:
     coef = reference.product([1, -0.9999], [1, -1.99, 0.995])
     expected = lfilter([1.0], [1.0, *(-c for c in coef)], np.eye(1, 2000)[0])
-    found = psi_weights(torch.tensor([coef], dtype=torch.float64), 2000)[0]
-    assert_close(found, torch.tensor(expected), rtol=0, atol=1e-8 * np.abs(expected).max())
+    result = psi_weights(torch.tensor([coef], dtype=torch.float64), 2000)[0]
+    assert_close(result, torch.tensor(expected), rtol=0, atol=1e-8 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 40])
@@ -42,16 +42,16 @@ def test_psi_weights_agree_with_a_digital_filter_near_the_unit_circle() -> None:
 def test_the_horizon_map_forecasts_as_the_recursion_does(lags: int, horizon: int) -> None:
     coef = coefficients(3, lags, 0.4 / math.sqrt(lags))
     context = RANDOM.normal(size=(3, lags))
-    found = horizon_map(coef, horizon) @ torch.tensor(context[:, ::-1].copy())[:, :, None]
+    result = horizon_map(coef, horizon) @ torch.tensor(context[:, ::-1].copy())[:, :, None]
     rows = zip(coef.numpy(), context, strict=True)
     expected = np.stack([reference.iterate(row, past, horizon) for row, past in rows])
-    assert_close(found[:, :, 0], torch.tensor(expected), rtol=1e-11, atol=1e-13)
+    assert_close(result[:, :, 0], torch.tensor(expected), rtol=1e-11, atol=1e-13)
 
 
 def test_the_maps_of_many_systems_in_chunks_are_those_of_each_alone() -> None:
     coef = coefficients(500, 40, 0.05)
-    found = horizon_map(coef, 100)
-    assert_close(found[[0, 299, 300, 499]], horizon_map(coef[[0, 299, 300, 499]], 100))
+    result = horizon_map(coef, 100)
+    assert_close(result[[0, 299, 300, 499]], horizon_map(coef[[0, 299, 300, 499]], 100))
 
 
 def test_a_shorter_horizon_is_the_prefix_of_a_longer_one() -> None:
@@ -62,11 +62,11 @@ def test_a_shorter_horizon_is_the_prefix_of_a_longer_one() -> None:
 
 def test_roots_are_those_that_the_polynomial_was_built_from() -> None:
     coef = reference.product([1, -0.9], [1, -2 * 0.8 * math.cos(1.0), 0.64], [1, 0.5])
-    found = roots(torch.tensor([coef], dtype=torch.float64))[0]
+    result = roots(torch.tensor([coef], dtype=torch.float64))[0]
     wave = 0.8 * complex(math.cos(1.0), math.sin(1.0))
     for root in (0.9, wave, wave.conjugate(), -0.5):
-        assert (found - root).abs().min() < 1e-12
-    assert found.abs().tolist() == sorted(found.abs().tolist(), reverse=True)
+        assert (result - root).abs().min() < 1e-12
+    assert result.abs().tolist() == sorted(result.abs().tolist(), reverse=True)
 
 
 def test_trailing_zeros_are_exact_zero_roots() -> None:

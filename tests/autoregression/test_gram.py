@@ -17,27 +17,27 @@ def one_segment(length: int, start: int = 0) -> Segments:
     return segments_of([start], [length], [0], 1)
 
 
-def relative_error(found: Moments, group: int, gram: np.ndarray) -> float:
+def relative_error(result: Moments, group: int, gram: np.ndarray) -> float:
     scale = np.sqrt(np.outer(gram.diagonal(), gram.diagonal()))
-    return float((np.abs(found.gram[group].numpy() - gram) / scale).max())
+    return float((np.abs(result.gram[group].numpy() - gram) / scale).max())
 
 
 @pytest.mark.parametrize("max_lag", [0, 1, 2, 7, 30])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_moments_are_those_of_the_lag_matrix(max_lag: int, channels: int) -> None:
     values = GENERATOR.normal(size=(channels, 200))
-    found = lagged_moments(torch.tensor(values), one_segment(150, 20), max_lag)
+    result = lagged_moments(torch.tensor(values), one_segment(150, 20), max_lag)
     gram, mean, nobs = reference.moments(reference.lag_matrix(values, 20, 150, max_lag))
-    assert relative_error(found, 0, gram) < 1e-13
-    assert_close(found.mean[0], torch.tensor(mean), rtol=1e-13, atol=1e-15)
-    assert found.nobs.tolist() == [nobs]
+    assert relative_error(result, 0, gram) < 1e-13
+    assert_close(result.mean[0], torch.tensor(mean), rtol=1e-13, atol=1e-15)
+    assert result.nobs.tolist() == [nobs]
 
 
 def test_segments_of_many_blocks_lose_nothing_at_the_block_borders() -> None:
     values = GENERATOR.normal(size=(2, 30_000))
-    found = lagged_moments(torch.tensor(values), one_segment(29_990, 7), 5)
+    result = lagged_moments(torch.tensor(values), one_segment(29_990, 7), 5)
     gram, _, _ = reference.moments(reference.lag_matrix(values, 7, 29_990, 5))
-    assert relative_error(found, 0, gram) < 1e-13
+    assert relative_error(result, 0, gram) < 1e-13
 
 
 def test_many_segments_of_different_lengths_add_up_in_their_groups() -> None:
@@ -47,7 +47,7 @@ def test_many_segments_of_different_lengths_add_up_in_their_groups() -> None:
     values[:, starts - 1] = np.nan  # between the segments
     group = GENERATOR.integers(0, 40, size=150)
     segments = Segments(*(torch.tensor(x) for x in (starts, lengths, group)), 40)
-    found = lagged_moments(torch.tensor(values), segments, 4)
+    result = lagged_moments(torch.tensor(values), segments, 4)
     checked = 0
     for number in range(40):
         own = np.flatnonzero((group == number) & (lengths > 4))
@@ -55,19 +55,19 @@ def test_many_segments_of_different_lengths_add_up_in_their_groups() -> None:
             continue
         matrix = reference.design(values, starts[own].tolist(), lengths[own].tolist(), 4)
         gram, mean, nobs = reference.moments(matrix)
-        assert relative_error(found, number, gram) < 1e-12
-        assert_close(found.mean[number], torch.tensor(mean), rtol=1e-12, atol=1e-14)
-        assert found.nobs[number].item() == nobs
+        assert relative_error(result, number, gram) < 1e-12
+        assert_close(result.mean[number], torch.tensor(mean), rtol=1e-12, atol=1e-14)
+        assert result.nobs[number].item() == nobs
         checked += 1
     assert checked > 20
 
 
 def test_overlapping_segments_may_belong_to_different_groups() -> None:
     values = GENERATOR.normal(size=(1, 80))
-    found = lagged_moments(torch.tensor(values), segments_of([0, 10], [60, 70], [0, 1], 2), 3)
+    result = lagged_moments(torch.tensor(values), segments_of([0, 10], [60, 70], [0, 1], 2), 3)
     for group, (start, length) in enumerate([(0, 60), (10, 70)]):
         gram, _, _ = reference.moments(reference.lag_matrix(values, start, length, 3))
-        assert relative_error(found, group, gram) < 1e-13
+        assert relative_error(result, group, gram) < 1e-13
 
 
 def test_a_large_level_costs_no_digits() -> None:
@@ -93,26 +93,26 @@ def test_missing_values_outside_the_segments_are_never_read() -> None:
 
 def test_groups_without_a_complete_window_are_zero() -> None:
     values = torch.tensor(GENERATOR.normal(size=(1, 30)))
-    found = lagged_moments(values, segments_of([0, 25], [25, 5], [0, 2], 3), 5)
-    assert found.nobs.tolist() == [20, 0, 0]
-    assert not found.gram[1:].any()
-    assert not found.mean[1:].any()
+    result = lagged_moments(values, segments_of([0, 25], [25, 5], [0, 2], 3), 5)
+    assert result.nobs.tolist() == [20, 0, 0]
+    assert not result.gram[1:].any()
+    assert not result.mean[1:].any()
 
 
 def test_no_segments_give_zero_moments() -> None:
     none = torch.zeros(0, dtype=torch.int64)
-    found = lagged_moments(torch.full((1, 9), torch.nan), Segments(none, none, none, 2), 3)
-    assert found.gram.shape == (2, 4, 4)
-    assert not found.gram.any()
+    result = lagged_moments(torch.full((1, 9), torch.nan), Segments(none, none, none, 2), 3)
+    assert result.gram.shape == (2, 4, 4)
+    assert not result.gram.any()
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1, 1e9 / 3])
 def test_a_constant_channel_has_exactly_zero_moments(level: float) -> None:
     values = np.stack([GENERATOR.normal(size=300), np.full(300, level)])
-    found = lagged_moments(torch.tensor(values), one_segment(300), 4)
-    assert not found.gram[0, 5:].any()
-    assert not found.gram[0, :, 5:].any()
-    assert (found.gram[0].diagonal()[:5] > 0).all()
+    result = lagged_moments(torch.tensor(values), one_segment(300), 4)
+    assert not result.gram[0, 5:].any()
+    assert not result.gram[0, :, 5:].any()
+    assert (result.gram[0].diagonal()[:5] > 0).all()
 
 
 def test_single_precision_is_summed_in_double() -> None:

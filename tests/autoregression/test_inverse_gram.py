@@ -56,11 +56,11 @@ def test_the_recursion_is_the_diagonal_of_the_inverse(
     series = {"noise": noise, "walk": noise.cumsum(), "season": noise + season}[kind]
     moments, equations, solution = system(series, segments, lags, horizon)
     mean = equations.regressor_mean + 3.0
-    found = lag_inverse_gram(moments, equations, solution, mean)
-    known = inverse_gram(solution.factorization, equations.gram, mean)
-    assert_close(found.diagonal, known.diagonal, rtol=1e-8, atol=0)
-    assert_close(found.mean_form, known.mean_form, rtol=1e-8, atol=0)
-    assert_close(found.rank, known.rank)
+    result = lag_inverse_gram(moments, equations, solution, mean)
+    expected = inverse_gram(solution.factorization, equations.gram, mean)
+    assert_close(result.diagonal, expected.diagonal, rtol=1e-8, atol=0)
+    assert_close(result.mean_form, expected.mean_form, rtol=1e-8, atol=0)
+    assert_close(result.rank, expected.rank)
 
 
 def test_the_lag_shift_is_that_of_the_gram_matrix() -> None:
@@ -81,10 +81,10 @@ def test_the_inverse_is_computed_where_the_recursion_does_not_apply(case: str) -
     series = {"dependent": np.sin(np.arange(3000.0)), "constant": np.ones(3000)}.get(case, noise)
     lags, ridge = 8 if case == "few" else 100, 0.1 if case == "ridge" else 0.0
     moments, equations, solution = system(series, ONE, lags, ridge=ridge)
-    found = lag_inverse_gram(moments, equations, solution, equations.regressor_mean)
-    known = inverse_gram(solution.factorization, equations.gram, equations.regressor_mean)
-    assert_close(found.diagonal, known.diagonal, rtol=0, atol=0)
-    assert_close(found.rank, known.rank, rtol=0, atol=0)
+    result = lag_inverse_gram(moments, equations, solution, equations.regressor_mean)
+    expected = inverse_gram(solution.factorization, equations.gram, equations.regressor_mean)
+    assert_close(result.diagonal, expected.diagonal, rtol=0, atol=0)
+    assert_close(result.rank, expected.rank, rtol=0, atol=0)
 
 
 def test_a_recursion_with_large_rounding_errors_is_rejected() -> None:
@@ -93,6 +93,6 @@ def test_a_recursion_with_large_rounding_errors_is_rejected() -> None:
     shift = moments.lag_shift
     assert shift is not None
     wrong = replace(moments, lag_shift=replace(shift, factor=shift.factor * 1.1))
-    found = lag_inverse_gram(wrong, equations, solution, equations.regressor_mean)
-    known = inverse_gram(solution.factorization, equations.gram, equations.regressor_mean)
-    assert_close(found.diagonal, known.diagonal, rtol=0, atol=0)
+    result = lag_inverse_gram(wrong, equations, solution, equations.regressor_mean)
+    expected = inverse_gram(solution.factorization, equations.gram, equations.regressor_mean)
+    assert_close(result.diagonal, expected.diagonal, rtol=0, atol=0)

@@ -22,8 +22,8 @@ def lag_equations(values: np.ndarray, lags: int) -> NormalEquations:
 
 def select(equations: NormalEquations, **options: object) -> tuple[torch.Tensor, torch.Tensor]:
     cross, tss = equations.cross[:, :, 0], equations.tss[:, 0]
-    found = select_lags(equations.gram, cross, tss, equations.nobs, **options)
-    return found.coef, found.criterion
+    result = select_lags(equations.gram, cross, tss, equations.nobs, **options)
+    return result.coef, result.criterion
 
 
 def padded(coef: list[float], lags: int) -> np.ndarray:

@@ -50,9 +50,9 @@ def test_the_root_of_the_inverse_squares_to_it_for_dependent_terms_too() -> None
     matrix[1, :, 3] = matrix[1, :, 0] - 2 * matrix[1, :, 1]
     matrix[2, :, 2] = 0
     for chosen in (slice(0, 1), slice(0, 3)):
-        known = factorize(equations(matrix[chosen], matrix[chosen][:, :, :1])[0])
-        root = known.inverse_root()
-        assert_close(root.mT @ root, known.inverse(), rtol=1e-9, atol=1e-12)
+        factorization = factorize(equations(matrix[chosen], matrix[chosen][:, :, :1])[0])
+        root = factorization.inverse_root()
+        assert_close(root.mT @ root, factorization.inverse(), rtol=1e-9, atol=1e-12)
 
 
 def test_ridge_penalizes_the_coefficients_of_standardized_terms() -> None:
@@ -102,10 +102,10 @@ def test_degenerate_systems_have_finite_results(fill: float) -> None:
 
 def test_ill_conditioning_is_reported() -> None:
     gram = torch.tensor([[[1.0, 1 - 1e-9], [1 - 1e-9, 1.0]]], dtype=torch.float64)
-    found = factorize(gram)
-    assert found.regular.all()
-    assert found.ill_conditioned.all()
-    assert_close(found.tolerance, torch.tensor([2e-9]).double(), rtol=1e-6, atol=0)
+    result = factorize(gram)
+    assert result.regular.all()
+    assert result.ill_conditioned.all()
+    assert_close(result.tolerance, torch.tensor([2e-9]).double(), rtol=1e-6, atol=0)
 
 
 def test_a_refit_is_least_squares_on_the_active_terms() -> None:

@@ -45,17 +45,17 @@ def test_a_density_of_one_is_least_squares() -> None:
     equations = lag_equations(reference.simulate([0.5, -0.3], 400, 0, series=3), 6)
     expected = least_squares(equations.gram, equations.cross).coef[:, :, 0]
     for shrink in (False, True):
-        found = fit(equations, density=1.0, shrink=shrink)
-        assert_close(found.coef, expected, rtol=1e-10, atol=0)
-        assert found.active.all()
+        result = fit(equations, density=1.0, shrink=shrink)
+        assert_close(result.coef, expected, rtol=1e-10, atol=0)
+        assert result.active.all()
 
 
 def test_three_lags_are_selected_among_hundreds() -> None:
     equations = lag_equations(reference.simulate([0.2, 0.3, -0.5], 60_000, 1), 300)
-    found = fit(equations, density=0.01)
-    assert found.active[0].nonzero()[:, 0].tolist() == [0, 1, 2]
-    assert found.converged.all()
-    assert_close(found.coef[0, :3], torch.tensor([0.2, 0.3, -0.5]).double(), rtol=0, atol=0.02)
+    result = fit(equations, density=0.01)
+    assert result.active[0].nonzero()[:, 0].tolist() == [0, 1, 2]
+    assert result.converged.all()
+    assert_close(result.coef[0, :3], torch.tensor([0.2, 0.3, -0.5]).double(), rtol=0, atol=0.02)
 
 
 def test_shrinkage_is_small_and_a_refit_removes_it() -> None:
@@ -71,7 +71,7 @@ def test_shrinkage_is_small_and_a_refit_removes_it() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 10])
 def test_each_local_linear_step_agrees_with_coordinate_descent(steps: int) -> None:
     equations = lag_equations(reference.simulate([0.4, 0, -0.3, 0.1], 300, 3, series=4), 8)
-    found = fit(equations, density=0.02, outer_steps=steps, shrink=True)
+    result = fit(equations, density=0.02, outer_steps=steps, shrink=True)
     system = standardized(equations)
     for group in range(4):
         correlation, cross = system.correlation[group].numpy(), system.cross[group].numpy()
@@ -80,9 +80,9 @@ def test_each_local_linear_step_agrees_with_coordinate_descent(steps: int) -> No
         strength = float(np.sqrt(noise) / 100 * (1 / 0.02 - 1))
         expected = reference.penalized(correlation, cross, strength, steps)
         assert_close(
-            found.coef[group], torch.tensor(expected) * system.scale[group], rtol=1e-5, atol=1e-9
+            result.coef[group], torch.tensor(expected) * system.scale[group], rtol=1e-5, atol=1e-9
         )
-        assert (found.coef[group].numpy() == 0).tolist() == (expected == 0).tolist()
+        assert (result.coef[group].numpy() == 0).tolist() == (expected == 0).tolist()
 
 
 def test_the_objective_never_rises() -> None:
@@ -99,18 +99,18 @@ def test_a_weighted_lasso_agrees_with_coordinate_descent(coef: list[float]) -> N
     random = torch.Generator().manual_seed(0)
     weights = 10 ** (3 * torch.rand(5, 6, generator=random, dtype=torch.float64) - 3)
     start = torch.linalg.solve(system.correlation, system.cross)
-    found, converged = weighted_lasso(system.correlation, system.cross, weights, start=start)
+    result, converged = weighted_lasso(system.correlation, system.cross, weights, start=start)
     assert converged.all()
     for group in range(5):
         parts = (system.correlation[group], system.cross[group], weights[group], start[group])
         expected = reference.weighted_lasso(*(part.numpy() for part in parts))
-        assert_close(found[group], torch.tensor(expected), rtol=0, atol=1e-6)
+        assert_close(result[group], torch.tensor(expected), rtol=0, atol=1e-6)
 
 
 def test_a_constant_series_has_no_terms() -> None:
-    found = fit(lag_equations(np.ones((1, 50)), 4), density=0.1)
-    assert not found.coef.any()
-    assert found.objective.isfinite().all()
+    result = fit(lag_equations(np.ones((1, 50)), 4), density=0.1)
+    assert not result.coef.any()
+    assert result.objective.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -103,13 +103,13 @@ def test_residual_sums_of_several_channels_are_those_of_explicit_residuals() -> 
     terms = torch.cat([moments.terms(0, 2, 4), moments.terms(1, 0, 4)])
     equations = moments.normal_equations(terms, moments.terms(0, 0, 1))
     coef = torch.randn(2, 8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = residual_sums(coef, equations, torch.tensor(values), segments)
+    result = residual_sums(coef, equations, torch.tensor(values), segments)
     matrix = reference.design(values, [0, 220], [90, 80], 4)
     centred = matrix - matrix.mean(0)
     left = centred[:, [0, 1]] - centred[:, terms.numpy()] @ coef[1].numpy()
-    assert_close(found.rss[1], torch.tensor((left**2).sum(0)))
+    assert_close(result.rss[1], torch.tensor((left**2).sum(0)))
     assert_close(
-        found.cross[1],
+        result.cross[1],
         torch.tensor(centred[:, terms.numpy()].T @ left),
         rtol=1e-10,
         atol=1e-10,
@@ -123,8 +123,8 @@ def test_tiny_residuals_keep_their_digits() -> None:
     fine = refine(rough, equations, torch.tensor(values), one_segment())
     design, targets = centred_design(values, 3, 1)
     expected = np.linalg.lstsq(design, targets, rcond=None)[1]
-    found = residual_sums(fine.coef, equations, torch.tensor(values), one_segment()).rss[0]
-    assert_close(found, torch.tensor(expected), rtol=1e-9, atol=0)
+    result = residual_sums(fine.coef, equations, torch.tensor(values), one_segment()).rss[0]
+    assert_close(result, torch.tensor(expected), rtol=1e-9, atol=0)
 
 
 def test_inactive_terms_of_restricted_equations_stay_zero() -> None:

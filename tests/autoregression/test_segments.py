@@ -18,17 +18,17 @@ def random_panel(seed: int) -> tuple[torch.Tensor, list[int]]:
 @pytest.mark.parametrize("seed", range(10))
 def test_segments_are_those_of_a_loop_over_time(seed: int) -> None:
     values, offsets = random_panel(seed)
-    found = observed_segments(values, torch.tensor(offsets))
+    result = observed_segments(values, torch.tensor(offsets))
     listed = list(
-        zip(found.starts.tolist(), found.lengths.tolist(), found.group.tolist(), strict=True)
+        zip(result.starts.tolist(), result.lengths.tolist(), result.group.tolist(), strict=True)
     )
     assert listed == reference.segments(values.numpy(), offsets)
-    assert found.n_groups == len(offsets) - 1
+    assert result.n_groups == len(offsets) - 1
 
 
 def test_a_panel_without_a_finite_point_has_no_segment() -> None:
-    found = observed_segments(torch.full((1, 5), torch.nan), torch.tensor([0, 2, 5]))
-    assert len(found.starts) == 0
+    result = observed_segments(torch.full((1, 5), torch.nan), torch.tensor([0, 2, 5]))
+    assert len(result.starts) == 0
 
 
 def test_pooled_segments_share_a_group() -> None:

@@ -83,9 +83,9 @@ def recursion(coef: Array, constant: float, history: Array, horizon: int) -> Arr
     return np.array(path[len(history) :])
 
 
-def assert_same(found: Any, expected: Any, tolerance: float = 1e-8) -> None:
+def assert_same(result: Any, expected: Any, tolerance: float = 1e-8) -> None:
     """Equal to a share of the largest."""
-    difference = np.abs(np.asarray(found) - np.asarray(expected)).max()
+    difference = np.abs(np.asarray(result) - np.asarray(expected)).max()
     assert difference <= tolerance * np.abs(expected).max()
 
 
@@ -198,8 +198,8 @@ def test_covariates_enter_the_least_squares(strategy: str, horizon: int, scope: 
         assert_same(model.future_coef_[pick], coef[6:])
         assert_same(model.intercept_[pick], constant)
         errors = sm.OLS(target - target.mean(), sm.add_constant(matrix - matrix.mean(0))).fit().bse
-        found = (model.coef_std_err_, model.past_coef_std_err_, model.future_coef_std_err_)
-        assert_same(np.concatenate([of[pick].ravel() for of in found]), errors[1:])
+        result = (model.coef_std_err_, model.past_coef_std_err_, model.future_coef_std_err_)
+        assert_same(np.concatenate([of[pick].ravel() for of in result]), errors[1:])
 
 
 def test_ridge_is_that_of_scikit_learn_on_standardized_terms() -> None:
@@ -210,23 +210,23 @@ def test_ridge_is_that_of_scikit_learn_on_standardized_terms() -> None:
     )
     matrix, target = design(y, 3, future=future)
     scale = matrix.std(0)
-    known = Ridge(alpha=0.2 * len(target)).fit((matrix - matrix.mean(0)) / scale, target)
-    coef = known.coef_ / scale
+    ridge = Ridge(alpha=0.2 * len(target)).fit((matrix - matrix.mean(0)) / scale, target)
+    coef = ridge.coef_ / scale
     assert_same([*model.coef_[0], *model.future_coef_[0]], coef)
-    assert_same(model.intercept_[0], known.intercept_ - matrix.mean(0) @ coef)
+    assert_same(model.intercept_[0], ridge.intercept_ - matrix.mean(0) @ coef)
 
 
 @pytest.mark.parametrize("name", ["random", "at a large level", "seasonal", "near unit root"])
 def test_criteria_and_errors_are_those_of_statsmodels(name: str) -> None:
     y = SERIES[name]
-    model, known = ARNet(6, sparsity=None).fit(y), AutoReg(y - y.mean(), 6).fit()
-    assert_same(model.aic_[0], known.aic)
-    assert_same(model.bic_[0], known.bic)
+    model, autoreg = ARNet(6, sparsity=None).fit(y), AutoReg(y - y.mean(), 6).fit()
+    assert_same(model.aic_[0], autoreg.aic)
+    assert_same(model.bic_[0], autoreg.bic)
     matrix, target = design(y - y.mean(), 6)
     slow = sm.OLS(target, sm.add_constant(matrix)).fit()
     assert_same(model.coef_std_err_[0], slow.bse[1:], 1e-7)
     assert_same(model.sigma_[0], np.sqrt(slow.scale))
-    assert_same(model.sigma_[0] ** 2 * slow.df_resid, known.sigma2 * known.nobs)
+    assert_same(model.sigma_[0] ** 2 * slow.df_resid, autoreg.sigma2 * autoreg.nobs)
 
 
 @pytest.mark.parametrize("scope", ["local", "global"])
@@ -304,11 +304,11 @@ def test_selected_lags_are_least_squares_and_others_exactly_zero(sparsity: Any) 
     lags = np.array(model.lags_[0])
     assert {1, 3, 10} <= set(lags) and len(lags) < 16
     matrix, target = design(y, 20)
-    known = sm.OLS(target, sm.add_constant(matrix[:, lags - 1])).fit()
-    assert_same(model.coef_[0][lags - 1], known.params[1:])
-    assert_same(model.coef_std_err_[0][lags - 1], known.bse[1:], 1e-7)
+    ols = sm.OLS(target, sm.add_constant(matrix[:, lags - 1])).fit()
+    assert_same(model.coef_[0][lags - 1], ols.params[1:])
+    assert_same(model.coef_std_err_[0][lags - 1], ols.bse[1:], 1e-7)
     assert np.count_nonzero(model.coef_[0]) == len(lags) == np.count_nonzero(model.coef_std_err_[0])
-    assert model.intercept_[0] == pytest.approx(known.params[0])
+    assert model.intercept_[0] == pytest.approx(ols.params[0])
 
 
 @pytest.mark.wrong_types  # numpy numbers, which searches over parameters give
@@ -377,8 +377,8 @@ def test_future_covariates_enter_the_recursion() -> None:
         path.append(model.intercept_[0] + effect + lags)
     ahead = frame[["ds", "f"]].iloc[140:]
     for horizon in (1, 4, 10):
-        found = model.predict(horizon=horizon, future=ahead)["ARNet"]
-        np.testing.assert_allclose(found, path[140 : 140 + horizon], rtol=1e-10)
+        result = model.predict(horizon=horizon, future=ahead)["ARNet"]
+        np.testing.assert_allclose(result, path[140 : 140 + horizon], rtol=1e-10)
 
 
 def test_direct_forecasts_are_those_of_the_equation_of_each_step() -> None:
@@ -386,14 +386,14 @@ def test_direct_forecasts_are_those_of_the_equation_of_each_step() -> None:
     columns = Columns(past=("p", "q"), future=("f",))
     model = ARNet(3, horizon=4, strategy="direct", sparsity=None, columns=columns)
     model.fit(frame.iloc[:140])
-    found = model.predict(future=frame[["ds", "f"]].iloc[140:])["ARNet"]
+    result = model.predict(future=frame[["ds", "f"]].iloc[140:])["ARNet"]
     y = frame["y"].to_numpy()
     for step in range(4):
         expected = model.intercept_[0, step] + model.future_coef_[0, step] @ future[140 + step]
         for lag in range(1, 4):
             expected += model.coef_[0, step, lag - 1] * y[140 - lag]
             expected += model.past_coef_[0, step, :, lag - 1] @ past[140 - lag]
-        assert found[step] == pytest.approx(expected, rel=1e-10)
+        assert result[step] == pytest.approx(expected, rel=1e-10)
     with pytest.raises(ValueError, match="horizon must be at most 4 with past covariates; got 5"):
         model.predict(horizon=5, future=frame[["ds", "f"]].iloc[140:])
 
@@ -401,8 +401,8 @@ def test_direct_forecasts_are_those_of_the_equation_of_each_step() -> None:
 @pytest.mark.parametrize("name", ["random", "at a large level", "seasonal"])
 def test_forecasts_are_those_of_statsmodels(name: str) -> None:
     y = SERIES[name]
-    known = AutoReg(y, 5).fit().predict(len(y), len(y) + 11)
-    np.testing.assert_allclose(ARNet(5, horizon=12, sparsity=None).fit(y).predict(), known, 1e-9)
+    expected = AutoReg(y, 5).fit().predict(len(y), len(y) + 11)
+    np.testing.assert_allclose(ARNet(5, horizon=12, sparsity=None).fit(y).predict(), expected, 1e-9)
 
 
 def test_a_context_shorter_than_the_order_is_padded_with_the_mean() -> None:
@@ -419,14 +419,14 @@ def test_a_context_shorter_than_the_order_is_padded_with_the_mean() -> None:
 def test_newer_history_is_forecast_with_the_fitted_coefficients() -> None:
     y = 30 + simulate([0.5, -0.4], 260, series=2)
     model = ARNet(4, horizon=5, sparsity=None).fit(y[:200])
-    found = model.predict(y[100:260])
+    result = model.predict(y[100:260])
     for row in range(2):
         slow = recursion(model.coef_[row], model.intercept_[row], y[:, row], 5)
-        np.testing.assert_allclose(found[:, row], slow)
+        np.testing.assert_allclose(result[:, row], slow)
     contexts = torch.tensor(y[:260].T.copy())
-    np.testing.assert_allclose(model.forecast(contexts).T, found)
+    np.testing.assert_allclose(model.forecast(contexts).T, result)
     swapped = model.forecast(contexts.flip(0), series=torch.tensor([1, 0]))
-    np.testing.assert_allclose(swapped.T, found[:, ::-1])
+    np.testing.assert_allclose(swapped.T, result[:, ::-1])
 
 
 def test_new_series_need_global_coefficients() -> None:
@@ -436,15 +436,15 @@ def test_new_series_need_global_coefficients() -> None:
         ARNet(3).fit(frame).predict(stranger)
     model = ARNet(3, horizon=2, scope="global", sparsity=None).fit(frame)
     values = stranger["y"].to_numpy()
-    mean, scale = values.mean(), values.std()  # of all that is known of it
+    mean, scale = values.mean(), values.std()  # of all its points
     context = values[-3:]
     slow = recursion(model.coef_[0], model.intercept_[0], (context - mean) / scale, 2)
     np.testing.assert_allclose(model.predict(stranger)["ARNet"], mean + scale * slow)
-    known = model.predict(frame[frame["unique_id"] == "b"])["ARNet"]
+    forecast = model.predict(frame[frame["unique_id"] == "b"])["ARNet"]
     values = ragged()["b"]
     standard = (values - values.mean()) / values.std()
     slow = recursion(model.coef_[0], model.intercept_[0], standard, 2)
-    np.testing.assert_allclose(known, values.mean() + values.std() * slow)
+    np.testing.assert_allclose(forecast, values.mean() + values.std() * slow)
 
 
 def test_every_layout_gives_the_same_forecasts() -> None:
@@ -489,17 +489,17 @@ def slopes(coef: Array, constant: float, history: Array, horizon: int) -> Array:
 @pytest.mark.parametrize("name", ["random", "near unit root", "seasonal"])
 def test_intervals_are_those_of_statsmodels_plus_coefficient_uncertainty(name: str) -> None:
     y = SERIES[name]
-    known = AutoReg(y, 4).fit()
-    prediction = known.get_prediction(len(y), len(y) + 19)
-    found = ARNet(4, horizon=20, sparsity=None).fit(y).predict(level=80)
-    slope = slopes(known.params[1:], known.params[0], y, 20)
-    coefficients = np.einsum("hi,ij,hj->h", slope, known.cov_params(), slope)
+    autoreg = AutoReg(y, 4).fit()
+    prediction = autoreg.get_prediction(len(y), len(y) + 19)
+    result = ARNet(4, horizon=20, sparsity=None).fit(y).predict(level=80)
+    slope = slopes(autoreg.params[1:], autoreg.params[0], y, 20)
+    coefficients = np.einsum("hi,ij,hj->h", slope, autoreg.cov_params(), slope)
     # Unbiased residual variance, and the tails of Student's t.
-    unbiased = known.nobs / (known.nobs - 5)
+    unbiased = autoreg.nobs / (autoreg.nobs - 5)
     deviation = np.sqrt(unbiased * (prediction.var_pred_mean + coefficients))
-    half = student_t.ppf(0.9, known.nobs - 5) * deviation
-    np.testing.assert_allclose((found[:, 2] - found[:, 1]) / 2, half, rtol=1e-4)
-    np.testing.assert_allclose((found[:, 2] + found[:, 1]) / 2, found[:, 0], rtol=1e-12)
+    half = student_t.ppf(0.9, autoreg.nobs - 5) * deviation
+    np.testing.assert_allclose((result[:, 2] - result[:, 1]) / 2, half, rtol=1e-4)
+    np.testing.assert_allclose((result[:, 2] + result[:, 1]) / 2, result[:, 0], rtol=1e-12)
 
 
 def test_intervals_include_uncertainty_of_the_coefficients_of_covariates() -> None:
@@ -510,8 +510,8 @@ def test_intervals_include_uncertainty_of_the_coefficients_of_covariates() -> No
     frame = pd.DataFrame({"ds": np.arange(43), "y": y, "price": price})
     columns = Columns(future=("price",))
     model = ARNet(1, horizon=3, sparsity=None, columns=columns).fit(frame[:40])
-    found = model.predict(future=frame[["ds", "price"]][40:], level=80)
-    known = sm.OLS(y[1:40], sm.add_constant(np.column_stack([y[:39], price[1:40]]))).fit()
+    result = model.predict(future=frame[["ds", "price"]][40:], level=80)
+    ols = sm.OLS(y[1:40], sm.add_constant(np.column_stack([y[:39], price[1:40]]))).fit()
 
     def forecast(values: Array) -> Array:
         path = [y[39]]
@@ -521,17 +521,17 @@ def test_intervals_include_uncertainty_of_the_coefficients_of_covariates() -> No
 
     steps = 1e-6 * np.eye(3)
     slope = np.array(
-        [(forecast(known.params + s) - forecast(known.params - s)) / 2e-6 for s in steps]
+        [(forecast(ols.params + s) - forecast(ols.params - s)) / 2e-6 for s in steps]
     ).T
-    variance = np.einsum("hi,ij,hj->h", slope, known.cov_params(), slope)
-    variance += known.mse_resid * np.cumsum(known.params[1] ** (2 * np.arange(3)))
-    half = student_t.ppf(0.9, known.df_resid) * np.sqrt(variance)
-    np.testing.assert_allclose((found["ARNet-hi-80"] - found["ARNet-lo-80"]) / 2, half, rtol=1e-4)
+    variance = np.einsum("hi,ij,hj->h", slope, ols.cov_params(), slope)
+    variance += ols.mse_resid * np.cumsum(ols.params[1] ** (2 * np.arange(3)))
+    half = student_t.ppf(0.9, ols.df_resid) * np.sqrt(variance)
+    np.testing.assert_allclose((result["ARNet-hi-80"] - result["ARNet-lo-80"]) / 2, half, rtol=1e-4)
 
 
-def coverage(found: Array, truth: Array, index: int) -> Array:
+def coverage(result: Array, truth: Array, index: int) -> Array:
     """How often the truth lies inside an interval, a number for each step."""
-    inside = (found[:, :, index] <= truth) & (truth <= found[:, :, index + 1])
+    inside = (result[:, :, index] <= truth) & (truth <= result[:, :, index + 1])
     return np.asarray(inside.mean(axis=1))
 
 
@@ -560,11 +560,11 @@ def test_intervals_of_global_equations_include_the_mean_of_each_series() -> None
 def test_intervals_have_their_nominal_coverage(length: int, strategy: str) -> None:
     y = 10 + 3 * simulate([0.6, -0.2, 0.3], length + 12, series=3000, seed=1)
     model = ARNet(3, horizon=12, strategy=strategy, sparsity=None).fit(y[:length])  # type: ignore[arg-type]
-    found = model.predict(level=[80, 95])
+    result = model.predict(level=[80, 95])
     loss = 0.004 if (length, strategy) == (200, "direct") else 0.002  # due to bias
     for index, share in ((1, 0.80), (3, 0.95)):
         error = math.sqrt(share * (1 - share) / 3000)
-        inside = coverage(found, y[length:], index)
+        inside = coverage(result, y[length:], index)
         assert np.abs(inside - share).max() < 4 * error + loss
         assert abs(inside.mean() - (share - loss)) < 2 * error
 
@@ -671,9 +671,9 @@ def test_trained_quantiles_have_roughly_their_coverage() -> None:
     windows = np.concatenate([y[300 - 2 + k : 300 + 2 + k].T for k in range(10)])
     contexts, targets = torch.tensor(windows[:, :2].copy()), windows[:, 2:]
     series = torch.arange(60).repeat(10)
-    found = model.forecast(contexts, series=series, quantile_levels=[0.1, 0.5, 0.9]).numpy()
-    assert (np.diff(found, axis=2) >= 0).all()
-    shares = (targets[:, :, None] < found).mean(axis=(0, 1))
+    result = model.forecast(contexts, series=series, quantile_levels=[0.1, 0.5, 0.9]).numpy()
+    assert (np.diff(result, axis=2) >= 0).all()
+    shares = (targets[:, :, None] < result).mean(axis=(0, 1))
     np.testing.assert_allclose(shares, [0.1, 0.5, 0.9], atol=0.04)
 
 
@@ -683,8 +683,8 @@ def test_conformal_intervals_have_roughly_their_coverage(options: dict[str, Any]
     model = ARNet(2, horizon=3, scope="global", training=BATCHED, random_state=0, **options).fit(
         y[:200]
     )
-    found = model.predict(level=80)
-    inside = (found[:, :, 1] <= y[200:]) & (y[200:] <= found[:, :, 2])
+    result = model.predict(level=80)
+    inside = (result[:, :, 1] <= y[200:]) & (y[200:] <= result[:, :, 2])
     assert inside.mean() == pytest.approx(0.8, abs=0.08)
 
 
@@ -1005,10 +1005,10 @@ def test_the_standard_error_of_the_intercept_is_that_of_least_squares() -> None:
     frame = pd.DataFrame({"ds": np.arange(300), "y": y + price, "price": price})
     model = ARNet(3, sparsity=None, columns=Columns(future=("price",))).fit(frame)
     lags = np.stack([frame.y.to_numpy()[3 - lag : 300 - lag] for lag in (1, 2, 3)], axis=1)
-    known = sm.OLS(frame.y[3:], sm.add_constant(np.column_stack([lags, price[3:]]))).fit()
-    np.testing.assert_allclose(model.intercept_, known.params.iloc[0], rtol=1e-7)
-    np.testing.assert_allclose(model.intercept_std_err_, known.bse.iloc[0], rtol=1e-7)
-    np.testing.assert_allclose(model.future_coef_std_err_[0], known.bse.iloc[-1:], rtol=1e-7)
+    ols = sm.OLS(frame.y[3:], sm.add_constant(np.column_stack([lags, price[3:]]))).fit()
+    np.testing.assert_allclose(model.intercept_, ols.params.iloc[0], rtol=1e-7)
+    np.testing.assert_allclose(model.intercept_std_err_, ols.bse.iloc[0], rtol=1e-7)
+    np.testing.assert_allclose(model.future_coef_std_err_[0], ols.bse.iloc[-1:], rtol=1e-7)
     sparse = ARNet(
         3, sparsity="auto", bias_correction=False, columns=Columns(future=("price",))
     ).fit(frame)

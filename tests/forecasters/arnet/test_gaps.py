@@ -61,14 +61,14 @@ def test_direct_forecasts_impute_gaps_by_their_first_equation() -> None:
 def test_gaps_of_global_equations_are_imputed_in_the_units_of_each_series() -> None:
     wide = pd.DataFrame({"a": trend(GAPS["several"]), "b": 0.1 * trend([-2, -30], seed=1)})
     model = ARNet(13, horizon=3, scope="global").fit(wide)
-    found = model.predict()
+    result = model.predict()
     for name in wide:
         y = wide[name].to_numpy()
         mean, deviation = np.nanmean(y), np.nanstd(y)
         coef, intercept = model.coef_[0], model.intercept_[0]
         full = impute((y - mean) / deviation, coef, intercept)
         expected = mean + deviation * recursion(full, coef, intercept, 3)
-        np.testing.assert_allclose(found[name], expected, rtol=1e-8)
+        np.testing.assert_allclose(result[name], expected, rtol=1e-8)
 
 
 def test_imputed_points_depend_on_covariates() -> None:
@@ -87,8 +87,8 @@ def test_imputed_points_depend_on_covariates() -> None:
             lags = slice(t - 4, t)
             full[t] = model.intercept_[0] + model.coef_[0] @ full[lags][::-1]
             full[t] += past_coef @ past[lags][::-1] + future_coef[0] * future[t]
-    found = model.predict(future=frame[["ds", "f"]].iloc[-1:])
-    assert found["ARNet"][0] == pytest.approx(full[199], rel=1e-8)
+    result = model.predict(future=frame[["ds", "f"]].iloc[-1:])
+    assert result["ARNet"][0] == pytest.approx(full[199], rel=1e-8)
 
 
 def test_imputation_without_complete_segments_starts_four_orders_back() -> None:
@@ -118,9 +118,9 @@ def test_forecasts_with_gaps_are_accurate_and_their_intervals_cover() -> None:
         whole = trend([], seed)
         y = whole.where(random.random(len(whole)) > 0.05)
         y.iloc[-2] = whole.iloc[-2]
-        found = ARNet(13).fit(y.iloc[:-1]).predict(level=80).iloc[0]
-        errors.append(found["ARNet"] - whole.iloc[-1])
-        covered.append(found["ARNet-lo-80"] <= whole.iloc[-1] <= found["ARNet-hi-80"])
+        result = ARNet(13).fit(y.iloc[:-1]).predict(level=80).iloc[0]
+        errors.append(result["ARNet"] - whole.iloc[-1])
+        covered.append(result["ARNet-lo-80"] <= whole.iloc[-1] <= result["ARNet-hi-80"])
     assert np.sqrt(np.mean(np.square(errors))) < 1.6
     assert 0.6 < np.mean(covered) < 0.9  # 71 % where nothing is missing
 
@@ -157,9 +157,9 @@ def test_intervals_include_the_errors_of_imputed_points(strategy: str) -> None:
         maps = np.array([recursion(unit[::-1], coef, 0.0, 3) for unit in np.eye(7)]).T
         own = first**2 * np.cumsum([1.0, maps[0, 0] ** 2, maps[1, 0] ** 2])
     deviation = np.sqrt(own + first**2 * imputation_variance(coef, maps, gaps))
-    found = model.predict(level=80)
+    result = model.predict(level=80)
     quantile = student_t.ppf(0.9, errors.df_resid[0].numpy())
-    half = (found["ARNet-hi-80"] - found["ARNet-lo-80"]) / 2 / quantile
+    half = (result["ARNet-hi-80"] - result["ARNet-lo-80"]) / 2 / quantile
     np.testing.assert_allclose(half, deviation, rtol=1e-8)
 
 

@@ -98,12 +98,12 @@ def test_a_forecast_is_the_linear_map_of_its_group(
     module = build(3, past=past, future=future, loss=loss)
     module.active_lags[:, :, 1] = False
     context = contexts(groups, past=past, future=future)
-    found = module.forecast(context, 3).detach()
+    result = module.forecast(context, 3).detach()
     for row in range(len(groups)):
         for step in range(3):
             for output in range(module.n_outputs):
                 expected = forecast_by_loop(module, context, row, step, output)
-                assert float(found[row, step, output]) == pytest.approx(expected, abs=1e-12)
+                assert float(result[row, step, output]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_contexts_of_any_series_go_to_the_only_group() -> None:
@@ -136,30 +136,32 @@ def test_the_network_adds_a_function_of_the_lags_and_of_the_covariates_of_the_st
 ) -> None:
     module = randomize_network(build(past=past, future=future, hidden=(6, 5), loss=loss))
     context = contexts([0, 0], past=past, future=future)
-    found = module.forecast(context, 3).detach()
+    result = module.forecast(context, 3).detach()
     first, _, second, _ = module.network.trunk  # type: ignore[union-attr,misc]
     last = module.network.last  # type: ignore[union-attr]
     for row in range(2):
         covariates = (context.past[row] - module.past_mean) / module.past_scale
         for step in range(3):
-            known = (context.future[row, ORDER + step] - module.future_mean) / module.future_scale
-            inputs = torch.cat([context.values[row], covariates.T.reshape(-1), known])
+            future_values = (
+                context.future[row, ORDER + step] - module.future_mean
+            ) / module.future_scale
+            inputs = torch.cat([context.values[row], covariates.T.reshape(-1), future])
             inner = torch.nn.functional.gelu(first.weight @ inputs + first.bias)
             inner = torch.nn.functional.gelu(second.weight @ inner + second.bias)
             for output in range(module.n_outputs):
                 line = step * module.n_outputs + output
                 expected = forecast_by_loop(module, context, row, step, output)
                 expected += float((last.weight[line] @ inner + last.bias[line]).detach())
-                assert float(found[row, step, output]) == pytest.approx(expected, abs=1e-12)
+                assert float(result[row, step, output]) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("groups", [[0] * 5, [0, 1, 2], [2, 1, 0], [1, 1, 0, 1], [3]])
 def test_grouped_linear_equals_the_product_of_each_row(groups: list[int]) -> None:
     inputs = torch.randn(len(groups), 6, generator=generator())
     weight, constant = torch.randn(4, 5, 6, generator=generator(1)), torch.randn(4, 5)
-    found = grouped_linear(inputs, weight, constant, torch.tensor(groups))
+    result = grouped_linear(inputs, weight, constant, torch.tensor(groups))
     for row, group in enumerate(groups):
-        assert_close(found[row], weight[group] @ inputs[row] + constant[group])
+        assert_close(result[row], weight[group] @ inputs[row] + constant[group])
 
 
 def bounded(forecast: float, observed: list[float]) -> float:
@@ -172,14 +174,14 @@ def bounded(forecast: float, observed: list[float]) -> float:
 
 def impute_by_loop(module: AutoregressionModule, context: Context, row: int) -> list[float]:
     """Reposition each gap of a context by the one-step forecast from the points before it."""
-    known = [float(v) for v in context.values[row]]
-    observed = [v for v in known if v == v]
+    imputed = [float(v) for v in context.values[row]]
+    observed = [v for v in imputed if v == v]
     for position in range(ORDER):
-        if known[position] == known[position]:
+        if imputed[position] == imputed[position]:
             continue
         # Points before the context are the mean, which is zero in standardized units.
         shift = ORDER - position
-        values = torch.tensor([0.0] * shift + known[:position]).double()
+        values = torch.tensor([0.0] * shift + imputed[:position]).double()
         past = torch.cat([module.past_mean.expand(shift, -1), context.past[row, :position]])
         future = context.future[row, position : position + 1].expand(ORDER + 3, -1)
         moved = Context(
@@ -192,8 +194,8 @@ def impute_by_loop(module: AutoregressionModule, context: Context, row: int) -> 
             context.origin[row : row + 1],
         )
         forecast = forecast_by_loop(module, moved, 0, 0, module.point)
-        known[position] = bounded(forecast, observed)
-    return known
+        imputed[position] = bounded(forecast, observed)
+    return imputed
 
 
 @pytest.mark.parametrize("levels", [LEVELS, (0.5, 0.9), (0.1, 0.2, 0.5)])
@@ -226,15 +228,15 @@ def test_imputed_values_of_an_explosive_map_are_bounded() -> None:
 def test_gaps_are_imputed_from_points_before_the_context(past: int, future: int) -> None:
     module = build(2, past=past, future=future)
     noise = torch.randn(2, 3 * ORDER + 3, 4, generator=generator(8)).double()
-    known = noise[:, :-3, 0]
-    known[0, ORDER + 2], known[1, [ORDER + 1, 2 * ORDER + 2]] = NAN, NAN
+    values = noise[:, :-3, 0]
+    values[0, ORDER + 2], values[1, [ORDER + 1, 2 * ORDER + 2]] = NAN, NAN
     rows = torch.arange(2)
     long = Context(
-        known, noise[:, :-3, 1 : past + 1], noise[:, :, 2 : future + 2], known[:, :0],
-        known[:, :0].long(), rows, rows,
+        values, noise[:, :-3, 1 : past + 1], noise[:, :, 2 : future + 2], values[:, :0],
+        values[:, :0].long(), rows, rows,
     )  # fmt: skip
-    imputed = known.clone()
-    for row, position in known.isnan().nonzero().tolist():
+    imputed = values.clone()
+    for row, position in values.isnan().nonzero().tolist():
         near = slice(position - ORDER, position)
         before = replace(
             long,
@@ -243,7 +245,7 @@ def test_gaps_are_imputed_from_points_before_the_context(past: int, future: int)
             future=long.future[:, near.start :],
         )
         forecast = forecast_by_loop(module, before, row, 0, module.point)
-        imputed[row, position] = bounded(forecast, [v for v in known[row].tolist() if v == v])
+        imputed[row, position] = bounded(forecast, [v for v in values[row].tolist() if v == v])
     near = slice(2 * ORDER, 3 * ORDER)
     whole = replace(
         long, values=imputed[:, near], past=long.past[:, near], future=long.future[:, near.start :]
@@ -277,9 +279,9 @@ def test_the_loss_is_the_mean_over_observed_targets(kind: Loss) -> None:
         for k in range(module.n_outputs)
         if target[r, s] == target[r, s]
     ]
-    found = module.loss(Batch(context, target))
-    assert found.item() == pytest.approx(sum(losses) / len(losses))
-    found.backward()
+    result = module.loss(Batch(context, target))
+    assert result.item() == pytest.approx(sum(losses) / len(losses))
+    result.backward()
     gradients = [p.grad for p in module.parameters() if p.numel()]
     assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
 
