@@ -142,9 +142,8 @@ def test_the_network_adds_a_function_of_the_lags_and_of_the_covariates_of_the_st
     for row in range(2):
         covariates = (context.past[row] - module.past_mean) / module.past_scale
         for step in range(3):
-            future_values = (
-                context.future[row, ORDER + step] - module.future_mean
-            ) / module.future_scale
+            future = context.future[row, ORDER + step]
+            future = (future - module.future_mean) / module.future_scale
             inputs = torch.cat([context.values[row], covariates.T.reshape(-1), future])
             inner = torch.nn.functional.gelu(first.weight @ inputs + first.bias)
             inner = torch.nn.functional.gelu(second.weight @ inner + second.bias)

@@ -189,10 +189,10 @@ class ARNet(Forecaster):
         self.order_ = choose_order(self.order, panel.labels.frequency, n_targets)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self.horizon)
-        known = panel.without_last(held) if self.holds_back else panel
-        self.scaling_, scaled = standardize(known)
-        self.past_scaling_ = Scaling.of_contexts(known.past.T)
-        self.future_scaling_ = Scaling.of_contexts(known.future.T)
+        history = panel.without_last(held) if self.holds_back else panel
+        self.scaling_, scaled = standardize(history)
+        self.past_scaling_ = Scaling.of_contexts(history.past.T)
+        self.future_scaling_ = Scaling.of_contexts(history.future.T)
         results = self._fit_closed_form(scaled)
         del scaled  # as large as the data
         self.n_groups_ = len(results.coef)
@@ -203,7 +203,7 @@ class ARNet(Forecaster):
             self.module_ = self._build()
         load_closed_form(self.module_, results, self._steps, self.quantile_levels)
         if self.holds_back:
-            self._train(panel, known, held, options, seed)
+            self._train(panel, history, held, options, seed)
         else:
             self._set_statistics(results)
         self._set_coefficients()
@@ -261,14 +261,14 @@ class ARNet(Forecaster):
         return module
 
     def _train(
-        self, panel: Panel, known: Panel, held: Tensor, options: Training, seed: int
+        self, panel: Panel, history: Panel, held: Tensor, options: Training, seed: int
     ) -> None:
         device = resolve_device(self.device)
         self.module_.to(device)
-        scaled, scaled_known = (
-            self.scaling_.apply(data).to(device, torch.float32) for data in (panel, known)
+        scaled, scaled_history = (
+            self.scaling_.apply(data).to(device, torch.float32) for data in (panel, history)
         )
-        windows = Windows.sliding(scaled_known, self.order_, self._steps)
+        windows = Windows.sliding(scaled_history, self.order_, self._steps)
         if self.loss == "huber":
             # By the median because outliers inflate the standard deviation.
             errors = calibrate(self.module_, windows, self.inference_batch_size).scores
@@ -276,12 +276,12 @@ class ARNet(Forecaster):
             self.module_.huber_delta = self.huber_delta_
         validation = held_back_windows(scaled, held, self.order_, self._steps)
         progress = self.verbose > 0
-        history = train(self.module_, windows, validation, options, seed=seed, progress=progress)
-        self.history_ = history_frame(history)
+        epochs = train(self.module_, windows, validation, options, seed=seed, progress=progress)
+        self.history_ = history_frame(epochs)
         self.n_parameters_ = self.module_.n_parameters
         steps = max(min(self.horizon, int(held.max())), 1)
-        ahead = held_back_windows(scaled, held, self.order_, steps)
-        self.calibration_ = calibrate(self.module_, ahead, self.inference_batch_size)
+        held_back = held_back_windows(scaled, held, self.order_, steps)
+        self.calibration_ = calibrate(self.module_, held_back, self.inference_batch_size)
 
     def _set_statistics(self, results: ARResults) -> None:
         """Set standard errors, residual deviation and criteria, in the units of the data."""
@@ -365,15 +365,15 @@ class ARNet(Forecaster):
         return self.order_ if panel.gapless else CONTEXT_ORDERS * self.order_
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
-        known = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
-        if self.scope == "local":  # or an error
+        rows = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
+        if self.scope == "local":  # raises an error for new series
             fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
         return forecast_in_units(
             partial(rollout, self.module_),
             partial(self._quantiles, levels=levels, gap=windows.gap) if levels else None,
             self.module_,
             windows,
-            torch.from_numpy(known),
+            torch.from_numpy(rows),
             self.scaling_,
             batch_size=self.inference_batch_size,
             device=resolve_device(self.device),
