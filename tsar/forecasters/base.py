@@ -136,7 +136,7 @@ class Forecaster(Savable, ABC):
     def _learn(self: Fitted, panel: Panel) -> Fitted:
         self._fit(self._prepare(panel))
         season = panel.labels.frequency.season_length
-        self.scale_ = series_scale(panel.values, season, panel.offsets)
+        self.scale_ = series_scale(panel.values, season, panel.offsets).numpy()
         return self._remember(panel)
 
     def _remember(self: Fitted, panel: Panel) -> Fitted:
@@ -354,7 +354,7 @@ class Forecaster(Savable, ABC):
         future = repeat_last(future, offset + actual.lengths)
         point = self.forecast_panel(tail.extend(future), horizon).point
         target = align_to_horizon(actual, offset, horizon, actual.values[:, None])[:, :, 0]
-        errors = (target - point).abs().nanmean(dim=1) / self.scale_[torch.as_tensor(rows)]
+        errors = (target - point).abs().nanmean(dim=1) / torch.from_numpy(self.scale_[rows])
         return -float(errors[errors.isfinite()].mean())
 
     def summary(self) -> str:
