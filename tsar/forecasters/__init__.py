@@ -1,4 +1,4 @@
-"""The forecasters: this list is the registry that the contract test and the command line read."""
+"""The forecasters. `FORECASTERS` is the registry that the tests and the command line use."""
 
 from tsar.forecasters.arnet.estimator import ARNet
 from tsar.forecasters.autotimes.estimator import AutoTimes

@@ -1,4 +1,4 @@
-"""What ARNet and the networks share: held-back windows, calibration, forecasts in data units."""
+"""Shared by ARNet and the networks: held-back windows, calibration, forecasts in data units."""
 
 from collections.abc import Callable
 from dataclasses import replace

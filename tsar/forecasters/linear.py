@@ -1,4 +1,4 @@
-"""NLinear and DLinear: one linear map from context to horizon, hard to beat (arXiv 2205.13504)."""
+"""NLinear and DLinear: linear maps from context to horizon (Zeng et al. 2023)."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,29 +12,29 @@ from tsar.training import Training
 
 
 class NLinear(NeuralForecaster):
-    """A linear map of the context less its last value, to which that value is added again.
+    """Linear map of the context minus its last value; that value is added to the forecast.
 
-    Any horizon: beyond `horizon` the forecasts become the context. One map serves all series, each
-    scaled by its own mean and deviation.
+    Beyond `horizon`, forecasts become the context. All series share one map, each scaled by its own
+    mean and standard deviation.
 
     Parameters
     ----------
     context_length
-        Points that a forecast sees.
+        Points of a context.
     horizon
-        Points that are forecast at once.
+        Points of one forecast.
     training
-        How to train; None for `Training()`.
+        Options of training; None for `Training()`.
     columns
-        How to read frames.
+        Names and roles of the columns of frames.
     inference_batch_size
         Contexts forecast at once, fewer where memory runs out; it does not affect the result.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     random_state
-        Seed of the initial weights and of the order of the windows.
+        Seed of the initial weights and of the order of the training windows.
     verbose
-        Above 0: a progress bar.
+        Above 0: show a progress bar.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class NLinear(NeuralForecaster):
     n_parameters_
         Number of trained parameters.
     history_
-        Training and validation loss of each epoch (frame).
+        Training and validation loss of each epoch, indexed by epoch (frame).
     scaling_
-        Mean and deviation of each series.
+        Mean and standard deviation of each series.
     context_
-        The newest points of each series, for `predict()`.
+        The newest points of each series (panel).
 
     References
     ----------
@@ -89,28 +89,31 @@ class NLinear(NeuralForecaster):
 
 
 class DLinear(NeuralForecaster):
-    """A linear map of the trend of the context, and one of what is left, added.
+    """Sum of two linear maps: of the trend of the context, and of its remainder.
+
+    Beyond `horizon`, forecasts become the context. All series share the maps, each scaled by its
+    own mean and standard deviation.
 
     Parameters
     ----------
     context_length
-        Points that a forecast sees.
+        Points of a context.
     horizon
-        Points that are forecast at once.
+        Points of one forecast.
     moving_average
-        Points of the centred moving average that makes the trend.
+        Points of the centered moving average that is the trend.
     training
-        How to train; None for `Training()`.
+        Options of training; None for `Training()`.
     columns
-        How to read frames.
+        Names and roles of the columns of frames.
     inference_batch_size
         Contexts forecast at once, fewer where memory runs out; it does not affect the result.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     random_state
-        Seed of the initial weights and of the order of the windows.
+        Seed of the initial weights and of the order of the training windows.
     verbose
-        Above 0: a progress bar.
+        Above 0: show a progress bar.
 
     Attributes
     ----------
@@ -119,11 +122,11 @@ class DLinear(NeuralForecaster):
     n_parameters_
         Number of trained parameters.
     history_
-        Training and validation loss of each epoch (frame).
+        Training and validation loss of each epoch, indexed by epoch (frame).
     scaling_
-        Mean and deviation of each series.
+        Mean and standard deviation of each series.
     context_
-        The newest points of each series, for `predict()`.
+        The newest points of each series (panel).
 
     References
     ----------
@@ -166,7 +169,7 @@ class DLinear(NeuralForecaster):
 
 
 class NLinearModule(ForecastModule):
-    """``last + W (context - last) + b``; a missing point of the context counts as the last."""
+    """``last + W (context - last) + b``; missing points of the context count as the last value."""
 
     def __init__(self, context_length: int, horizon: int) -> None:
         super().__init__()
@@ -189,14 +192,14 @@ class NLinearModule(ForecastModule):
 
 
 class DLinearModule(ForecastModule):
-    """``W_trend trend + W_rest (context - trend)``; missing points count as the trend, or as 0."""
+    """``W_trend trend + W_rest (context - trend)``; missing points count as trend or 0."""
 
     average: Float[Tensor, "context context"]
 
     def __init__(self, context_length: int, horizon: int, window: int) -> None:
         super().__init__()
         self.context_length, self.horizon, self.point = context_length, horizon, 0
-        # Not stored: it follows from the two numbers.
+        # Not saved: it follows from the two parameters.
         self.register_buffer(
             "average", moving_average_matrix(context_length, window), persistent=False
         )

@@ -1,4 +1,4 @@
-"""Estimators by name, and what was saved of them."""
+"""`tsar.load`: read a saved estimator of any class of tsar."""
 
 import os
 from collections.abc import Iterable
@@ -15,20 +15,20 @@ OTHERS = (SpaceTimeClassifier, CategoricalHMM, GaussianHMM, LinearGaussianHMM)
 
 
 def load(folder: str | os.PathLike[str], *, classes: Iterable[type[BaseEstimator]] = ()) -> Any:
-    """Read the model that was saved to a folder, on the CPU; it forecasts as it did.
+    """Load a model that was saved to a folder, on the CPU; its forecasts are the same.
 
     Parameters
     ----------
     folder
-        Where its `save` wrote it.
+        The folder that `save` wrote.
     classes
-        Classes of your own that may be in it, beside those of tsar.
+        Further classes that the folder may hold an estimator of, besides those of tsar.
 
     Returns
     -------
     Forecaster, SpaceTimeClassifier or model of `tsar.hmm`
-        Fitted, if it was when it was saved. A network is on the CPU until it forecasts; where
-        `device` is one that this machine lacks, use `set_params(device="auto")`.
+        Fitted, if it was fitted when saved. A network is on the CPU until it forecasts; if this
+        machine lacks its `device`, use `set_params(device="auto")`.
 
     Raises
     ------

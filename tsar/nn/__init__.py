@@ -1,1 +1,1 @@
-"""Parts of networks; torch only."""
+"""Parts that several networks use: base classes, normalization of contexts, convolution."""

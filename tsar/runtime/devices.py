@@ -1,4 +1,4 @@
-"""Devices by name."""
+"""Torch devices by name."""
 
 import torch
 

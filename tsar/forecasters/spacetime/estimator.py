@@ -1,4 +1,4 @@
-"""SpaceTime: companion state spaces that forecast any horizon in closed loop."""
+"""SpaceTime: companion state-space layers that forecast any horizon in closed loop."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
@@ -30,57 +30,58 @@ from tsar.validation import (
 
 
 class SpaceTime(NeuralForecaster):
-    """Companion state-space layers; the last one forecasts its own inputs and so runs on for ever.
+    """Companion state-space layers; the last one forecasts its own inputs, so runs in closed loop.
 
-    One fitted model forecasts any horizon. Its recurrences are stable whatever is learned, and it
-    begins as a stable autoregression, fitted in closed form; training goes on from there.
+    One fitted model forecasts any horizon. Its recurrences are stable for every value of the
+    weights. Training starts from a stable autoregression, fitted in closed form.
 
     Parameters
     ----------
     context_length
-        Points that a forecast sees.
+        Points of a context.
     horizon
-        Points that the loss looks ahead; a forecast may go further.
+        Points that the loss looks ahead; forecasts may be longer.
     state_size
-        Values that each channel remembers: the lags of its recurrence. A season, or several.
+        Order of the recurrences: number of lags that each channel keeps; one season or several.
     width
-        Channels, a multiple of 8.
+        Number of channels, a multiple of 8.
     depth
-        Companion layers before the one that forecasts.
+        Number of companion layers before the closed-loop one.
     normalization
-        What is taken out of each context, and added to its forecast: ``"mean"``, ``"last"`` value,
-        ``"standardize"`` (mean and deviation) or ``"none"``.
+        What is subtracted from each context and added to its forecast: ``"mean"``, ``"last"``
+        (value), ``"standardize"`` (mean, and division by the standard deviation) or ``"none"``.
     stability
-        ``"reflection"``: any stable recurrence can be learned. ``"l1"``: the paper's, whose
-        coefficients add up to 1 in size, from random weights.
+        ``"reflection"``: all stable recurrences can be learned. ``"l1"``: as in the paper, the
+        absolute coefficients sum to 1; from random weights only.
     unit_roots
-        Roots at 1 that the forecasting layer has besides: 1 keeps a level, 2 a trend. With
-        ``init="random"`` only, as is ``stability="l1"``, whose coefficients have a root at 1 of
-        their own where all are positive: with both, forecasts may grow by a power more.
+        Additional roots at 1 of the closed-loop layer: 1 keeps a level, 2 a trend. With
+        ``init="random"`` only, as is ``stability="l1"``, which has a root at 1 of its own where all
+        coefficients are positive: with both, forecasts may grow by one more power of time.
     init
-        ``"burg"``: begin as the autoregression that Burg's method fits. ``"arma"``: as the one
-        with moving averages that Hannan and Rissanen's fits, exact where there is no noise.
-        ``"random"``: from random weights, and recurrences without memory.
+        Initial weights. ``"burg"``: the autoregression that Burg's method fits. ``"arma"``: the one
+        with moving averages that the method of Hannan and Rissanen fits, exact without noise.
+        ``"random"``: random weights, and recurrences without memory.
     dropout
-        Share of the channels that are left out at random in training.
+        Fraction of the channels that are dropped at random in training.
     joint
-        Whether each series also sees all others, as input channels, each in its own way: series
-        that begin and end together. Memory grows with the square of their number.
+        Whether each series also has all others as input channels, with weights of its own; the
+        series must begin and end together. Memory grows with the square of their number.
     one_step_weight, input_weight
-        Weights of two more losses: of the next point at each time of the context, and of the next
-        input of the forecasting layer.
+        Weights of two auxiliary losses: of one-step forecasts within the context, and of the next
+        inputs of the closed-loop layer.
     loss
         ``"mse"`` or ``"quantile"``.
     quantile_levels
-        Levels that ``loss="quantile"`` fits, 0.5 among them.
+        Levels in (0, 1) that ``loss="quantile"`` fits, 0.5 among them.
     training
-        How to train; None for `Training()`.
+        Options of training; None for `Training()`.
     columns
-        How to read frames; past and future covariates are input channels.
+        Names and roles of the columns of frames; past and future covariates are input channels.
     inference_batch_size
         Contexts forecast at once, fewer where memory runs out; it does not affect the result.
     device, random_state, verbose
-        ``"auto"``, ``"cpu"``, ...; seed of the weights and of the windows' order; above 0: a bar.
+        ``"auto"``, ``"cpu"``, ...; seed of the weights and of the order of the training windows;
+        above 0: show a progress bar.
 
     Attributes
     ----------
@@ -89,11 +90,11 @@ class SpaceTime(NeuralForecaster):
     n_parameters_
         Number of trained parameters.
     history_
-        Training and validation loss of each epoch (frame).
+        Training and validation loss of each epoch, indexed by epoch (frame).
     scaling_
-        Mean and deviation of each series.
+        Mean and standard deviation of each series.
     context_
-        The newest points of each series, for `predict()`.
+        The newest points of each series (panel).
 
     References
     ----------
@@ -160,21 +161,21 @@ class SpaceTime(NeuralForecaster):
         self.verbose = verbose
 
     def stream(self) -> Stream:
-        """Read new points one by one, in microseconds each, where the normalization is ``"none"``.
+        """Return a stream: forecasts updated point by point, in microseconds each.
 
         Returns
         -------
         Stream
-            Has read the newest `context_length` points of each fitted series, in the order of
-            their ids. ``push(points)`` reads one more of each and forecasts the next;
-            ``forecast(horizon)`` forecasts any number. A missing point counts as the one before,
-            the newest too. Unlike `update` and `predict`, which see the
-            newest `context_length` points, it forgets none.
+            It has read the newest `context_length` points of each fitted series, in the order of
+            their ids. ``push(points)`` reads one more point of each and forecasts the next one;
+            ``forecast(horizon)`` forecasts any number. A missing point counts as the one before it,
+            the newest too. Unlike `update` and `predict`, which read the newest `context_length`
+            points, a stream discards none.
 
         Raises
         ------
         NotFittedError, ValueError
-            `fit` was not called; the normalization is another one, or there are covariates.
+            `fit` was not called; the normalization is not ``"none"``, or there are covariates.
         """
         check_is_fitted(self, "context_")
         module = cast(SpaceTimeModule, self.module_)
