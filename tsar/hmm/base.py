@@ -157,6 +157,7 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
         data = scaling.transform(observations).drop_empty()
         usable = [states for states in candidates if states <= capacity]
         models, table = self._learn(data, usable, resolve_seed(self.random_state))
+        self.__dict__.pop("selection_", None)  # of an earlier fit
         if table is not None:
             self.selection_ = in_units(table, scaling.log_jacobian, int(data.observed.sum()))
         self._store(models, data, scaling)

@@ -590,3 +590,10 @@ def test_selection_table_is_in_data_units() -> None:
 
 def test_auto_selects_one_state_for_two_points() -> None:
     assert GaussianHMM("auto", random_state=0).fit([[0.0], [6.0]]).n_components_ == 1
+
+
+def test_refitting_with_a_fixed_number_of_states_drops_the_selection_table() -> None:
+    points = np.random.default_rng(0).normal(size=(60, 1))
+    model = GaussianHMM("auto", max_components=2, n_init=1, random_state=0).fit(points)
+    assert len(model.selection_) == 2
+    assert not hasattr(model.set_params(n_components=2).fit(points), "selection_")
