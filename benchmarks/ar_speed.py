@@ -5,7 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
+from measure import (
+    Candidate,
+    argument_parser,
+    interleaved,
+    print_record,
+    print_table,
+    ratios,
+    set_threads,
+    summarize,
+)
 from statsmodels.tsa.ar_model import AutoReg
 from synthetic import Floats, autoregression, sparse
 
@@ -17,15 +26,15 @@ PAPER = {1: 0.2, 2: 0.3, 3: -0.5}
 
 def main() -> None:
     """Compare at each order."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=2)
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=2)
+    args = parser.parse_args()
     set_threads(args.threads)
     length, orders = (3000, (3, 20)) if args.quick else (125_000, (200, 800))
     series = autoregression(sparse(PAPER, 3), length, args.seed)
     results = [compare(series, order, args) for order in orders]
-    show([_row(result) for result in results])
-    report("ar_speed", args, {"length": length, "results": results})
+    print_table([_row(result) for result in results])
+    print_record("ar_speed", args, {"length": length, "results": results})
 
 
 def compare(series: Floats, order: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -35,9 +44,9 @@ def compare(series: Floats, order: int, args: argparse.Namespace) -> dict[str, A
     same array. It is slow and steady: one call a round.
     """
     calls = {
-        "statsmodels": Side(lambda: AutoReg(series, order).fit()),
-        "estimator": Side(lambda: estimator(series, order), times=5),
-        "kernel": Side(lambda: kernel(series, order), times=5),
+        "statsmodels": Candidate(lambda: AutoReg(series, order).fit()),
+        "estimator": Candidate(lambda: estimator(series, order), repeats=5),
+        "kernel": Candidate(lambda: kernel(series, order), repeats=5),
     }
     AutoReg(series[: 4 * order + 100], order).fit()  # both sides are warm
     estimator(series, order)
@@ -45,13 +54,13 @@ def compare(series: Floats, order: int, args: argparse.Namespace) -> dict[str, A
     peer, model = results["statsmodels"], results["estimator"]
     return {
         "order": order,
-        "seconds": {name: spread(times) for name, times in taken.items()},
-        "estimator_times_faster": ratio(taken["statsmodels"], taken["estimator"]),
-        "kernel_times_faster": ratio(taken["statsmodels"], taken["kernel"]),
-        "largest_difference": {
+        "seconds": {name: summarize(times) for name, times in taken.items()},
+        "estimator_speedup": ratios(taken["statsmodels"], taken["estimator"]),
+        "kernel_speedup": ratios(taken["statsmodels"], taken["kernel"]),
+        "max_difference": {
             "coefficient": np.abs(model.coef_[0] - peer.params[1:]).max(),
             "kernel_coefficient": np.abs(results["kernel"] - peer.params[1:]).max(),
-            "constant": abs(model.intercept_[0] - peer.params[0]),
+            "intercept": abs(model.intercept_[0] - peer.params[0]),
         },
     }
 
@@ -72,9 +81,9 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
     return {
         "order": result["order"],
         **{f"{name} s": times["median"] for name, times in result["seconds"].items()},
-        "estimator x": result["estimator_times_faster"]["median"],
-        "kernel x": result["kernel_times_faster"]["median"],
-        "largest difference": result["largest_difference"]["coefficient"],
+        "estimator x": result["estimator_speedup"]["median"],
+        "kernel x": result["kernel_speedup"]["median"],
+        "largest difference": result["max_difference"]["coefficient"],
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from measure import parser, report, set_threads, show
+from measure import argument_parser, print_record, print_table, set_threads
 
 from tsar import ARNet, Naive, SeasonalNaive, cross_validation, datasets, evaluate
 from tsar.forecasters.base import Forecaster
@@ -47,13 +47,13 @@ TASKS = (
 
 def main() -> None:
     """Forecast every set with every model; print errors, coverage and seconds."""
-    options = parser(__doc__)
-    options.add_argument("--sets", nargs="*", default=[task.name for task in TASKS])
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--sets", nargs="*", default=[task.name for task in TASKS])
+    args = parser.parse_args()
     set_threads(args.threads)
     rows = [row for task in TASKS if task.name in args.sets for row in score(task, args)]
-    show(rows)
-    report("arnet_forecasts", args, {"level": LEVEL, "rows": rows})
+    print_table(rows)
+    print_record("arnet_forecasts", args, {"level": LEVEL, "rows": rows})
 
 
 def models(task: Task) -> dict[str, Forecaster]:
@@ -149,7 +149,7 @@ def _row(
         "windows": told["cutoff"].nunique() if task.windows > 1 else 1,
         "smape": float(errors["smape"]),
         "mase": float(errors["mase"]),
-        "inside": float(errors[f"coverage-{LEVEL}"]),
+        "coverage": float(errors[f"coverage-{LEVEL}"]),
         "seconds": seconds,
     }
 

@@ -8,7 +8,7 @@ import arnet_baseline
 import figures
 import numpy as np
 from arnet_baseline import Fitted
-from measure import parser, report, set_threads, show, spread, timed
+from measure import argument_parser, print_record, print_table, set_threads, summarize, timed
 from synthetic import Floats, autoregression, sparse
 
 from tsar import ARNet
@@ -27,17 +27,22 @@ PAPER_SECONDS = {
 
 def main() -> None:
     """Measure, print a row for each order, and draw them."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=10)
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=10)
+    args = parser.parse_args()
     set_threads(args.threads)
     length, small = (2500, 5) if args.quick else (125_000, 100)
     orders = ORDERS[:6:5] if args.quick else ORDERS
     args.rounds = 2 if args.quick else args.rounds
     rows = [measure(order, length, args) for order in orders]
-    show(rows)
-    record = {"length": length, "series": args.rounds, "rows": rows, "small": few(small, args.seed)}
-    report("arnet_paper", args, record)
+    print_table(rows)
+    record = {
+        "length": length,
+        "series": args.rounds,
+        "rows": rows,
+        "sparse_ar_10": few(small, args.seed),
+    }
+    print_record("arnet_paper", args, record)
     if args.output:
         draw(rows, args.output / "arnet_paper.png")
 
@@ -56,7 +61,7 @@ def measure(order: int, length: int, args: argparse.Namespace) -> dict[str, Any]
     for name, loader in (("adam", True), ("adam by index", False)):
         fit = baseline(series[0], truth, args.seed, loader=loader)
         row |= {f"{name} {what}": value for what, value in fit.items()}
-    row["times faster"] = row["adam seconds"] / row["tsar seconds"]
+    row["speedup"] = row["adam seconds"] / row["tsar seconds"]
     row["paper seconds"], row["paper stpe"] = PAPER_SECONDS.get(order), PAPER_STPE.get(order)
     return row
 
@@ -106,8 +111,8 @@ def few(count: int, seed: int) -> dict[str, Any]:
         model = ARNet(20, sparsity=sparsity, device="cpu").fit(np.stack(series, axis=1))
         errors = [stpe(coef, truth) for coef in model.coef_]
         exact = [lags == sorted(SMALL) for lags in model.lags_]
-        record[name] = {"mean_stpe": np.mean(errors), "stpe": spread(errors)}
-        record[name]["exactly_these_lags"] = np.mean(exact)
+        record[name] = {"mean_stpe": np.mean(errors), "stpe": summarize(errors)}
+        record[name]["exact_lags_rate"] = np.mean(exact)
     return record | {"paper": {"arnet": 3.2, "least_squares": 18.3, "series": 1}}
 
 

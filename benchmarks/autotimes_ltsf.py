@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from ltsf import HORIZONS
-from measure import keep, parser, report, set_threads, show
+from measure import argument_parser, print_record, print_table, save_record, set_threads
 
 from tsar import AutoTimes, DLinear, NLinear, Training
 from tsar.evaluation.benchmarking import Protocol, fit_protocol, read_protocol, score_horizons
@@ -37,13 +37,13 @@ PRINTED = {
 
 def main() -> None:
     """Fit each variant once a seed and score it at all horizons; linear models at each."""
-    options = parser(__doc__)
-    options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--variants", nargs="*", default=list(VARIANTS), help="of AutoTimes")
-    options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--depth", type=int, help="blocks of the backbone; the default's if none")
-    options.add_argument("--stride", type=int, default=1, help="score every so many-th test window")
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--dataset", default="ETTh1")
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="of AutoTimes")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--depth", type=int, help="blocks of the backbone; the default's if none")
+    parser.add_argument("--stride", type=int, default=1, help="score every so many-th test window")
+    args = parser.parse_args()
     set_threads(args.threads)
     args.stride = 50 if args.quick else args.stride
     protocol = read_protocol(args.dataset)
@@ -59,9 +59,9 @@ def main() -> None:
     for chosen in args.variants:
         rows += variant(protocol, chosen, args)
         record |= {"rows": rows + printed}
-        keep(name, args, record)  # a run may be cut off
-        show(rows + printed)
-    report(name, args, record | {"rows": rows + linear(protocol, args) + printed})
+        save_record(name, args, record)  # a long run may be interrupted
+        print_table(rows + printed)
+    print_record(name, args, record | {"rows": rows + linear(protocol, args) + printed})
 
 
 def variant(protocol: Protocol, name: str, args: argparse.Namespace) -> list[dict[str, Any]]:

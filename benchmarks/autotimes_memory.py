@@ -8,7 +8,17 @@ from typing import Any
 
 import torch
 from autotimes_ltsf import CONTEXT, SEGMENT
-from measure import Side, alone, grown, interleaved, parser, report, set_threads, show, spread
+from measure import (
+    Candidate,
+    argument_parser,
+    interleaved,
+    peak_memory,
+    print_record,
+    print_table,
+    run_subprocess,
+    set_threads,
+    summarize,
+)
 
 from tsar import AutoTimes
 from tsar.data.batch import Batch, Context
@@ -18,20 +28,20 @@ SIDES = {"blocks kept": False, "blocks computed again": True}
 
 def main() -> None:
     """Time both sides in one process, and measure the memory of each in one of its own."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=3)
-    options.add_argument("--backbone", default="smollm2", help="a name or a folder")
-    options.add_argument("--depth", type=int, nargs="+", default=[30], help="blocks of it")
-    options.add_argument("--batch", type=int, default=64, help="windows of a step")
-    options.add_argument("--child", nargs=2, metavar=("SIDE", "LAYERS"))
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=3)
+    parser.add_argument("--backbone", default="smollm2", help="a name or a folder")
+    parser.add_argument("--depth", type=int, nargs="+", default=[30], help="blocks of it")
+    parser.add_argument("--batch", type=int, default=64, help="windows of a step")
+    parser.add_argument("--child", nargs=2, metavar=("SIDE", "LAYERS"))
+    args = parser.parse_args()
     set_threads(args.threads)
     if args.child:
         run = step(args.child[0], int(args.child[1]), args)
-        print(json.dumps(grown(lambda: (run(), run()))))
+        print(json.dumps(peak_memory(lambda: (run(), run()))))
         return
     rows = [row for depth in ([1] if args.quick else args.depth) for row in sides(depth, args)]
-    report("autotimes_memory", args, {"batch": args.batch, "context": CONTEXT, "rows": rows})
+    print_record("autotimes_memory", args, {"batch": args.batch, "context": CONTEXT, "rows": rows})
 
 
 def sides(depth: int, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -39,17 +49,17 @@ def sides(depth: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     calls = {name: step(name, depth, args) for name in SIDES}
     for call in calls.values():
         call()  # warm
-    taken, _ = interleaved({name: Side(call, 3) for name, call in calls.items()}, args.rounds)
+    taken, _ = interleaved({name: Candidate(call, 3) for name, call in calls.items()}, args.rounds)
     rows = [
         {
             "depth": depth,
-            "side": name,
-            "seconds a step": spread(times),
+            "method": name,
+            "seconds per step": summarize(times),
             "memory mb": _memory(name, depth, args) / 1e6,
         }
         for name, times in taken.items()
     ]
-    show([row | {"seconds a step": row["seconds a step"]["median"]} for row in rows])
+    print_table(rows)
     return rows
 
 
@@ -85,7 +95,7 @@ def step(name: str, depth: int, args: argparse.Namespace) -> Callable[[], None]:
 def _memory(name: str, depth: int, args: argparse.Namespace) -> float:
     options = ["--threads", args.threads, "--backbone", args.backbone, "--batch", args.batch]
     options += ["--seed", args.seed, *(["--quick"] if args.quick else [])]
-    return alone(__file__, "--child", name, depth, *options)
+    return run_subprocess(__file__, "--child", name, depth, *options)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,15 @@ from typing import Any
 
 import torch
 from autotimes_ltsf import CONTEXT, RECIPE, SEGMENT
-from measure import Side, interleaved, parser, ratio, report, set_threads, show
+from measure import (
+    Candidate,
+    argument_parser,
+    interleaved,
+    print_record,
+    print_table,
+    ratios,
+    set_threads,
+)
 
 from tsar import AutoTimes, Training
 from tsar.data.batch import Batch
@@ -23,12 +31,12 @@ TOLERANCES = (0.0, 0.1, 0.25, 0.5, 1.0)  # in deviations of the context
 
 def main() -> None:
     """Fit once, then forecast the same test windows with and without speculation."""
-    options = parser(__doc__)
-    options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--depth", type=int, default=2)
-    options.add_argument("--windows", type=int, default=256)
-    options.add_argument("--ahead", type=int, nargs="+", default=[2, 4])
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--dataset", default="ETTh1")
+    parser.add_argument("--depth", type=int, default=2)
+    parser.add_argument("--windows", type=int, default=256)
+    parser.add_argument("--ahead", type=int, nargs="+", default=[2, 4])
+    args = parser.parse_args()
     set_threads(args.threads)
     protocol = read_protocol(args.dataset)
     start = time.perf_counter()
@@ -36,9 +44,9 @@ def main() -> None:
     spent = time.perf_counter() - start
     batch = test_batch(protocol, fitted, 16 if args.quick else args.windows)
     rows = compare(fitted.module_.eval(), batch, args)
-    show(rows)
+    print_table(rows)
     name = f"autotimes_speculation_{args.dataset}"
-    report(name, args, {"horizon": HORIZON, "depth": args.depth, "fit": spent, "rows": rows})
+    print_record(name, args, {"horizon": HORIZON, "depth": args.depth, "fit": spent, "rows": rows})
 
 
 def model(args: argparse.Namespace) -> AutoTimes:
@@ -71,7 +79,9 @@ def compare(
         for ahead in args.ahead
         for tolerance in TOLERANCES
     }
-    sides = {name: Side(lambda how=how: forecast(module, batch, how)) for name, how in ways.items()}
+    sides = {
+        name: Candidate(lambda how=how: forecast(module, batch, how)) for name, how in ways.items()
+    }
     with torch.inference_mode():
         for side in list(sides.values())[:2]:
             side.call()  # warm
@@ -86,7 +96,7 @@ def compare(
                 "kept": kept,
                 "passes": passes,
                 "seconds": sorted(taken[name])[len(taken[name]) // 2],
-                "times faster": ratio(taken["cached"], taken[name]),
+                "speedup": ratios(taken["cached"], taken[name]),
                 "mse": float((output - batch.target).square().mean()),
                 "from cached": float((output - plain).square().mean().sqrt()),
             }

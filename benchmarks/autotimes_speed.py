@@ -17,7 +17,16 @@ import numpy as np
 import pandas as pd
 import torch
 from autotimes_baseline import CONTEXT, DROPOUT, HORIZONS, SEGMENT, Pairs, Paper, roll, steps, test
-from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
+from measure import (
+    Candidate,
+    argument_parser,
+    interleaved,
+    print_record,
+    print_table,
+    ratios,
+    set_threads,
+    summarize,
+)
 from torch import Tensor
 
 from tsar import AutoTimes
@@ -36,13 +45,13 @@ CLOSE = 1e-3
 
 def main() -> None:
     """Check and time both sides at every number of layers."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=3)
-    options.add_argument("--backbone", default="smollm2", help="a name or a folder")
-    options.add_argument("--depth", type=int, nargs="+", default=[2], help="blocks of it")
-    options.add_argument("--hidden", type=int, default=0, help="width of an MLP; 0: linear maps")
-    options.add_argument("--windows", type=int, default=64, help="tested windows of a channel")
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=3)
+    parser.add_argument("--backbone", default="smollm2", help="a name or a folder")
+    parser.add_argument("--depth", type=int, nargs="+", default=[2], help="blocks of it")
+    parser.add_argument("--hidden", type=int, default=0, help="width of an MLP; 0: linear maps")
+    parser.add_argument("--windows", type=int, default=64, help="tested windows of a channel")
+    args = parser.parse_args()
     set_threads(args.threads)
     task = Task.of(args)
     record: dict[str, Any] = {
@@ -63,12 +72,8 @@ def main() -> None:
         for name, make in {"evaluation": evaluations, "step": trained}.items():
             rows = [told | row for row in measured(make(sides, task), args)]
             record[name] += rows
-            show([{k: _median(v) for k, v in row.items() if k != "errors"} for row in rows])
-    report("autotimes_speed", args, record)
-
-
-def _median(value: Any) -> Any:
-    return value["median"] if isinstance(value, dict) else value
+            print_table([{k: v for k, v in row.items() if k != "errors"} for row in rows])
+    print_record("autotimes_speed", args, record)
 
 
 # --- what both sides do ---
@@ -362,7 +367,7 @@ def measured(works: dict[str, Work], args: argparse.Namespace) -> list[dict[str,
     """Time the works, and beside them what the machine can do: a large product of matrices."""
     size = 128 if args.quick else 2048
     precisions = dict.fromkeys(work.precision for work in works.values())
-    sides = {name: Side(work.call) for name, work in works.items()}
+    sides = {name: Candidate(work.call) for name, work in works.items()}
     taken, results = interleaved(
         sides | {precision: product(precision, size) for precision in precisions}, args.rounds
     )
@@ -372,14 +377,14 @@ def measured(works: dict[str, Work], args: argparse.Namespace) -> list[dict[str,
         rates = [work.operations / seconds for seconds in times]
         limits = [2 * size**3 / seconds for seconds in taken[work.precision]]
         row = {
-            "side": name,
-            "seconds": spread(times),
-            "times faster": ratio(taken[PAPER], [t * work.count for t in times]),
+            "method": name,
+            "seconds": summarize(times),
+            "speedup": ratios(taken[PAPER], [t * work.count for t in times]),
             "tokens": work.tokens,
-            "tokens a second": spread([work.tokens / seconds for seconds in times]),
-            "gigaflops": spread([rate / 1e9 for rate in rates]),
-            "share of the limit": ratio(rates, limits),
-            "limit gigaflops": spread([limit / 1e9 for limit in limits]),
+            "tokens per second": summarize([work.tokens / seconds for seconds in times]),
+            "gigaflops": summarize([rate / 1e9 for rate in rates]),
+            "share of the peak": ratios(rates, limits),
+            "peak gigaflops": summarize([limit / 1e9 for limit in limits]),
         }
         rows.append(row | _errors(results[name], results[PAPER], name))
     return rows
@@ -397,12 +402,12 @@ def _errors(found: Any, paper: Any, name: str) -> dict[str, Any]:
     return {"errors": found}
 
 
-def product(precision: str, size: int) -> Side:
+def product(precision: str, size: int) -> Candidate:
     """Return a large product of matrices."""
     dtype = getattr(torch, precision)
     left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
     result = left @ right
-    return Side(lambda: torch.mm(left, right, out=result), 3)
+    return Candidate(lambda: torch.mm(left, right, out=result), 3)
 
 
 if __name__ == "__main__":

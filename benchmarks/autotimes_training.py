@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import torch
 from autotimes_ltsf import CONTEXT, SEGMENT
-from measure import keep, parser, report, set_threads, show
+from measure import argument_parser, print_record, print_table, save_record, set_threads
 
 from tsar import AutoTimes, Training
 from tsar.data.batch import Batch
@@ -47,18 +47,19 @@ class Leaky(AutoTimesModule):
 
 def main() -> None:
     """Fit with each choice changed, and note what it took and the lowest validation loss."""
-    options = parser(__doc__)
-    options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--choices", nargs="+", default=list(CHOICES), choices=list(CHOICES))
-    options.add_argument("--seeds", type=int, default=1)
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--dataset", default="ETTh1")
+    parser.add_argument("--choices", nargs="+", default=list(CHOICES), choices=list(CHOICES))
+    parser.add_argument("--seeds", type=int, default=1)
+    args = parser.parse_args()
     set_threads(args.threads)
     protocol, rows = read_protocol(args.dataset), []
     for name in args.choices:
         rows.append(choice(protocol, name, args))
-        keep(f"autotimes_training_{args.dataset}", args, {"rows": rows})  # a run may be cut off
-        show(rows)
-    report(f"autotimes_training_{args.dataset}", args, {"rows": rows})
+        # A long run may be interrupted.
+        save_record(f"autotimes_training_{args.dataset}", args, {"rows": rows})
+        print_table(rows)
+    print_record(f"autotimes_training_{args.dataset}", args, {"rows": rows})
 
 
 def choice(protocol: Protocol, name: str, args: argparse.Namespace) -> dict[str, Any]:

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from measure import parser, report, set_threads, show
+from measure import argument_parser, print_record, print_table, set_threads
 from torch import Tensor
 
 from tsar import ARNet, AutoTimes, Naive, SeasonalNaive, Training
@@ -110,10 +110,10 @@ class Scores(NamedTuple):
 
 def main() -> None:
     """Fit each model on each set, and forecast both."""
-    options = parser(__doc__)
-    options.add_argument("--seeds", type=int, default=1)
-    options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    args = parser.parse_args()
     set_threads(args.threads)
     tasks = [Task.of(name, synthetic(name) if args.quick else read(name)) for name in SETS]
     rows, fits = [], []
@@ -124,14 +124,14 @@ def main() -> None:
                 found, spent = fitted(task, name, source, args)
                 rows += found
                 fits += spent
-                show(rows)
+                print_table(rows)
     facts = {
         "sets": [describe(task) for task in tasks],
         "loss": LOSS,
         "training": [asdict(training(task, args)) for task in tasks],
         "seeds": args.seeds,
     }
-    report("autotimes_zero_shot", args, facts | {"fits": fits, "rows": rows})
+    print_record("autotimes_zero_shot", args, facts | {"fits": fits, "rows": rows})
 
 
 def read(name: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from measure import parser, report, set_threads, show, timed
+from measure import argument_parser, print_record, print_table, set_threads, timed
 
 from tsar import ARNet, AutoTimes, ComplexityAnalysis, SpaceTime, cross_validation, evaluate
 from tsar.datasets import load
@@ -40,9 +40,9 @@ class Task:
 
 def main() -> None:
     """Score autoregressions on three data sets, and networks on one channel."""
-    options = parser(__doc__)
-    options.add_argument("--networks", action="store_true", help="SpaceTime and AutoTimes too")
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--networks", action="store_true", help="SpaceTime and AutoTimes too")
+    args = parser.parse_args()
     set_threads(args.threads)
     rows: list[dict[str, Any]] = []
     for task in tasks(args):
@@ -52,11 +52,11 @@ def main() -> None:
         }
         sizes = {name: (one.order, seconds) for name, (one, seconds) in advice.items()}
         rows += compare("ARNet, order", task, ARNet, task.orders, sizes)
-        show(rows)
+        print_table(rows)
     if args.networks:
         rows += networks(args)
-    show(rows)
-    report("complexity_advice", args, {"rows": rows})
+    print_table(rows)
+    print_record("complexity_advice", args, {"rows": rows})
 
 
 def tasks(args: argparse.Namespace) -> list[Task]:
@@ -159,7 +159,7 @@ def networks(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = compare(
         "SpaceTime, state", task, spacetime, (8, 32, 128), {name: (lags.state_size, seconds)}
     )
-    show(rows)
+    print_table(rows)
     random, seconds = recommend("random", task, task.horizon, args)
     return rows + compare(
         "AutoTimes, hidden", task, autotimes, (32, 256), {name: (random.size, seconds)}

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from measure import parser, report, set_threads, show, timed
+from measure import argument_parser, print_record, print_table, set_threads, timed
 
 from tsar import AutoTimes, ComplexityAnalysis, SpaceTime
 from tsar.datasets import load
@@ -16,9 +16,9 @@ N_TRAIN = 500
 
 def main() -> None:
     """Analyse every representation of the oil temperature, for the values of the next day."""
-    options = parser(__doc__)
-    options.add_argument("--backbones", nargs="*", default=["smollm2", "random"])
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--backbones", nargs="*", default=["smollm2", "random"])
+    args = parser.parse_args()
     set_threads(args.threads)
     series = load("ETTh1")[["OT"]].iloc[:14_400]
     if args.quick:
@@ -40,8 +40,8 @@ def main() -> None:
         curves[name] = fitted.curves_[["size", "head", "test", "excess"]].to_dict("list")
         if args.output and name.startswith("SmolLM2"):
             fitted.plot().savefig(args.output / "complexity_features.png")
-        show(rows)
-    report("complexity_features", args, {"rows": rows, "curves": curves})
+        print_table(rows)
+    print_record("complexity_features", args, {"rows": rows, "curves": curves})
 
 
 def representations(series: Any, args: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from measure import parser, report, set_threads, show, timed
+from measure import argument_parser, print_record, print_table, set_threads, timed
 from theory.simulation import Scheme, sample_model, simulate
 from theory.symbols import tune_over_states
 
@@ -26,9 +26,9 @@ SYMBOL_MODELS = 20  # for each number of states
 
 def main() -> None:
     """Simulate both schemes with both kinds of rows, and the symbols; print and plot."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=200)
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=200)
+    args = parser.parse_args()
     set_threads(args.threads)
     repetitions = 3 if args.quick else args.rounds
     sizes = SIZES[::4] if args.quick else SIZES + LARGE_SIZES
@@ -41,7 +41,7 @@ def main() -> None:
             )
             record[name] = {"seconds": seconds, **differences(table)}
             record[name]["curves"] = table.to_dict("list")
-            show(printed_rows(name, table))
+            print_table(printed_rows(name, table))
             if args.output:
                 args.output.mkdir(parents=True, exist_ok=True)
                 file = f"complexity_{scheme}_{'serial' if serial else 'iid'}.png"
@@ -56,9 +56,9 @@ def main() -> None:
             **quick,
         )
     )
-    show(symbols.round(3).to_dict("records"))
+    print_table(symbols.round(3).to_dict("records"))
     record["symbols"] = {"seconds": seconds, "table": symbols.to_dict("list")}
-    report("complexity_simulation", args, record)
+    print_record("complexity_simulation", args, record)
 
 
 def curves(

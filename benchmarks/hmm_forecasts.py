@@ -8,7 +8,7 @@ import time
 import warnings
 from typing import Any
 
-from measure import parser, report, set_threads, show
+from measure import argument_parser, print_record, print_table, set_threads
 
 from tsar import HMM, ARNet, Naive, SeasonalNaive, cross_validation, datasets, evaluate
 from tsar.forecasters.base import Forecaster
@@ -19,11 +19,11 @@ LEVEL = 80
 
 def main() -> None:
     """Forecast both data sets with every model; print errors and coverage."""
-    args = parser(__doc__).parse_args()
+    args = argument_parser(__doc__).parse_args()
     set_threads(args.threads)
     rows = [row for name in SETS for row in score(name, args)]
-    show(rows)
-    report("hmm_forecasts", args, {"sets": SETS, "level": LEVEL, "rows": rows})
+    print_table(rows)
+    print_record("hmm_forecasts", args, {"sets": SETS, "level": LEVEL, "rows": rows})
 
 
 def models(season: int, seed: int) -> dict[str, Forecaster]:
@@ -61,7 +61,7 @@ def score(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
                 "series": forecasts["unique_id"].nunique(),
                 "smape": float(scores["smape"]),
                 "mase": float(scores["mase"]),
-                "inside": float(scores[f"coverage-{LEVEL}"]),
+                "coverage": float(scores[f"coverage-{LEVEL}"]),
                 "seconds": seconds,
             }
         )

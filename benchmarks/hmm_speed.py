@@ -11,7 +11,17 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from hmmlearn.hmm import GaussianHMM as Peer
-from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread, timed
+from measure import (
+    Candidate,
+    argument_parser,
+    interleaved,
+    print_record,
+    print_table,
+    ratios,
+    set_threads,
+    summarize,
+    timed,
+)
 
 from tsar.hmm.discrete.compiled import installed
 from tsar.hmm.discrete.fitting import EMOptions, fit, fit_restarts, predictive_log_density
@@ -30,16 +40,16 @@ def main() -> None:
     """One long series, then many short ones with restarts and numbers of states."""
     logging.getLogger("hmmlearn").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    options = parser(__doc__)
-    options.set_defaults(rounds=3)
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=3)
+    args = parser.parse_args()
     set_threads(args.threads)
     shapes = ((3, 500),) if args.quick else ((4, 50_000), (16, 20_000), (64, 5_000))
     single = [one(k, time, kind, args) for kind in ("all", "circle") for k, time in shapes]
-    show([_single_row(result) for result in single])
+    print_table([_single_row(result) for result in single])
     batch = many(args)
-    show([_batch_row(row) for row in (*batch["by_states"], batch["all"])])
-    report("hmm_speed", args, {"single": single, "batch": batch})
+    print_table([_batch_row(row) for row in (*batch["by_states"], batch["all"])])
+    print_record("hmm_speed", args, {"single": single, "batch": batch})
 
 
 def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -55,9 +65,9 @@ def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str
         torch.ones(1, states, 1, dtype=torch.float64),
     )
     data = grouped(points)
-    sides = {mode: Side(lambda m=mode: peer(m, points, start)) for mode in MODES}
+    sides = {mode: Candidate(lambda m=mode: peer(m, points, start)) for mode in MODES}
     engines = ENGINES if installed() else ENGINES[1:]
-    sides |= {engine: Side(lambda e=engine: ours(e, data, start)) for engine in engines}
+    sides |= {engine: Candidate(lambda e=engine: ours(e, data, start)) for engine in engines}
     for side in sides.values():  # warm, and compiled
         side.call()
     taken, results = interleaved(sides, args.rounds)
@@ -68,16 +78,16 @@ def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str
         "states": states,
         "points": time,
         "transitions": kind,
-        "milliseconds_a_step": {
-            name: spread([1e3 * seconds / STEPS for seconds in times])
+        "milliseconds_per_step": {
+            name: summarize([1e3 * seconds / STEPS for seconds in times])
             for name, times in taken.items()
         },
-        "times_faster": {
-            engine: {mode: ratio(taken[mode], taken[engine]) for mode in MODES}
+        "speedup": {
+            engine: {mode: ratios(taken[mode], taken[engine]) for mode in MODES}
             for engine in engines
         },
         "log_likelihood": scores,
-        "largest_difference": max(scores.values()) - min(scores.values()),
+        "max_difference": max(scores.values()) - min(scores.values()),
     }
 
 
@@ -140,13 +150,13 @@ def many(args: argparse.Namespace) -> dict[str, Any]:
                 "states": states,
                 "tsar_seconds": mine,
                 "hmmlearn_seconds": theirs * series / sample,
-                "times_faster": theirs * series / sample / mine,
+                "speedup": theirs * series / sample / mine,
                 "tsar_mean_best_log_likelihood": float(mine_best.mean()),
                 "hmmlearn_mean_best_log_likelihood": float(scores.max(axis=1).mean()),
             }
         )
     total = {key: sum(row[key] for row in rows) for key in ("tsar_seconds", "hmmlearn_seconds")}
-    total["times_faster"] = total["hmmlearn_seconds"] / total["tsar_seconds"]
+    total["speedup"] = total["hmmlearn_seconds"] / total["tsar_seconds"]
     sizes = {"series": series, "restarts": restarts, "points": time, "hmmlearn_series": sample}
     return {**sizes, "by_states": rows, "all": {"states": "all", **total}}
 
@@ -192,10 +202,10 @@ def grouped(points: torch.Tensor) -> SequenceGroups:
 
 def _single_row(result: dict[str, Any]) -> dict[str, Any]:
     cells = {key: result[key] for key in ("states", "points", "transitions")}
-    for name, taken in result["milliseconds_a_step"].items():
+    for name, taken in result["milliseconds_per_step"].items():
         cells[f"{name} ms"] = f"{taken['median']:.1f}"
-    for engine, ratios in result["times_faster"].items():
-        for mode, found in ratios.items():
+    for engine, speedups in result["speedup"].items():
+        for mode, found in speedups.items():
             cells[f"{engine} / {mode}"] = f"{found['median']:.1f}"
     return cells
 
@@ -205,7 +215,7 @@ def _batch_row(row: dict[str, Any]) -> dict[str, Any]:
         "states": row["states"],
         "tsar s": f"{row['tsar_seconds']:.1f}",
         "hmmlearn s": f"{row['hmmlearn_seconds']:.1f}",
-        "times faster": f"{row['times_faster']:.1f}",
+        "speedup": f"{row['speedup']:.1f}",
     }
 
 

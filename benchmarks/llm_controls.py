@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 from autotimes_ltsf import CONTEXT, HORIZONS, RECIPE, SEGMENT
-from measure import keep, parser, report, set_threads, show
+from measure import argument_parser, print_record, print_table, save_record, set_threads
 
 from tsar import AutoTimes
 from tsar.data.panel import Panel
@@ -47,23 +47,23 @@ class Tuned:
 
 def main() -> None:
     """Tune and score each model, on all rows and on a tenth."""
-    options = parser(__doc__)
-    options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--depth", type=int, default=2, help="blocks of the language model")
-    options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
-    options.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.1])
-    options.add_argument("--seeds", type=int, default=1)
-    options.add_argument("--stride", type=int, default=1, help="of the test windows")
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--dataset", default="ETTh1")
+    parser.add_argument("--depth", type=int, default=2, help="blocks of the language model")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.1])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--stride", type=int, default=1, help="of the test windows")
+    args = parser.parse_args()
     set_threads(args.threads)
     protocol, rows = read_protocol(args.dataset), []
     for share in args.shares:
         for name in args.models:
             seeds = range(args.seed, args.seed + args.seeds)
             rows.append(summary([score(protocol, name, share, seed, args) for seed in seeds]))
-            keep(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
-            show(rows)
-    report(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
+            save_record(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
+            print_table(rows)
+    print_record(f"llm_controls_{args.dataset}", args, {"rates": RATES, "rows": rows})
 
 
 def summary(scores: list[dict[str, Any]]) -> dict[str, Any]:

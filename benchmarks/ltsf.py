@@ -7,7 +7,7 @@ from typing import Any
 import figures
 import numpy as np
 import pandas as pd
-from measure import parser, report, set_threads, show
+from measure import argument_parser, print_record, print_table, set_threads
 
 from tsar import ARNet, DLinear, Naive, NLinear, SeasonalNaive, Training, benchmark, datasets
 from tsar.forecasters.base import Forecaster
@@ -29,13 +29,13 @@ SHOWN = ("ARNet", "ARNet global, direct", "NLinear", "DLinear")
 
 def main() -> None:
     """Score the models on each data set."""
-    options = parser(__doc__)
-    options.add_argument("--datasets", nargs="+", default=["ETTh1"])
-    options.add_argument("--seeds", type=int, default=3, help="seeds of the trained models")
-    options.add_argument(
+    parser = argument_parser(__doc__)
+    parser.add_argument("--datasets", nargs="+", default=["ETTh1"])
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of the trained models")
+    parser.add_argument(
         "--trained", nargs="*", default=["ETTh1"], help="data sets for NLinear and DLinear too"
     )
-    args = options.parse_args()
+    args = parser.parse_args()
     set_threads(args.threads)
     horizons: tuple[int, ...] = HORIZONS
     if args.quick:
@@ -44,9 +44,9 @@ def main() -> None:
     for name in args.datasets:
         models = lineup(name, args.seed, args.seeds, trained=args.trained, quick=args.quick)
         table = benchmark(name, models, horizons).reset_index()
-        rows += summarize(table, PUBLISHED, "published mse")
-    show(rows)
-    report("ltsf", args, {"context": CONTEXT, "training": asdict(RECIPE), "rows": rows})
+        rows += join_seeds(table, PUBLISHED, "published mse")
+    print_table(rows)
+    print_record("ltsf", args, {"context": CONTEXT, "training": asdict(RECIPE), "rows": rows})
     if args.output:
         draw(rows, args.output / "ltsf.png")
 
@@ -77,7 +77,7 @@ def lineup(
     return models
 
 
-def summarize(
+def join_seeds(
     table: pd.DataFrame, printed: dict[tuple[str, str], tuple[float, ...]], name: str
 ) -> list[dict[str, Any]]:
     """Join the seeds of a model, and set what a paper printed beside it, under a name."""

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from measure import Side, interleaved, parser, ratio, report, set_threads, show, spread
+from measure import (
+    Candidate,
+    argument_parser,
+    interleaved,
+    print_record,
+    print_table,
+    ratios,
+    set_threads,
+    summarize,
+)
 from scipy.signal import lfilter
 from statsmodels.tsa.ar_model import AutoReg
 from synthetic import BURN_IN, Floats, stable
@@ -20,9 +29,9 @@ ORDER, LENGTH, HORIZON, LEVEL = 12, 200, 12, 80
 
 def main() -> None:
     """Time every side on as many series as it can do in reasonable time."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=3)
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=3)
+    args = parser.parse_args()
     set_threads(args.threads)
     # The peers fit series by series, so that their time grows with the number: a subset says it.
     count, subset, fewer = (50, 3, 2) if args.quick else (10_000, 200, 50)
@@ -38,20 +47,22 @@ def main() -> None:
         sides |= statsforecast_sides(frame[frame["unique_id"] < fewer], fewer)
     for _, call in sides.values():
         call()  # warm: the first call compiles, allocates, and reads files
-    taken, results = interleaved({n: Side(call) for n, (_, call) in sides.items()}, args.rounds)
+    taken, results = interleaved(
+        {n: Candidate(call) for n, (_, call) in sides.items()}, args.rounds
+    )
     each = {name: [t / sides[name][0] for t in times] for name, times in taken.items()}
     rows: list[dict[str, Any]] = [
         {
-            "side": name,
+            "method": name,
             "series": sides[name][0],
-            "series a second": spread([1 / seconds for seconds in times]),
-            "tsar times faster": ratio(times, each["tsar, long frame"]),
+            "series per second": summarize([1 / seconds for seconds in times]),
+            "tsar speedup": ratios(times, each["tsar, long frame"]),
         }
         for name, times in each.items()
     ]
-    show([row | {k: row[k]["median"] for k in list(row)[2:]} for row in rows])
+    print_table(rows)
     agreement = compare(results["tsar, array"], results["statsmodels AutoReg"])
-    report("many_series", args, facts(args) | {"rows": rows, "agreement": agreement})
+    print_record("many_series", args, facts(args) | {"rows": rows, "agreement": agreement})
 
 
 def facts(args: argparse.Namespace) -> dict[str, Any]:
@@ -118,9 +129,9 @@ def compare(ours: Floats, theirs: list[Floats]) -> dict[str, float]:
     mine, peer = ours[:, : len(theirs)], np.stack(theirs, axis=1)
     widths = (mine[..., 2] - mine[..., 1]) / (peer[..., 2] - peer[..., 1])
     return {
-        "largest_difference_of_forecasts": np.abs(mine[..., 0] - peer[..., 0]).max(),
-        "widths_over_statsmodels_low": widths.min(),
-        "widths_over_statsmodels_high": widths.max(),
+        "max_forecast_difference": np.abs(mine[..., 0] - peer[..., 0]).max(),
+        "min_width_ratio": widths.min(),
+        "max_width_ratio": widths.max(),
     }
 
 

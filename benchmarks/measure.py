@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, fair timing, facts of the machine, one line of JSON."""
+"""Shared by all benchmarks: command-line options, interleaved timing, memory, JSON records."""
 
 import argparse
 import gc
@@ -27,38 +27,38 @@ PACKAGES = (
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the sides that are compared; its time in a round is the median of `times` calls."""
+class Candidate:
+    """A method under comparison; its time in a round is the median over `repeats` calls."""
 
     call: Callable[[], Any]
-    times: int = 1
+    repeats: int = 1
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the options that every benchmark has."""
-    options = argparse.ArgumentParser(description=description)
-    options.add_argument("--quick", action="store_true", help="tiny sizes: a smoke run")
-    options.add_argument(
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: a smoke run")
+    parser.add_argument(
         "--output",
         type=Path,
         nargs="?",
         const=RESULTS,
         help="folder for NAME.json and plots; without a value benchmarks/results",
     )
-    options.add_argument("--threads", type=int, default=1, help="threads of torch, BLAS, OpenMP")
-    options.add_argument("--rounds", type=int, default=5, help="rounds of a comparison")
-    options.add_argument("--seed", type=int, default=0)
-    return options
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch, BLAS, OpenMP")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of a comparison")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
 
 
 def set_threads(threads: int) -> None:
-    """Give every side of a comparison the same number of threads."""
+    """Limit torch, BLAS and OpenMP to this number of threads."""
     torch.set_num_threads(threads)
     threadpool_limits(threads)
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the wall-clock seconds of a call, without the garbage collector, and its result."""
+    """Return the wall-clock seconds of a call, with garbage collection off, and its result."""
     gc.collect()
     gc.disable()
     try:
@@ -70,66 +70,66 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def interleaved(
-    sides: dict[str, Side], rounds: int
+    candidates: dict[str, Candidate], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """Time the sides in turn, so that what else the machine does hits all of them.
+    """Time the candidates in turn, so that other load on the machine affects all of them.
 
-    Returns the seconds of each round, and the last result, by the name of the side.
+    Returns the seconds of each round and the last result, both by the name of the candidate.
     """
-    taken: dict[str, list[float]] = {name: [] for name in sides}
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
     results: dict[str, Any] = {}
     for _ in range(rounds):
-        for name, side in sides.items():
-            calls = [timed(side.call) for _ in range(side.times)]
-            taken[name].append(statistics.median(seconds for seconds, _ in calls))
+        for name, candidate in candidates.items():
+            calls = [timed(candidate.call) for _ in range(candidate.repeats)]
+            seconds[name].append(statistics.median(elapsed for elapsed, _ in calls))
             results[name] = calls[-1][1]
-    return taken, results
+    return seconds, results
 
 
-def grown(call: Callable[[], Any]) -> int:
-    """Return the bytes that the peak of a call lies above what was resident before it."""
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+def peak_memory(call: Callable[[], Any]) -> int:
+    """Return the peak resident memory during a call minus that before it, in bytes."""
+    before = resident_memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     call()
-    return resident("VmHWM") - before
+    return resident_memory("VmHWM") - before
 
 
-def resident(field: str) -> int:
-    """Return a size of this process in bytes: VmRSS now, VmHWM at the peak."""
+def resident_memory(field: str) -> int:
+    """Return the resident memory of this process in bytes: VmRSS now, VmHWM at the peak."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def alone(script: str, *options: object) -> float:
-    """Return the number that a script prints in a process of its own."""
+def run_subprocess(script: str, *options: object) -> float:
+    """Return the number that a script prints when run in a new process."""
     command = [sys.executable, script, *map(str, options)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(json.loads(done.stdout))
+    completed = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(completed.stdout))
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return the median, the least, the most and the number of values."""
+def summarize(values: Sequence[float]) -> dict[str, float]:
+    """Return the median, minimum, maximum and number of the values."""
     return {
         "median": statistics.median(values),
-        "low": min(values),
-        "high": max(values),
+        "min": min(values),
+        "max": max(values),
         "count": len(values),
     }
 
 
-def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
-    """Return the spread of how many times faster one side is, round by round."""
-    return spread([a / b for a, b in zip(slow, fast, strict=True)])
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, float]:
+    """Return the summary of the ratios taken round by round; of seconds, a speedup."""
+    return summarize([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
-def report(name: str, options: argparse.Namespace, record: dict[str, Any]) -> None:
-    """Print the record and what it was measured with as one line; write it if asked to."""
-    print(keep(name, options, record))
+def print_record(name: str, options: argparse.Namespace, record: dict[str, Any]) -> None:
+    """Print the record and the settings of the run as one line of JSON; save it with `--output`."""
+    print(save_record(name, options, record))
 
 
-def keep(name: str, options: argparse.Namespace, record: dict[str, Any]) -> str:
-    """Write the record of a run so far, if asked to; return it as one line."""
-    facts = {
+def save_record(name: str, options: argparse.Namespace, record: dict[str, Any]) -> str:
+    """Save the record so far with `--output`; return it as one line of JSON."""
+    settings = {
         "benchmark": name,
         "quick": options.quick,
         "threads": options.threads,
@@ -137,22 +137,26 @@ def keep(name: str, options: argparse.Namespace, record: dict[str, Any]) -> str:
         "hardware": hardware(),
         "versions": versions(),
     }
-    line = json.dumps(_plain(facts | record), allow_nan=False)
+    line = json.dumps(_rounded(settings | record), allow_nan=False)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / f"{name}.json").write_text(line + "\n", encoding="utf-8")
     return line
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows as a Markdown table to stderr, for those who watch or write it up."""
-    cells = [[str(_plain(value)) for value in row.values()] for row in rows]
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows as a Markdown table to stderr; of a summary, its median."""
+    cells = [[str(_rounded(_median(value))) for value in row.values()] for row in rows]
     lines = [list(rows[0]), ["---"] * len(rows[0]), *cells]
     print(*(f"| {' | '.join(line)} |" for line in lines), sep="\n", file=sys.stderr)
 
 
+def _median(value: Any) -> Any:
+    return value["median"] if isinstance(value, dict) and "median" in value else value
+
+
 def hardware() -> dict[str, Any]:
-    """Return the processor, its cores, the memory, and how busy the machine is."""
+    """Return the processor, its cores, the memory, and the load average of the last minute."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -162,14 +166,14 @@ def hardware() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of python and of the packages that are here."""
-    known = {"python": platform.python_version()}
+    """Return the versions of Python and of the installed packages."""
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            known[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return known
+    return installed
 
 
 def _processor() -> str:
@@ -179,14 +183,14 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _plain(value: Any) -> Any:
-    """Turn numbers into plain ones of four digits; what is not finite becomes null."""
+def _rounded(value: Any) -> Any:
+    """Round floats to four significant digits; NumPy scalars become Python's, NaN and inf null."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_rounded(item) for item in value]
     if hasattr(value, "item"):
-        return _plain(value.item())
+        return _rounded(value.item())
     if isinstance(value, float):
         return float(f"{value:.4g}") if math.isfinite(value) else None
     return value

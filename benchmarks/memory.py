@@ -6,23 +6,31 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from measure import alone, grown, parser, report, set_threads, show, spread
+from measure import (
+    argument_parser,
+    peak_memory,
+    print_record,
+    print_table,
+    run_subprocess,
+    set_threads,
+    summarize,
+)
 from statsmodels.tsa.ar_model import AutoReg
 from synthetic import Floats, autoregression, sparse
 
 from tsar import ARNet
 from tsar.autoregression import Design, fit_closed_form, observed_segments
 
-OURS = ("tsar", "tsar, lags chosen", "tsar, kernel alone")
+OURS = ("tsar", "tsar, lags chosen", "tsar, kernel only")
 PEER = "statsmodels AutoReg"
 
 
 def main() -> None:
     """Measure each case in a process of its own: what one leaves behind must not hide another."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=3)
-    options.add_argument("--child", nargs=3, metavar=("SIDE", "POINTS", "ORDER"))
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=3)
+    parser.add_argument("--child", nargs=3, metavar=("SIDE", "POINTS", "ORDER"))
+    args = parser.parse_args()
     set_threads(args.threads)
     if args.child:
         side, points, order = args.child
@@ -34,21 +42,21 @@ def main() -> None:
     # AutoReg keeps matrices of n rows and p columns: the larger cases do not fit most machines.
     cases.append((PEER, sizes[0], orders[0]))
     rows = [measure(*case, args) for case in cases]
-    show([row | {"times the data": row["times the data"]["median"]} for row in rows])
-    report("memory", args, {"rows": rows})
+    print_table(rows)
+    print_record("memory", args, {"rows": rows})
 
 
 def measure(side: str, points: int, order: int, args: argparse.Namespace) -> dict[str, Any]:
     """Return how often the size of the data a fit adds to what the process holds, at its peak."""
     options = ("--child", side, points, order, "--threads", args.threads, "--seed", args.seed)
-    peaks = [alone(__file__, *options) for _ in range(1 if args.quick else args.rounds)]
+    peaks = [run_subprocess(__file__, *options) for _ in range(1 if args.quick else args.rounds)]
     data = points * 8
     return {
-        "side": side,
+        "method": side,
         "points": points,
         "order": order,
         "data_mb": data / 1e6,
-        "times the data": spread([peak / data for peak in peaks]),
+        "peak memory / data": summarize([peak / data for peak in peaks]),
     }
 
 
@@ -61,7 +69,7 @@ def growth(side: str, points: int, order: int, seed: int) -> int:
     fit = fitter(side, order)
     series = autoregression(sparse({1: 0.2, 2: 0.3, 3: -0.5}, 3), points, seed)
     fit(series[: 10 * order + 100])
-    return grown(lambda: fit(series))
+    return peak_memory(lambda: fit(series))
 
 
 def fitter(side: str, order: int) -> Callable[[Floats], Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import parser, report, set_threads, show, spread
+from measure import argument_parser, print_record, print_table, set_threads, summarize
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from tsar import SpaceTimeClassifier, Training
@@ -19,13 +19,13 @@ SETS = ("ECG200", "ECG5000")  # UCR archive (Dau et al. 2019), its own split
 
 def main() -> None:
     """Fit each side on the training part, score it on the test part."""
-    options = parser(__doc__)
-    options.add_argument("--seeds", type=int, default=3)
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
     set_threads(args.threads)
     rows = [row for name in SETS for row in score(name, args)]
-    show(rows)
-    report("spacetime_classification", args, {"seeds": args.seeds, "rows": rows})
+    print_table(rows)
+    print_record("spacetime_classification", args, {"seeds": args.seeds, "rows": rows})
 
 
 def read(name: str, part: str) -> tuple[Any, Any]:
@@ -53,11 +53,11 @@ def score(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append(
             {
                 "data": name,
-                "side": side,
+                "method": side,
                 "accuracy": float(np.mean(accuracy)),
                 "accuracy range": [min(accuracy), max(accuracy)],
                 "AUROC": float(np.mean(area)),
-                "seconds": spread(seconds)["median"],
+                "seconds": summarize(seconds)["median"],
             }
         )
     return rows

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.ticker import LogLocator
-from measure import parser, report, set_threads, show, spread, timed
+from measure import argument_parser, print_record, print_table, set_threads, summarize, timed
 from spacetime_baseline import LSTMRollout, S4DForecaster, count
 from synthetic import Floats
 from torch import Tensor
@@ -36,9 +36,9 @@ COLORS = ("#0072B2", "#000000", "#56B4E9", "#009E73", "#D55E00", "#E69F00")
 CLOSED = {"one_step_weight": 0.0, "input_weight": 0.0, "init": "random"}
 OURS: dict[str, tuple[float, dict[str, Any]]] = {
     "SpaceTime": (0.03, {"init": "arma"}),
-    "SpaceTime, Burg's start": (0.03, {}),
-    "SpaceTime, random start": (0.3, CLOSED),
-    "SpaceTime, random start, l1": (0.1, CLOSED | {"stability": "l1"}),
+    "SpaceTime, Burg initialization": (0.03, {}),
+    "SpaceTime, random initialization": (0.3, CLOSED),
+    "SpaceTime, random initialization, l1": (0.1, CLOSED | {"stability": "l1"}),
 }
 PEERS = {"S4D": (0.01, 0.03, 0.1), "LSTM": (0.01, 0.03)}  # learning rates to try
 CLOSED_SHARE = 0.25  # of the steps of a peer, the last, also minimize the closed loop's error
@@ -58,9 +58,9 @@ class Process:
 
 def main() -> None:
     """Train every side on every process with some seeds; print a row for each, and draw them."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=3)
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=3)
+    args = parser.parse_args()
     set_threads(args.threads)
     steps = 8 if args.quick else 1200
     seeds = range(args.seed, args.seed + (1 if args.quick else args.rounds))
@@ -70,14 +70,14 @@ def main() -> None:
         for side, measured in sides(process, steps, list(seeds)).items():
             errors = [error for _, error, _ in measured]
             curves[name][side] = np.median([error.mean(axis=0) for error in errors], axis=0)
-            rows.append({"process": name, "side": side} | summary(measured))
+            rows.append({"process": name, "method": side} | summary(measured))
             print(
                 list(table_row(rows[-1]).values()), file=sys.stderr, flush=True
             )  # it takes minutes
-    show([table_row(row) for row in rows])
+    print_table([table_row(row) for row in rows])
     settings = {"steps": steps, "batch": BATCH, "context": SHORT, "horizon": HORIZON}
-    record = settings | {"farther": FARTHER * HORIZON, "limit": LIMIT, "rows": rows}
-    report("spacetime_expressivity", args, record)
+    record = settings | {"long_horizon": FARTHER * HORIZON, "threshold": LIMIT, "rows": rows}
+    print_record("spacetime_expressivity", args, record)
     if args.output:
         draw(curves, args.output / "spacetime_expressivity.png")
 
@@ -230,11 +230,11 @@ def summary(measured: list[Measured]) -> dict[str, Any]:
     near = [float(error[:, :HORIZON].mean()) for _, error, _ in measured]
     far = [float(error.mean()) for _, error, _ in measured]
     return {
-        "mse_32": spread(near),
-        "mse_320": spread(far),
-        "below_limit": sum(error < LIMIT for error in far),
+        "mse_32": summarize(near),
+        "mse_320": summarize(far),
+        "below_threshold": sum(error < LIMIT for error in far),
         "parameters": measured[0][2],
-        "seconds": spread([seconds for seconds, _, _ in measured]),
+        "seconds": summarize([seconds for seconds, _, _ in measured]),
     }
 
 
@@ -244,12 +244,12 @@ def table_row(row: dict[str, Any]) -> dict[str, Any]:
     near, far = row["mse_32"], row["mse_320"]
     return {
         "process": row["process"],
-        "side": row["side"],
+        "method": row["method"],
         "parameters": row["parameters"],
         "MSE, 32 steps": write(near["median"]),
         "MSE, 320 steps": write(far["median"]),
-        "range": f"{write(far['low'])} to {write(far['high'])}",
-        "below 1e-4": f"{row['below_limit']} of {far['count']}",
+        "range": f"{write(far['min'])} to {write(far['max'])}",
+        "below 1e-4": f"{row['below_threshold']} of {far['count']}",
         "seconds": round(row["seconds"]["median"], 1),
     }
 

@@ -5,8 +5,8 @@ import statistics
 from dataclasses import asdict
 from typing import Any
 
-from ltsf import HORIZONS, summarize
-from measure import parser, report, set_threads, show
+from ltsf import HORIZONS, join_seeds
+from measure import argument_parser, print_record, print_table, set_threads
 
 from tsar import ARNet, DLinear, NLinear, SpaceTime, Training, benchmark
 from tsar.evaluation.benchmarking import fit_protocol, read_protocol, score_protocol
@@ -36,27 +36,27 @@ RECALLED = {
 
 def main() -> None:
     """Score the models on a data set, one channel or all."""
-    options = parser(__doc__)
-    options.add_argument("--dataset", default="ETTh1")
-    options.add_argument("--series", nargs="*", help="channels; none given: all of them")
-    options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--horizons", type=int, nargs="+", default=list(HORIZONS))
-    options.add_argument(
+    parser = argument_parser(__doc__)
+    parser.add_argument("--dataset", default="ETTh1")
+    parser.add_argument("--series", nargs="*", help="channels; none given: all of them")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--horizons", type=int, nargs="+", default=list(HORIZONS))
+    parser.add_argument(
         "--beyond", action="store_true", help="960 and 1920 instead, trained shorter"
     )
-    args = options.parse_args()
+    args = parser.parse_args()
     set_threads(args.threads)
     alone = args.series == ["OT"]
     if args.beyond:
         rows = beyond(args)
     else:
         table = benchmark(args.dataset, lineup(args), args.horizons, series=args.series)
-        rows = summarize(table.reset_index(), RECALLED if alone else {}, "recalled mse")
-    show(rows)
+        rows = join_seeds(table.reset_index(), RECALLED if alone else {}, "paper mse, unverified")
+    print_table(rows)
     facts = {"context": CONTEXT, "training": asdict(RECIPE), "linear": asdict(LINEAR)}
     kind = "-".join(args.series) if args.series else "all"
     name = f"spacetime_{'beyond' if args.beyond else 'ltsf'}_{args.dataset}_{kind}"
-    report(name, args, facts | {"seeds": args.seeds, "rows": rows})
+    print_record(name, args, facts | {"seeds": args.seeds, "rows": rows})
 
 
 def lineup(args: argparse.Namespace) -> dict[str, Forecaster]:

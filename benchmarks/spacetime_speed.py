@@ -12,16 +12,16 @@ import figures
 import numpy as np
 import torch
 from measure import (
-    Side,
-    alone,
-    grown,
+    Candidate,
+    argument_parser,
     interleaved,
-    parser,
-    ratio,
-    report,
+    peak_memory,
+    print_record,
+    print_table,
+    ratios,
+    run_subprocess,
     set_threads,
-    show,
-    spread,
+    summarize,
 )
 from spacetime_baseline import Released, count, sized
 from torch import Tensor, nn
@@ -48,10 +48,10 @@ STATES = (16, 64, 256, 1024)
 
 def main() -> None:
     """Measure all, or in a process of its own the memory of one side."""
-    options = parser(__doc__)
-    options.set_defaults(rounds=3)
-    options.add_argument("--child", help="name of the side whose memory to measure")
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.set_defaults(rounds=3)
+    parser.add_argument("--child", help="name of the side whose memory to measure")
+    args = parser.parse_args()
     set_threads(args.threads)
     if args.child:
         print(json.dumps(growth(args.child, args.quick)))
@@ -62,7 +62,7 @@ def main() -> None:
         "scaling": scaling(args),
         "stream": stream(args),
     }
-    report("spacetime_speed", args, record)
+    print_record("spacetime_speed", args, record)
     if args.output:
         draw(record["scaling"], args.output / "spacetime_speed.png")
 
@@ -155,32 +155,32 @@ def step(args: argparse.Namespace) -> list[dict[str, Any]]:
     slow = "released code, one loss"
     for name, run in steps.items():
         run() if name != slow else None  # warm; the slow side takes half a minute
-    timed = {name: Side(run, 1 if name == slow else 5) for name, run in steps.items()}
-    taken, _ = interleaved(timed, args.rounds)
+    candidates = {name: Candidate(run, 1 if name == slow else 5) for name, run in steps.items()}
+    taken, _ = interleaved(candidates, args.rounds)
     memory = {name: _memory(name, args) for name in steps}
     rows = [
         {
-            "side": name,
-            "seconds a step": spread(times),
-            "times faster": ratio(taken[slow], times),
+            "method": name,
+            "seconds per step": summarize(times),
+            "speedup": ratios(taken[slow], times),
             "memory mb": memory[name] / 1e6,
-            "share of the memory": memory[name] / memory[slow],
+            "memory ratio": memory[name] / memory[slow],
         }
         for name, times in taken.items()
     ]
-    show([row | {k: row[k]["median"] for k in ("seconds a step", "times faster")} for row in rows])
+    print_table(rows)
     return rows
 
 
 def _memory(name: str, args: argparse.Namespace) -> float:
     quick = ["--quick"] if args.quick else []
-    return alone(__file__, "--child", name, "--threads", args.threads, *quick)
+    return run_subprocess(__file__, "--child", name, "--threads", args.threads, *quick)
 
 
 def growth(name: str, quick: bool) -> int:
     """Return the bytes that the peak of two steps lies above what was resident before them."""
     run = sides(quick)[name]()
-    return grown(lambda: (run(), run()))
+    return peak_memory(lambda: (run(), run()))
 
 
 # --- a training epoch on ETTh1, beside an LSTM and a Transformer of as many parameters ---
@@ -193,28 +193,28 @@ def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
         mine = {name.format(*shape): module(sizes, *shape) for name, shape in shapes.items()}
         models: dict[str, nn.Module] = dict(mine)
         models |= {kind: sized(kind.lower(), size, *sizes[:2]) for kind in ("LSTM", "Transformer")}
-        models["LSTM, given the truth"] = models["LSTM"]
+        models["LSTM, teacher forcing"] = models["LSTM"]
         steps = {name: trainer(sizes, model, error(name, model)) for name, model in models.items()}
         for run in steps.values():
             run()
-        taken, _ = interleaved({name: Side(run) for name, run in steps.items()}, args.rounds)
+        taken, _ = interleaved({name: Candidate(run) for name, run in steps.items()}, args.rounds)
         for name, times in taken.items():
             peers = [peer for peer in taken if peer not in mine] if name in mine else []
             rows.append(
                 {
                     "model": name,
                     "parameters": count(models[name]),
-                    "seconds an epoch": spread([t * -(-WINDOWS // sizes[2]) for t in times]),
-                    "less time than": {peer: _less(times, taken[peer]) for peer in peers},
+                    "seconds per epoch": summarize([t * -(-WINDOWS // sizes[2]) for t in times]),
+                    "time saved": {peer: _less(times, taken[peer]) for peer in peers},
                 }
             )
-    show([row | {"seconds an epoch": row["seconds an epoch"]["median"]} for row in rows])
+    print_table(rows)
     return rows
 
 
 def _less(times: list[float], others: list[float]) -> dict[str, float]:
     """Share of the others' time that is saved, round by round."""
-    return spread([1 - a / b for a, b in zip(times, others, strict=True)])
+    return summarize([1 - a / b for a, b in zip(times, others, strict=True)])
 
 
 def error(name: str, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
@@ -239,8 +239,8 @@ def scaling(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     by_length = [{"length": n, "seconds": layer(n, 64, args.rounds)} for n in lengths]
     long = 128 if args.quick else 4096
     by_state = [{"state": d, "seconds": layer(long, d, args.rounds)} for d in states]
-    show(by_length)
-    show(by_state)
+    print_table(by_length)
+    print_table(by_state)
     return {"by length": by_length, "by state": by_state}
 
 
@@ -253,8 +253,8 @@ def layer(length: int, state_size: int, rounds: int) -> float:
         made(signal).square().mean().backward()
 
     run()
-    taken, _ = interleaved({"layer": Side(run, 3)}, rounds)
-    return spread(taken["layer"])["median"]
+    taken, _ = interleaved({"layer": Candidate(run, 3)}, rounds)
+    return summarize(taken["layer"])["median"]
 
 
 def stream(args: argparse.Namespace) -> dict[str, Any]:
@@ -272,8 +272,8 @@ def stream(args: argparse.Namespace) -> dict[str, Any]:
         for _ in range(1000):
             read.push(point)
         taken.append((time.perf_counter() - start) / 1000)
-    found = {"width": model.width, "state": model.state_size, "seconds a point": spread(taken)}
-    show([found | {"seconds a point": found["seconds a point"]["median"]}])
+    found = {"width": model.width, "state": model.state_size, "seconds per point": summarize(taken)}
+    print_table([found])
     return found
 
 

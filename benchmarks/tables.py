@@ -12,7 +12,7 @@ from typing import Any
 
 from measure import RESULTS
 
-PEERS = ("LSTM", "Transformer", "LSTM, given the truth")  # of SpaceTime's epoch
+PEERS = ("LSTM", "Transformer", "LSTM, teacher forcing")  # of SpaceTime's epoch
 
 Row = dict[str, Any]
 Record = dict[str, Any]
@@ -51,8 +51,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def span(found: Row, digits: int = 3) -> str:
     """Median, with the least and the most of the rounds."""
-    low, high = (number(found[key], digits) for key in ("low", "high"))
-    return f"{number(found['median'], digits)} ({low} to {high})"
+    minimum, maximum = (number(found[key], digits) for key in ("min", "max"))
+    return f"{number(found['median'], digits)} ({minimum} to {maximum})"
 
 
 def error(row: Row, key: str = "mse") -> str:
@@ -69,9 +69,9 @@ def ar_speed(record: Record) -> list[Row]:
             "AutoReg": f"{number(r['seconds']['statsmodels']['median'])} s",
             "estimator": f"{number(1e3 * r['seconds']['estimator']['median'])} ms",
             "kernel": f"{number(1e3 * r['seconds']['kernel']['median'])} ms",
-            "estimator times faster": span(r["estimator_times_faster"]),
-            "kernel times faster": span(r["kernel_times_faster"]),
-            "largest difference of a coefficient": f"{r['largest_difference']['coefficient']:.1e}",
+            "estimator speedup": span(r["estimator_speedup"]),
+            "kernel speedup": span(r["kernel_speedup"]),
+            "max coefficient difference": f"{r['max_difference']['coefficient']:.1e}",
         }
         for r in record["results"]
     ]
@@ -99,10 +99,10 @@ def many_series(record: Record) -> list[Row]:
     """Ten thousand series."""
     return [
         {
-            "side": r["side"],
+            "method": r["method"],
             "series": f"{r['series']:,}",
-            "series a second": number(r["series a second"]["median"], 4),
-            "tsar (long frame) is faster by": span(r["tsar times faster"]),
+            "series per second": number(r["series per second"]["median"], 4),
+            "speedup of tsar (long frame)": span(r["tsar speedup"]),
         }
         for r in record["rows"]
     ]
@@ -113,9 +113,9 @@ def training_speed(record: Record) -> list[Row]:
     return [
         {
             "batch": r["batch"],
-            "side": r["side"],
-            "windows a second": number(r["windows a second"]["median"], 4),
-            "tsar is faster by": span(r["tsar times faster"]),
+            "method": r["method"],
+            "windows per second": number(r["windows per second"]["median"], 4),
+            "speedup of tsar": span(r["tsar speedup"]),
         }
         for result in record["results"]
         for r in result["rows"]
@@ -143,10 +143,10 @@ def memory(record: Record) -> list[Row]:
     """Peaks of a fit."""
     return [
         {
-            "side": r["side"],
+            "method": r["method"],
             "points": f"{r['points']:,}",
             "order": r["order"],
-            "times the data": f"{r['times the data']['median']:.1f}",
+            "peak memory / data": f"{r['peak memory / data']['median']:.1f}",
         }
         for r in record["rows"]
     ]
@@ -159,8 +159,8 @@ def spacetime_ltsf(record: Record) -> list[Row]:
     for r in record["rows"]:
         row = found.setdefault(r["horizon"], {"horizon": r["horizon"]} | dict.fromkeys(models, ""))
         row[r["model"]] = f"{error(r)} / {r['mae']:.4f}"
-        if r["recalled mse"] is not None:
-            row["recalled MSE of the paper"] = number(r["recalled mse"])
+        if r["paper mse, unverified"] is not None:
+            row["MSE of the paper, unverified"] = number(r["paper mse, unverified"])
         if r["model"] == "SpaceTime":
             row["fit s"] = number(r["fit seconds"])
     return list(found.values())
@@ -178,11 +178,11 @@ def spacetime_step(record: Record) -> list[Row]:
     """A training step against the released arithmetic."""
     return [
         {
-            "side": r["side"],
-            "seconds a step": span(r["seconds a step"]),
-            "times faster": span(r["times faster"]),
+            "method": r["method"],
+            "seconds per step": span(r["seconds per step"]),
+            "speedup": span(r["speedup"]),
             "memory": f"{number(r['memory mb'])} MB",
-            "share": f"{r['share of the memory']:.3f}",
+            "memory ratio": f"{r['memory ratio']:.3f}",
         }
         for r in record["step"]
     ]
@@ -194,8 +194,8 @@ def spacetime_epoch(record: Record) -> list[Row]:
         {
             "model": r["model"],
             "parameters": f"{r['parameters']:,}",
-            "seconds an epoch": span(r["seconds an epoch"]),
-            **{f"less than the {peer}": saved(r, peer) for peer in PEERS},
+            "seconds per epoch": span(r["seconds per epoch"]),
+            **{f"time saved, {peer}": saved(r, peer) for peer in PEERS},
         }
         for r in record["epoch"]
     ]
@@ -203,7 +203,7 @@ def spacetime_epoch(record: Record) -> list[Row]:
 
 def saved(row: Row, peer: str) -> str:
     """The share of a peer's time that is saved."""
-    found = row["less time than"].get(peer)
+    found = row["time saved"].get(peer)
     return "" if found is None else f"{100 * found['median']:.0f} %"
 
 
@@ -212,7 +212,7 @@ def spacetime_classification(record: Record) -> list[Row]:
     return [
         {
             "data": r["data"],
-            "side": r["side"],
+            "method": r["method"],
             "accuracy": f"{r['accuracy']:.3f} ({r['accuracy range'][0]:.3f}"
             f" to {r['accuracy range'][1]:.3f})",
             "AUROC": f"{r['AUROC']:.3f}",
@@ -227,7 +227,7 @@ def spacetime_expressivity(record: Record) -> list[Row]:
     return [
         {
             "process": r["process"],
-            "side": r["side"],
+            "method": r["method"],
             "parameters": r["parameters"],
             "MSE, 32 steps": number(r["mse_32"]["median"], 2),
             "MSE, 320 steps": span(r["mse_320"], 2),
@@ -242,13 +242,13 @@ def autotimes(record: Record, part: str, seconds: str) -> list[Row]:
     return [
         {
             "depth": r["depth"],
-            "side": r["side"],
+            "method": r["method"],
             seconds: span(r["seconds"]),
-            "times faster": span(r["times faster"]),
+            "speedup": span(r["speedup"]),
             "tokens": f"{r['tokens']:,}",
-            "tokens a second": number(r["tokens a second"]["median"]),
+            "tokens per second": number(r["tokens per second"]["median"]),
             "GFLOP/s": number(r["gigaflops"]["median"]),
-            "of the machine's": f"{100 * r['share of the limit']['median']:.0f} %",
+            "share of peak": f"{100 * r['share of the peak']['median']:.0f} %",
         }
         for r in record[part]
     ]
@@ -256,7 +256,7 @@ def autotimes(record: Record, part: str, seconds: str) -> list[Row]:
 
 def autotimes_step(record: Record) -> list[Row]:
     """A training step of AutoTimes."""
-    return autotimes(record, "step", "seconds a step")
+    return autotimes(record, "step", "seconds per step")
 
 
 def autotimes_evaluation(record: Record) -> list[Row]:
@@ -269,8 +269,8 @@ def autotimes_memory(record: Record) -> list[Row]:
     return [
         {
             "depth": r["depth"],
-            "side": r["side"],
-            "seconds a step": span(r["seconds a step"]),
+            "method": r["method"],
+            "seconds per step": span(r["seconds per step"]),
             "memory": f"{r['memory mb']:.0f} MB",
         }
         for r in record["rows"]
@@ -329,7 +329,7 @@ def autotimes_speculation(record: Record) -> list[Row]:
         {
             "way": r["way"],
             "proposals kept": "" if r["kept"] is None else f"{100 * r['kept']:.0f} %",
-            "times faster": span(r["times faster"]),
+            "speedup": span(r["speedup"]),
             "MSE": f"{r['mse']:.4f}",
             "RMS from cached": number(r["from cached"]),
         }
@@ -390,8 +390,8 @@ def hmm_single(record: Record) -> list[Row]:
     """A step of expectation-maximization on one series."""
     rows = []
     for r in record["single"]:
-        taken = {name: found["median"] for name, found in r["milliseconds_a_step"].items()}
-        faster = r["times_faster"]
+        taken = {name: found["median"] for name, found in r["milliseconds_per_step"].items()}
+        faster = r["speedup"]
         rows.append(
             {
                 "states": r["states"],
@@ -401,9 +401,9 @@ def hmm_single(record: Record) -> list[Row]:
                 "hmmlearn, its default": f"{number(taken['log'])} ms",
                 "tsar, compiled": f"{number(taken['compiled'])} ms",
                 "tsar, tensors": f"{number(taken['tensors'])} ms",
-                "compiled, times scaling": span(faster["compiled"]["scaling"]),
-                "times the default": span(faster["compiled"]["log"]),
-                "difference of log likelihoods": f"{r['largest_difference']:.0e}",
+                "speedup of compiled over scaling": span(faster["compiled"]["scaling"]),
+                "over the default": span(faster["compiled"]["log"]),
+                "max log-likelihood difference": f"{r['max_difference']:.0e}",
             }
         )
     return rows
@@ -417,7 +417,7 @@ def hmm_batch(record: Record) -> list[Row]:
             "states": r["states"],
             "tsar s": number(r["tsar_seconds"]),
             "hmmlearn s": number(r["hmmlearn_seconds"]),
-            "times faster": number(r["times_faster"]),
+            "speedup": number(r["speedup"]),
             "best log likelihood, tsar": number(r.get("tsar_mean_best_log_likelihood"), 4),
             "hmmlearn": number(r.get("hmmlearn_mean_best_log_likelihood"), 4),
         }
@@ -487,7 +487,7 @@ def forecasts(record: Record) -> list[Row]:
             **({"windows": r["windows"]} if "windows" in r else {}),
             "sMAPE": f"{100 * r['smape']:.2f}",
             "MASE": f"{r['mase']:.3f}",
-            f"inside the {record['level']} % interval": f"{100 * r['inside']:.1f} %",
+            f"coverage of {record['level']} %": f"{100 * r['coverage']:.1f} %",
             "s": number(r["seconds"]),
         }
         for r in record["rows"]

@@ -12,7 +12,15 @@ import figures
 import numpy as np
 import pandas as pd
 import torch
-from measure import parser, ratio, report, set_threads, show, spread, timed
+from measure import (
+    argument_parser,
+    print_record,
+    print_table,
+    ratios,
+    set_threads,
+    summarize,
+    timed,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,9 +36,9 @@ RATE, CLIP = 1e-3, 1.0
 
 def main() -> None:
     """Time every side at every batch size."""
-    options = parser(__doc__)
-    options.add_argument("--device", default="cpu")
-    args = options.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
     set_threads(args.threads)
     frame = walk(args.seed) if args.quick else etth1()
     context, horizon = (24, 6) if args.quick else (336, 96)
@@ -43,16 +51,16 @@ def main() -> None:
         sides: dict[str, Callable[[], float]] = {
             "tsar": lambda b=batch_size, s=steps: ours(windows, b, s, args.seed),
             "Dataset and DataLoader": lambda b=batch_size, s=steps: loader(windows, b, s),
-            "the step's products alone": lambda b=batch_size, s=steps: products(windows, b, s),
+            "matrix products only": lambda b=batch_size, s=steps: products(windows, b, s),
         }
         if neural:
             sides |= neuralforecast_sides(frame, windows, batch_size, steps)
         results.append(compare(sides, batch_size, steps, args.rounds))
     for result in results:
-        show([row | {k: row[k]["median"] for k in list(row)[2:]} for row in result["rows"]])
+        print_table(result["rows"])
     facts = {"windows": len(windows), "context": context, "horizon": horizon, "device": args.device}
     solved = closed_form(frame, windows, args.rounds)
-    report("training_speed", args, facts | {"results": results, "closed_form": solved})
+    print_record("training_speed", args, facts | {"results": results, "closed_form": solved})
     if args.output:
         draw(results, args.output / "training_speed.png")
 
@@ -69,10 +77,10 @@ def compare(
             seconds[name].append(call())
     rows = [
         {
-            "side": name,
+            "method": name,
             "batch": batch_size,
-            "windows a second": spread([batch_size * steps / t for t in times]),
-            "tsar times faster": ratio(times, seconds["tsar"]),
+            "windows per second": summarize([batch_size * steps / t for t in times]),
+            "tsar speedup": ratios(times, seconds["tsar"]),
         }
         for name, times in seconds.items()
     ]
@@ -188,8 +196,8 @@ def closed_form(frame: pd.DataFrame, windows: Windows, rounds: int) -> dict[str,
     shape: dict[str, Any] = {"horizon": windows.horizon, "strategy": "direct", "scope": "global"}
     model = ARNet(windows.context_length, sparsity=None, device="cpu", **shape)
     times = [timed(lambda: model.fit(frame))[0] for _ in range(rounds + 1)][1:]
-    rates = spread([len(windows) / seconds for seconds in times])
-    return {"seconds": spread(times), "windows a second": rates}
+    rates = summarize([len(windows) / seconds for seconds in times])
+    return {"seconds": summarize(times), "windows per second": rates}
 
 
 def neuralforecast_sides(
@@ -201,8 +209,8 @@ def neuralforecast_sides(
     )
     long = long.rename_axis("ds").reset_index()
     return {
-        "neuralforecast, all series a step": lambda: neural(long, windows, batch_size, steps, 32),
-        "neuralforecast, one series a step": lambda: neural(long, windows, batch_size, steps, 1),
+        "neuralforecast, all series per step": lambda: neural(long, windows, batch_size, steps, 32),
+        "neuralforecast, one series per step": lambda: neural(long, windows, batch_size, steps, 1),
     }
 
 
@@ -246,10 +254,10 @@ def neural(long: pd.DataFrame, windows: Windows, batch_size: int, steps: int, se
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """Windows a second of each side against the batch size."""
     figure, axes = figures.new()
-    names = [row["side"] for row in results[0]["rows"]]
+    names = [row["method"] for row in results[0]["rows"]]
     sizes = [result["batch_size"] for result in results]
     for index, (color, name) in enumerate(zip(figures.COLORS, names, strict=False)):
-        rates = [result["rows"][index]["windows a second"]["median"] for result in results]
+        rates = [result["rows"][index]["windows per second"]["median"] for result in results]
         axes.plot(sizes, rates, "o-", color=color, label=name)
     axes.set(title="Windows a second, NLinear on ETTh1, 336 to 96", xlabel="windows in a batch")
     figures.logarithmic(axes, sizes)
