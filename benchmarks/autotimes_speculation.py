@@ -112,7 +112,7 @@ def forecast(
         output = generate(module, batch.context, HORIZON, "cached")
         return output[..., module.point], None, -(-HORIZON // SEGMENT)
     found = speculate(module, batch.context, HORIZON, how)
-    return found.output[..., module.point], found.kept / max(found.proposed, 1), found.passes
+    return found.output[..., module.point], found.accepted / max(found.proposed, 1), found.passes
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class Sides:
         training = Windows.sliding(panel, task.context, task.segment)
         plain = module(args, depth, task, "float32")
         # The paper's trains along, which a body that is shared could not.
-        body = copy.deepcopy(plain.backbone.body)
+        body = copy.deepcopy(plain.backbone.model)
         paper = Paper(body, plain.backbone.width, task.segment, args.hidden)
         found = {"float32": plain}
         fast = resolve_precision("auto", torch.device("cpu"))
@@ -258,7 +258,7 @@ def uncached(model: AutoTimesModule, known: Tensor, context: int) -> Tensor:
     model.eval()
     units = instance_norm(known[:, :context], "standardize")
     segments = units.normalize(known).unflatten(1, (-1, model.horizon))[:, :-1]
-    hidden = model.backbone(model.embed(segments), mask=None, positions=None)
+    hidden = model.backbone(model.embed(segments), attention_mask=None, position_ids=None)
     return units.denormalize(model.project(hidden[:, context // model.horizon - 1 :]).flatten(1))
 
 

@@ -34,15 +34,16 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-class Leaky(AutoTimesModule):
-    """Trained as the paper's code does: units of the whole context, a loss at every segment."""
+class PaperTraining(AutoTimesModule):
+    """Trained as in the paper's code: normalized by the whole context, a loss at every segment."""
 
-    def _window(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        values, observed = super()._window(batch)
-        return values, torch.full_like(observed, self.tokens)
+    def _split_window(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        values, n_observed = super()._split_window(batch)
+        return values, torch.full_like(n_observed, -(-self.context_length // self.horizon))
 
-    def _scored(self, values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        return super()._scored(values, torch.ones_like(observed) if self.training else observed)
+    def _predicting_tokens(self, values: torch.Tensor, n_observed: torch.Tensor) -> torch.Tensor:
+        first = torch.ones_like(n_observed) if self.training else n_observed
+        return super()._predicting_tokens(values, first)
 
 
 def main() -> None:
@@ -66,7 +67,7 @@ def choice(protocol: Protocol, name: str, args: argparse.Namespace) -> dict[str,
     """Fit with one choice, once a seed."""
     chosen, trained = CHOICES[name]
     chosen = dict(chosen)
-    module = Leaky if chosen.pop("leaky", False) else AutoTimesModule
+    module = PaperTraining if chosen.pop("leaky", False) else AutoTimesModule
     horizon = chosen.pop("horizon", SEGMENT)
     lows, seconds = [], []
     for seed in range(args.seed, args.seed + args.seeds):

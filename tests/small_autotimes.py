@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -24,26 +25,36 @@ SMALL: dict[str, Any] = {
 }
 
 
-def module(seed: int = 0, positions: int | None = None, **options: Any) -> AutoTimesModule:
-    """A small module in float64, whose weights are all drawn."""
+def module(seed: int = 0, max_positions: int | None = None, **options: Any) -> AutoTimesModule:
+    """A small module in float64 with random weights."""
     torch.manual_seed(seed)
     backbone = load_backbone(BackboneOptions(None, depth=2, width=16), seed=seed)
-    if positions is not None:
-        backbone.positions = positions
-    given: dict[str, Any] = {"head": Head("mse"), "hidden": (), "dropout": 0.0, "stamps": None}
-    made = AutoTimesModule(
-        backbone, SEGMENT * TOKENS, SEGMENT, **given | {"init": "random"} | options
+    if max_positions is not None:
+        backbone.max_positions = max_positions
+    defaults: dict[str, Any] = {
+        "head": Head("mse"),
+        "hidden": (),
+        "dropout": 0.0,
+        "timestamps": None,
+    }
+    network = AutoTimesModule(
+        backbone, SEGMENT * TOKENS, SEGMENT, **defaults | {"init": "random"} | options
     ).double()
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in network.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
-    return made.eval()
+    return network.eval()
 
 
-def draw(*shape: int, seed: int = 0) -> Tensor:
+def random_values(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def waves(length: int = 90) -> np.ndarray[Any, Any]:
     noise = 0.1 * np.random.default_rng(0).normal(size=(length, 2))
     return np.sin(np.arange(length) * 2 * np.pi / 6)[:, None] * [1, 3] + noise + [0, 5]
+
+
+def hourly(length: int = 90) -> pd.DataFrame:
+    times = pd.date_range("2024-01-01", periods=length, freq="h")
+    return pd.DataFrame(waves(length), index=times, columns=["a", "b"])

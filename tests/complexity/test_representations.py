@@ -140,7 +140,7 @@ def test_the_forecast_of_a_network_follows_from_its_hidden_state(
         hidden, units = module.hidden(context)
         expected = module.forecast(context, 5)
         if name == "AutoTimes":
-            forecast = module._points(hidden, units)[:, :5]
+            forecast = module.decode(hidden, units)[:, :5]
         else:
             state = hidden.unflatten(1, (8, -1))
             known = context.future[:, :5]

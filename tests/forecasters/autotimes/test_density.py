@@ -1,4 +1,4 @@
-"""Densities, and quantiles and sample paths made of them: against scipy."""
+"""Densities against scipy, and quantiles and sample paths computed from them."""
 
 from typing import Any
 
@@ -19,34 +19,34 @@ OUTPUT = {
 }
 
 
-def known(name: str, output: torch.Tensor) -> Any:
-    place, scale = output[:, 0].numpy(), output[:, 1].exp().numpy()
+def scipy_density(name: str, output: torch.Tensor) -> Any:
+    location, scale = output[:, 0].numpy(), output[:, 1].exp().numpy()
     if name == "gaussian":
-        return stats.norm(place, scale)
-    return stats.t(2 + np.log1p(np.exp(output[:, 2].numpy())), place, scale)
+        return stats.norm(location, scale)
+    return stats.t(2 + np.log1p(np.exp(output[:, 2].numpy())), location, scale)
 
 
 @pytest.mark.parametrize("name", OUTPUT)
-def test_a_density_is_that_of_scipy(name: str) -> None:
+def test_density_matches_scipy(name: str) -> None:
     output, density = OUTPUT[name], DENSITIES[name]
     points = torch.tensor([2.0, -3.3], dtype=torch.float64)
-    expected = known(name, output).logpdf(points.numpy())
+    expected = scipy_density(name, output).logpdf(points.numpy())
     np.testing.assert_allclose(density.log_prob(output, points), expected, rtol=1e-9)
     for index, level in enumerate((0.05, 0.5, 0.9)):
         found = density.quantiles(output, (0.05, 0.5, 0.9))[:, index]
-        np.testing.assert_allclose(found, known(name, output).ppf(level), rtol=1e-6)
+        np.testing.assert_allclose(found, scipy_density(name, output).ppf(level), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", OUTPUT)
-def test_draws_follow_the_density(name: str) -> None:
+def test_samples_follow_the_density(name: str) -> None:
     output = OUTPUT[name][:1]
     uniform = 1 - torch.rand(20000, 2, generator=torch.Generator().manual_seed(0)).double()
-    drawn = DENSITIES[name].sample(output.expand(20000, -1), uniform)
-    assert stats.kstest(drawn.numpy(), known(name, output).cdf).pvalue > 1e-3
+    samples = DENSITIES[name].sample(output.expand(20000, -1), uniform)
+    assert stats.kstest(samples.numpy(), scipy_density(name, output).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("loss", ("gaussian", "student_t"))
-def test_quantiles_beyond_a_segment_are_those_of_paths(loss: str) -> None:
+def test_quantiles_beyond_a_segment_are_those_of_sample_paths(loss: str) -> None:
     model = AutoTimes(12, horizon=3, loss=loss, **SMALL).fit(waves())
     context = torch.from_numpy(waves()[-12:].T.copy())
     levels = (0.1, 0.5, 0.9)
@@ -54,14 +54,14 @@ def test_quantiles_beyond_a_segment_are_those_of_paths(loss: str) -> None:
     paths = model.forecast(context, 9, n_samples=4000)
     assert paths.shape == (2, 4000, 9)
     expected = paths.quantile(torch.tensor(levels, dtype=torch.float64), dim=1).movedim(0, -1)
-    spread = expected[..., 2] - expected[..., 0]
-    assert float(((found - expected).abs() / spread[..., None]).max()) < 0.25  # 200 paths
+    width = expected[..., 2] - expected[..., 0]
+    assert float(((found - expected).abs() / width[..., None]).max()) < 0.25  # 200 paths
     assert bool((found[..., 0] < found[..., 1]).all() and (found[..., 1] < found[..., 2]).all())
     again = model.forecast(context, 9, n_samples=4000)
-    assert torch.equal(paths, again)  # by the seed
+    assert torch.equal(paths, again)  # seeded
 
 
-def test_paths_need_a_density() -> None:
+def test_sample_paths_without_a_density_raise() -> None:
     model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
     with pytest.raises(ValueError, match=r"n_samples must be None for .* draws no paths"):
         model.forecast(torch.zeros(2, 12), n_samples=3)
@@ -71,7 +71,7 @@ def test_paths_need_a_density() -> None:
         linear.forecast(torch.zeros(2, 12), n_samples=3)
 
 
-def test_paths_begin_behind_an_observed_point() -> None:
+def test_sample_paths_after_a_missing_point_raise() -> None:
     model = AutoTimes(12, horizon=3, loss="gaussian", **SMALL).fit(waves())
     context = torch.zeros(2, 12)
     context[1, -1] = torch.nan
@@ -79,7 +79,7 @@ def test_paths_begin_behind_an_observed_point() -> None:
         model.forecast(context, n_samples=3)
 
 
-def test_a_density_covers_what_it_says() -> None:
+def test_intervals_of_a_density_have_their_coverage() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(600, 20))
     options = SMALL | {"training": Training(epochs=10, batch_size=64)}
@@ -89,32 +89,32 @@ def test_a_density_covers_what_it_says() -> None:
     assert 0.7 < inside.mean() < 0.9
 
 
-def test_paths_are_the_same_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_paths_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     model = AutoTimes(12, horizon=3, loss="gaussian", **SMALL).fit(waves())
     context = torch.from_numpy(waves()[:24].reshape(8, 6)).float()
     expected = model.forecast(context, 7, n_samples=4, series=torch.full((8,), -1))
-    read = AutoTimesModule.hidden
+    hidden = AutoTimesModule.hidden
 
-    def short(self: AutoTimesModule, context: Context) -> Any:
-        if len(context) > 12:  # four paths of three contexts, or the contexts themselves
-            raise torch.OutOfMemoryError("no room")
-        return read(self, context)
+    def limited(self: AutoTimesModule, context: Context) -> Any:
+        if len(context) > 12:  # four paths of three contexts, or all contexts
+            raise torch.OutOfMemoryError("too many contexts")
+        return hidden(self, context)
 
-    monkeypatch.setattr(AutoTimesModule, "hidden", short)
+    monkeypatch.setattr(AutoTimesModule, "hidden", limited)
     model.set_params(inference_batch_size=16)
     found = model.forecast(context, 7, n_samples=4, series=torch.full((8,), -1))
     torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("batch_size", (1, 2, 256))
-def test_paths_of_a_row_are_its_own_and_short_ones_begin_long_ones(batch_size: int) -> None:
+def test_sample_paths_depend_neither_on_batch_nor_horizon(batch_size: int) -> None:
     model = AutoTimes(12, horizon=3, loss="gaussian", **SMALL).fit(waves())
     context = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
     rows = torch.full((3,), -1)
-    whole = model.forecast(context, 9, series=rows, n_samples=20)
+    paths = model.forecast(context, 9, series=rows, n_samples=20)
     model.set_params(inference_batch_size=batch_size)
     short = model.forecast(context[:2], 4, series=rows[:2], n_samples=20)
-    torch.testing.assert_close(short, whole[:2, :, :4], rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(whole[0].mean(dim=0), whole[0])
-    noise = [row - row.mean(dim=0) for row in whole]
+    torch.testing.assert_close(short, paths[:2, :, :4], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(paths[0].mean(dim=0), paths[0])
+    noise = [row - row.mean(dim=0) for row in paths]
     assert abs(float(torch.corrcoef(torch.stack([n.flatten() for n in noise]))[0, 1])) < 0.3

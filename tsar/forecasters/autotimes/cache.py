@@ -1,4 +1,4 @@
-"""CacheState: what a decoder keeps of the tokens that it has read."""
+"""CacheState: the key-value cache of a batch of series, with the norm and times it needs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,15 +12,15 @@ from tsar.nn.normalization import InstanceNorm
 
 @dataclass(frozen=True)
 class CacheState:
-    """Key-value cache of the tokens read so far, and where the next token stands.
+    """Key-value cache of the tokens read so far, and position and time of the next token.
 
     Attributes
     ----------
-    units
+    norm
         Level and scale of the observed context.
     cache
         Keys and values of all tokens, of the backbone's own type.
-    mask
+    attention_mask
         True where a token may be attended to.
     position
         Position of the next token.
@@ -28,28 +28,30 @@ class CacheState:
         Ordinal of the time at which the next token begins, and from one time to the next.
     """
 
-    units: InstanceNorm
+    norm: InstanceNorm
     cache: Any
-    mask: Bool[Tensor, "batch token"]
+    attention_mask: Bool[Tensor, "batch token"]
     position: Int[Tensor, " batch"]
     origin: Int[Tensor, " batch"]
     step: int
 
     def select(self, rows: Int[Tensor, " row"]) -> "CacheState":
-        """Return the state of some rows; it takes the cache over, so discard this one."""
+        """Return the state of some rows; it modifies the cache, so discard this state."""
         self.cache.batch_select_indices(rows)
         return replace(
             self,
-            units=self.units.select(rows),
-            mask=self.mask[rows],
+            norm=self.norm.select(rows),
+            attention_mask=self.attention_mask[rows],
             position=self.position[rows],
             origin=self.origin[rows],
         )
 
     def reject(self, rejected: Bool[Tensor, "batch token"], segment_length: int) -> "CacheState":
-        """Return the state without some of the newest tokens: masked, and positions taken back."""
+        """Return the state with some of the newest tokens masked, and positions moved back."""
         count = rejected.sum(dim=1)
         newest = rejected.shape[1]
-        mask = torch.cat([self.mask[:, :-newest], self.mask[:, -newest:] & ~rejected], dim=1)
+        mask = self.attention_mask
+        mask = torch.cat([mask[:, :-newest], mask[:, -newest:] & ~rejected], dim=1)
         origin = self.origin - count * segment_length * self.step
-        return replace(self, mask=mask, position=self.position - count, origin=origin)
+        position = self.position - count
+        return replace(self, attention_mask=mask, position=position, origin=origin)

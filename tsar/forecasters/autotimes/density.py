@@ -1,9 +1,9 @@
-"""Densities that a network forecasts: the outputs of each step are the parameters of one."""
+"""Densities as forecasts: each step's outputs are the parameters of a Gaussian or Student's t."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,13 +12,11 @@ from torch import Tensor
 from torch.distributions import StudentT
 from torch.nn.functional import softplus
 
-DensityName = Literal["gaussian", "student_t"]
-
 
 class Density(ABC):
-    """A location-scale family; outputs are its location, the log of its scale, and what it adds."""
+    """A location-scale family; its outputs are location, log scale, and shape parameters."""
 
-    outputs: ClassVar[int]
+    n_outputs: ClassVar[int]
 
     @abstractmethod
     def log_prob(
@@ -36,7 +34,7 @@ class Density(ABC):
     def sample(
         self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
     ) -> Float[Tensor, "*shape"]:
-        """One draw for each step, made of two uniform ones in (0, 1]."""
+        """One sample per step, from two uniform numbers in (0, 1]."""
 
 
 class Gaussian(Density):
@@ -48,7 +46,7 @@ class Gaussian(Density):
     tensor([[1.0000, 2.9600]])
     """
 
-    outputs = 2
+    n_outputs = 2
 
     def log_prob(
         self, output: Float[Tensor, "*shape output"], value: Float[Tensor, "*shape"]
@@ -67,57 +65,55 @@ class Gaussian(Density):
     def sample(
         self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
     ) -> Float[Tensor, "*shape"]:
-        """One draw for each step, made of two uniform ones in (0, 1].
+        """One sample per step, from two uniform numbers in (0, 1].
 
         Source: Box & Muller 1958.
         """
         radius = (-2 * uniform[..., 0].log()).sqrt()
-        return _placed(output, radius * torch.cos(2 * math.pi * uniform[..., 1]))
+        return _scale(output, radius * torch.cos(2 * math.pi * uniform[..., 1]))
 
 
 class Student(Density):
-    """Student's t, of more than two degrees of freedom: heavier tails, and still a variance."""
+    """Student's t with more than two degrees of freedom: heavy tails and a finite variance."""
 
-    outputs = 3
+    n_outputs = 3
 
     def log_prob(
         self, output: Float[Tensor, "*shape output"], value: Float[Tensor, "*shape"]
     ) -> Float[Tensor, "*shape"]:
         """Log density at values."""
-        # torch's own, but that its arguments were checked where they came in.
-        known = StudentT(
-            _freedom(output), output[..., 0], output[..., 1].exp(), validate_args=False
-        )
-        density: Tensor = known.log_prob(value)
-        return density
+        df, location, scale = _degrees_of_freedom(output), output[..., 0], output[..., 1].exp()
+        # Valid by construction, so that torch need not check the arguments.
+        log_density: Tensor = StudentT(df, location, scale, validate_args=False).log_prob(value)
+        return log_density
 
     def quantiles(
         self, output: Float[Tensor, "*shape output"], levels: Sequence[float]
     ) -> Float[Tensor, "*shape level"]:
         """Quantiles at levels in (0, 1)."""
-        freedom = _freedom(output).detach().cpu().double().numpy()
-        scores = torch.from_numpy(stdtrit(freedom[..., None], torch.tensor(list(levels)).numpy()))
+        df = _degrees_of_freedom(output).detach().cpu().double().numpy()
+        scores = torch.from_numpy(stdtrit(df[..., None], torch.tensor(list(levels)).numpy()))
         return output[..., :1] + output[..., 1:2].exp() * scores.to(output)
 
     def sample(
         self, output: Float[Tensor, "*shape output"], uniform: Float[Tensor, "*shape 2"]
     ) -> Float[Tensor, "*shape"]:
-        """One draw for each step, made of two uniform ones in (0, 1].
+        """One sample per step, from two uniform numbers in (0, 1].
 
         Source: Bailey 1994 (Polar generation of random variates with the t-distribution).
         """
-        freedom = _freedom(output)
-        radius = (freedom * torch.expm1(-2 / freedom * uniform[..., 0].log())).sqrt()
-        return _placed(output, radius * torch.cos(2 * math.pi * uniform[..., 1]))
+        df = _degrees_of_freedom(output)
+        radius = (df * torch.expm1(-2 / df * uniform[..., 0].log())).sqrt()
+        return _scale(output, radius * torch.cos(2 * math.pi * uniform[..., 1]))
 
 
-def _placed(
+def _scale(
     output: Float[Tensor, "*shape output"], score: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
     return output[..., 0] + output[..., 1].exp() * score
 
 
-def _freedom(output: Float[Tensor, "*shape output"]) -> Float[Tensor, "*shape"]:
+def _degrees_of_freedom(output: Float[Tensor, "*shape output"]) -> Float[Tensor, "*shape"]:
     return 2.0 + softplus(output[..., 2])
 
 

@@ -4,20 +4,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsar.forecasters.autotimes.ridge import ridge
+from tsar.forecasters.autotimes.layers import ridge_regression
 
-PENALTY = 1e-3  # of the variance of each input
+PENALTY = 1e-3  # share of the variance of each input
 
 
 class Draft(nn.Module):
-    """The next segment as a linear map of the points before it, fitted in closed form.
+    """Linear map from the newest points to the next segment, fitted in closed form.
 
-    It works in the units of a context. Until it is fitted it proposes their mean, 0.
+    It works in normalized units. Until it is fitted it proposes their mean, 0.
 
     Parameters
     ----------
     order, segment_length
-        Points that it reads, and points of a segment.
+        Number of points that it reads, and of a segment.
     """
 
     weight: Float[Tensor, "order segment"]
@@ -37,7 +37,7 @@ class Draft(nn.Module):
         self, inputs: Float[Tensor, "sample order"], targets: Float[Tensor, "sample segment"]
     ) -> None:
         """Fit by ridge regression."""
-        weight, bias = ridge(inputs.double(), targets.double(), PENALTY)
+        weight, bias = ridge_regression(inputs.double(), targets.double(), PENALTY)
         self.weight.copy_(weight)
         self.bias.copy_(bias)
 

@@ -1,4 +1,4 @@
-"""AutoTimes: a frozen language model that forecasts segment by segment."""
+"""AutoTimes: a frozen language model as forecaster, whose tokens are segments of a series."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -10,7 +10,7 @@ from torch import Tensor
 from tsar.data.batch import Context
 from tsar.data.panel import Columns, Panel
 from tsar.data.windows import Windows
-from tsar.forecasters.autotimes.backbone import BackboneOptions, Identity, load_backbone
+from tsar.forecasters.autotimes.backbone import BackboneOptions, Fingerprint, load_backbone
 from tsar.forecasters.autotimes.density import DENSITIES
 from tsar.forecasters.autotimes.generation import Generation, generate
 from tsar.forecasters.autotimes.heads import Head, Loss
@@ -25,7 +25,7 @@ from tsar.forecasters.autotimes.options import (
 from tsar.forecasters.autotimes.prompts import Strategy, prompted_windows
 from tsar.forecasters.autotimes.sampling import QUANTILE_PATHS, sample_paths, uniforms
 from tsar.forecasters.autotimes.speculation import Speculation
-from tsar.forecasters.autotimes.timestamps import make_stamps
+from tsar.forecasters.autotimes.timestamps import timestamp_embedding
 from tsar.forecasters.fitting import Prediction, ScaledBatch, map_windows
 from tsar.forecasters.neural import NeuralForecaster
 from tsar.nn.module import ForecastModule
@@ -35,81 +35,85 @@ from tsar.validation import IncompatibleModelError, check_parameters
 
 
 class AutoTimes(NeuralForecaster):
-    """A frozen decoder-only language model reads segments of a series and forecasts the next one.
+    """A frozen decoder-only language model whose tokens are segments of a series.
 
-    What is trained are the maps between segments and the model's tokens. One fitted model forecasts
-    any horizon, from contexts of any length, of series that it never saw.
+    Each output of the model predicts the next segment. Only the maps between segments and tokens
+    are trained. A fitted model forecasts any horizon, from contexts of any length, and also series
+    on which it was not trained (zero-shot).
 
     Parameters
     ----------
     context_length
-        Points that a forecast sees.
+        Number of points that a forecast reads.
     horizon
-        Points to forecast; those that training looks ahead, and that intervals are calibrated for.
-        A forecast may go further.
+        Number of points to forecast: in training, in the calibration of intervals, and by default
+        in `predict`, which may go further.
     segment_length
-        Points of a token. A season, or a part of one.
+        Number of points of a token: a season, or a part of one.
     backbone
         ``"smollm2"`` (SmolLM2-135M, with the llm extra), a folder or a name on the Hugging Face
         hub of any decoder-only model, or None: a small transformer that is trained from scratch.
     depth
-        Blocks of the backbone that are used, the first ones; None: all, or 3 from scratch. More
-        blocks of a language model cost time; on ETTh1 6 forecast no better than 2.
+        Number of blocks of the backbone, the first ones; None for all, or 3 from scratch. On ETTh1
+        6 blocks of SmolLM2 forecast no better than 2, and take longer.
     backbone_init
         ``"pretrained"``, or ``"random"``: frozen random weights, as a control.
     lora
-        Rank of LoRA adapters, trained besides; None: none.
+        Rank of LoRA adapters, which are trained too; None for none.
     width
-        Of a backbone from scratch.
+        Width of a backbone from scratch.
     hidden
-        Widths of hidden layers between segments and tokens; empty: both maps are linear.
+        Widths of the hidden layers between segments and tokens; empty for linear maps.
     dropout
-        Share of each hidden state that is left out at random in training.
+        Dropout rate of hidden states in training, in [0, 1).
     timestamps
-        What tokens are told of their time: ``"text"`` (what the backbone makes of a sentence that
-        names it), ``"calendar"`` (sines and cosines of it), or None.
+        Timestamp embedding added to each token: ``"text"`` (the backbone's embedding of a sentence
+        that names the time), ``"calendar"`` (a linear map of sines and cosines of the time), or
+        None.
     loss
-        ``"mse"``, ``"mae"``, ``"quantile"``, or a density: ``"gaussian"``, ``"student_t"``.
-        Quantiles are forecast for one segment; a density has them at any horizon, by sample paths.
+        ``"mse"``, ``"mae"``, ``"quantile"``, or the negative log likelihood of a density:
+        ``"gaussian"``, ``"student_t"``. Quantiles are forecast for one segment; a density has
+        quantiles at any horizon, by sample paths.
     quantile_levels
-        Levels that ``loss="quantile"`` fits, 0.5 among them.
+        Quantile levels in (0, 1) of ``loss="quantile"``, 0.5 among them.
     init
-        Initial weights of the projection: ``"random"``, or ``"ridge"``, those that ridge regression
-        fits to the outputs of the backbone (with an empty `hidden` only).
+        Initial weights of the projection from hidden states to segments: ``"random"``, or
+        ``"ridge"``, fitted by ridge regression (only without `hidden` layers).
     generation
-        How a forecast continues beyond a segment. ``"exact"``: the newest points are read anew for
-        each segment, as in the paper. ``"cached"``: keys and values are kept, so that the context
-        grows: faster by the number of segments. ``"speculative"``: as cached, with several segments
-        at once that a linear autoregression proposes and the backbone checks. Sample paths, and
-        quantiles from them, are generated as with ``"cached"``.
+        How a forecast continues after the first segment. ``"exact"``: the newest points are encoded
+        again for each segment, as in the paper. ``"cached"``: keys and values are cached, and the
+        context grows; faster by about the number of segments. ``"speculative"``: cached, and a
+        linear autoregression proposes several segments, which the backbone checks in one pass.
+        Sample paths, and quantiles from them, are then generated as with ``"cached"``.
     tolerance
-        With ``"speculative"``: a proposal is accepted if it differs from the backbone's forecast by
-        at most that, as a root mean square in standard deviations of the context; 0: the forecast
-        is that of ``"cached"``.
+        With ``"speculative"``: a proposed segment is accepted if the root mean square of its
+        difference from the backbone's forecast is at most this, in standard deviations of the
+        context; 0 gives the forecast of ``"cached"``.
     draft_length
-        With ``"speculative"``: segments that are proposed at once.
+        With ``"speculative"``: number of segments proposed at once.
     prompts
-        Earlier stretches of the same history that are read before each context, in every forecast:
-        ``"first"`` (the first points of the series), ``"last"`` (just before the context),
-        ``"phase"`` (the newest that ends at the same place in the season), ``"nearest"`` (the
-        stretch, of all series, that begins like the context, so that what followed is read too),
-        ``"auto"`` (by phase, else the last, else none), or None. The history of the fitted series
-        is kept for them. See also `use_prompts`.
+        In-context prompts, earlier stretches that are read before each context: ``"first"`` (the
+        first points of the series), ``"last"`` (those just before the context), ``"phase"`` (the
+        newest that ends in the same phase of the season), ``"nearest"`` (the nearest neighbour of
+        the context among all series, and what followed it), ``"auto"`` (by phase, else the last,
+        else none), or None. A model fitted with prompts keeps the whole history of its series. See
+        also `use_prompts`.
     prompt_length
-        Points of a prompt; None: `context_length`.
+        Number of points of a prompt; None for `context_length`.
     gradient_checkpointing
-        Whether training computes the blocks again on the way back instead of keeping what they
-        computed: for many blocks of a large model. It does not affect the result.
+        Whether the backward pass recomputes the blocks instead of storing their activations: less
+        memory, more time. It does not affect the result.
     precision
-        Of the frozen weights; ``"auto"``: bfloat16 where the device is fast at it.
+        Precision of the frozen weights; ``"auto"``: bfloat16 where the device supports it.
     training
-        How to train; None for `AutoTimes.recipe`.
+        Options of the training; None for `AutoTimes.recipe`.
     columns
         How to read frames.
     inference_batch_size
-        Contexts forecast at once, fewer where memory runs out; it does not affect the result.
+        Number of contexts forecast at once, lowered where memory runs out; it does not affect the
+        result.
     device, random_state, verbose
-        ``"auto"``, ``"cpu"``, ...; seed of the weights and of the windows' order; above 0: a bar.
+        ``"auto"``, ``"cpu"``, ...; seed of weights and batches; above 0 for a progress bar.
 
     Attributes
     ----------
@@ -120,9 +124,9 @@ class AutoTimes(NeuralForecaster):
     history_
         Training and validation loss of each epoch.
     backbone_
-        Name and digest of the backbone, which is not saved with the model.
+        Name and digest of the backbone, whose frozen weights are not saved with the model.
     calibration_
-        Errors on the points held back, from which intervals are made.
+        Errors on the points held back, from which intervals are computed.
 
     References
     ----------
@@ -210,13 +214,14 @@ class AutoTimes(NeuralForecaster):
         self.verbose = verbose
 
     def use_prompts(self, frame: Any) -> "AutoTimes":
-        """Read the nearest stretch of other series before each context, from now on.
+        """Take prompts from the series of a frame, in every forecast from now on.
 
         Parameters
         ----------
         frame
-            Series to take prompts from, in any layout that `fit` takes, of the fitted frequency or
-            of another one. None: use the parameter `prompts` again.
+            Series in any layout that `fit` accepts, of the frequency of the series to forecast.
+            They are searched by the strategy `prompts`, or ``"nearest"`` where that is None. None:
+            take prompts from the history of the series to forecast again, as `prompts` says.
 
         Returns
         -------
@@ -224,8 +229,10 @@ class AutoTimes(NeuralForecaster):
 
         Raises
         ------
-        NotFittedError, ValueError, TypeError
-            `fit` was not called; the frame is not as it must be.
+        NotFittedError
+            `fit` was not called.
+        ValueError, TypeError
+            The frame can't be read.
         """
         check_is_fitted(self, "context_")
         if frame is None:
@@ -246,7 +253,7 @@ class AutoTimes(NeuralForecaster):
 
     @property
     def can_sample(self) -> bool:
-        """Whether sample paths can be drawn: with a density as `loss`."""
+        """Whether `forecast(n_samples=...)` works: with a density as `loss`."""
         return self.loss in DENSITIES
 
     def _sample(self, windows: Windows, n_samples: int) -> Float[Tensor, "window path horizon"]:
@@ -271,13 +278,13 @@ class AutoTimes(NeuralForecaster):
 
     def _sample_paths(self, context: Context, uniform: Tensor) -> Tensor:
         """Sample paths (batch, path, horizon) in scaled units."""
-        check_parameters("AutoTimes", self, GENERATION)  # it may be set after fit
+        check_parameters("AutoTimes", self, GENERATION)  # they may be set after fit
         generation: Literal["exact", "cached"] = "exact" if self.generation == "exact" else "cached"
         uniform = uniform.to(context.values)
         return sample_paths(self.module_, context, uniform, generation, self.inference_batch_size)
 
     def _generate(self, context: Context, horizon: int) -> Float[Tensor, "batch horizon output"]:
-        check_parameters("AutoTimes", self, GENERATION)  # it may be set after fit
+        check_parameters("AutoTimes", self, GENERATION)  # they may be set after fit
         generation: Generation = (
             Speculation(self.tolerance, self.draft_length)
             if self.generation == "speculative"
@@ -293,26 +300,26 @@ class AutoTimes(NeuralForecaster):
             return super()._quantiles(prediction, levels, gap)
         quantiles = density.quantiles(output, levels)
         if output.shape[1] > self.module_.horizon:
-            # The same numbers for every row: quantiles of a series must not depend on others.
+            # The same random numbers for every row: no series depends on the other rows.
             uniform = uniforms([0], QUANTILE_PATHS, output.shape[1], 0)
             uniform = uniform.expand(len(output), -1, -1, -1)
             paths = self._sample_paths(prediction.context, uniform)
             sampled = paths.quantile(output.new_tensor(levels), dim=1).movedim(0, -1)
-            # Within the first segment they are known exactly.
+            # In the first segment the density itself has quantiles.
             quantiles[:, self.module_.horizon :] = sampled[:, self.module_.horizon :]
         return quantiles.cpu().double()
 
     def _read_history(self, frame: Any) -> Panel:
-        # What was learned of a calendar holds for one frequency.
+        # Timestamp embeddings are trained at one frequency.
         return self._read(frame, any_frequency=self.timestamps is None)
 
     def _needs_frame(self) -> str | None:
         return super()._needs_frame() if self.timestamps is None else "timestamps"
 
     def _reach(self, panel: Panel) -> int:
-        if self.prompts is None or hasattr(self, "prompt_pool_"):
+        if self.prompts is None:
             return self.context_length
-        return max(int(panel.lengths.max()), self.context_length)  # prompts may begin anywhere
+        return max(int(panel.lengths.max()), self.context_length)  # a prompt may begin anywhere
 
     def _prepare_windows(self, windows: Windows) -> Windows:
         pool = getattr(self, "prompt_pool_", None)
@@ -327,12 +334,12 @@ class AutoTimes(NeuralForecaster):
         check_parameters("AutoTimes", self, CONSTRAINTS)
         if self.init == "ridge" and len(self.hidden):
             raise ValueError(
-                "init must be 'random' with hidden layers, which ridge regression does not fit; "
+                "init must be 'random' with hidden layers, which ridge regression can't fit; "
                 f"got {self.init!r}. Set hidden=(), or leave it out."
             )
         backbone = load_backbone(self._options(), seed=self.seed_)
-        self._check_same(backbone.identity)
-        self.backbone_ = {"name": backbone.identity.name, "digest": backbone.identity.digest}
+        self._check_backbone(backbone.fingerprint)
+        self.backbone_ = vars(backbone.fingerprint).copy()
         levels = tuple(float(level) for level in self.quantile_levels)
         return AutoTimesModule(
             backbone,
@@ -341,7 +348,7 @@ class AutoTimes(NeuralForecaster):
             head=Head(self.loss, levels if self.loss == "quantile" else ()),
             hidden=tuple(self.hidden),
             dropout=self.dropout,
-            stamps=make_stamps(
+            timestamps=timestamp_embedding(
                 self.timestamps,
                 self.frequency_,
                 self.segment_length,
@@ -363,12 +370,12 @@ class AutoTimes(NeuralForecaster):
             precision=resolve_precision(self.precision, resolve_device(self.device)),
         )
 
-    def _check_same(self, found: Identity) -> None:
-        """Refuse another backbone than that of the fit: what was trained fits no other."""
-        known = getattr(self, "backbone_", None)
-        if known is not None and known["digest"] != found.digest:
+    def _check_backbone(self, found: Fingerprint) -> None:
+        """Check that the backbone is the one of the fit: the trained weights suit no other."""
+        fitted = getattr(self, "backbone_", None)
+        if fitted is not None and fitted["digest"] != found.digest:
             raise IncompatibleModelError(
-                f"backbone must be the {known['name']!r} that the model was fitted with, of digest "
-                f"{known['digest'][:12]}; got {found.name!r} of {found.digest[:12]}. Install the "
-                "one that was used, or fit again."
+                f"backbone must be the {fitted['name']!r} that the model was fitted with, of "
+                f"digest {fitted['digest'][:12]}; got {found.name!r} of {found.digest[:12]}. "
+                "Install the one that was used, or fit again."
             )

@@ -11,8 +11,8 @@ from tsar.forecasters.autotimes.module import AutoTimesModule
 from tsar.forecasters.autotimes.speculation import Speculation, can_speculate, speculate
 from tsar.rollout import rollout
 
-# "exact": each segment reads the newest points anew; "cached": keys and values of all tokens are
-# kept, so that the context grows.
+# "exact": the newest points are encoded again for each segment; "cached": the keys and values of
+# all tokens are cached, so that the context grows.
 Generation = Literal["exact", "cached"] | Speculation
 
 
@@ -35,14 +35,14 @@ def generate(
 
 
 def _check_positions(module: AutoTimesModule, context: Context, horizon: int) -> None:
-    segments = -(-context.values.shape[1] // module.horizon)
-    needed = segments - 1 - (-horizon // module.horizon)
-    if module.positions is not None and needed > module.positions:
-        longest = (module.positions + 1 - segments) * module.horizon
+    n_segments = -(-context.values.shape[1] // module.horizon)
+    needed = n_segments - 1 - (-horizon // module.horizon)
+    if module.max_positions is not None and needed > module.max_positions:
+        longest = (module.max_positions + 1 - n_segments) * module.horizon
         raise ValueError(
-            f"horizon must be at most {longest} where a context of {segments} segments grows: the "
-            f"network reads {module.positions} at most; got {horizon}. Use generation='exact', or "
-            "a shorter context."
+            f"horizon must be at most {longest} where a context of {n_segments} segments grows: "
+            f"the network reads {module.max_positions} at most; got {horizon}. Use "
+            "generation='exact', or a shorter context."
         )
 
 

@@ -1,4 +1,4 @@
-"""Heads: what a network forecasts of a point, and what that costs."""
+"""Output head: mean, median, quantiles or density of each point, and the loss that fits them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,24 +8,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsar.forecasters.autotimes.density import DENSITIES, Density
-from tsar.forecasters.autotimes.ridge import ridge
+from tsar.forecasters.autotimes.layers import ridge_regression
 from tsar.nn.normalization import InstanceNorm
 
 Loss = Literal["mse", "mae", "quantile", "gaussian", "student_t"]
 
-PENALTY = 0.1  # of the variance of each hidden state, of which there are hundreds
+PENALTY = 0.1  # share of the variance of each hidden unit, of which there are hundreds
+MAX_QUANTILE_ERRORS = 2**20  # residuals that initial quantiles are computed from
 
 
 @dataclass(frozen=True)
 class Head:
-    """What is forecast of a point: its mean, its median, quantiles, or a density.
+    """What is forecast of each point: the mean, the median, quantiles, or a density.
 
     Attributes
     ----------
     loss
         ``"mse"``, ``"mae"``, ``"quantile"``, or the name of a density.
     levels
-        Quantile levels, 0.5 among them; none but for ``"quantile"``.
+        Quantile levels with ``"quantile"``, 0.5 among them; else empty.
     """
 
     loss: Loss
@@ -33,23 +34,23 @@ class Head:
 
     @property
     def density(self) -> Density | None:
-        """The density whose parameters are forecast; None where there is none."""
+        """The density whose parameters are forecast; None for other losses."""
         return DENSITIES.get(self.loss)
 
     @property
-    def outputs(self) -> int:
-        """Numbers that are forecast of a point."""
-        return self.density.outputs if self.density else max(len(self.levels), 1)
+    def n_outputs(self) -> int:
+        """Number of outputs per point."""
+        return self.density.n_outputs if self.density else max(len(self.levels), 1)
 
     @property
     def point(self) -> int:
-        """Which of them is the point forecast."""
+        """Index of the output that is the point forecast."""
         return self.levels.index(0.5) if self.levels else 0
 
     def losses(
         self, output: Float[Tensor, "batch time output"], target: Float[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time"]:
-        """Loss of each point, whose target must be finite."""
+        """Loss of each point; the target must be finite."""
         if self.density:
             return -self.density.log_prob(output, target)
         error = target[..., None] - output
@@ -58,48 +59,55 @@ class Head:
         levels = error.new_tensor(self.levels or [0.5])
         return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(dim=2)
 
-    def invert(
-        self, output: Float[Tensor, "batch time output"], units: InstanceNorm
+    def denormalize(
+        self, output: Float[Tensor, "batch time output"], norm: InstanceNorm
     ) -> Float[Tensor, "batch time output"]:
-        """Outputs in the units that came in: only the first is a place if the rest are shapes.
+        """Outputs in the units of the context.
 
-        The point forecast of a context that stays where it is is where it stays; what else is
-        forecast keeps its distance.
+        The point forecast of a constant context is its value; the other outputs keep their distance
+        to it. Of a density location and log scale are transformed, but not its shape parameters.
         """
         point = output[..., self.point : self.point + 1]
-        moved = torch.where(units.varies[:, :, None], 0.0, point)
+        shift = torch.where(norm.varies[:, :, None], 0.0, point)
         if not self.density:
-            return units.denormalize(output - moved)
-        place = units.denormalize(output[..., :1] - moved)
-        scale = output[..., 1:2] + units.scale.log()[:, :, None]
-        return torch.cat([place, scale, output[..., 2:]], dim=-1)
+            return norm.denormalize(output - shift)
+        location = norm.denormalize(output[..., :1] - shift)
+        log_scale = output[..., 1:2] + norm.scale.log()[:, :, None]
+        return torch.cat([location, log_scale, output[..., 2:]], dim=-1)
 
     @torch.no_grad()
-    def start(
+    def initialize(
         self,
-        project: nn.Linear,
+        projection: nn.Linear,
         hidden: Float[Tensor, "sample width"],
         target: Float[Tensor, "sample segment"],
         dropout: float,
     ) -> None:
-        """Set a projection by ridge regression; what is no place begins with the errors' spread."""
+        """Initialize a projection by ridge regression of normalized targets on hidden states.
+
+        Quantiles are shifted by those of the residuals; a density begins with their deviation.
+        """
         complete = ~target.isnan().any(dim=1)
         hidden, target = hidden[complete].double(), target[complete].double()
         if not len(target):
             return
-        weight, bias = ridge(hidden, target, PENALTY, dropout)
-        errors = (target - hidden @ weight - bias).flatten()
-        places = self._apart(errors)
-        weights = weight.T[:, None, :].expand(-1, self.outputs, -1).clone()
-        weights[:, 1:] *= float(self.density is None)
-        project.weight.copy_(weights.flatten(0, 1))
-        project.bias.copy_((bias[:, None] * places[1] + places[0]).flatten())
+        coef, intercept = ridge_regression(hidden, target, PENALTY, dropout)
+        residuals = (target - hidden @ coef - intercept).flatten()
+        is_location, offset = self._locations(residuals)
+        weight = coef.T[:, None, :].expand(-1, self.n_outputs, -1).clone()
+        weight[:, 1:] *= float(self.density is None)
+        projection.weight.copy_(weight.flatten(0, 1))
+        projection.bias.copy_((intercept[:, None] * is_location + offset).flatten())
 
-    def _apart(self, errors: Float[Tensor, " error"]) -> Float[Tensor, "2 output"]:
-        """What each output begins with besides the forecast, and whether it begins with that."""
-        shift, follows = errors.new_zeros(self.outputs), errors.new_ones(self.outputs)
+    def _locations(
+        self, residuals: Float[Tensor, " residual"]
+    ) -> tuple[Float[Tensor, " output"], Float[Tensor, " output"]]:
+        """1 for outputs that are locations and 0 for others, and the offset of each output."""
+        offset = residuals.new_zeros(self.n_outputs)
+        is_location = torch.ones_like(offset)
         if self.levels:
-            shift = errors[:: len(errors) // 2**20 + 1].quantile(errors.new_tensor(self.levels))
+            sample = residuals[:: len(residuals) // MAX_QUANTILE_ERRORS + 1]
+            offset = sample.quantile(residuals.new_tensor(self.levels))
         if self.density:
-            shift[1], follows[1:] = errors.square().mean().sqrt().log(), 0.0
-        return torch.stack([shift, follows])
+            offset[1], is_location[1:] = residuals.square().mean().sqrt().log(), 0.0
+        return is_location, offset

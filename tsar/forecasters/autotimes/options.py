@@ -1,4 +1,4 @@
-"""Parameters of AutoTimes: their constraints, and the precision of a device."""
+"""Constraints of the parameters of AutoTimes, and the precision of a device."""
 
 from typing import Literal, get_args
 
@@ -44,13 +44,14 @@ CONSTRAINTS: dict[str, Constraint] = {
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
-    """The precision by its name; ``"auto"``: bfloat16 where the device computes with it."""
+    """Resolve ``"auto"``: bfloat16 where the device supports it in hardware, else float32."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    # Older ones of torch do not say what the processor can do.
-    known: dict[str, object] = (
+    # Older versions of torch do not list the capabilities of the processor.
+    capabilities: dict[str, object] = (
         getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     )
-    return "bfloat16" if known.get("amx_bf16") or known.get("avx512_bf16") else "float32"
+    supported = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+    return "bfloat16" if supported else "float32"

@@ -1,4 +1,4 @@
-"""Prompts: earlier stretches of series, put before the contexts that a model forecasts from."""
+"""In-context prompts: earlier stretches of series, put before the contexts of forecasts."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from tsar.data.panel import Panel, TimeShift
 from tsar.data.windows import Windows
-from tsar.forecasters.autotimes.nearest import (
-    Home,
+from tsar.forecasters.autotimes.neighbors import (
+    ExclusionZone,
     fill_gaps,
-    matched_length,
-    search,
+    nearest_neighbors,
+    query_length,
     standardization,
 )
 from tsar.validation import check_integer
@@ -26,24 +26,25 @@ Strategy = Literal["auto", "first", "last", "phase", "nearest"]
 
 @dataclass(frozen=True)
 class Prompts:
-    """Where each prompt was taken from.
+    """Prompts, and where they were taken from.
 
     Attributes
     ----------
     series
-        Row in the pool, -1 where a series has no prompt.
+        Row of the series in the pool, -1 where there is no prompt.
     first
-        First point of the stretch in that series, -1 where there is none.
+        Position of the first point in that series, -1 where there is no prompt.
     values
-        The points, NaN where there are none; those of another series in the units of the context.
-    begin
-        Ordinal of the time of the first point; what it is means nothing where there is none.
+        The points, NaN where there is no prompt; those of another series in the units of the
+        context.
+    start
+        Ordinal of the time of the first point; undefined where there is no prompt.
     """
 
     series: Int[Tensor, " series"]
     first: Int[Tensor, " series"]
     values: Float[Tensor, "series time"]
-    begin: Int[Tensor, " series"]
+    start: Int[Tensor, " series"]
 
 
 def find_prompts(
@@ -55,33 +56,32 @@ def find_prompts(
     strategy: Strategy,
     pool_rows: NDArray[np.intp] | None = None,
 ) -> Prompts:
-    """An earlier stretch of `prompt_length` points for the context of each series.
+    """Find a prompt of `prompt_length` points for the context of each series.
 
     Parameters
     ----------
     panel
-        Series to forecast after; their contexts are their last `context_length` points.
+        Series to forecast; the contexts are their last `context_length` points.
     pool
-        Where stretches are taken from: `panel` itself, or a panel of the same frequency. Those of
-        a context's own series, told by its id, end before the context begins; another pool than
-        `panel` lies before it as a whole where both are arrays, which have no times.
+        Series to take prompts from: `panel` itself, or a panel of the same frequency. A prompt from
+        the context's own series, found by its id, ends before the context begins. Arrays have no
+        times: another array than `panel` is taken to end before `panel` begins.
     strategy
         ``"first"``: the first points of the same series, from its first observed one on.
-        ``"last"``: those just before the context. ``"phase"``: the newest that ends at the place
-        in the season where the context ends. ``"nearest"``: of all stretches without gaps of all
-        series, the one that begins with the look-alike of the context's last points, so that what
-        followed is in the prompt too. A look-alike has at most half of the prompt's points, fewer
-        where the season then goes on unbroken from the prompt to the context, and is the nearest
-        where both have mean 0 and deviation 1; of equals one of the same series, the newest.
-        ``"auto"``: by phase, else the last, else NaN.
+        ``"last"``: the points just before the context. ``"phase"``: the newest that ends in the
+        same phase of the season as the context. ``"nearest"``: the nearest neighbour of the
+        context's newest points in all series, and what followed it; without gaps. At most half of
+        the prompt is compared, z-normalized, and less where the season then continues from prompt
+        to context; of equals the same series is preferred, then the newest. ``"auto"``: by phase,
+        else the last, else none.
     pool_rows
-        Row in the pool of each series of `panel`, where the pool holds the same points of it. None:
-        by id.
+        Row in the pool of each series of `panel`, which must hold the same points there; None to
+        find it by its id.
 
     Raises
     ------
     ValueError
-        The frequencies differ, or a series has no such stretch, unless by ``"auto"``.
+        The frequencies differ, or there is no prompt for a series, except with ``"auto"``.
 
     Examples
     --------
@@ -101,24 +101,25 @@ def find_prompts(
             f"prompts must have the frequency {names[0]!r} of the series; got {names[1]!r}. "
             "Resample the pool, or the series."
         )
-    own = _own(panel, pool, context_length, pool_rows)
+    own = _own_series(panel, pool, context_length, pool_rows)
     pool = pool.to(panel.values.device, panel.values.dtype)
     if strategy == "nearest":
         return _nearest(panel, pool, own, context_length, prompt_length)
-    stop = _stop(own, strategy, prompt_length, panel.labels.frequency.season_length)
+    end = _ends(own, strategy, prompt_length, panel.labels.frequency.season_length)
+    available = end - own.first_observed
     if strategy != "auto":
-        _check_found(panel, own, stop - own.first, strategy, prompt_length)
-    found = stop - own.first >= prompt_length
-    return _taken(pool, own.row, torch.where(found, stop - prompt_length, -1), prompt_length)
+        _check_available(panel, own, available, strategy, prompt_length)
+    first = torch.where(available >= prompt_length, end - prompt_length, -1)
+    return _extract(pool, own.row, first, prompt_length)
 
 
-def prompted(panel: Panel, prompts: Prompts, context_length: int) -> Panel:
-    """Panel of prompts and contexts: series of one length, that end when they ended.
+def prepend_prompts(panel: Panel, prompts: Prompts, context_length: int) -> Panel:
+    """Panel of prompts and contexts: series of equal length with the same last time as before.
 
     Parameters
     ----------
     context_length
-        Last points of each series; NaN before those of a shorter one.
+        Points of a context, padded with NaN on the left in a shorter series.
 
     Raises
     ------
@@ -129,7 +130,7 @@ def prompted(panel: Panel, prompts: Prompts, context_length: int) -> Panel:
     --------
     >>> panel = Panel.from_tensor(torch.arange(8.0)[None])
     >>> prompts = find_prompts(panel, panel, context_length=3, prompt_length=2, strategy="first")
-    >>> prompted(panel, prompts, context_length=3).values
+    >>> prepend_prompts(panel, prompts, context_length=3).values
     tensor([0., 1., 5., 6., 7.])
     """
     if panel.past.shape[1] or panel.future.shape[1]:
@@ -137,19 +138,20 @@ def prompted(panel: Panel, prompts: Prompts, context_length: int) -> Panel:
             "prompts must be None with covariates, which a prompt has not; got "
             f"{list(panel.labels.columns.covariates)}. Do without prompts, or without covariates."
         )
-    values = torch.cat([prompts.values, _recent(panel, context_length)], dim=1)
-    series, length = values.shape
+    values = torch.cat([prompts.values, _last_points(panel, context_length)], dim=1)
+    n_series, length = values.shape
     step = panel.labels.frequency.step
     starts = panel.end_ordinals() - (length - 1) * step
-    # Where there is no prompt, there is nothing that has a time.
-    by = np.where(prompts.first.cpu().numpy() < 0, 0, starts - prompts.begin.cpu().numpy())
-    time_shift = TimeShift(starts + prompts.values.shape[1] * step, by)
+    # Without a prompt there is nothing to shift.
+    missing = prompts.first.cpu().numpy() < 0
+    shift = np.where(missing, 0, starts - prompts.start.cpu().numpy())
+    time_shift = TimeShift(starts + prompts.values.shape[1] * step, shift)
     return replace(
         panel,
         values=values.reshape(-1),
-        offsets=torch.arange(series + 1, device=values.device) * length,
-        past=values.new_empty(series * length, 0),
-        future=values.new_empty(series * length, 0),
+        offsets=torch.arange(n_series + 1, device=values.device) * length,
+        past=values.new_empty(n_series * length, 0),
+        future=values.new_empty(n_series * length, 0),
         labels=replace(panel.labels, starts=starts, time_shift=time_shift),
     )
 
@@ -161,91 +163,87 @@ def prompted_windows(
     prompt_length: int | None,
     strategy: Strategy,
 ) -> Windows:
-    """Windows whose contexts stand behind a prompt, in the same order.
+    """Windows with a prompt before each context, in the same order.
 
     Parameters
     ----------
     windows
         Windows of a panel that holds the whole history before them.
     pool
-        Series to find the nearest stretch in; None: those of the panel, as far as they were known
-        when the window begins, counted in points from the end of each series.
+        Series to take prompts from; None for those of the panel, without as many of their last
+        points as the window's own series has after the context, so that none is from its future.
     context_length
         Points of a context.
     prompt_length
-        Points of a prompt; None: as many as of a context.
+        Points of a prompt; None for `context_length`.
+    strategy
+        See `find_prompts`.
     """
     length = context_length if prompt_length is None else prompt_length
     if pool is not None and list(pool.labels.ids) == [pool.labels.columns.target]:
-        # One series without a name is not the same as another one without a name.
+        # Two series without a name are not the same series.
         pool = replace(pool, labels=replace(pool.labels, ids=pd.Index(["prompts"])))
-    series = windows.series
-    after = windows.panel.offsets[series + 1] - windows.cutoffs
-    values = torch.empty(len(series), length + context_length, dtype=windows.panel.values.dtype)
-    starts = np.empty(len(series), np.int64)
-    shifts = np.empty((2, len(series)), np.int64)
-    for points in after.unique().tolist():
-        known = windows.panel.without_last(points)
-        rows = (after == points).nonzero()[:, 0].numpy()
-        chosen = series[rows].numpy()
-        contexts = known.select(chosen)
-        found = find_prompts(
+    series, panel = windows.series, windows.panel
+    n_windows, width = len(series), length + context_length
+    values = panel.values.new_full((n_windows, width + windows.horizon), torch.nan)
+    starts, shifts = np.empty(n_windows, np.int64), np.empty((2, n_windows), np.int64)
+    n_later = panel.offsets[series + 1] - windows.cutoffs
+    for count in n_later.unique().tolist():
+        rows = (n_later == count).nonzero()[:, 0].numpy()
+        past, chosen = panel.without_last(count), series[rows].numpy()
+        contexts = past.select(chosen)
+        prompts = find_prompts(
             contexts,
-            known if pool is None else pool,
+            past if pool is None else pool,
             context_length=context_length,
             prompt_length=length,
             strategy=strategy,
             pool_rows=chosen if pool is None else None,
         )
-        part = prompted(contexts, found, context_length)
-        values[rows] = part.values.view(len(rows), -1)
-        starts[rows] = part.labels.starts
-        shifts[:, rows] = np.stack(part.labels.time_shift or ())
-    labels = windows.panel.labels.select(series.numpy())
-    joined = replace(
-        Panel.from_tensor(values),
-        labels=replace(labels, starts=starts, time_shift=TimeShift(*shifts)),
-    )
-    extended = joined.extend(values.new_empty(len(series), windows.horizon, 0))
-    rows = torch.arange(len(series))
-    ends = torch.full_like(rows, values.shape[1])
-    return Windows.at(extended, values.shape[1], windows.horizon, rows, ends, gap=windows.gap)
+        joined = prepend_prompts(contexts, prompts, context_length)
+        values[rows, :width] = joined.values.view(-1, width)
+        starts[rows] = joined.labels.starts
+        shifts[:, rows] = np.stack(joined.labels.time_shift or ())
+    labels = panel.labels.select(series.numpy())
+    labels = replace(labels, starts=starts, time_shift=TimeShift(*shifts))
+    joined = replace(Panel.from_tensor(values), labels=labels)
+    index = torch.arange(n_windows)
+    cutoffs = torch.full_like(index, width)
+    return Windows.at(joined, width, windows.horizon, index, cutoffs, gap=windows.gap)
 
 
-# --- stretches of the same series -------------------------------------------------------------
+class _OwnSeries(NamedTuple):
+    """Each context's own series in the pool; points are counted from its start there.
 
-
-class _Own(NamedTuple):
-    """The same series in the pool, and where its points end that may be taken.
-
-    `row` is -1 where the pool has no such series; `first` its first observed point; `limit` the
-    points of it before the context; `end` where the context ends, counted from its start.
+    `row` is -1 where the pool does not hold it; `first_observed` is its first observed point,
+    `limit` the number of its points before the context, and `end` where the context ends.
     """
 
     row: Int[Tensor, " series"]
-    first: Int[Tensor, " series"]
+    first_observed: Int[Tensor, " series"]
     limit: Int[Tensor, " series"]
     end: Int[Tensor, " series"]
 
 
-def _own(
+def _own_series(
     panel: Panel, pool: Panel, context_length: int, pool_rows: NDArray[np.intp] | None
-) -> _Own:
+) -> _OwnSeries:
     device = panel.values.device
-    same = pool_rows is not None or pool.labels is panel.labels
+    same_points = pool_rows is not None or pool.labels is panel.labels
     rows = pool.labels.ids.get_indexer(panel.labels.ids) if pool_rows is None else pool_rows
     row = torch.as_tensor(rows.astype(np.int64), device=device)
-    lengths, known = pool.lengths.to(device)[row], row >= 0
-    if same:  # the same series, on another device or scaled perhaps
+    lengths, found = pool.lengths.to(device)[row], row >= 0
+    if same_points:  # on another device or in other units perhaps
         begin = torch.zeros_like(row)
     elif panel.labels.layout.style in ("array", "vector"):
-        begin = lengths  # an array has no times: it follows
+        begin = lengths  # arrays have no times: the panel follows the pool
     else:
         steps = (panel.labels.starts - pool.labels.starts[rows]) // panel.labels.frequency.step
         begin = torch.as_tensor(steps, device=device)
     context = begin + (panel.lengths - context_length).clamp(min=0)
-    limit = torch.minimum(context.clamp(min=0), lengths) * known
-    return _Own(row, _first_observed(pool).to(device)[row] * known, limit, begin + panel.lengths)
+    limit = torch.minimum(context.clamp(min=0), lengths) * found
+    first_observed = _first_observed(pool).to(device)[row] * found
+    return _OwnSeries(row, first_observed, limit, begin + panel.lengths)
 
 
 def _first_observed(panel: Panel) -> Int[Tensor, " series"]:
@@ -256,78 +254,88 @@ def _first_observed(panel: Panel) -> Int[Tensor, " series"]:
     return torch.minimum(rows - panel.offsets[:-1], panel.lengths)
 
 
-def _stop(own: _Own, strategy: Strategy, length: int, season: int) -> Int[Tensor, " series"]:
-    """Point behind each stretch; it lies too early where the series is too short."""
+def _ends(
+    own: _OwnSeries, strategy: Strategy, length: int, season_length: int
+) -> Int[Tensor, " series"]:
+    """Point after each prompt; too early where the series is too short."""
     if strategy == "first":
-        return torch.minimum(own.first + length, own.limit)
-    # A whole number of seasons before the context's end.
-    phase = own.end + (own.limit - own.end) // season * season
+        return torch.minimum(own.first_observed + length, own.limit)
+    # Whole seasons before the end of the context.
+    phase = own.end + (own.limit - own.end) // season_length * season_length
     if strategy == "auto":
-        return torch.where(phase - own.first >= length, phase, own.limit)
+        return torch.where(phase - own.first_observed >= length, phase, own.limit)
     return phase if strategy == "phase" else own.limit
 
 
-def _check_found(
-    panel: Panel, own: _Own, points: Int[Tensor, " series"], strategy: Strategy, length: int
+def _check_available(
+    panel: Panel,
+    own: _OwnSeries,
+    available: Int[Tensor, " series"],
+    strategy: Strategy,
+    length: int,
 ) -> None:
-    """Check that each series is in the pool, and has points enough to take a stretch of."""
+    """Check that the pool holds each series, and enough of its points."""
     for row in (own.row < 0).nonzero()[:1, 0].tolist():
         raise ValueError(
             f"prompts must find each series in the pool by {strategy!r}; got none for series "
             f"{panel.labels.ids[row]!r}. Give its earlier points, or prompts='nearest'."
         )
-    for row in (points < length).nonzero()[:1, 0].tolist():
+    for row in (available < length).nonzero()[:1, 0].tolist():
         raise ValueError(
             f"prompts must find {length} points before the context of each series; got "
-            f"{max(int(points[row]), 0)} for series {panel.labels.ids[row]!r}. "
+            f"{max(int(available[row]), 0)} for series {panel.labels.ids[row]!r}. "
             "Give longer series, a shorter prompt_length, or prompts='auto'."
         )
 
 
-def _taken(
+def _extract(
     pool: Panel, row: Int[Tensor, " series"], first: Int[Tensor, " series"], length: int
 ) -> Prompts:
-    """Stretches of the pool as they are; NaN where `first` is negative."""
+    """Prompts from series of the pool, in their units; NaN where `first` is negative."""
     found = first >= 0
     begin = torch.where(found, pool.offsets[row] + first, 0)
-    points = begin[:, None] + torch.arange(length, device=begin.device)
-    values = pool.values[points.clamp(max=len(pool.values) - 1)]
+    rows = begin[:, None] + torch.arange(length, device=begin.device)
+    values = pool.values[rows.clamp(max=len(pool.values) - 1)]
     return Prompts(
         series=torch.where(found, row, -1),
         first=first,
         values=torch.where(found[:, None], values, torch.nan),
-        begin=pool.starts[row] + first * pool.labels.frequency.step,
+        start=pool.starts[row] + first * pool.labels.frequency.step,
     )
 
 
-def _recent(panel: Panel, points: int) -> Float[Tensor, "series points"]:
-    """Last points of each series, NaN before those of a shorter one."""
-    rows = panel.offsets[1:, None] + torch.arange(-points, 0, device=panel.offsets.device)
-    there = rows >= panel.offsets[:-1, None]
-    return torch.where(there, panel.values[rows.clamp(min=0)], torch.nan)
+def _last_points(panel: Panel, count: int) -> Float[Tensor, "series time"]:
+    """Last points of each series, padded with NaN on the left."""
+    rows = panel.offsets[1:, None] + torch.arange(-count, 0, device=panel.offsets.device)
+    inside = rows >= panel.offsets[:-1, None]
+    return torch.where(inside, panel.values[rows.clamp(min=0)], torch.nan)
 
 
 def _nearest(
-    panel: Panel, pool: Panel, own: _Own, context_length: int, prompt_length: int
+    panel: Panel, pool: Panel, own: _OwnSeries, context_length: int, prompt_length: int
 ) -> Prompts:
-    span = matched_length(context_length, prompt_length, panel.labels.frequency.season_length)
-    units = standardization(contexts := fill_gaps(_recent(panel, context_length))[:, -span:])
-    # By name: of equals the same one is found in any order of the series.
+    width = query_length(context_length, prompt_length, panel.labels.frequency.season_length)
+    contexts = fill_gaps(_last_points(panel, context_length))[:, -width:]
+    norm = standardization(contexts)
+    # Sorted by id: the last of equals does not depend on the order of the series.
     order = np.argsort(np.asarray(pool.labels.ids.astype(str)), kind="stable")
     rows = torch.as_tensor(order, device=own.row.device)
-    named, row = pool.select(order), torch.where(own.row >= 0, rows.argsort()[own.row], -1)
-    begin, end = named.offsets[row], named.offsets[row + 1] * (row >= 0)
-    home = Home(begin, begin + (own.limit - prompt_length + 1).clamp(min=0), end)
-    place = search(named, prompt_length, units.normalize(contexts), home)
-    _check_any(panel, place, prompt_length)
-    series = torch.searchsorted(named.offsets, place, right=True) - 1
-    prompts = _taken(pool, rows[series], place - named.offsets[series], prompt_length)
-    scaled = units.denormalize(standardization(prompts.values[:, :span]).normalize(prompts.values))
-    return replace(prompts, values=torch.where((series == row)[:, None], prompts.values, scaled))
+    ordered, own_row = pool.select(order), torch.where(own.row >= 0, rows.argsort()[own.row], -1)
+    begin, end = ordered.offsets[own_row], ordered.offsets[own_row + 1] * (own_row >= 0)
+    first_excluded = begin + (own.limit - prompt_length + 1).clamp(min=0)
+    exclusion = ExclusionZone(begin, first_excluded, end)
+    start = nearest_neighbors(ordered, prompt_length, norm.normalize(contexts), exclusion)
+    _check_found(panel, start, prompt_length)
+    series = torch.searchsorted(ordered.offsets, start, right=True) - 1
+    prompts = _extract(pool, rows[series], start - ordered.offsets[series], prompt_length)
+    prompt_norm = standardization(prompts.values[:, :width])
+    scaled = norm.denormalize(prompt_norm.normalize(prompts.values))
+    same_series = (series == own_row)[:, None]
+    return replace(prompts, values=torch.where(same_series, prompts.values, scaled))
 
 
-def _check_any(panel: Panel, place: Int[Tensor, " series"], length: int) -> None:
-    for row in (place < 0).nonzero()[:1, 0].tolist():
+def _check_found(panel: Panel, start: Int[Tensor, " series"], length: int) -> None:
+    for row in (start < 0).nonzero()[:1, 0].tolist():
         raise ValueError(
             f"prompts must find {length} points in a row in the pool, before the context; got none "
             f"for series {panel.labels.ids[row]!r}. Give longer series, or a shorter prompt_length."

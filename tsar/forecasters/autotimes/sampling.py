@@ -33,8 +33,8 @@ def sample_paths(
     with torch.inference_mode():
         for rows in torch.arange(len(uniform)).split(max(batch_size // paths, 1)):
             rows = rows.to(uniform.device)
-            several = context[rows.repeat_interleave(paths)]
-            flat = _sample(module, several, uniform[rows].flatten(0, 1), generation)
+            repeated = context[rows.repeat_interleave(paths)]
+            flat = _sample(module, repeated, uniform[rows].flatten(0, 1), generation)
             samples.append(flat.unflatten(0, (-1, paths)))
     return torch.cat(samples)
 
@@ -79,10 +79,10 @@ def _sample_segment(
     start: int,
 ) -> Float[Tensor, "path sample"]:
     part = uniform[:, start : start + output.shape[1]]
-    return density_of(module).sample(output[:, : part.shape[1]], part)
+    return _density(module).sample(output[:, : part.shape[1]], part)
 
 
-def density_of(module: AutoTimesModule) -> Density:
+def _density(module: AutoTimesModule) -> Density:
     """The density of a network.
 
     Raises
@@ -103,12 +103,12 @@ def uniforms(
 ) -> Float[Tensor, "row path horizon 2"]:
     """Uniform numbers in (0, 1] of each row.
 
-    They do not depend on the other rows, and those of a shorter horizon are the first of a longer
-    one's.
+    They do not depend on the other rows, and those of a shorter horizon are a prefix of those of a
+    longer one.
     """
     numbers = []
     for row in rows:
-        # Far apart, so that a row under one seed is not the next row under another.
+        # Seeds far apart: a row with one seed must not equal the next row with another.
         generator = torch.Generator().manual_seed((seed + row * GOLDEN_RATIO) % 2**32)
         numbers.append(torch.rand(horizon, paths, 2, generator=generator))
     return 1 - torch.stack(numbers).transpose(1, 2)

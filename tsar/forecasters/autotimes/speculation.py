@@ -50,15 +50,15 @@ def can_speculate(
 ) -> bool:
     """Whether all tokens, rejected ones included, fit into the attention window of the backbone.
 
-    Beyond it, rejected tokens would push out tokens that are to be attended to.
+    Otherwise rejected tokens would displace tokens that must be attended to.
     """
-    if module.reach is None:
+    if module.attention_window is None:
         return True
     segments = -(-horizon // module.horizon) - 1
     slots = -(-context.values.shape[1] // module.horizon)
     # If every proposal is rejected, a pass gives one segment, and proposes up to the horizon.
     slots += sum(1 + min(options.draft_length, left) for left in range(segments))
-    return slots <= module.reach
+    return slots <= module.attention_window
 
 
 def speculate(
@@ -116,13 +116,13 @@ class _Run:
 
     def _pass(self, count: int) -> None:
         """Propose `count` segments, read them with the newest one, and accept a prefix of each."""
-        module, units = self.module, self.state.units
+        module, norm = self.module, self.state.norm
         points = self.newest[..., module.point]
-        history = torch.cat([self.history, units.normalize(points)], dim=1)
+        history = torch.cat([self.history, norm.normalize(points)], dim=1)
         drafted = module.draft.propose(history, count)
         # A constant context is forecast as constant.
-        drafted = torch.where(units.varies[:, :, None], drafted, 0.0)
-        proposals = units.denormalize(drafted.flatten(1)).view_as(drafted)
+        drafted = torch.where(norm.varies[:, :, None], drafted, 0.0)
+        proposals = norm.denormalize(drafted.flatten(1)).view_as(drafted)
         tokens = torch.cat([points, proposals.flatten(1)], dim=1)
         state, output = module.extend_cache(self.state, tokens)
         self.passes += 1
@@ -145,7 +145,7 @@ class _Run:
     ) -> Int[Tensor, " batch"]:
         """Proposals of each row before the first that differs by more than the tolerance."""
         error = output[:, :-1, :, self.module.point] - proposals
-        distance = error.square().mean(dim=2).sqrt() / self.state.units.scale
+        distance = error.square().mean(dim=2).sqrt() / self.state.norm.scale
         return (distance <= self.options.tolerance).long().cumprod(dim=1).sum(dim=1)
 
     def _store(
@@ -159,6 +159,6 @@ class _Run:
 
 
 def _history(state: CacheState, context: Context, draft: Draft) -> Float[Tensor, "batch order"]:
-    """Newest points of contexts in their own units; 0, the mean, before the first."""
-    signal = forward_fill(state.units.normalize(context.values))[:, -draft.order :]
+    """Newest points of contexts, normalized; 0, the mean, before the first."""
+    signal = forward_fill(state.norm.normalize(context.values))[:, -draft.order :]
     return torch.nn.functional.pad(signal, (draft.order - signal.shape[1], 0))

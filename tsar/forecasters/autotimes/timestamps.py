@@ -1,4 +1,4 @@
-"""Time stamps: vectors of the time at which a segment begins, added to its token."""
+"""Timestamp embeddings: a vector of the time at which a segment begins, added to its token."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,65 +14,68 @@ from tsar.data.calendar import FEATURES, calendar_features, timestamp_texts
 from tsar.data.panel.frequency import Frequency
 from tsar.forecasters.autotimes.backbone import Backbone, BackboneOptions, embed_texts
 
-Describe = Callable[[Int[Tensor, " time"]], Float[Tensor, "time feature"]]
+FeatureFunction = Callable[[Int[Tensor, " time"]], Float[Tensor, "time feature"]]
 
 
-class Stamps(nn.Module):
-    """Facts of times, looked up by their ordinals, as vectors that are added to tokens.
+class TimestampEmbedding(nn.Module):
+    """Features of times, computed once for each time, mapped to the width of a token.
 
-    The vectors begin as zeros: a stamp says nothing until training says what.
+    The weights start at zero, so that an untrained embedding does not affect the result.
 
     Parameters
     ----------
-    describe
-        Facts of distinct times (on the CPU), by their ordinals: computed once for each.
+    compute_features
+        Features of distinct times, given their ordinals on the CPU.
+    n_features
+        Number of features.
     width
-        Of a token.
+        Width of a token.
     linear
-        Whether any linear map of the facts is learned; else their weight alone, and the facts
-        must be of the width of a token.
+        Whether a linear map of the features is learned; else one common factor, and there must be
+        `width` features.
     """
 
     ordinals: Int[Tensor, " known"]
-    facts: Float[Tensor, "known feature"]
+    features: Float[Tensor, "known feature"]
 
-    def __init__(self, describe: Describe, features: int, width: int, *, linear: bool) -> None:
+    def __init__(
+        self, compute_features: FeatureFunction, n_features: int, width: int, *, linear: bool
+    ) -> None:
         super().__init__()
-        self.describe = describe
-        # What is known follows from the times: it is not saved.
+        self.compute_features = compute_features
+        # Not saved: the features follow from the times.
         self.register_buffer("ordinals", torch.empty(0, dtype=torch.int64), persistent=False)
-        self.register_buffer("facts", torch.empty(0, features), persistent=False)
-        shape = (width, features) if linear else (1,)
-        self.weight = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("features", torch.empty(0, n_features), persistent=False)
+        self.weight = nn.Parameter(torch.zeros((width, n_features) if linear else (1,)))
 
-    def learn(self, ordinals: Int[Tensor, "*shape"]) -> None:
-        """Describe times that were not described before."""
-        wanted = ordinals.flatten().unique()
-        fresh = wanted[~torch.isin(wanted, self.ordinals)]
-        if not len(fresh):
+    def precompute(self, ordinals: Int[Tensor, "*shape"]) -> None:
+        """Compute the features of those times that are not known yet."""
+        distinct = ordinals.flatten().unique()
+        new = distinct[~torch.isin(distinct, self.ordinals)]
+        if not len(new):
             return
-        facts = self.describe(fresh.cpu()).to(self.facts)
-        known, order = torch.cat([self.ordinals, fresh]).sort()
-        self.ordinals, self.facts = known, torch.cat([self.facts, facts])[order]
+        features = self.compute_features(new.cpu()).to(self.features)
+        self.ordinals, order = torch.cat([self.ordinals, new]).sort()
+        self.features = torch.cat([self.features, features])[order]
 
     def forward(self, ordinals: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token width"]:
-        """Vectors of times; those that were not learned yet are described first."""
-        self.learn(ordinals)
-        facts = self.facts[torch.searchsorted(self.ordinals, ordinals)]
+        """Embeddings of times."""
+        self.precompute(ordinals)
+        features = self.features[torch.searchsorted(self.ordinals, ordinals)]
         if self.weight.ndim == 1:
-            return facts * self.weight
-        return nn.functional.linear(facts, self.weight)
+            return features * self.weight
+        return nn.functional.linear(features, self.weight)
 
 
-def make_stamps(
+def timestamp_embedding(
     kind: Literal["text", "calendar"] | None,
     frequency: Frequency,
     segment_length: int,
     options: BackboneOptions,
     seed: int,
     backbone: Backbone,
-) -> Stamps | None:
-    """Time stamps of a kind, or None where that is None; partials, so that they can be pickled.
+) -> TimestampEmbedding | None:
+    """Timestamp embedding of a kind; None for None. It holds partials, which can be pickled.
 
     Raises
     ------
@@ -88,19 +91,20 @@ def make_stamps(
         )
     width = backbone.width
     if kind == "calendar":
-        return Stamps(partial(calendar_features, frequency), FEATURES, width, linear=True)
-    texts = partial(timestamp_texts, frequency, points=segment_length)
-    read = partial(_read_texts, texts, options, seed, backbone.token_norm)
-    return Stamps(read, width, width, linear=False)
+        calendar = partial(calendar_features, frequency)
+        return TimestampEmbedding(calendar, FEATURES, width, linear=True)
+    to_texts = partial(timestamp_texts, frequency, points=segment_length)
+    embed = partial(_embed_texts, to_texts, options, seed, backbone.token_norm)
+    return TimestampEmbedding(embed, width, width, linear=False)
 
 
-def _read_texts(
-    texts: Callable[[NDArray[np.int64]], list[str]],
+def _embed_texts(
+    to_texts: Callable[[NDArray[np.int64]], list[str]],
     options: BackboneOptions,
     seed: int,
     token_norm: float,
     ordinals: Int[Tensor, " time"],
 ) -> Float[Tensor, "time feature"]:
-    """Embeddings by a backbone of sentences that name times, with the norm of its tokens."""
-    vectors = embed_texts(options, texts(ordinals.numpy()), seed=seed)
-    return torch.nn.functional.normalize(vectors, dim=1) * token_norm
+    """Embeddings of sentences that name the times, with the norm of the backbone's tokens."""
+    embeddings = embed_texts(options, to_texts(ordinals.numpy()), seed=seed)
+    return torch.nn.functional.normalize(embeddings, dim=1) * token_norm

@@ -1,12 +1,12 @@
-"""Language models as bodies of forecasters: token vectors in, hidden states out.
+"""Language models as backbones: token embeddings in, hidden states out.
 
-The only part of tsar that touches transformers, which is imported when a body is first loaded.
+The only part of tsar that uses transformers, which is imported when a backbone is first loaded.
 """
 
 from tsar.forecasters.autotimes.backbone.backbone import Backbone
-from tsar.forecasters.autotimes.backbone.identity import Identity
+from tsar.forecasters.autotimes.backbone.fingerprint import Fingerprint
 from tsar.forecasters.autotimes.backbone.loading import load_backbone
 from tsar.forecasters.autotimes.backbone.options import BackboneOptions
-from tsar.forecasters.autotimes.backbone.texts import embed_texts
+from tsar.forecasters.autotimes.backbone.text_embeddings import embed_texts
 
-__all__ = ["Backbone", "BackboneOptions", "Identity", "embed_texts", "load_backbone"]
+__all__ = ["Backbone", "BackboneOptions", "Fingerprint", "embed_texts", "load_backbone"]

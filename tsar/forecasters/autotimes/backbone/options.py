@@ -1,4 +1,4 @@
-"""Which body to load, and how."""
+"""Options of a backbone: which model, how many blocks, pretrained or random, LoRA, precision."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,33 +8,33 @@ import torch
 from tsar.validation import BOOLEAN, Constraint, check_parameters, integer, one_of, optional
 
 SMOLLM2 = "smollm2"
-SCRATCH_LAYERS = 3
+DEFAULT_DEPTH = 3  # blocks of a model from scratch
 
 
 @dataclass(frozen=True)
 class BackboneOptions:
-    """Which body to load, and how.
+    """Options of a backbone.
 
     Parameters
     ----------
     name
-        ``"smollm2"`` (SmolLM2-135M-Instruct, out of a package), a folder that holds a model of
-        transformers, the name of one on the Hugging Face hub, or None: a small causal transformer
-        from scratch, which is trained.
+        ``"smollm2"`` (SmolLM2-135M-Instruct, from a package), a folder that holds a model of
+        transformers, the name of one on the Hugging Face hub, or None: a small causal transformer,
+        trained from scratch.
     depth
-        How many blocks are used, the first ones; None for all, or 3 from scratch. 0, from scratch
-        only: none, so that each token is forecast from alone. A control.
+        Number of blocks, the first ones; None for all, or 3 from scratch. 0, from scratch only: no
+        block, so that each token is forecast from alone, as a control.
     width
-        Of a body from scratch.
+        Width of a model from scratch.
     init
-        ``"pretrained"``, or ``"random"``: the same architecture with random weights, frozen all
-        the same. A control: what did the training on language give?
+        ``"pretrained"``, or ``"random"``: the same architecture with frozen random weights, as a
+        control of what the training on language contributes.
     lora
-        Rank of the adapters, which are trained, at each linear map of the blocks; None for none.
+        Rank of trained LoRA adapters at each linear layer of the blocks; None for none.
     gradient_checkpointing
-        Whether blocks are computed again on the way back, which takes less memory and more time.
+        Whether the backward pass recomputes the blocks, which takes less memory and more time.
     precision
-        Of the frozen weights, and of what is computed with them. Trained weights are float32.
+        Precision of the frozen weights and of what they compute. Trained weights are float32.
     """
 
     name: str | None
@@ -46,7 +46,7 @@ class BackboneOptions:
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        """Check each option once."""
+        """Check the options."""
         check_parameters("backbone", self, CONSTRAINTS)
         if self.name is not None and self.depth == 0:
             raise ValueError(
@@ -55,13 +55,13 @@ class BackboneOptions:
             )
         if self.name is None and self.lora is not None:
             raise ValueError(
-                f"backbone.lora must be None with backbone=None; got {self.lora!r}. A body from "
+                f"backbone.lora must be None with backbone=None; got {self.lora!r}. A model from "
                 "scratch is trained as a whole and needs no adapters: set it to None."
             )
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the frozen weights; a body from scratch has none."""
+        """Type of the frozen weights; a model from scratch has none, and is float32."""
         half = self.precision == "bfloat16" and self.name is not None
         return torch.bfloat16 if half else torch.float32
 

@@ -1,12 +1,12 @@
-"""Where a model is, and its configuration."""
+"""Locations of pretrained models (package, folder, Hugging Face hub), and their configurations."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tsar.forecasters.autotimes.backbone.dependencies import suppress_output
 from tsar.forecasters.autotimes.backbone.options import SMOLLM2
-from tsar.forecasters.autotimes.backbone.silence import silence
 from tsar.forecasters.autotimes.backbone.smollm2 import smollm2_folder
 
 HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
@@ -14,33 +14,33 @@ HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model is.
+    """Location of a pretrained model.
 
     Parameters
     ----------
     name
-        How it is called; of a folder, its last part.
-    place
+        Name of the model; for a folder, its last part.
+    path
         Its folder, or its name on the hub.
     local
-        Whether the network must not be asked.
+        Whether it is a folder, so that the network must not be used.
     """
 
     name: str
-    place: str
+    path: str
     local: bool
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What each `from_pretrained` is told; code that comes with a model is never run."""
+        """Arguments of every `from_pretrained`; code that comes with a model is never run."""
         return {"local_files_only": self.local, "trust_remote_code": False}
 
-    def refusal(self, error: Exception) -> OSError:
-        """Build the error that says why a model can't be loaded."""
+    def load_error(self, error: Exception) -> OSError:
+        """Build the error for a model that can't be loaded, with the reason."""
         reason = str(error).strip().partition("\n")[0]
         return OSError(
             "backbone must be 'smollm2', a folder that holds a model of transformers or a name on "
-            f"the Hugging Face hub; got {self.place!r}, which can't be loaded: {reason} "
+            f"the Hugging Face hub; got {self.path!r}, which can't be loaded: {reason} "
             f"{'Check the folder.' if self.local else 'Check the name, and the network.'}"
         )
 
@@ -51,11 +51,11 @@ def find_source(name: str) -> Source:
     Raises
     ------
     OSError
-        It is a path, and there is no model.
+        The name is a path, and there is no model.
     ImportError
-        It is ``"smollm2"``, and the llm extra is not installed.
+        The name is ``"smollm2"``, and the llm extra is not installed.
     ValueError
-        No model can have that name.
+        The name is neither a path nor a possible name on the hub.
     """
     if name == SMOLLM2:
         return Source(name, str(smollm2_folder()), local=True)
@@ -69,47 +69,47 @@ def find_source(name: str) -> Source:
         return Source(folder.resolve().name, str(folder), local=True)
     if not HUB_NAME.fullmatch(name):
         raise ValueError(
-            "backbone must be 'smollm2', a folder that is there or a name on the Hugging Face hub, "
+            "backbone must be 'smollm2', an existing folder or a name on the Hugging Face hub, "
             f"such as 'gpt2' or 'Qwen/Qwen2.5-0.5B'; got {name!r}. Check it."
         )
     return Source(name, name, local=False)
 
 
-def read_config(source: Source, layers: int | None) -> Any:
-    """Read the configuration of a model, cut to its first blocks.
+def read_config(source: Source, depth: int | None) -> Any:
+    """Read the configuration of a model, truncated to its first `depth` blocks.
 
     Raises
     ------
     OSError
-        There is none, or transformers does not know it.
+        There is none, or transformers does not support it.
     ValueError
-        It is no decoder, or has fewer blocks.
+        The model is no decoder, or has fewer blocks.
     """
     from transformers import AutoConfig
 
     try:
-        with silence():
-            config = AutoConfig.from_pretrained(source.place, **source.arguments)
+        with suppress_output():
+            config = AutoConfig.from_pretrained(source.path, **source.arguments)
     except (OSError, ValueError, KeyError) as error:
-        raise source.refusal(error) from error
+        raise source.load_error(error) from error
     if config.is_encoder_decoder:
         raise ValueError(
             "backbone must be a decoder-only language model; got "
             f"{source.name!r}, an encoder-decoder ({config.model_type}). Choose another one."
         )
-    if layers is not None:
-        _cut(config.get_text_config(), layers, source.name)
+    if depth is not None:
+        _truncate(config.get_text_config(), depth, source.name)
     return config
 
 
-def _cut(config: Any, layers: int, name: str) -> None:
+def _truncate(config: Any, depth: int, name: str) -> None:
     total = config.num_hidden_layers
-    if layers > total:
+    if depth > total:
         raise ValueError(
-            f"backbone.depth must be at most {total}, which is what {name!r} has; got {layers}. "
-            "Choose fewer, or None for all."
+            f"backbone.depth must be at most {total}, the number of blocks of {name!r}; got "
+            f"{depth}. Choose fewer, or None for all."
         )
-    config.num_hidden_layers = layers
+    config.num_hidden_layers = depth
     for key, value in vars(config).items():  # layer_types, attention_layers, no_rope_layers, ...
         if "layer" in key and isinstance(value, list | tuple) and len(value) == total:
-            setattr(config, key, value[:layers])
+            setattr(config, key, value[:depth])

@@ -1,4 +1,4 @@
-"""What a language model makes of texts: the hidden state of the last token of each."""
+"""Text embeddings: the hidden state of a language model at the last token of each text."""
 
 import hashlib
 import json
@@ -14,37 +14,37 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from tsar.forecasters.autotimes.backbone.identity import identify
-from tsar.forecasters.autotimes.backbone.loading import load_body
+from tsar.forecasters.autotimes.backbone.dependencies import suppress_output
+from tsar.forecasters.autotimes.backbone.fingerprint import fingerprint
+from tsar.forecasters.autotimes.backbone.loading import load_model
 from tsar.forecasters.autotimes.backbone.options import BackboneOptions
-from tsar.forecasters.autotimes.backbone.silence import silence
 from tsar.forecasters.autotimes.backbone.sources import Source, find_source
 from tsar.runtime.cache import cache_folder
 from tsar.runtime.seeds import seeded
 
-BATCH = 64  # texts at once
+BATCH_SIZE = 64  # texts
 
 
 def embed_texts(
     options: BackboneOptions, texts: Sequence[str], *, seed: int = 0
 ) -> Float[Tensor, "text width"]:
-    """Hidden state of the last token of each text, kept in the cache.
+    """Hidden state of the last token of each text, cached in a file.
 
     Parameters
     ----------
     options
-        Which body; its adapters are left out.
+        Which model; its adapters are left out.
     texts
-        Each is read once, however often it stands there.
+        Texts; each distinct one is embedded once.
     seed
-        Of the weights with ``init="random"``.
+        Seed of the weights with ``init="random"``.
 
     Raises
     ------
     ValueError
-        There is no language model, or a text without tokens.
+        The backbone is no language model, or a text has no token.
     ImportError, OSError
-        As `load_backbone` has it.
+        See `load_backbone`.
     """
     if options.name is None:
         raise ValueError(
@@ -55,22 +55,22 @@ def embed_texts(
     rows = torch.tensor([distinct[text] for text in texts], dtype=torch.long)
     source = find_source(options.name)
     with seeded(seed):
-        body = load_body(source, options)
-    digest = identify(source.name, body, frozen=True).digest
-    path = _path(digest, options, list(distinct))
-    vectors = _read(path, len(distinct))
-    if vectors is None:
-        vectors = _embed(body, _tokenize(source, list(distinct)))
-        _write(path, vectors)
-    return vectors[rows]
+        model = load_model(source, options)
+    digest = fingerprint(source.name, model, frozen=True).digest
+    path = _cache_path(digest, options, list(distinct))
+    embeddings = _read(path, len(distinct))
+    if embeddings is None:
+        embeddings = _embed(model, _tokenize(source, list(distinct)))
+        _write(path, embeddings)
+    return embeddings[rows]
 
 
 def _tokenize(source: Source, texts: list[str]) -> list[list[int]]:
     from transformers import AutoTokenizer
 
     try:
-        with silence():
-            tokenizer = AutoTokenizer.from_pretrained(source.place, **source.arguments)
+        with suppress_output():
+            tokenizer = AutoTokenizer.from_pretrained(source.path, **source.arguments)
     except (OSError, ValueError, ImportError) as error:  # some need another package
         reason = " ".join(str(error).split())
         raise OSError(
@@ -85,58 +85,53 @@ def _tokenize(source: Source, texts: list[str]) -> list[list[int]]:
 
 
 @torch.no_grad()
-def _embed(body: Any, tokens: list[list[int]]) -> Float[Tensor, "text width"]:
+def _embed(model: Any, tokens: list[list[int]]) -> Float[Tensor, "text width"]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    body = body.to(device)
-    states: dict[int, Tensor] = {}
+    model = model.to(device)
+    embeddings = torch.empty(len(tokens), model.get_input_embeddings().weight.shape[1])
     with tqdm(total=len(tokens), desc="texts", delay=1, disable=None) as bar:
         for rows in _batches(tokens):
             ids = torch.tensor([tokens[row] for row in rows], device=device)
-            state = body(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
-            states.update(zip(rows, state.float().cpu(), strict=True))
+            hidden = model(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
+            embeddings[rows] = hidden.float().cpu()
             bar.update(len(rows))
-    width = body.get_input_embeddings().weight.shape[1]
-    return (
-        torch.stack([states[row] for row in range(len(tokens))])
-        if tokens
-        else torch.empty(0, width)
-    )
+    return embeddings
 
 
 def _batches(tokens: list[list[int]]) -> Iterator[list[int]]:
-    """Rows of as many tokens each: nothing must be padded."""
-    alike: dict[int, list[int]] = {}
+    """Batches of rows with the same number of tokens, which need no padding."""
+    by_length: dict[int, list[int]] = {}
     for row, ids in enumerate(tokens):
-        alike.setdefault(len(ids), []).append(row)
-    for rows in alike.values():
-        for first in range(0, len(rows), BATCH):
-            yield rows[first : first + BATCH]
+        by_length.setdefault(len(ids), []).append(row)
+    for rows in by_length.values():
+        for start in range(0, len(rows), BATCH_SIZE):
+            yield rows[start : start + BATCH_SIZE]
 
 
-def _path(digest: str, options: BackboneOptions, texts: list[str]) -> Path:
+def _cache_path(digest: str, options: BackboneOptions, texts: list[str]) -> Path:
     key = hashlib.sha256(json.dumps([digest, options.precision, texts]).encode()).hexdigest()
     return cache_folder() / "texts" / f"{key}.safetensors"
 
 
-def _read(path: Path, count: int) -> Tensor | None:
-    """Vectors that were kept, if they are as they were written."""
+def _read(path: Path, n_texts: int) -> Tensor | None:
+    """Cached embeddings; None where there are none, or the file is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            vectors = file.get_tensor("vectors")
-            kept = (file.metadata() or {}).get("sha256")
+            embeddings = file.get_tensor("vectors")
+            digest = (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError):
         return None
-    return vectors if len(vectors) == count and kept == _digest(vectors) else None
+    return embeddings if len(embeddings) == n_texts and digest == _digest(embeddings) else None
 
 
-def _write(path: Path, vectors: Tensor) -> None:
-    """Write a file out of sight, then move it to its place in one step."""
+def _write(path: Path, embeddings: Tensor) -> None:
+    """Write a temporary file, then rename it, so that the file is never incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".texts-", dir=path.parent) as scratch:
-        made = Path(scratch) / path.name
-        save_file({"vectors": vectors}, made, metadata={"sha256": _digest(vectors)})
-        made.replace(path)
+    with tempfile.TemporaryDirectory(prefix=".texts-", dir=path.parent) as temporary:
+        new = Path(temporary) / path.name
+        save_file({"vectors": embeddings}, new, metadata={"sha256": _digest(embeddings)})
+        new.replace(path)
 
 
-def _digest(vectors: Tensor) -> str:
-    return hashlib.sha256(vectors.numpy().tobytes()).hexdigest()
+def _digest(embeddings: Tensor) -> str:
+    return hashlib.sha256(embeddings.numpy().tobytes()).hexdigest()
