@@ -1,4 +1,4 @@
-"""Fitting one long autoregression: tsar's closed form against statsmodels' AutoReg."""
+"""Time to fit one long autoregression: tsar's closed form against statsmodels' AutoReg."""
 
 import argparse
 from typing import Any
@@ -25,7 +25,7 @@ PAPER = {1: 0.2, 2: 0.3, 3: -0.5}
 
 
 def main() -> None:
-    """Compare at each order."""
+    """Time the fits at each order and compare their coefficients."""
     parser = argument_parser(__doc__)
     parser.set_defaults(rounds=2)
     args = parser.parse_args()
@@ -38,25 +38,25 @@ def main() -> None:
 
 
 def compare(series: Floats, order: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Time the estimator and the kernel alone against AutoReg, and compare coefficients.
+    """Time the estimator and the kernel against AutoReg, and compare their coefficients.
 
-    The estimator reads an array, scales it, fits, and describes what it learned; AutoReg gets the
-    same array. It is slow and steady: one call a round.
+    The estimator validates and scales an array, fits, and sets its fitted attributes; AutoReg gets
+    the same array. AutoReg is slow and its time hardly varies: one call per round.
     """
-    calls = {
+    candidates = {
         "statsmodels": Candidate(lambda: AutoReg(series, order).fit()),
         "estimator": Candidate(lambda: estimator(series, order), repeats=5),
         "kernel": Candidate(lambda: kernel(series, order), repeats=5),
     }
-    AutoReg(series[: 4 * order + 100], order).fit()  # both sides are warm
+    AutoReg(series[: 4 * order + 100], order).fit()  # warm-up of both
     estimator(series, order)
-    taken, results = interleaved(calls, args.rounds)
+    seconds, results = interleaved(candidates, args.rounds)
     peer, model = results["statsmodels"], results["estimator"]
     return {
         "order": order,
-        "seconds": {name: summarize(times) for name, times in taken.items()},
-        "estimator_speedup": ratios(taken["statsmodels"], taken["estimator"]),
-        "kernel_speedup": ratios(taken["statsmodels"], taken["kernel"]),
+        "seconds": {name: summarize(times) for name, times in seconds.items()},
+        "estimator_speedup": ratios(seconds["statsmodels"], seconds["estimator"]),
+        "kernel_speedup": ratios(seconds["statsmodels"], seconds["kernel"]),
         "max_difference": {
             "coefficient": np.abs(model.coef_[0] - peer.params[1:]).max(),
             "kernel_coefficient": np.abs(results["kernel"] - peer.params[1:]).max(),
@@ -66,12 +66,12 @@ def compare(series: Floats, order: int, args: argparse.Namespace) -> dict[str, A
 
 
 def estimator(series: Floats, order: int) -> ARNet:
-    """Fit with all that a user gets."""
+    """Fit the estimator, as a user does."""
     return ARNet(order, sparsity=None, device="cpu").fit(series)
 
 
 def kernel(series: Floats, order: int) -> Floats:
-    """Fit by the pure function alone."""
+    """Fit by the closed-form function, without the estimator."""
     channels = torch.from_numpy(series)[None]
     segments = observed_segments(channels, torch.tensor([0, len(series)]))
     return fit_closed_form(channels, segments, Design(order, horizon=1)).coef[0, 0].numpy()

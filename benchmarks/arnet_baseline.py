@@ -1,9 +1,9 @@
-"""AR-Net as its authors train it: the baseline that the closed form is measured against.
+"""AR-Net as its authors train it, by gradient descent: the baseline of the closed form.
 
 Triebe, Laptev & Rajagopal 2019 (arXiv 1911.12436) do not state the optimizer; the constants are
 those of the code that they published with the paper (version 0.1): a linear layer, Adam with a
-learning rate of 2e-4 that falls by a tenth each epoch, 10 epochs of batches of 128, mean squared
-error plus the regularizer of their equation 4, whose weight rises linearly from epoch to epoch.
+learning rate of 2e-4 that decays by a tenth each epoch, 10 epochs of batches of 128, mean squared
+error plus the regularizer of their equation 4, whose weight grows linearly with the epoch.
 """
 
 from collections.abc import Iterator
@@ -19,27 +19,27 @@ STRENGTH, STEEPNESS, POWER = 0.02, 3.0, 3.0
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What a fit learned, lag 1 first."""
+class LinearFit:
+    """Coefficients, lag 1 first, and intercept."""
 
     coef: Floats
-    constant: float
+    intercept: float
 
 
-def fit(series: Floats, order: int, density: float, *, seed: int, loader: bool) -> Fitted:
-    """Train a linear layer on all windows of a series.
+def fit(series: Floats, order: int, density: float, *, seed: int, loader: bool) -> LinearFit:
+    """Train a linear layer on all windows of a series by AR-Net's recipe.
 
     Parameters
     ----------
     series
-        Points, mean near zero.
+        Observations (time,), with a mean near zero.
     order
-        Lags.
+        Number of lags.
     density
-        Share of lags that matter: AR-Net must be told; 1 for no penalty.
+        Share of lags that are not zero, which AR-Net takes as known; 1 disables the penalty.
     loader
-        Batches by torch's Dataset and DataLoader, as the authors' code does; else by one index
-        operation a batch, which costs the baseline nothing but its arithmetic.
+        Make batches by torch's Dataset and DataLoader, as the authors' code does; otherwise by one
+        index operation per batch, so that only the arithmetic is timed.
     """
     torch.manual_seed(seed)
     values = torch.from_numpy(series).float()
@@ -58,7 +58,7 @@ def fit(series: Floats, order: int, density: float, *, seed: int, loader: bool) 
             optimizer.step()
         schedule.step()
     coef = layer.weight.detach()[0].flip(0).double().numpy()
-    return Fitted(coef, float(layer.bias.detach()[0]))
+    return LinearFit(coef, float(layer.bias.detach()[0]))
 
 
 def regularizer(weights: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""ARNet as it stands on short and long series: errors, intervals and time, beside the classics.
+"""ARNet's defaults on short and long series: errors, interval coverage and time against others.
 
-Nothing is tuned here; each window is forecast by models that were fitted to what is before it.
+Nothing is tuned; each backtest window is forecast by models fitted to the points before it.
 """
 
 import argparse
@@ -21,9 +21,9 @@ METRICS = ("smape", "mase", "coverage")
 
 @dataclass(frozen=True)
 class Task:
-    """A data set, how far it is forecast, its season, and how often.
+    """A data set, its forecast horizon, season length and number of backtest windows.
 
-    Of long series AutoTheta takes a minute each.
+    `long` leaves out AutoTheta, which takes a minute for each long series.
     """
 
     name: str
@@ -46,7 +46,7 @@ TASKS = (
 
 
 def main() -> None:
-    """Forecast every set with every model; print errors, coverage and seconds."""
+    """Forecast every data set with every model; print errors, coverage and seconds."""
     parser = argument_parser(__doc__)
     parser.add_argument("--sets", nargs="*", default=[task.name for task in TASKS])
     args = parser.parse_args()
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def models(task: Task) -> dict[str, Forecaster]:
-    """Return tsar's sides by name."""
+    """Return tsar's models by name."""
     return {
         "ARNet": ARNet(),
         "ARNet, least squares": ARNet(bias_correction=False),
@@ -74,7 +74,7 @@ def score(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for name, model in models(task).items():
         start = time.perf_counter()
-        told = cross_validation(
+        forecasts = cross_validation(
             {name: model},
             frame,
             horizon=task.horizon,
@@ -82,16 +82,16 @@ def score(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
             refit=True,
             level=[LEVEL],
         )
-        rows.append(_row(task, name, told, frame, time.perf_counter() - start))
+        rows.append(_row(task, name, forecasts, frame, time.perf_counter() - start))
     return rows + peers(task, frame, windows, args)
 
 
 def read(task: Task) -> pd.DataFrame:
-    """Return a data set in the long layout; missing points of CO2 as the means of neighbours."""
+    """Return a data set in the long layout; missing points are interpolated linearly."""
     frame = datasets.load(task.name)
     if "unique_id" in frame:
         return frame
-    wide = frame.interpolate()  # statsforecast takes no missing points
+    wide = frame.interpolate()  # statsforecast accepts no missing points
     long = wide.melt(ignore_index=False, var_name="unique_id", value_name="y")
     return long.rename_axis("ds").reset_index()[["unique_id", "ds", "y"]]
 
@@ -106,7 +106,7 @@ def peers(
         from statsforecast.models import SeasonalNaive as Fallback
     except ImportError:
         return []
-    # Exponential smoothing has no season that long.
+    # Exponential smoothing supports seasons of at most 24 points.
     season = task.season if task.season <= 24 else 1
     rows = []
     ets, theta = AutoETS(season_length=season), AutoTheta(season_length=season)
@@ -114,11 +114,11 @@ def peers(
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            told = StatsForecast(
+            forecasts = StatsForecast(
                 [model],
                 freq=_freq(frame),
                 n_jobs=args.threads,
-                fallback_model=Fallback(season),  # of some series none can be fitted
+                fallback_model=Fallback(season),  # where the model can't be fitted
             ).cross_validation(
                 h=task.horizon,
                 df=frame,
@@ -128,25 +128,25 @@ def peers(
                 refit=True,
             )
         name = type(model).__name__
-        rows.append(_row(task, name, told, frame, time.perf_counter() - start))
+        rows.append(_row(task, name, forecasts, frame, time.perf_counter() - start))
     return rows
 
 
 def _freq(frame: pd.DataFrame) -> Any:
     times = frame.loc[frame["unique_id"] == frame["unique_id"].iloc[0], "ds"]
-    whole = pd.api.types.is_integer_dtype(times)
-    return 1 if whole else pd.infer_freq(pd.DatetimeIndex(times))
+    is_integer = pd.api.types.is_integer_dtype(times)
+    return 1 if is_integer else pd.infer_freq(pd.DatetimeIndex(times))
 
 
 def _row(
-    task: Task, name: str, told: pd.DataFrame, frame: pd.DataFrame, seconds: float
+    task: Task, name: str, forecasts: pd.DataFrame, frame: pd.DataFrame, seconds: float
 ) -> dict[str, Any]:
-    errors = evaluate(told, METRICS, train=frame, season_length=task.season).loc[name]
+    errors = evaluate(forecasts, METRICS, train=frame, season_length=task.season).loc[name]
     return {
         "data": task.name,
         "model": name,
-        "series": told["unique_id"].nunique(),
-        "windows": told["cutoff"].nunique() if task.windows > 1 else 1,
+        "series": forecasts["unique_id"].nunique(),
+        "windows": forecasts["cutoff"].nunique() if task.windows > 1 else 1,
         "smape": float(errors["smape"]),
         "mase": float(errors["mase"]),
         "coverage": float(errors[f"coverage-{LEVEL}"]),

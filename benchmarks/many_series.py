@@ -1,6 +1,5 @@
-"""Ten thousand short series: fit, and forecast 12 points ahead with 80 % intervals."""
+"""Time to fit 10,000 short series and forecast 12 points ahead with 80 % intervals."""
 
-import argparse
 import importlib.util
 import warnings
 from collections.abc import Callable
@@ -28,50 +27,46 @@ ORDER, LENGTH, HORIZON, LEVEL = 12, 200, 12, 80
 
 
 def main() -> None:
-    """Time every side on as many series as it can do in reasonable time."""
+    """Time each method on as many series as it fits in reasonable time."""
     parser = argument_parser(__doc__)
     parser.set_defaults(rounds=3)
     args = parser.parse_args()
     set_threads(args.threads)
-    # The peers fit series by series, so that their time grows with the number: a subset says it.
-    count, subset, fewer = (50, 3, 2) if args.quick else (10_000, 200, 50)
+    # The others fit one series at a time: their time per series is measured on a subset.
+    count, subset, small_subset = (50, 3, 2) if args.quick else (10_000, 200, 50)
     values = make_series(count, args.seed)
     frame = long_frame(values)
-    sides: dict[str, tuple[int, Callable[[], Any]]] = {
-        "tsar, array": (count, lambda: ours(values, None)),
-        "tsar, long frame": (count, lambda: ours(frame, None)),
-        "tsar, long frame, lags chosen": (count, lambda: ours(frame, "auto")),
-        "statsmodels AutoReg": (subset, lambda: [autoreg(row) for row in values.T[:subset]]),
+    methods: dict[str, tuple[int, Callable[[], Any]]] = {
+        "tsar, array": (count, lambda: fit_tsar(values, None)),
+        "tsar, long frame": (count, lambda: fit_tsar(frame, None)),
+        "tsar, long frame, lags chosen": (count, lambda: fit_tsar(frame, "auto")),
+        "statsmodels AutoReg": (subset, lambda: [fit_autoreg(row) for row in values.T[:subset]]),
     }
     if importlib.util.find_spec("statsforecast"):
-        sides |= statsforecast_sides(frame[frame["unique_id"] < fewer], fewer)
-    for _, call in sides.values():
-        call()  # warm: the first call compiles, allocates, and reads files
-    taken, results = interleaved(
-        {n: Candidate(call) for n, (_, call) in sides.items()}, args.rounds
+        methods |= statsforecast_methods(frame[frame["unique_id"] < small_subset], small_subset)
+    for _, call in methods.values():
+        call()  # warm-up: the first call compiles, allocates, and reads files
+    seconds, results = interleaved(
+        {n: Candidate(call) for n, (_, call) in methods.items()}, args.rounds
     )
-    each = {name: [t / sides[name][0] for t in times] for name, times in taken.items()}
+    per_series = {name: [t / methods[name][0] for t in times] for name, times in seconds.items()}
     rows: list[dict[str, Any]] = [
         {
             "method": name,
-            "series": sides[name][0],
-            "series per second": summarize([1 / seconds for seconds in times]),
-            "tsar speedup": ratios(times, each["tsar, long frame"]),
+            "series": methods[name][0],
+            "series per second": summarize([1 / time for time in times]),
+            "tsar speedup": ratios(times, per_series["tsar, long frame"]),
         }
-        for name, times in each.items()
+        for name, times in per_series.items()
     ]
     print_table(rows)
     agreement = compare(results["tsar, array"], results["statsmodels AutoReg"])
-    print_record("many_series", args, facts(args) | {"rows": rows, "agreement": agreement})
-
-
-def facts(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the sizes."""
-    return {"order": ORDER, "length": LENGTH, "horizon": HORIZON, "level": LEVEL}
+    sizes = {"order": ORDER, "length": LENGTH, "horizon": HORIZON, "level": LEVEL}
+    print_record("many_series", args, sizes | {"rows": rows, "agreement": agreement})
 
 
 def make_series(count: int, seed: int) -> Floats:
-    """Return stable autoregressions of order 12 (time, series), each around a level of its own."""
+    """Return stable autoregressions of order 12 (time, series), each with its own level."""
     generator = np.random.default_rng(seed)
     noise = generator.normal(size=(count, LENGTH + BURN_IN))
     filters = np.concatenate([np.ones((count, 1)), -stable(ORDER, count, seed)], axis=1)
@@ -81,7 +76,7 @@ def make_series(count: int, seed: int) -> Floats:
 
 
 def long_frame(values: Floats) -> pd.DataFrame:
-    """Return the series under each other, as databases give them."""
+    """Return the series in the long layout."""
     length, count = values.shape
     return pd.DataFrame(
         {
@@ -92,13 +87,13 @@ def long_frame(values: Floats) -> pd.DataFrame:
     )
 
 
-def ours(data: Any, sparsity: str | None) -> Any:
+def fit_tsar(data: Any, sparsity: str | None) -> Any:
     """Fit and forecast all series with tsar."""
     model = ARNet(ORDER, horizon=HORIZON, sparsity=sparsity, device="cpu").fit(data)
     return model.predict(level=LEVEL)
 
 
-def autoreg(series: Floats) -> Floats:
+def fit_autoreg(series: Floats) -> Floats:
     """Fit and forecast one series with statsmodels: forecast, lower and upper bound."""
     fitted = AutoReg(series, ORDER).fit()
     forecast = fitted.get_prediction(LENGTH, LENGTH + HORIZON - 1)
@@ -106,7 +101,7 @@ def autoreg(series: Floats) -> Floats:
     return np.column_stack([forecast.predicted_mean, bounds])
 
 
-def statsforecast_sides(
+def statsforecast_methods(
     frame: pd.DataFrame, count: int
 ) -> dict[str, tuple[int, Callable[[], Any]]]:
     """Return statsforecast's autoregressions, which are ARIMA(p, 0, 0)."""
@@ -115,7 +110,7 @@ def statsforecast_sides(
 
     def forecast(method: str) -> Any:
         model = AutoRegressive(lags=ORDER, method=method)
-        warnings.simplefilter("ignore", UserWarning)  # its optimizer says when it stops early
+        warnings.simplefilter("ignore", UserWarning)  # of an optimizer that stops early
         return StatsForecast([model], freq=1, n_jobs=1).forecast(h=HORIZON, df=frame, level=[LEVEL])
 
     return {
@@ -124,12 +119,12 @@ def statsforecast_sides(
     }
 
 
-def compare(ours: Floats, theirs: list[Floats]) -> dict[str, float]:
-    """Return how far our forecasts (horizon, series, column) and widths are from AutoReg's."""
-    mine, peer = ours[:, : len(theirs)], np.stack(theirs, axis=1)
-    widths = (mine[..., 2] - mine[..., 1]) / (peer[..., 2] - peer[..., 1])
+def compare(tsar: Floats, autoreg: list[Floats]) -> dict[str, float]:
+    """Return differences to AutoReg's forecasts (horizon, series, column) and ratios of widths."""
+    ours, theirs = tsar[:, : len(autoreg)], np.stack(autoreg, axis=1)
+    widths = (ours[..., 2] - ours[..., 1]) / (theirs[..., 2] - theirs[..., 1])
     return {
-        "max_forecast_difference": np.abs(mine[..., 0] - peer[..., 0]).max(),
+        "max_forecast_difference": np.abs(ours[..., 0] - theirs[..., 0]).max(),
         "min_width_ratio": widths.min(),
         "max_width_ratio": widths.max(),
     }

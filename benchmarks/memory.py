@@ -1,4 +1,4 @@
-"""Peak memory of a closed-form fit, against the size of its data."""
+"""Peak memory of a closed-form fit relative to the size of its data."""
 
 import argparse
 import json
@@ -26,19 +26,19 @@ PEER = "statsmodels AutoReg"
 
 
 def main() -> None:
-    """Measure each case in a process of its own: what one leaves behind must not hide another."""
+    """Measure each case in a new process, so that no allocation of an earlier case is reused."""
     parser = argument_parser(__doc__)
     parser.set_defaults(rounds=3)
-    parser.add_argument("--child", nargs=3, metavar=("SIDE", "POINTS", "ORDER"))
+    parser.add_argument("--child", nargs=3, metavar=("METHOD", "POINTS", "ORDER"))
     args = parser.parse_args()
     set_threads(args.threads)
     if args.child:
-        side, points, order = args.child
-        print(json.dumps(growth(side, int(points), int(order), args.seed)))
+        method, points, order = args.child
+        print(json.dumps(fit_memory(method, int(points), int(order), args.seed)))
         return
     sizes = (20_000,) if args.quick else (1_000_000, 4_000_000)
     orders = (3,) if args.quick else (24, 200)
-    cases = [(side, n, p) for side in OURS for n in sizes for p in orders]
+    cases = [(method, n, p) for method in OURS for n in sizes for p in orders]
     # AutoReg keeps matrices of n rows and p columns: the larger cases do not fit most machines.
     cases.append((PEER, sizes[0], orders[0]))
     rows = [measure(*case, args) for case in cases]
@@ -46,13 +46,13 @@ def main() -> None:
     print_record("memory", args, {"rows": rows})
 
 
-def measure(side: str, points: int, order: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Return how often the size of the data a fit adds to what the process holds, at its peak."""
-    options = ("--child", side, points, order, "--threads", args.threads, "--seed", args.seed)
+def measure(method: str, points: int, order: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the peak memory of a fit divided by the size of the data."""
+    options = ("--child", method, points, order, "--threads", args.threads, "--seed", args.seed)
     peaks = [run_subprocess(__file__, *options) for _ in range(1 if args.quick else args.rounds)]
     data = points * 8
     return {
-        "method": side,
+        "method": method,
         "points": points,
         "order": order,
         "data_mb": data / 1e6,
@@ -60,20 +60,19 @@ def measure(side: str, points: int, order: int, args: argparse.Namespace) -> dic
     }
 
 
-def growth(side: str, points: int, order: int, seed: int) -> int:
-    """Return the bytes that the peak of a fit lies above what was resident before it.
+def fit_memory(method: str, points: int, order: int, seed: int) -> int:
+    """Return the peak memory of a fit in bytes, without its data.
 
-    The data are resident before, so they do not count. A fit of a few points comes first: the code
-    that it loads, and the threads' own memory, do not count either.
+    A fit of a few points comes first, so that loaded code and the threads' memory do not count.
     """
-    fit = fitter(side, order)
+    fit = fitter(method, order)
     series = autoregression(sparse({1: 0.2, 2: 0.3, 3: -0.5}, 3), points, seed)
     fit(series[: 10 * order + 100])
     return peak_memory(lambda: fit(series))
 
 
-def fitter(side: str, order: int) -> Callable[[Floats], Any]:
-    """Return what fits a series by name."""
+def fitter(method: str, order: int) -> Callable[[Floats], Any]:
+    """Return the fit function of a method."""
 
     def kernel(series: Floats) -> Any:
         channels = torch.from_numpy(series)[None]
@@ -86,7 +85,7 @@ def fitter(side: str, order: int) -> Callable[[Floats], Any]:
         kernel,
         lambda series: AutoReg(series, order).fit(),
     )
-    return dict(zip((*OURS, PEER), calls, strict=True))[side]
+    return dict(zip((*OURS, PEER), calls, strict=True))[method]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Series with known coefficients, as AR-Net's paper makes them."""
+"""Simulated autoregressions with known coefficients, as in the AR-Net paper."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from scipy.signal import lfilter
 
 Floats = NDArray[np.float64]
 
-BURN_IN = 1000  # points that are thrown away, so that a series starts in its steady state
+BURN_IN = 1000  # discarded points, so that a series starts in its stationary distribution
 
 
 def autoregression(coef: Floats, length: int, seed: int) -> Floats:
@@ -16,14 +16,14 @@ def autoregression(coef: Floats, length: int, seed: int) -> Floats:
 
 
 def sparse(lags: dict[int, float], order: int) -> Floats:
-    """Return coefficients of lags 1 to `order`, zero but for those given."""
+    """Return coefficients of lags 1 to `order`: those of `lags`, and zeros."""
     coef = np.zeros(order)
     coef[np.array(list(lags)) - 1] = list(lags.values())
     return coef
 
 
 def stable(order: int, count: int, seed: int) -> Floats:
-    """Return random coefficients (series, order) of stable series: absolute sums below 1."""
+    """Return random coefficients (series, order) of stationary series: absolute sums below 1."""
     generator = np.random.default_rng(seed)
     coef = generator.uniform(-1, 1, size=(count, order))
     total = np.abs(coef).sum(axis=1, keepdims=True)
