@@ -49,9 +49,7 @@ def score(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     for model, forecaster in models(season, args.seed).items():
         start = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # about drift, whose effect is measured here
+            warnings.simplefilter("ignore", UserWarning)  # of drift: its effect is measured
             forecasts = cross_validation({model: forecaster}, frame, horizon=horizon, level=[LEVEL])
         seconds = time.perf_counter() - start
         metrics = ["smape", "mase", "coverage"]

@@ -1,4 +1,4 @@
-"""Hidden Markov models: expectation-maximization by tsar and hmmlearn, to the same likelihood."""
+"""Time of expectation-maximization (EM) for Gaussian HMMs: tsar against hmmlearn."""
 
 import argparse
 import logging
@@ -31,13 +31,13 @@ from tsar.hmm.discrete.parameters import GaussianParameters
 from tsar.hmm.discrete.sequence_groups import SequenceGroups
 from tsar.hmm.observations import Observations
 
-STEPS = 10  # of expectation-maximization on one series, from the same start
+EM_STEPS = 10  # on one series, from the same initial parameters
 EMISSION = DiagonalGaussian(covars_prior=1e-2, min_covar=1e-3)  # hmmlearn's prior
 MODES, ENGINES = ("scaling", "log"), ("compiled", "tensors")
 
 
 def main() -> None:
-    """One long series, then many short ones with restarts and numbers of states."""
+    """Time EM on one long series, then on many short ones with restarts and numbers of states."""
     logging.getLogger("hmmlearn").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     parser = argument_parser(__doc__)
@@ -45,17 +45,17 @@ def main() -> None:
     args = parser.parse_args()
     set_threads(args.threads)
     shapes = ((3, 500),) if args.quick else ((4, 50_000), (16, 20_000), (64, 5_000))
-    single = [one(k, time, kind, args) for kind in ("all", "circle") for k, time in shapes]
+    single = [one_series(k, time, kind, args) for kind in ("all", "cyclic") for k, time in shapes]
     print_table([_single_row(result) for result in single])
-    batch = many(args)
+    batch = many_series(args)
     print_table([_batch_row(row) for row in (*batch["by_states"], batch["all"])])
     print_record("hmm_speed", args, {"single": single, "batch": batch})
 
 
-def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Time a step on one series, each side from the same start for as many steps.
+def one_series(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Time an EM step on one series, with the same initial parameters and number of steps.
 
-    Of all transitions, or of those around a circle, where a state stays or goes on to the next.
+    Transitions of kind "all" reach every state; cyclic ones the same state and the next.
     """
     points, means = regimes(1, states, time, args.seed, kind)
     start = GaussianParameters(
@@ -65,25 +65,28 @@ def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str
         torch.ones(1, states, 1, dtype=torch.float64),
     )
     data = grouped(points)
-    sides = {mode: Candidate(lambda m=mode: peer(m, points, start)) for mode in MODES}
+    candidates = {mode: Candidate(lambda m=mode: fit_hmmlearn(m, points, start)) for mode in MODES}
     engines = ENGINES if installed() else ENGINES[1:]
-    sides |= {engine: Candidate(lambda e=engine: ours(e, data, start)) for engine in engines}
-    for side in sides.values():  # warm, and compiled
-        side.call()
-    taken, results = interleaved(sides, args.rounds)
+    candidates |= {
+        engine: Candidate(lambda e=engine: fit_tsar(e, data, start)) for engine in engines
+    }
+    for candidate in candidates.values():
+        candidate.call()  # warm-up and compilation
+    seconds, results = interleaved(candidates, args.rounds)
     scores = {
-        name: float(predictive_log_density(EMISSION, data, results[name]).sum()) for name in sides
+        name: float(predictive_log_density(EMISSION, data, results[name]).sum())
+        for name in candidates
     }
     return {
         "states": states,
         "points": time,
         "transitions": kind,
         "milliseconds_per_step": {
-            name: summarize([1e3 * seconds / STEPS for seconds in times])
-            for name, times in taken.items()
+            name: summarize([1e3 * time / EM_STEPS for time in times])
+            for name, times in seconds.items()
         },
         "speedup": {
-            engine: {mode: ratios(taken[mode], taken[engine]) for mode in MODES}
+            engine: {mode: ratios(seconds[mode], seconds[engine]) for mode in MODES}
             for engine in engines
         },
         "log_likelihood": scores,
@@ -91,13 +94,13 @@ def one(states: int, time: int, kind: str, args: argparse.Namespace) -> dict[str
     }
 
 
-def peer(mode: str, points: torch.Tensor, start: GaussianParameters) -> GaussianParameters:
-    """Fit by hmmlearn."""
+def fit_hmmlearn(mode: str, points: torch.Tensor, start: GaussianParameters) -> GaussianParameters:
+    """Fit by hmmlearn from given initial parameters."""
     model = Peer(
         start.startprob.shape[1],
         implementation=mode,
         init_params="",
-        n_iter=STEPS,
+        n_iter=EM_STEPS,
         tol=-np.inf,
         covars_prior=1e-2,
     )
@@ -108,16 +111,16 @@ def peer(mode: str, points: torch.Tensor, start: GaussianParameters) -> Gaussian
     return GaussianParameters(*(torch.from_numpy(np.asarray(array))[None] for array in arrays))
 
 
-def ours(engine: str, data: SequenceGroups, start: GaussianParameters) -> GaussianParameters:
-    """Fit by tsar."""
-    with switched(engine):
-        rules = EMOptions(n_iter=STEPS, tol=-np.inf)
-        return fit(EMISSION, data, start, torch.tensor([0]), rules).parameters
+def fit_tsar(engine: str, data: SequenceGroups, start: GaussianParameters) -> GaussianParameters:
+    """Fit by tsar from given initial parameters."""
+    with recursions_by(engine):
+        options = EMOptions(n_iter=EM_STEPS, tol=-np.inf)
+        return fit(EMISSION, data, start, torch.tensor([0]), options).parameters
 
 
 @contextmanager
-def switched(engine: str) -> Iterator[None]:
-    """Sum over paths by the compiled loop or by tensors alone."""
+def recursions_by(engine: str) -> Iterator[None]:
+    """Run the forward-backward recursions by the compiled loop or by tensor operations."""
     if engine == "compiled":
         yield
         return
@@ -125,33 +128,34 @@ def switched(engine: str) -> Iterator[None]:
         yield
 
 
-def many(args: argparse.Namespace) -> dict[str, Any]:
-    """Time all restarts of all series and numbers of states, each fit to its own convergence.
+def many_series(args: argparse.Namespace) -> dict[str, Any]:
+    """Time all restarts of all series and numbers of states, each fit until it converges.
 
-    hmmlearn fits a sample of the series; its seconds are those of the sample times what share of
-    the series it is.
+    hmmlearn fits a sample of the series; its seconds are scaled to the number of all series.
     """
     series, restarts, time, sample = (6, 2, 80, 2) if args.quick else (100, 10, 500, 4)
     candidates = (2, 3) if args.quick else range(2, 9)
     points, _ = regimes(series, 4, time, args.seed)
     data = grouped(points)
-    rules = EMOptions(n_iter=100, tol=1e-2)
-    fit_restarts(EMISSION, grouped(points[:2]), 2, 1, rules, args.seed)  # compiled
+    options = EMOptions(n_iter=100, tol=1e-2)
+    fit_restarts(EMISSION, grouped(points[:2]), 2, 1, options, args.seed)  # compilation
     rows = []
     for states in candidates:
-        mine, fitted = timed(
-            lambda k=states: fit_restarts(EMISSION, data, k, restarts, rules, args.seed)
+        tsar_seconds, fitted = timed(
+            lambda k=states: fit_restarts(EMISSION, data, k, restarts, options, args.seed)
         )
-        theirs, scores = timed(lambda k=states: loop(points[:sample], k, restarts))
+        sample_seconds, scores = timed(
+            lambda k=states: fit_hmmlearn_restarts(points[:sample], k, restarts)
+        )
         best = fitted.result.objective - EMISSION.log_prior(fitted.result.parameters)
-        mine_best = best.view(series, restarts).amax(1)[:sample]
+        best_by_series = best.view(series, restarts).amax(1)[:sample]
         rows.append(
             {
                 "states": states,
-                "tsar_seconds": mine,
-                "hmmlearn_seconds": theirs * series / sample,
-                "speedup": theirs * series / sample / mine,
-                "tsar_mean_best_log_likelihood": float(mine_best.mean()),
+                "tsar_seconds": tsar_seconds,
+                "hmmlearn_seconds": sample_seconds * series / sample,
+                "speedup": sample_seconds * series / sample / tsar_seconds,
+                "tsar_mean_best_log_likelihood": float(best_by_series.mean()),
                 "hmmlearn_mean_best_log_likelihood": float(scores.max(axis=1).mean()),
             }
         )
@@ -161,8 +165,8 @@ def many(args: argparse.Namespace) -> dict[str, Any]:
     return {**sizes, "by_states": rows, "all": {"states": "all", **total}}
 
 
-def loop(points: torch.Tensor, states: int, restarts: int) -> np.ndarray:
-    """Fit by hmmlearn, one after another as it does; the log likelihood of each."""
+def fit_hmmlearn_restarts(points: torch.Tensor, states: int, restarts: int) -> np.ndarray:
+    """Fit by hmmlearn, one series and restart at a time: log likelihoods (series, restart)."""
     scores = np.empty((len(points), restarts))
     for row, series in enumerate(points.numpy()):
         for restart in range(restarts):
@@ -172,7 +176,7 @@ def loop(points: torch.Tensor, states: int, restarts: int) -> np.ndarray:
 
 
 def transitions(states: int, move: float, kind: str) -> torch.Tensor:
-    """Transitions that happen with a probability, to any state or to the next in a circle."""
+    """Transition matrix: with probability `move` to any state, or to the next of a cycle."""
     stay = torch.eye(states, dtype=torch.float64)
     reached = torch.full_like(stay, 1 / states) if kind == "all" else stay.roll(1, 1)
     return move * reached + (1 - move) * stay
@@ -181,7 +185,7 @@ def transitions(states: int, move: float, kind: str) -> torch.Tensor:
 def regimes(
     series: int, states: int, time: int, seed: int, kind: str = "all"
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Standardized series that switch between levels, and the levels."""
+    """Simulate standardized series that switch between levels; return them and their levels."""
     generator = torch.Generator().manual_seed(seed)
     move = transitions(states, 0.2, kind).expand(series, -1, -1)
     first = torch.full((series, states), 1 / states, dtype=torch.float64)
@@ -194,7 +198,7 @@ def regimes(
 
 
 def grouped(points: torch.Tensor) -> SequenceGroups:
-    """Each series a group."""
+    """Return the series (series, time) as sequence groups, one for each."""
     series, time = points.shape
     offsets = torch.arange(series + 1) * time
     return SequenceGroups(Observations(points.reshape(-1, 1), offsets), torch.arange(series))
@@ -202,8 +206,8 @@ def grouped(points: torch.Tensor) -> SequenceGroups:
 
 def _single_row(result: dict[str, Any]) -> dict[str, Any]:
     cells = {key: result[key] for key in ("states", "points", "transitions")}
-    for name, taken in result["milliseconds_per_step"].items():
-        cells[f"{name} ms"] = f"{taken['median']:.1f}"
+    for name, milliseconds in result["milliseconds_per_step"].items():
+        cells[f"{name} ms"] = f"{milliseconds['median']:.1f}"
     for engine, speedups in result["speedup"].items():
         for mode, found in speedups.items():
             cells[f"{engine} / {mode}"] = f"{found['median']:.1f}"

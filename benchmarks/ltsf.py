@@ -1,4 +1,4 @@
-"""Accuracy by the published protocol of long horizons, beside the published numbers."""
+"""Accuracy on long-horizon benchmarks by the published protocol, with the published errors."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,17 +14,17 @@ from tsar.forecasters.base import Forecaster
 
 HORIZONS = (96, 192, 336, 720)
 CONTEXT = 336
-# The published epochs, learning rate and batch (32 windows of 7 channels), with our schedule; the
-# patience lets the learning rate fall to nothing.
+# The published epochs, learning rate and batch (32 windows of 7 channels) with tsar's schedule. A
+# patience of all epochs lets the learning rate anneal to zero.
 RECIPE = Training(epochs=10, learning_rate=5e-3, batch_size=224, patience=10)
 # Mean squared errors of Zeng et al. 2023 (arXiv 2205.13504, table 2), context of 336 points. They
-# drop the last, incomplete batch of test windows; we score every window.
+# drop the last, incomplete batch of test windows; here every window is scored.
 PUBLISHED = {
     ("ETTh1", "NLinear"): (0.374, 0.408, 0.429, 0.440),
     ("ETTh1", "DLinear"): (0.375, 0.405, 0.439, 0.472),
 }
 
-SHOWN = ("ARNet", "ARNet global, direct", "NLinear", "DLinear")
+PLOTTED = ("ARNet", "ARNet global, direct", "NLinear", "DLinear")
 
 
 def main() -> None:
@@ -33,7 +33,10 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["ETTh1"])
     parser.add_argument("--seeds", type=int, default=3, help="seeds of the trained models")
     parser.add_argument(
-        "--trained", nargs="*", default=["ETTh1"], help="data sets for NLinear and DLinear too"
+        "--trained",
+        nargs="*",
+        default=["ETTh1"],
+        help="data sets on which to train NLinear and DLinear",
     )
     args = parser.parse_args()
     set_threads(args.threads)
@@ -42,8 +45,8 @@ def main() -> None:
         args.seeds, horizons = 1, (24,)
     rows: list[dict[str, Any]] = []
     for name in args.datasets:
-        models = lineup(name, args.seed, args.seeds, trained=args.trained, quick=args.quick)
-        table = benchmark(name, models, horizons).reset_index()
+        candidates = models(name, args.seed, args.seeds, trained=args.trained, quick=args.quick)
+        table = benchmark(name, candidates, horizons).reset_index()
         rows += join_seeds(table, PUBLISHED, "published mse")
     print_table(rows)
     print_record("ltsf", args, {"context": CONTEXT, "training": asdict(RECIPE), "rows": rows})
@@ -51,14 +54,14 @@ def main() -> None:
         draw(rows, args.output / "ltsf.png")
 
 
-def lineup(
+def models(
     dataset: str, seed: int, seeds: int, *, trained: list[str], quick: bool
 ) -> dict[str, Forecaster]:
-    """Return the models by name; the trained ones once a seed, as NAME#SEED, where asked for."""
+    """Return the models by name; of a data set in `trained` also networks, as NAME#SEED."""
     context = 48 if quick else CONTEXT
     season = datasets.describe(dataset).season_length
     shared: dict[str, Any] = {"scope": "global", "device": "cpu"}
-    models: dict[str, Forecaster] = {
+    candidates: dict[str, Forecaster] = {
         "Naive": Naive(),
         "SeasonalNaive": SeasonalNaive(season_length=season),
         "ARNet": ARNet(context, device="cpu"),
@@ -67,26 +70,26 @@ def lineup(
         "ARNet global, direct": ARNet(context, strategy="direct", sparsity=None, **shared),
     }
     if dataset not in trained:
-        return models
+        return candidates
     training = Training(epochs=1) if quick else RECIPE
     for k in range(seed, seed + seeds):
         for kind in (NLinear, DLinear):
-            models[f"{kind.__name__}#{k}"] = kind(
+            candidates[f"{kind.__name__}#{k}"] = kind(
                 context, training=training, random_state=k, device="cpu"
             )
-    return models
+    return candidates
 
 
 def join_seeds(
     table: pd.DataFrame, printed: dict[tuple[str, str], tuple[float, ...]], name: str
 ) -> list[dict[str, Any]]:
-    """Join the seeds of a model, and set what a paper printed beside it, under a name."""
+    """Average a model over its seeds; add the published error, in a column `name`."""
     table["model"] = table["model"].str.partition("#")[0]
     rows = []
     for (dataset, horizon, model), part in table.groupby(
         ["dataset", "horizon", "model"], sort=False
     ):
-        known = printed.get((dataset, model))
+        published = printed.get((dataset, model))
         rows.append(
             {
                 "dataset": dataset,
@@ -95,7 +98,9 @@ def join_seeds(
                 "mse": part["mse"].mean(),
                 "mse deviation": part["mse"].std() if len(part) > 1 else None,
                 "mae": part["mae"].mean(),
-                name: known[HORIZONS.index(horizon)] if known and horizon in HORIZONS else None,
+                name: published[HORIZONS.index(horizon)]
+                if published and horizon in HORIZONS
+                else None,
                 "seeds": len(part),
                 "windows": part["windows"].iloc[0],
                 "fit seconds": part["fit_seconds"].median(),
@@ -106,22 +111,22 @@ def join_seeds(
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Errors by horizon, and the published ones."""
+    """Plot errors by horizon, and the published ones."""
     names = list(dict.fromkeys(row["dataset"] for row in rows))
     figure, axes = figures.new(columns=len(names))
-    for one, name in zip(np.atleast_1d(axes), names, strict=True):
-        for color, model in zip(figures.COLORS, SHOWN, strict=False):
-            mine = [row for row in rows if (row["dataset"], row["model"]) == (name, model)]
-            if not mine:
+    for panel, name in zip(np.atleast_1d(axes), names, strict=True):
+        for color, model in zip(figures.COLORS, PLOTTED, strict=False):
+            measured = [row for row in rows if (row["dataset"], row["model"]) == (name, model)]
+            if not measured:
                 continue
-            steps = [row["horizon"] for row in mine]
-            one.plot(steps, [row["mse"] for row in mine], "o-", color=color, label=model)
+            steps = [row["horizon"] for row in measured]
+            panel.plot(steps, [row["mse"] for row in measured], "o-", color=color, label=model)
             if (name, model) in PUBLISHED:
-                printed = [row["published mse"] for row in mine]
+                printed = [row["published mse"] for row in measured]
                 label = f"{model} as published"
-                one.plot(steps, printed, "x:", color=color, linewidth=1, label=label)
-        one.set(title=f"{name}: mean squared error, context {CONTEXT}", xlabel="horizon")
-        one.set_xticks(steps)
+                panel.plot(steps, printed, "x:", color=color, linewidth=1, label=label)
+        panel.set(title=f"{name}: mean squared error, context {CONTEXT}", xlabel="horizon")
+        panel.set_xticks(steps)
     figures.save(figure, path, legend_columns=2)
 
 

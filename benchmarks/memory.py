@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from ar_speed import estimator, kernel
 from measure import (
     argument_parser,
     peak_memory,
@@ -19,7 +19,6 @@ from statsmodels.tsa.ar_model import AutoReg
 from synthetic import Floats, autoregression, sparse
 
 from tsar import ARNet
-from tsar.autoregression import Design, fit_closed_form, observed_segments
 
 OURS = ("tsar", "tsar, lags chosen", "tsar, kernel only")
 PEER = "statsmodels AutoReg"
@@ -73,16 +72,10 @@ def fit_memory(method: str, points: int, order: int, seed: int) -> int:
 
 def fitter(method: str, order: int) -> Callable[[Floats], Any]:
     """Return the fit function of a method."""
-
-    def kernel(series: Floats) -> Any:
-        channels = torch.from_numpy(series)[None]
-        segments = observed_segments(channels, torch.tensor([0, len(series)]))
-        return fit_closed_form(channels, segments, Design(order, horizon=1))
-
     calls: tuple[Callable[[Floats], Any], ...] = (
-        lambda series: ARNet(order, sparsity=None, device="cpu").fit(series),
+        lambda series: estimator(series, order),
         lambda series: ARNet(order, device="cpu").fit(series),
-        kernel,
+        lambda series: kernel(series, order),
         lambda series: AutoReg(series, order).fit(),
     )
     return dict(zip((*OURS, PEER), calls, strict=True))[method]

@@ -1,7 +1,7 @@
-"""The models that tsar's SpaceTime is measured against.
+"""Baselines of tsar's SpaceTime: the released SpaceTime, LSTMs, a Transformer and S4D.
 
-`Released` is the arithmetic of the code that Zhang et al. 2023 (arXiv 2303.09489) published, in the
-configuration of its README: wasteful where that code is, since its cost is what is compared.
+`Released` repeats the arithmetic of the code that Zhang et al. 2023 (arXiv 2303.09489) published,
+in the configuration of its README, inefficiencies included: its cost is what is compared.
 `LSTMForecaster` and `TransformerForecaster` are the baselines of the paper's speed table;
 `S4DForecaster` and `LSTMRollout` forecast by feeding their one-step forecasts back.
 """
@@ -18,7 +18,7 @@ VIEWS, SHORTEST, LONGEST = 8, 4, 64
 
 
 def rmse(forecast: Tensor, target: Tensor) -> Tensor:
-    """Root of the mean over everything; its gradient at a perfect forecast is not finite."""
+    """Root mean squared error; its gradient at a perfect forecast is not finite."""
     return (forecast - target).square().mean().sqrt()
 
 
@@ -41,7 +41,7 @@ def krylov(matrix: Tensor, start: Tensor, length: int) -> Tensor:
 
 
 def _normalized(vectors: Tensor) -> Tensor:
-    # The released code reads the mean norm on the host, which makes a GPU wait.
+    # As in the released code, `item` synchronizes with the device.
     norm = vectors.abs().sum(-1, keepdim=True)
     return vectors / norm if norm.mean().item() > 1e-4 else vectors
 
@@ -55,7 +55,7 @@ class _Companion(nn.Module):
         self.b = nn.Parameter(torch.randn(kernels, state))
         self.c = nn.Parameter(torch.randn(kernels, state))
         self.skip = nn.Parameter(torch.randn(width))
-        # Plain tensors, no buffers: the released code copies them to the device in every forward.
+        # Plain tensors, not buffers: the released code copies them to the device in every forward.
         self.shift = torch.diag(torch.ones(state - 1), -1).repeat(kernels, 1, 1)
         self.last = torch.eye(state)[-1].repeat(kernels, 1)
 
@@ -66,7 +66,7 @@ class _Companion(nn.Module):
 
 
 class _Preprocess(nn.Module):
-    """Fixed filters: differences of order 0 to 3 and what four moving averages leave."""
+    """Fixed filters: differences of order 0 to 3 and residuals of four moving averages."""
 
     filters: Tensor
 
@@ -119,7 +119,7 @@ class _Decoder(_Companion):
         kernels = krylov(matrix, self.b, length).transpose(1, 2)
         spectrum = torch.fft.rfft(inputs.transpose(1, 2), 2 * length)
         spectrum = spectrum.unsqueeze(-1) * torch.fft.rfft(kernels, 2 * length, dim=1)
-        # All states of all times, of which the last is kept: 1.1 GB twice at the README's sizes.
+        # States of all times, of which only the last is used: 1.1 GB twice at the README's sizes.
         states = torch.fft.irfft(spectrum, 2 * length, dim=2)[:, :, :length]
         closed = matrix + _normalized(self.b).unsqueeze(-1) * _normalized(self.k).unsqueeze(-2)
         future = krylov(closed, states[:, :, -1], horizon)
@@ -162,8 +162,8 @@ class Released(nn.Module):
         """Error of the closed loop's forecast.
 
         `auxiliary` adds the errors of the open loop's next outputs and of the decoder's next
-        inputs. The released code has them in its first epoch only: its first validation turns them
-        off for good. They skip ``state - 1`` times, so the context must be longer than the state.
+        inputs. The released code has them in its first epoch only: its first validation disables
+        them. They skip ``state - 1`` times, so the context must be longer than the state.
         """
         mean = context.mean(1, keepdim=True)
         encoded = self._encode(context - mean)
@@ -199,8 +199,8 @@ class LSTMForecaster(nn.Module):
     def forward(self, context: Tensor, target: Tensor | None = None) -> Tensor:
         """Forecast: (batch, context) to (batch, horizon).
 
-        Given a `target`, the decoder reads that and not its own forecasts (teacher forcing): one
-        call, where it takes a call per step otherwise.
+        With a `target`, the decoder reads it instead of its own forecasts (teacher forcing), in one
+        call instead of one call per step.
         """
         value = context[:, -1:, None]
         _, state = self.encoder(context.unsqueeze(-1))
@@ -216,10 +216,10 @@ class LSTMForecaster(nn.Module):
 
 
 class TransformerForecaster(nn.Module):
-    """Encoder and decoder as in Informer's plain baseline, without its marks of the time.
+    """Encoder and decoder as in Informer's Transformer baseline, without its time features.
 
     The decoder has one layer. It reads the second half of the context, then zeros for the horizon,
-    and gives all forecasts at once.
+    and returns all forecasts at once.
     """
 
     positions: Tensor
@@ -255,7 +255,7 @@ class TransformerForecaster(nn.Module):
 
 
 class DiagonalSSM(nn.Module):
-    """S4D-Lin: a diagonal complex state per channel, held at zero order with a learned step.
+    """S4D-Lin: a diagonal complex state per channel, zero-order hold with a learned step.
 
     `width` counts channels, each with its own system; `state` is the real size of the state: half
     as many complex modes, whose conjugates are implied.
@@ -287,14 +287,14 @@ class DiagonalSSM(nn.Module):
         return outputs.transpose(1, 2) + inputs * self.skip
 
     def read(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """State after (batch, time, width), and the system, so that a roll-out makes it once."""
+        """State after (batch, time, width), and the system, so that a rollout computes it once."""
         exponent, gain, output = self.system()
         powers = _powers(exponent, inputs.shape[1]).flip(-1)
         state = torch.einsum("blh,hnl->bhn", inputs.to(powers.dtype), powers) * gain
         return state, exponent.exp(), gain, output
 
     def step(self, inputs: Tensor, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One step of the recurrence: outputs for (batch, width), and what follows."""
+        """One step of the recurrence: outputs for (batch, width), and the next memory."""
         state, transition, gain, output = memory
         state = transition * state + gain * inputs.unsqueeze(-1)
         outputs = 2 * (output * state).real.sum(-1) + self.skip * inputs
@@ -328,7 +328,7 @@ class _Rollout(nn.Module):
 class S4DForecaster(_Rollout):
     """Layers of `DiagonalSSM`, GELU and a gated linear map, each with a skip.
 
-    No layer norm: after the embedding of a scalar it would divide the scalar's size away.
+    No layer norm: after the embedding of a scalar it would remove the scalar's magnitude.
     """
 
     def __init__(self, width: int, state: int, layers: int) -> None:
@@ -372,13 +372,13 @@ class LSTMRollout(_Rollout):
         return self.head(hidden)[..., 0], state
 
 
-def count(model: nn.Module) -> int:
-    """Trainable parameters."""
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable parameters."""
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 
-def sized(kind: str, parameters: int, context: int, horizon: int) -> nn.Module:
-    """Build an "lstm" or "transformer" of the width that comes nearest to a parameter count.
+def with_parameters(kind: str, parameters: int, context: int, horizon: int) -> nn.Module:
+    """Build an "lstm" or "transformer" of the width whose parameter count is nearest.
 
     The LSTMs have one layer; the Transformer has 4 heads, 2 encoder layers and 1 decoder layer.
     """
@@ -391,7 +391,7 @@ def sized(kind: str, parameters: int, context: int, horizon: int) -> nn.Module:
 
     def distance(width: int) -> int:
         with torch.device("meta"):
-            return abs(count(build(width)) - parameters)
+            return abs(parameter_count(build(width)) - parameters)
 
     width = heads
     while distance(width + heads) < distance(width):

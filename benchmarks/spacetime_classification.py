@@ -1,4 +1,4 @@
-"""SpaceTimeClassifier on ECG200 and ECG5000, beside ROCKET and 1-NN with dynamic time warping."""
+"""SpaceTimeClassifier, ROCKET and 1-NN with dynamic time warping on ECG200 and ECG5000."""
 
 import argparse
 import gzip
@@ -18,7 +18,7 @@ SETS = ("ECG200", "ECG5000")  # UCR archive (Dau et al. 2019), its own split
 
 
 def main() -> None:
-    """Fit each side on the training part, score it on the test part."""
+    """Fit each classifier on the training part and score it on the test part."""
     parser = argument_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
@@ -37,23 +37,24 @@ def read(name: str, part: str) -> tuple[Any, Any]:
 
 
 def score(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return a row for each side."""
+    """Return a row for each classifier."""
     train, test = read(name, "TRAIN"), read(name, "TEST")
     if args.quick:
         test = test[0][:50], test[1][:50]
     seeds = range(args.seed, args.seed + args.seeds)
-    makers = {"SpaceTimeClassifier": lambda seed: ours(seed, args.quick)}
-    makers |= peers(args.threads)
+    makers = {"SpaceTimeClassifier": lambda seed: spacetime(seed, args.quick)}
+    makers |= aeon_classifiers(args.threads)
     rows = []
-    for side, make in makers.items():
-        found = [
-            one(make(seed), train, test) for seed in (seeds if side != "1-NN, DTW" else seeds[:1])
+    for method, make in makers.items():
+        scores = [
+            fit_and_score(make(seed), train, test)
+            for seed in (seeds if method != "1-NN, DTW" else seeds[:1])
         ]
-        accuracy, area, seconds = zip(*found, strict=True)
+        accuracy, area, seconds = zip(*scores, strict=True)
         rows.append(
             {
                 "data": name,
-                "method": side,
+                "method": method,
                 "accuracy": float(np.mean(accuracy)),
                 "accuracy range": [min(accuracy), max(accuracy)],
                 "AUROC": float(np.mean(area)),
@@ -63,14 +64,14 @@ def score(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def ours(seed: int, quick: bool) -> SpaceTimeClassifier:
-    """Return our classifier with its defaults: nothing was tuned."""
+def spacetime(seed: int, quick: bool) -> SpaceTimeClassifier:
+    """Return SpaceTimeClassifier with its defaults: nothing was tuned."""
     training = Training(epochs=1) if quick else None
     return SpaceTimeClassifier(training=training, random_state=seed, device="cpu")
 
 
-def peers(threads: int) -> dict[str, Any]:
-    """Return what makes each peer, where its library is installed."""
+def aeon_classifiers(threads: int) -> dict[str, Any]:
+    """Return constructors of aeon's classifiers by name, where aeon is installed."""
     if not importlib.util.find_spec("aeon"):
         return {}
     from aeon.classification.convolution_based import RocketClassifier
@@ -84,20 +85,22 @@ def peers(threads: int) -> dict[str, Any]:
     }
 
 
-def one(model: Any, train: tuple[Any, Any], test: tuple[Any, Any]) -> tuple[float, float, float]:
-    """Return accuracy, area under the curve (macro, one against the rest), and seconds."""
+def fit_and_score(
+    model: Any, train: tuple[Any, Any], test: tuple[Any, Any]
+) -> tuple[float, float, float]:
+    """Return the accuracy, the AUROC (macro average, one-vs-rest) and the seconds."""
     start = time.perf_counter()
     model.fit(*train)
-    chances = model.predict_proba(test[0])
+    probabilities = model.predict_proba(test[0])
     seconds = time.perf_counter() - start
     classes = np.asarray(model.classes_)
-    accuracy = accuracy_score(test[1], classes[chances.argmax(axis=1)])
-    each = [
-        roc_auc_score(test[1] == name, chances[:, k])
+    accuracy = accuracy_score(test[1], classes[probabilities.argmax(axis=1)])
+    areas = [
+        roc_auc_score(test[1] == name, probabilities[:, k])
         for k, name in enumerate(classes)
         if 0 < (test[1] == name).sum() < len(test[1])
     ]
-    return float(accuracy), float(np.mean(each)), seconds
+    return float(accuracy), float(np.mean(areas)), seconds
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Noiseless processes, forecast ten training horizons ahead in closed loop.
+"""Noiseless processes, forecast in closed loop ten times beyond the training horizon.
 
-The processes last for ever: sums of two and three waves (exactly AR(4) and AR(6)), a repeated
-pattern (phi_24 = 1), and answers of an ARMA(2, 1) with roots on the unit circle to a single shock
-somewhere in the context, before which all is zero: where that is its last point, no
-autoregression knows what comes. Each side is trained on the next 32 points and runs on for 320.
+The processes do not decay: sums of two and three sine waves (exactly AR(4) and AR(6)), a repeated
+pattern (phi_24 = 1), and impulse responses of an ARMA(2, 1) with roots on the unit circle. The
+impulse is somewhere in the context and only zeros precede it; if it is the last point, no
+autoregression can predict the response. Models are trained on 32 steps and forecast 320.
 """
 
 import statistics
@@ -19,45 +19,45 @@ import pandas as pd
 import torch
 from matplotlib.ticker import LogLocator
 from measure import argument_parser, print_record, print_table, set_threads, summarize, timed
-from spacetime_baseline import LSTMRollout, S4DForecaster, count
+from spacetime_baseline import LSTMRollout, S4DForecaster, parameter_count
 from synthetic import Floats
 from torch import Tensor
 
 import tsar
 from tsar.training.schedules import one_cycle
 
-HORIZON, FARTHER, SEASON, PERIOD, MOVING = 32, 10, 24, 16, 0.6
-SHORT, LONG = 64, 96  # contexts
-LIMIT = 1e-4
+HORIZON, LONG_FACTOR, SEASON, PERIOD, MA_COEF = 32, 10, 24, 16, 0.6
+SHORT, LONG = 64, 96  # context lengths
+THRESHOLD = 1e-4
 BATCH, TESTS = 32, 64
 COLORS = ("#0072B2", "#000000", "#56B4E9", "#009E73", "#D55E00", "#E69F00")
-# Name in the table: learning rate and options of SpaceTime. What starts at random learned best with
-# large rates (0.01 to 1 were tried) and without the losses of the open loop.
-CLOSED = {"one_step_weight": 0.0, "input_weight": 0.0, "init": "random"}
-OURS: dict[str, tuple[float, dict[str, Any]]] = {
+# Name in the table: learning rate and options of SpaceTime. Random initializations learned best
+# with large rates (0.01 to 1 were tried) and without the open-loop losses.
+CLOSED_LOOP = {"one_step_weight": 0.0, "input_weight": 0.0, "init": "random"}
+SPACETIME: dict[str, tuple[float, dict[str, Any]]] = {
     "SpaceTime": (0.03, {"init": "arma"}),
     "SpaceTime, Burg initialization": (0.03, {}),
-    "SpaceTime, random initialization": (0.3, CLOSED),
-    "SpaceTime, random initialization, l1": (0.1, CLOSED | {"stability": "l1"}),
+    "SpaceTime, random initialization": (0.3, CLOSED_LOOP),
+    "SpaceTime, random initialization, l1": (0.1, CLOSED_LOOP | {"stability": "l1"}),
 }
 PEERS = {"S4D": (0.01, 0.03, 0.1), "LSTM": (0.01, 0.03)}  # learning rates to try
-CLOSED_SHARE = 0.25  # of the steps of a peer, the last, also minimize the closed loop's error
+CLOSED_SHARE = 0.25  # last share of a peer's steps that also minimize the closed-loop error
 
 
 @dataclass(frozen=True)
 class Process:
-    """Series to train on, of unit variance; unseen stretches of a context and 320 points."""
+    """Training series of unit variance, and test windows of a context and 320 points."""
 
     series: list[Floats]
     tests: Floats
     context: int
     order: int
-    held: float | int  # what SpaceTime holds back of each series
-    sizes: dict[str, int]  # widths of the peers that give about as many parameters as SpaceTime
+    validation: float | int  # of each series, for SpaceTime
+    widths: dict[str, int]  # of the peers, for about as many parameters as SpaceTime
 
 
 def main() -> None:
-    """Train every side on every process with some seeds; print a row for each, and draw them."""
+    """Train every model on every process with each seed; print a row for each and plot errors."""
     parser = argument_parser(__doc__)
     parser.set_defaults(rounds=3)
     args = parser.parse_args()
@@ -67,96 +67,103 @@ def main() -> None:
     rows, curves = [], {}
     for name, process in processes(args.seed, 1000 if args.quick else 6000).items():
         curves[name] = {}
-        for side, measured in sides(process, steps, list(seeds)).items():
+        for method, measured in train_all(process, steps, list(seeds)).items():
             errors = [error for _, error, _ in measured]
-            curves[name][side] = np.median([error.mean(axis=0) for error in errors], axis=0)
-            rows.append({"process": name, "method": side} | summary(measured))
-            print(
-                list(table_row(rows[-1]).values()), file=sys.stderr, flush=True
-            )  # it takes minutes
+            curves[name][method] = np.median([error.mean(axis=0) for error in errors], axis=0)
+            rows.append({"process": name, "method": method} | summary(measured))
+            # Progress: each row takes minutes.
+            print(list(table_row(rows[-1]).values()), file=sys.stderr, flush=True)
     print_table([table_row(row) for row in rows])
     settings = {"steps": steps, "batch": BATCH, "context": SHORT, "horizon": HORIZON}
-    record = settings | {"long_horizon": FARTHER * HORIZON, "threshold": LIMIT, "rows": rows}
+    record = settings | {
+        "long_horizon": LONG_FACTOR * HORIZON,
+        "threshold": THRESHOLD,
+        "rows": rows,
+    }
     print_record("spacetime_expressivity", args, record)
     if args.output:
         draw(curves, args.output / "spacetime_expressivity.png")
 
 
 def processes(seed: int, length: int) -> dict[str, Process]:
-    """The four processes; what is tested begins behind the end of what is trained on."""
+    """Return the four processes; test windows begin after the end of the training series."""
     rng = np.random.default_rng(seed)
     pattern = rng.standard_normal(SEASON)
     pattern = np.tile((pattern - pattern.mean()) / pattern.std(), 3 * length // SEASON)
     return {
-        "AR(4)": _stretches(waves((12.7, 5.3), rng, 2 * length), length, SHORT, 4, (4, 4)),
-        "AR(6)": _stretches(waves((17.9, 8.3, 4.6), rng, 2 * length), length, SHORT, 6, (5, 5)),
-        "seasonal AR(24)": _stretches(pattern, length, LONG, SEASON, (8, 11)),
-        "ARMA(2, 1)": shocks(rng),
+        "AR(4)": _process(sine_waves((12.7, 5.3), rng, 2 * length), length, SHORT, 4, (4, 4)),
+        "AR(6)": _process(sine_waves((17.9, 8.3, 4.6), rng, 2 * length), length, SHORT, 6, (5, 5)),
+        "seasonal AR(24)": _process(pattern, length, LONG, SEASON, (8, 11)),
+        "ARMA(2, 1)": impulse_responses(rng),
     }
 
 
-def waves(periods: tuple[float, ...], rng: np.random.Generator, length: int) -> Floats:
-    """A sum of waves of equal height and random phases."""
+def sine_waves(periods: tuple[float, ...], rng: np.random.Generator, length: int) -> Floats:
+    """Return a sum of sine waves of equal amplitude and random phases, with unit variance."""
     phases = rng.uniform(0, 2 * np.pi, len(periods))
     angles = 2 * np.pi * np.arange(length)[:, None] / periods + phases
     return np.sin(angles).sum(axis=1) * np.sqrt(2 / len(periods))
 
 
-def _stretches(
+def _process(
     values: Floats, length: int, context: int, order: int, sizes: tuple[int, int]
 ) -> Process:
-    span = context + FARTHER * HORIZON
-    begins = np.linspace(length, len(values) - span, TESTS).astype(int)
-    tests = np.stack([values[begin : begin + span] for begin in begins])
+    span = context + LONG_FACTOR * HORIZON
+    starts = np.linspace(length, len(values) - span, TESTS).astype(int)
+    tests = np.stack([values[start : start + span] for start in starts])
     widths = dict(zip(PEERS, sizes, strict=True))
     return Process([values[:length]], tests, context, order, 0.2, widths)
 
 
-def shocks(rng: np.random.Generator) -> Process:
-    """Zeros, a shock of random sign, and the answer of an ARMA(2, 1) with roots on the circle.
+def impulse_responses(rng: np.random.Generator) -> Process:
+    """Zeros, an impulse of random sign, and the response of an ARMA(2, 1) with unit roots.
 
     ``x[t] = 2 cos(w) x[t-1] - x[t-2] + e[t] + 0.6 e[t-1]``. The first context of a series ends with
-    its shock, so a context of training has it at any of its points; whole periods follow, so that
-    no series has a mean.
+    its impulse, so a training context has it at any point; complete periods follow, so that every
+    series has mean zero.
     """
-    answer = np.zeros(SHORT + FARTHER * HORIZON)
-    answer[0], answer[1] = 1, 2 * np.cos(2 * np.pi / PERIOD) + MOVING
-    for t in range(2, len(answer)):
-        answer[t] = 2 * np.cos(2 * np.pi / PERIOD) * answer[t - 1] - answer[t - 2]
-    answer /= answer[2 : 2 + PERIOD].std()
+    response = np.zeros(SHORT + LONG_FACTOR * HORIZON)
+    response[0], response[1] = 1, 2 * np.cos(2 * np.pi / PERIOD) + MA_COEF
+    for t in range(2, len(response)):
+        response[t] = 2 * np.cos(2 * np.pi / PERIOD) * response[t - 1] - response[t - 2]
+    response /= response[2 : 2 + PERIOD].std()
     signs = rng.choice([-1.0, 1.0], SHORT)
-    answers = answer[: 2 * SHORT]  # 8 periods
-    series = [sign * np.r_[np.zeros(SHORT - 1), answers] for sign in signs.tolist()]
-    tests = [s * np.r_[np.zeros(k), answer][: len(answer)] for k, s in enumerate(signs.tolist())]
+    training = response[: 2 * SHORT]  # 8 periods
+    series = [sign * np.r_[np.zeros(SHORT - 1), training] for sign in signs.tolist()]
+    tests = [
+        s * np.r_[np.zeros(k), response][: len(response)] for k, s in enumerate(signs.tolist())
+    ]
     return Process(series, np.stack(tests), SHORT, 2, HORIZON, {"S4D": 3, "LSTM": 3})
 
 
 Measured = tuple[float, Floats, int]  # seconds, squared errors (window, step), parameters
 
 
-def sides(process: Process, steps: int, seeds: list[int]) -> dict[str, list[Measured]]:
-    """Train and test all sides, with each seed."""
-    found: dict[str, list[Measured]] = {}
-    for name, (rate, options) in OURS.items():
-        found[name] = [ours(process, steps, seed, rate, options) for seed in seeds]
+def train_all(process: Process, steps: int, seeds: list[int]) -> dict[str, list[Measured]]:
+    """Train and test all models with each seed."""
+    measured: dict[str, list[Measured]] = {}
+    for name, (rate, options) in SPACETIME.items():
+        measured[name] = [spacetime(process, steps, seed, rate, options) for seed in seeds]
     for name, rates in PEERS.items():
-        # Chosen by the training loss of a quarter of the steps.
-        losses = [peer(name, process, steps // 4, seeds[0], rate)[0] for rate in rates]
+        # The learning rate with the lowest training loss after a quarter of the steps.
+        losses = [train_peer(name, process, steps // 4, seeds[0], rate)[0] for rate in rates]
         rate = rates[int(np.nanargmin(losses))]
-        found[name] = [peer(name, process, steps, seed, rate)[1] for seed in seeds]
-    return found
+        measured[name] = [train_peer(name, process, steps, seed, rate)[1] for seed in seeds]
+    return measured
 
 
-def ours(process: Process, steps: int, seed: int, rate: float, options: dict[str, Any]) -> Measured:
-    """SpaceTime without layers before the decoder, on all series."""
+def spacetime(
+    process: Process, steps: int, seed: int, rate: float, options: dict[str, Any]
+) -> Measured:
+    """Train SpaceTime with a decoder only (depth 0) on all series, and test it."""
     epochs = 25
-    each = max(steps // epochs, 1) * BATCH
+    epoch_windows = max(steps // epochs, 1) * BATCH
     training = tsar.Training(
         epochs=min(epochs, steps),
         learning_rate=rate,
         batch_size=BATCH,
-        epoch_windows=each,
-        validation=process.held,
+        epoch_windows=epoch_windows,
+        validation=process.validation,
         patience=epochs,
     )
     model = tsar.SpaceTime(
@@ -172,23 +179,25 @@ def ours(process: Process, steps: int, seed: int, rate: float, options: dict[str
         random_state=seed,
         **options,
     )
-    parts = [
+    frames = [
         pd.DataFrame({"unique_id": k, "ds": np.arange(len(y)), "y": y})
         for k, y in enumerate(process.series)
     ]
-    frame = pd.concat(parts)
+    frame = pd.concat(frames)
     seconds, _ = timed(lambda: model.fit(frame))
     tests = torch.from_numpy(process.tests)
-    known = torch.zeros(len(tests), dtype=torch.long)  # all in the units of the first series
-    context, target = tests.split([process.context, FARTHER * HORIZON], dim=1)
-    forecast = model.forecast(context, horizon=target.shape[1], series=known)
-    return seconds, (forecast - target).square().numpy(), count(model.module_)
+    series = torch.zeros(len(tests), dtype=torch.long)  # scaled as the first training series
+    context, target = tests.split([process.context, LONG_FACTOR * HORIZON], dim=1)
+    forecast = model.forecast(context, horizon=target.shape[1], series=series)
+    return seconds, (forecast - target).square().numpy(), parameter_count(model.module_)
 
 
-def peer(name: str, process: Process, steps: int, seed: int, rate: float) -> tuple[float, Measured]:
-    """Train a one-step model, in the end also by its closed loop; the last losses' mean."""
+def train_peer(
+    name: str, process: Process, steps: int, seed: int, rate: float
+) -> tuple[float, Measured]:
+    """Train a one-step model, at the end also in closed loop; return its last losses' mean."""
     torch.manual_seed(seed)
-    width = process.sizes[name]
+    width = process.widths[name]
     order = max(process.order, 4)
     model: Any = LSTMRollout(width) if name == "LSTM" else S4DForecaster(width, order, 1)
     span = process.context + HORIZON
@@ -196,25 +205,25 @@ def peer(name: str, process: Process, steps: int, seed: int, rate: float) -> tup
     losses: list[float] = []
     seconds, _ = timed(lambda: losses.extend(_minimize(model, windows, process, steps, rate)))
     tests = torch.from_numpy(process.tests).float()
-    context, target = tests.split([process.context, FARTHER * HORIZON], dim=1)
+    context, target = tests.split([process.context, LONG_FACTOR * HORIZON], dim=1)
     with torch.no_grad():
         errors = (model.forecast(context, target.shape[1]) - target).double().square().numpy()
-    return statistics.fmean(losses[-50:]), (seconds, errors, count(model))
+    return statistics.fmean(losses[-50:]), (seconds, errors, parameter_count(model))
 
 
 def _minimize(
     model: Any, windows: Tensor, process: Process, steps: int, rate: float
 ) -> list[float]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
-    warm = process.order  # the first forecasts know too little
+    warm_up = process.order  # the first forecasts have too short a history
     losses = []
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate * one_cycle(step, steps)
         batch = windows[torch.randint(len(windows), (BATCH,))]
         context, target = batch[:, : process.context], batch[:, process.context :]
-        told = model.one_step(batch[:, :-1])[:, warm:]
-        loss = (told - batch[:, warm + 1 :]).square().mean()
+        forecast = model.one_step(batch[:, :-1])[:, warm_up:]
+        loss = (forecast - batch[:, warm_up + 1 :]).square().mean()
         if step >= (1 - CLOSED_SHARE) * steps:
             loss = loss + (model.forecast(context, HORIZON) - target).square().mean()
         optimizer.zero_grad()
@@ -226,20 +235,20 @@ def _minimize(
 
 
 def summary(measured: list[Measured]) -> dict[str, Any]:
-    """What the seeds gave: error over the training horizon and ten times as far, and its cost."""
+    """Summarize the seeds: errors over 32 and 320 steps, parameters and seconds."""
     near = [float(error[:, :HORIZON].mean()) for _, error, _ in measured]
     far = [float(error.mean()) for _, error, _ in measured]
     return {
         "mse_32": summarize(near),
         "mse_320": summarize(far),
-        "below_threshold": sum(error < LIMIT for error in far),
+        "below_threshold": sum(error < THRESHOLD for error in far),
         "parameters": measured[0][2],
         "seconds": summarize([seconds for seconds, _, _ in measured]),
     }
 
 
 def table_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for people."""
+    """Return a row of the printed table."""
     write: Callable[[float], str] = "{:.1e}".format
     near, far = row["mse_32"], row["mse_320"]
     return {
@@ -255,15 +264,15 @@ def table_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def draw(curves: dict[str, dict[str, Floats]], path: Path) -> None:
-    """Error against the step ahead, a panel for each process."""
+    """Plot the error against the step ahead, a panel for each process."""
     figure, panels = figures.new(columns=len(curves))
-    colors = dict(zip((*OURS, *PEERS), COLORS, strict=True))
+    colors = dict(zip((*SPACETIME, *PEERS), COLORS, strict=True))
     for axes, (name, lines) in zip(panels, curves.items(), strict=True):
-        for side, errors in lines.items():
+        for method, errors in lines.items():
             steps = np.arange(1, len(errors) + 1)
-            axes.plot(steps, errors.clip(1e-13), color=colors[side], label=side, linewidth=1.2)
+            axes.plot(steps, errors.clip(1e-13), color=colors[method], label=method, linewidth=1.2)
         axes.axvline(HORIZON, color="#888888", linewidth=0.8, linestyle=":")
-        axes.axhline(LIMIT, color="#888888", linewidth=0.8, linestyle="--")
+        axes.axhline(THRESHOLD, color="#888888", linewidth=0.8, linestyle="--")
         axes.set(title=name, xlabel="steps ahead (trained on the first 32)", yscale="log")
         axes.set_ylim(1e-13, 30)
         axes.yaxis.set_major_locator(LogLocator(numticks=8))

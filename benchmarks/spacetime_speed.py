@@ -1,4 +1,4 @@
-"""Time and memory of SpaceTime: a step, an epoch, the scaling of a layer, a streamed point."""
+"""Time and memory of SpaceTime: training step, epoch, scaling of a layer, streamed point."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ from measure import (
     set_threads,
     summarize,
 )
-from spacetime_baseline import Released, count, sized
+from spacetime_baseline import Released, parameter_count, with_parameters
 from torch import Tensor, nn
 
 from tsar import SpaceTime, Training
@@ -31,11 +31,11 @@ from tsar.data.batch import Batch, Context
 from tsar.forecasters.spacetime.layers import CompanionSSM
 from tsar.forecasters.spacetime.module import SpaceTimeModule
 
-SIZES = (336, 720, 50)  # context, horizon, batch of the released code's README
+SIZES = (336, 720, 50)  # context, horizon and batch size in the README of the released code
 TINY = (24, 12, 5)
-WINDOWS = 7585  # training windows of ETTh1 at these
-# Width, state size and depth by number of parameters: about as wide as the peers, or with the
-# parameters in longer states.
+WINDOWS = 7585  # training windows of ETTh1 at this context and horizon
+# Width, state size and depth by number of parameters: about as wide as the peers, or narrower with
+# larger states.
 NARROW = "SpaceTime, {} channels, state {}"
 SHAPES = {
     50_000: {"SpaceTime": (120, 64, 1), NARROW: (40, 240, 1)},
@@ -47,14 +47,14 @@ STATES = (16, 64, 256, 1024)
 
 
 def main() -> None:
-    """Measure all, or in a process of its own the memory of one side."""
+    """Measure everything; with `--child`, only the memory of one method, in this process."""
     parser = argument_parser(__doc__)
     parser.set_defaults(rounds=3)
-    parser.add_argument("--child", help="name of the side whose memory to measure")
+    parser.add_argument("--child", help="method whose memory to measure in this process")
     args = parser.parse_args()
     set_threads(args.threads)
     if args.child:
-        print(json.dumps(growth(args.child, args.quick)))
+        print(json.dumps(step_memory(args.child, args.quick)))
         return
     record = {
         "step": step(args),
@@ -78,7 +78,7 @@ def module(
     *,
     auxiliary: bool = True,
 ) -> SpaceTimeModule:
-    """Return our network: of as many channels and layers as the released one."""
+    """Return tsar's network with the sizes of the released one."""
     weight = 0.1 if auxiliary else 0.0
     return SpaceTimeModule(
         *sizes[:2],
@@ -102,7 +102,7 @@ def module(
 def trainer(
     sizes: tuple[int, int, int], model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]
 ) -> Callable[[], None]:
-    """Return one step of training on a batch of noise."""
+    """Return a function that runs one training step on a batch of noise."""
     past, horizon, batch = sizes
     generator = torch.Generator().manual_seed(0)
     context = torch.randn(batch, past, generator=generator)
@@ -118,8 +118,8 @@ def trainer(
     return run
 
 
-def ours(model: SpaceTimeModule) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return our loss as one of tensors."""
+def tensor_loss(model: SpaceTimeModule) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of tsar's network as a function of context and target tensors."""
 
     def loss(context: Tensor, target: Tensor) -> Tensor:
         return model.loss(Batch(replace(Context.of(context), gapless=True), target))
@@ -127,46 +127,47 @@ def ours(model: SpaceTimeModule) -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
-def sides(quick: bool) -> dict[str, Callable[[], Callable[[], None]]]:
-    """Return what makes a step of each side, by its name."""
+def step_makers(quick: bool) -> dict[str, Callable[[], Callable[[], None]]]:
+    """Return, by method, functions that build the network and return its training step."""
     sizes, width, state = (TINY, 16, 16) if quick else (SIZES, 128, 64)
 
     def released() -> Callable[[], None]:
         model = Released(sizes[1], width, state)
         return trainer(sizes, model, lambda x, y: model.loss(x, y, auxiliary=False))
 
-    def made(auxiliary: bool) -> Callable[[], Callable[[], None]]:
+    def tsar(auxiliary: bool) -> Callable[[], Callable[[], None]]:
         def make() -> Callable[[], None]:
             model = module(sizes, width, state, 1, auxiliary=auxiliary)
-            return trainer(sizes, model, ours(model))
+            return trainer(sizes, model, tensor_loss(model))
 
         return make
 
     return {
         "released code, one loss": released,
-        "tsar, three losses": made(True),
-        "tsar, one loss": made(False),
+        "tsar, three losses": tsar(True),
+        "tsar, one loss": tsar(False),
     }
 
 
 def step(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Time a step of each side in one process; measure its memory in one of its own."""
-    steps = {name: make() for name, make in sides(args.quick).items()}
-    slow = "released code, one loss"
+    """Time a step of each method in this process; measure its memory in a new process."""
+    steps = {name: make() for name, make in step_makers(args.quick).items()}
+    released = "released code, one loss"
     for name, run in steps.items():
-        run() if name != slow else None  # warm; the slow side takes half a minute
-    candidates = {name: Candidate(run, 1 if name == slow else 5) for name, run in steps.items()}
-    taken, _ = interleaved(candidates, args.rounds)
+        if name != released:  # whose step takes half a minute
+            run()  # warm-up
+    candidates = {name: Candidate(run, 1 if name == released else 5) for name, run in steps.items()}
+    seconds, _ = interleaved(candidates, args.rounds)
     memory = {name: _memory(name, args) for name in steps}
     rows = [
         {
             "method": name,
             "seconds per step": summarize(times),
-            "speedup": ratios(taken[slow], times),
+            "speedup": ratios(seconds[released], times),
             "memory mb": memory[name] / 1e6,
-            "memory ratio": memory[name] / memory[slow],
+            "memory ratio": memory[name] / memory[released],
         }
-        for name, times in taken.items()
+        for name, times in seconds.items()
     ]
     print_table(rows)
     return rows
@@ -177,55 +178,58 @@ def _memory(name: str, args: argparse.Namespace) -> float:
     return run_subprocess(__file__, "--child", name, "--threads", args.threads, *quick)
 
 
-def growth(name: str, quick: bool) -> int:
-    """Return the bytes that the peak of two steps lies above what was resident before them."""
-    run = sides(quick)[name]()
+def step_memory(name: str, quick: bool) -> int:
+    """Return the peak memory of two training steps in bytes."""
+    run = step_makers(quick)[name]()
     return peak_memory(lambda: (run(), run()))
 
 
-# --- a training epoch on ETTh1, beside an LSTM and a Transformer of as many parameters ---
+# --- a training epoch on ETTh1: SpaceTime, LSTM and Transformer with equal parameter counts ---
 
 
 def epoch(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Time a step of each; an epoch is as many steps as the windows of ETTh1 make."""
+    """Time a training step of each model, scaled to the number of steps of an ETTh1 epoch."""
     rows, sizes = [], TINY if args.quick else SIZES
     for size, shapes in (QUICK_SHAPES if args.quick else SHAPES).items():
-        mine = {name.format(*shape): module(sizes, *shape) for name, shape in shapes.items()}
-        models: dict[str, nn.Module] = dict(mine)
-        models |= {kind: sized(kind.lower(), size, *sizes[:2]) for kind in ("LSTM", "Transformer")}
+        spacetime = {name.format(*shape): module(sizes, *shape) for name, shape in shapes.items()}
+        models: dict[str, nn.Module] = dict(spacetime)
+        models |= {
+            kind: with_parameters(kind.lower(), size, *sizes[:2])
+            for kind in ("LSTM", "Transformer")
+        }
         models["LSTM, teacher forcing"] = models["LSTM"]
         steps = {name: trainer(sizes, model, error(name, model)) for name, model in models.items()}
         for run in steps.values():
             run()
-        taken, _ = interleaved({name: Candidate(run) for name, run in steps.items()}, args.rounds)
-        for name, times in taken.items():
-            peers = [peer for peer in taken if peer not in mine] if name in mine else []
+        seconds, _ = interleaved({name: Candidate(run) for name, run in steps.items()}, args.rounds)
+        for name, times in seconds.items():
+            peers = [peer for peer in seconds if peer not in spacetime] if name in spacetime else []
             rows.append(
                 {
                     "model": name,
-                    "parameters": count(models[name]),
+                    "parameters": parameter_count(models[name]),
                     "seconds per epoch": summarize([t * -(-WINDOWS // sizes[2]) for t in times]),
-                    "time saved": {peer: _less(times, taken[peer]) for peer in peers},
+                    "time saved": {peer: _time_saved(times, seconds[peer]) for peer in peers},
                 }
             )
     print_table(rows)
     return rows
 
 
-def _less(times: list[float], others: list[float]) -> dict[str, float]:
-    """Share of the others' time that is saved, round by round."""
+def _time_saved(times: list[float], others: list[float]) -> dict[str, float]:
+    """Share of the other model's time that is saved, round by round."""
     return summarize([1 - a / b for a, b in zip(times, others, strict=True)])
 
 
 def error(name: str, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return our loss, or the squared error of a network that takes contexts to targets.
+    """Return tsar's loss, or the mean squared error of a network from contexts to targets.
 
-    An LSTM that is given the truth at each step of the horizon trains in one fused call, which is
-    its fastest way; by its own forecasts it goes step by step, as it will when it forecasts.
+    With teacher forcing an LSTM trains in one fused call, its fastest option; without it, one call
+    per step of the horizon, as in forecasting.
     """
     if isinstance(model, SpaceTimeModule):
-        return ours(model)
-    if name.endswith("given the truth"):
+        return tensor_loss(model)
+    if name.endswith("teacher forcing"):
         return lambda context, target: (model(context, target) - target).square().mean()
     return lambda context, target: (model(context) - target).square().mean()
 
@@ -234,7 +238,7 @@ def error(name: str, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def scaling(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
-    """Time a companion layer forth and back: 8 series of 16 channels."""
+    """Time forward and backward of a companion layer: 8 series of 16 channels."""
     lengths, states = ((64, 128), (8, 16)) if args.quick else (LENGTHS, STATES)
     by_length = [{"length": n, "seconds": layer(n, 64, args.rounds)} for n in lengths]
     long = 128 if args.quick else 4096
@@ -245,58 +249,58 @@ def scaling(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
 
 
 def layer(length: int, state_size: int, rounds: int) -> float:
-    """Return the median seconds of a layer, forth and back."""
-    made = CompanionSSM(16, state_size, stability="reflection")
+    """Return the median seconds of forward and backward through a layer."""
+    ssm = CompanionSSM(16, state_size, stability="reflection")
     signal = torch.randn(8, 1, 16, length, requires_grad=True)
 
     def run() -> None:
-        made(signal).square().mean().backward()
+        ssm(signal).square().mean().backward()
 
     run()
-    taken, _ = interleaved({"layer": Candidate(run, 3)}, rounds)
-    return summarize(taken["layer"])["median"]
+    seconds, _ = interleaved({"layer": Candidate(run, 3)}, rounds)
+    return summarize(seconds["layer"])["median"]
 
 
 def stream(args: argparse.Namespace) -> dict[str, Any]:
-    """Time a streamed point of one series after warming up, and that of the whole context."""
+    """Time a streamed point of one series, after a warm-up of 500 points."""
     wave = np.sin(np.arange(600) * 0.3)
     model = SpaceTime(
         SIZES[0], normalization="none", training=Training(epochs=0), random_state=0, device="cpu"
     ).fit(wave)
-    read, point = model.stream(), np.array([0.5], dtype=np.float32)
+    stream, point = model.stream(), np.array([0.5], dtype=np.float32)
     for _ in range(500):
-        read.push(point)
-    taken = []
+        stream.push(point)
+    seconds = []
     for _ in range(args.rounds):
         start = time.perf_counter()
         for _ in range(1000):
-            read.push(point)
-        taken.append((time.perf_counter() - start) / 1000)
-    found = {"width": model.width, "state": model.state_size, "seconds per point": summarize(taken)}
-    print_table([found])
-    return found
+            stream.push(point)
+        seconds.append((time.perf_counter() - start) / 1000)
+    row = {"width": model.width, "state": model.state_size, "seconds per point": summarize(seconds)}
+    print_table([row])
+    return row
 
 
 def draw(scaled: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """Seconds by length and by state size, both axes logarithmic."""
+    """Plot seconds by length and by state size, both axes logarithmic."""
     figure, axes = figures.new(columns=2)
-    for one, (name, rows), title in zip(
+    for panel, (name, rows), title in zip(
         axes,
         scaled.items(),
         ("64 state values, by length", "4,096 points, by state size"),
         strict=True,
     ):
         key = name.removeprefix("by ")
-        places, seconds = [row[key] for row in rows], [row["seconds"] for row in rows]
-        one.plot(places, seconds, "o-", color=figures.COLORS[0], label="companion layer")
+        sizes, seconds = [row[key] for row in rows], [row["seconds"] for row in rows]
+        panel.plot(sizes, seconds, "o-", color=figures.COLORS[0], label="companion layer")
         if key == "length":
-            slope = [seconds[0] * place / places[0] for place in places]
-            one.plot(places, slope, ":", color="#555555", label="in proportion to the length")
-        figures.logarithmic(one, [int(place) for place in places])
-        one.set(title=f"A layer, forth and back: {title}", xlabel=key, ylabel="seconds")
-    most = max(row["seconds"] for rows in scaled.values() for row in rows)
-    for one in axes:  # the same scale: the states cost little beside the lengths
-        one.set_ylim(1e-3, 4 * most)
+            slope = [seconds[0] * size / sizes[0] for size in sizes]
+            panel.plot(sizes, slope, ":", color="#555555", label="proportional to the length")
+        figures.logarithmic(panel, [int(size) for size in sizes])
+        panel.set(title=f"A layer, forward and backward: {title}", xlabel=key, ylabel="seconds")
+    maximum = max(row["seconds"] for rows in scaled.values() for row in rows)
+    for panel in axes:  # equal limits show that the state size costs little, the length much
+        panel.set_ylim(1e-3, 4 * maximum)
     figures.save(figure, path, legend_columns=2)
 
 

@@ -1,7 +1,7 @@
 """Write the tables of RESULTS.md from the JSON files in results/: python benchmarks/tables.py.
 
-A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``; the words around it are written
-by hand.
+It replaces the lines between ``<!-- table NAME -->`` and ``<!-- end -->``; the text around the
+tables is written by hand.
 """
 
 import json
@@ -12,14 +12,14 @@ from typing import Any
 
 from measure import RESULTS
 
-PEERS = ("LSTM", "Transformer", "LSTM, teacher forcing")  # of SpaceTime's epoch
+PEERS = ("LSTM", "Transformer", "LSTM, teacher forcing")  # in the table of SpaceTime's epoch
 
 Row = dict[str, Any]
 Record = dict[str, Any]
 
 
 def main() -> None:
-    """Replace every table whose results are there."""
+    """Replace every table that has a results file."""
     path = RESULTS.parent / "RESULTS.md"
     text = path.read_text(encoding="utf-8")
     for name, make in TABLES.items():
@@ -40,7 +40,7 @@ def _cells(rows: list[Row]) -> list[list[str]]:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Digits that count; thousands with commas, nothing for nothing."""
+    """Format to significant digits, thousands with commas; None is empty."""
     if value is None:
         return ""
     text = f"{value:.{digits}g}"
@@ -49,10 +49,10 @@ def number(value: float | None, digits: int = 3) -> str:
     return text if "e" not in text else f"{float(text):g}"
 
 
-def span(found: Row, digits: int = 3) -> str:
-    """Median, with the least and the most of the rounds."""
-    minimum, maximum = (number(found[key], digits) for key in ("min", "max"))
-    return f"{number(found['median'], digits)} ({minimum} to {maximum})"
+def span(summary: Row, digits: int = 3) -> str:
+    """Median (minimum to maximum) of the rounds."""
+    minimum, maximum = (number(summary[key], digits) for key in ("min", "max"))
+    return f"{number(summary['median'], digits)} ({minimum} to {maximum})"
 
 
 def error(row: Row, key: str = "mse") -> str:
@@ -109,7 +109,7 @@ def many_series(record: Record) -> list[Row]:
 
 
 def training_speed(record: Record) -> list[Row]:
-    """Windows a second of training loops."""
+    """Windows per second of training loops."""
     return [
         {
             "batch": r["batch"],
@@ -123,7 +123,7 @@ def training_speed(record: Record) -> list[Row]:
 
 
 def ltsf(record: Record) -> list[Row]:
-    """Long horizons beside the published numbers."""
+    """Long horizons and the published errors."""
     return [
         {
             "data": r["dataset"],
@@ -140,7 +140,7 @@ def ltsf(record: Record) -> list[Row]:
 
 
 def memory(record: Record) -> list[Row]:
-    """Peaks of a fit."""
+    """Peak memory of a fit."""
     return [
         {
             "method": r["method"],
@@ -153,29 +153,29 @@ def memory(record: Record) -> list[Row]:
 
 
 def spacetime_ltsf(record: Record) -> list[Row]:
-    """SpaceTime on long horizons: a row a horizon, a column a model."""
+    """SpaceTime on long horizons: a row per horizon, a column per model."""
     models = list(dict.fromkeys(r["model"] for r in record["rows"]))
-    found: dict[int, Row] = {}
+    table: dict[int, Row] = {}
     for r in record["rows"]:
-        row = found.setdefault(r["horizon"], {"horizon": r["horizon"]} | dict.fromkeys(models, ""))
+        row = table.setdefault(r["horizon"], {"horizon": r["horizon"]} | dict.fromkeys(models, ""))
         row[r["model"]] = f"{error(r)} / {r['mae']:.4f}"
         if r["paper mse, unverified"] is not None:
             row["MSE of the paper, unverified"] = number(r["paper mse, unverified"])
         if r["model"] == "SpaceTime":
             row["fit s"] = number(r["fit seconds"])
-    return list(found.values())
+    return list(table.values())
 
 
 def spacetime_beyond(record: Record) -> list[Row]:
     """Horizons beyond those that were trained."""
     models = list(dict.fromkeys(r["model"] for r in record["rows"]))
     horizons = sorted({r["horizon"] for r in record["rows"]})
-    told = {(r["horizon"], r["model"]): error(r) for r in record["rows"]}
-    return [{"horizon": h} | {m: told[h, m] for m in models} for h in horizons]
+    errors = {(r["horizon"], r["model"]): error(r) for r in record["rows"]}
+    return [{"horizon": h} | {m: errors[h, m] for m in models} for h in horizons]
 
 
 def spacetime_step(record: Record) -> list[Row]:
-    """A training step against the released arithmetic."""
+    """A training step against the released code."""
     return [
         {
             "method": r["method"],
@@ -189,22 +189,22 @@ def spacetime_step(record: Record) -> list[Row]:
 
 
 def spacetime_epoch(record: Record) -> list[Row]:
-    """An epoch beside an LSTM and a Transformer."""
+    """An epoch of SpaceTime, an LSTM and a Transformer."""
     return [
         {
             "model": r["model"],
             "parameters": f"{r['parameters']:,}",
             "seconds per epoch": span(r["seconds per epoch"]),
-            **{f"time saved, {peer}": saved(r, peer) for peer in PEERS},
+            **{f"time saved, {peer}": time_saved(r, peer) for peer in PEERS},
         }
         for r in record["epoch"]
     ]
 
 
-def saved(row: Row, peer: str) -> str:
-    """The share of a peer's time that is saved."""
-    found = row["time saved"].get(peer)
-    return "" if found is None else f"{100 * found['median']:.0f} %"
+def time_saved(row: Row, peer: str) -> str:
+    """Share of a peer's time that is saved."""
+    share = row["time saved"].get(peer)
+    return "" if share is None else f"{100 * share['median']:.0f} %"
 
 
 def spacetime_classification(record: Record) -> list[Row]:
@@ -238,7 +238,7 @@ def spacetime_expressivity(record: Record) -> list[Row]:
 
 
 def autotimes(record: Record, part: str, seconds: str) -> list[Row]:
-    """Steps or tests of AutoTimes beside the paper's procedure."""
+    """Steps or tests of AutoTimes and of the paper's procedure."""
     return [
         {
             "depth": r["depth"],
@@ -293,7 +293,7 @@ def autotimes_ltsf(record: Record) -> list[Row]:
 
 
 def llm_controls(record: Record) -> list[Row]:
-    """AutoTimes with and without its language model, each tuned alike."""
+    """AutoTimes with and without its language model, tuned in the same way."""
     return [
         {
             "training rows": f"{100 * r['share']:.0f} %",
@@ -344,12 +344,12 @@ def rates(chosen: float | list[float]) -> str:
 
 def horizons(row: Row) -> Row:
     """The mean squared error at each horizon."""
-    found = {key.removeprefix("mse "): value for key, value in row.items() if key[:4] == "mse "}
-    return {key: f"{value:.4f}" for key, value in found.items() if key.isdigit()}
+    errors = {key.removeprefix("mse "): value for key, value in row.items() if key[:4] == "mse "}
+    return {key: f"{value:.4f}" for key, value in errors.items() if key.isdigit()}
 
 
 def zero_shot(record: Record, data: str) -> list[Row]:
-    """In-context forecasts of a set: a row a way to read it, a column a fitted model."""
+    """In-context forecasts of a data set: a row per prompt, a column per fitted model."""
     table: dict[tuple[str, int], Row] = {}
     for r in record["rows"]:
         if r["data"] == data and r["above contiguous"] is not None:
@@ -360,15 +360,15 @@ def zero_shot(record: Record, data: str) -> list[Row]:
 
 
 def against(row: Row) -> str:
-    """The sMAPE, and how far it lies above that of as many contiguous points."""
-    told = f"{row['smape']:.2f}"
+    """sMAPE, and its difference to that with a contiguous context of the same length."""
+    smape = f"{row['smape']:.2f}"
     if not row["standard error"]:
-        return told
-    return f"{told} ({row['above contiguous']:+.2f} ± {row['standard error']:.2f})"
+        return smape
+    return f"{smape} ({row['above contiguous']:+.2f} ± {row['standard error']:.2f})"
 
 
 def zero_shot_rest(record: Record) -> list[Row]:
-    """Without prompts: classics beside AutoTimes that reads the most points."""
+    """Without prompts: naive forecasts, ARNet, and AutoTimes with its longest context."""
     return [
         {
             "data": r["data"],
@@ -387,22 +387,22 @@ def zero_shot_rest(record: Record) -> list[Row]:
 
 
 def hmm_single(record: Record) -> list[Row]:
-    """A step of expectation-maximization on one series."""
+    """A step of EM on one series."""
     rows = []
     for r in record["single"]:
-        taken = {name: found["median"] for name, found in r["milliseconds_per_step"].items()}
-        faster = r["speedup"]
+        milliseconds = {name: times["median"] for name, times in r["milliseconds_per_step"].items()}
+        speedup = r["speedup"]
         rows.append(
             {
                 "states": r["states"],
                 "points": f"{r['points']:,}",
                 "transitions": r["transitions"],
-                "hmmlearn, scaling": f"{number(taken['scaling'])} ms",
-                "hmmlearn, its default": f"{number(taken['log'])} ms",
-                "tsar, compiled": f"{number(taken['compiled'])} ms",
-                "tsar, tensors": f"{number(taken['tensors'])} ms",
-                "speedup of compiled over scaling": span(faster["compiled"]["scaling"]),
-                "over the default": span(faster["compiled"]["log"]),
+                "hmmlearn, scaling": f"{number(milliseconds['scaling'])} ms",
+                "hmmlearn, its default": f"{number(milliseconds['log'])} ms",
+                "tsar, compiled": f"{number(milliseconds['compiled'])} ms",
+                "tsar, tensors": f"{number(milliseconds['tensors'])} ms",
+                "speedup of compiled over scaling": span(speedup["compiled"]["scaling"]),
+                "over the default": span(speedup["compiled"]["log"]),
                 "max log-likelihood difference": f"{r['max_difference']:.0e}",
             }
         )
@@ -451,14 +451,14 @@ def complexity_difference(record: Record) -> list[Row]:
     return [
         {
             "weights, data": name,
-            "at the smallest size": f"{100 * found['first_difference']:.1f} %",
-            "largest other": f"{100 * found['max_difference']:.1f} %",
-            "at size": found["max_difference_size"],
-            "its standard error": f"{100 * found['max_difference_std_err']:.1f} %",
-            "median other": f"{100 * found['median_difference']:.1f} %",
+            "at the smallest size": f"{100 * curve['first_difference']:.1f} %",
+            "largest other": f"{100 * curve['max_difference']:.1f} %",
+            "at size": curve["max_difference_size"],
+            "its standard error": f"{100 * curve['max_difference_std_err']:.1f} %",
+            "median other": f"{100 * curve['median_difference']:.1f} %",
         }
-        for name, found in record.items()
-        if isinstance(found, dict) and "first_difference" in found
+        for name, curve in record.items()
+        if isinstance(curve, dict) and "first_difference" in curve
     ]
 
 
@@ -478,7 +478,7 @@ def complexity_symbols(record: Record) -> list[Row]:
 
 
 def forecasts(record: Record) -> list[Row]:
-    """Errors of forecasts, how often intervals hold, and time."""
+    """Errors of forecasts, coverage of intervals, and time."""
     return [
         {
             "data": r["data"],
@@ -495,7 +495,7 @@ def forecasts(record: Record) -> list[Row]:
 
 
 def as_printed(record: Record) -> list[Row]:
-    """Rows as the script printed them."""
+    """Rows of the script, unchanged."""
     return list(record["rows"])
 
 

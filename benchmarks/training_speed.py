@@ -1,4 +1,4 @@
-"""Windows a second of a training loop: NLinear on ETTh1, 336 points to 96."""
+"""Throughput of training loops in windows per second: NLinear on ETTh1, 336 points to 96."""
 
 import importlib.util
 import logging
@@ -35,12 +35,12 @@ RATE, CLIP = 1e-3, 1.0
 
 
 def main() -> None:
-    """Time every side at every batch size."""
+    """Time every training loop at every batch size."""
     parser = argument_parser(__doc__)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     set_threads(args.threads)
-    frame = walk(args.seed) if args.quick else etth1()
+    frame = random_walks(args.seed) if args.quick else read_etth1()
     context, horizon = (24, 6) if args.quick else (336, 96)
     panel = Panel.from_frame(frame).to(args.device, torch.float32)
     windows = Windows.sliding(panel, context, horizon)
@@ -48,32 +48,32 @@ def main() -> None:
     neural = importlib.util.find_spec("neuralforecast") is not None and args.device == "cpu"
     results = []
     for batch_size, steps in sizes:
-        sides: dict[str, Callable[[], float]] = {
-            "tsar": lambda b=batch_size, s=steps: ours(windows, b, s, args.seed),
-            "Dataset and DataLoader": lambda b=batch_size, s=steps: loader(windows, b, s),
-            "matrix products only": lambda b=batch_size, s=steps: products(windows, b, s),
+        loops: dict[str, Callable[[], float]] = {
+            "tsar": lambda b=batch_size, s=steps: train_tsar(windows, b, s, args.seed),
+            "Dataset and DataLoader": lambda b=batch_size, s=steps: train_loader(windows, b, s),
+            "matrix products only": lambda b=batch_size, s=steps: matrix_products(windows, b, s),
         }
         if neural:
-            sides |= neuralforecast_sides(frame, windows, batch_size, steps)
-        results.append(compare(sides, batch_size, steps, args.rounds))
+            loops |= neuralforecast_loops(frame, windows, batch_size, steps)
+        results.append(compare(loops, batch_size, steps, args.rounds))
     for result in results:
         print_table(result["rows"])
-    facts = {"windows": len(windows), "context": context, "horizon": horizon, "device": args.device}
-    solved = closed_form(frame, windows, args.rounds)
-    print_record("training_speed", args, facts | {"results": results, "closed_form": solved})
+    sizes = {"windows": len(windows), "context": context, "horizon": horizon, "device": args.device}
+    least_squares = closed_form(frame, windows, args.rounds)
+    print_record("training_speed", args, sizes | {"results": results, "closed_form": least_squares})
     if args.output:
         draw(results, args.output / "training_speed.png")
 
 
 def compare(
-    sides: dict[str, Callable[[], float]], batch_size: int, steps: int, rounds: int
+    loops: dict[str, Callable[[], float]], batch_size: int, steps: int, rounds: int
 ) -> dict[str, Any]:
-    """Time the sides; each call returns the seconds of its loop, without what precedes it."""
-    for call in sides.values():
-        call()  # warm
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    """Time the loops in turn; each call returns the seconds of its loop, without the set-up."""
+    for call in loops.values():
+        call()  # warm-up
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(rounds):
-        for name, call in sides.items():
+        for name, call in loops.items():
             seconds[name].append(call())
     rows = [
         {
@@ -87,28 +87,28 @@ def compare(
     return {"batch_size": batch_size, "steps": steps, "rows": rows}
 
 
-def etth1() -> pd.DataFrame:
-    """Return the training part of ETTh1, scaled as the published protocol has it."""
+def read_etth1() -> pd.DataFrame:
+    """Return the training part of ETTh1, scaled as in the published protocol."""
     protocol = read_protocol("ETTh1")
     return protocol.frame.iloc[: protocol.train]
 
 
-def walk(seed: int) -> pd.DataFrame:
+def random_walks(seed: int) -> pd.DataFrame:
     """Return seven short random walks."""
     steps = np.random.default_rng(seed).normal(size=(100, 7))
     return pd.DataFrame(steps.cumsum(axis=0), columns=list("abcdefg"))
 
 
-def drawn(windows: Windows, count: int, seed: int) -> Tensor:
-    """Return cutoffs drawn at random, with repetition, so that one epoch has that many windows."""
+def sample_cutoffs(windows: Windows, count: int, seed: int) -> Tensor:
+    """Return cutoffs sampled with replacement, so that one epoch has that many windows."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(windows), (count,), generator=generator)
     return windows.cutoffs[rows.to(windows.cutoffs.device)]
 
 
-def ours(windows: Windows, batch_size: int, steps: int, seed: int) -> float:
-    """Train one epoch by tsar's loop; without validation, as the other sides."""
-    cutoffs = drawn(windows, batch_size * steps, seed)
+def train_tsar(windows: Windows, batch_size: int, steps: int, seed: int) -> float:
+    """Train one epoch by tsar's loop; without validation, as the other loops."""
+    cutoffs = sample_cutoffs(windows, batch_size * steps, seed)
     chosen = Windows(windows.panel, cutoffs, windows.context_length, windows.horizon)
     none = Windows(windows.panel, cutoffs[:0], windows.context_length, windows.horizon)
     options = Training(
@@ -120,8 +120,8 @@ def ours(windows: Windows, batch_size: int, steps: int, seed: int) -> float:
     return time.perf_counter() - start
 
 
-class Slices(Dataset[tuple[Tensor, Tensor]]):
-    """A window an item, as most published code has it."""
+class SlidingWindows(Dataset[tuple[Tensor, Tensor]]):
+    """One window per item, as in most published code."""
 
     def __init__(self, values: Tensor, cutoffs: Tensor, context: int, horizon: int) -> None:
         self.values, self.cutoffs = values, cutoffs.tolist()
@@ -139,7 +139,7 @@ class Slices(Dataset[tuple[Tensor, Tensor]]):
 
 
 class NLinearNet(nn.Module):
-    """The same network, which knows no missing values."""
+    """The same network without support for missing values."""
 
     def __init__(self, context: int, horizon: int) -> None:
         super().__init__()
@@ -151,12 +151,12 @@ class NLinearNet(nn.Module):
         return last + self.linear(context - last)
 
 
-def loader(windows: Windows, batch_size: int, steps: int) -> float:
-    """Train the same network by the loop that most code has, with the same optimizer."""
+def train_loader(windows: Windows, batch_size: int, steps: int) -> float:
+    """Train the same network by Dataset and DataLoader, with the same optimizer."""
     device = windows.cutoffs.device
-    cutoffs = drawn(windows, batch_size * steps, 0)
+    cutoffs = sample_cutoffs(windows, batch_size * steps, 0)
     values = windows.panel.values.cpu()
-    items = Slices(values, cutoffs, windows.context_length, windows.horizon)
+    items = SlidingWindows(values, cutoffs, windows.context_length, windows.horizon)
     net = NLinearNet(windows.context_length, windows.horizon).to(device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1)
@@ -173,8 +173,8 @@ def loader(windows: Windows, batch_size: int, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def products(windows: Windows, batch_size: int, steps: int) -> float:
-    """Compute the two matrix products of a step and nothing else: what no loop goes below."""
+def matrix_products(windows: Windows, batch_size: int, steps: int) -> float:
+    """Compute only the two matrix products of a step: a lower bound of every loop."""
     device = windows.cutoffs.device
     context = torch.randn(batch_size, windows.context_length, device=device)
     error = torch.randn(batch_size, windows.horizon, device=device)
@@ -189,9 +189,9 @@ def products(windows: Windows, batch_size: int, steps: int) -> float:
 
 
 def closed_form(frame: pd.DataFrame, windows: Windows, rounds: int) -> dict[str, Any]:
-    """Return what the least squares map of the same points costs: every window, once, for good.
+    """Time the closed-form least squares fit to all windows of the same points.
 
-    Another way to the same end, so not a side of the comparison.
+    It needs no epochs, so it is reported separately from the loops.
     """
     shape: dict[str, Any] = {"horizon": windows.horizon, "strategy": "direct", "scope": "global"}
     model = ARNet(windows.context_length, sparsity=None, device="cpu", **shape)
@@ -200,28 +200,34 @@ def closed_form(frame: pd.DataFrame, windows: Windows, rounds: int) -> dict[str,
     return {"seconds": summarize(times), "windows per second": rates}
 
 
-def neuralforecast_sides(
+def neuralforecast_loops(
     frame: pd.DataFrame, windows: Windows, batch_size: int, steps: int
 ) -> dict[str, Callable[[], float]]:
-    """Return neuralforecast's NLinear: with all series in a step, its default, and with one."""
+    """Return neuralforecast's NLinear: with all series per step, its default, and with one."""
     long = frame.reset_index(drop=True).melt(
         ignore_index=False, var_name="unique_id", value_name="y"
     )
     long = long.rename_axis("ds").reset_index()
     return {
-        "neuralforecast, all series per step": lambda: neural(long, windows, batch_size, steps, 32),
-        "neuralforecast, one series per step": lambda: neural(long, windows, batch_size, steps, 1),
+        "neuralforecast, all series per step": lambda: train_neuralforecast(
+            long, windows, batch_size, steps, 32
+        ),
+        "neuralforecast, one series per step": lambda: train_neuralforecast(
+            long, windows, batch_size, steps, 1
+        ),
     }
 
 
-def neural(long: pd.DataFrame, windows: Windows, batch_size: int, steps: int, series: int) -> float:
-    """Train neuralforecast's NLinear; Lightning's hooks tell when its loop begins and ends."""
+def train_neuralforecast(
+    long: pd.DataFrame, windows: Windows, batch_size: int, steps: int, series: int
+) -> float:
+    """Train neuralforecast's NLinear; Lightning's hooks time its loop."""
     from neuralforecast import NeuralForecast
     from neuralforecast.losses.pytorch import MSE
     from neuralforecast.models import NLinear
     from pytorch_lightning import Callback
 
-    moments: list[float] = []  # neuralforecast copies its callbacks, but not what they refer to
+    moments: list[float] = []  # neuralforecast deep-copies its callbacks, but not their closures
 
     class Clock(Callback):
         def on_train_start(self, *_: Any) -> None:
@@ -252,14 +258,14 @@ def neural(long: pd.DataFrame, windows: Windows, batch_size: int, steps: int, se
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Windows a second of each side against the batch size."""
+    """Plot the windows per second of each loop against the batch size."""
     figure, axes = figures.new()
     names = [row["method"] for row in results[0]["rows"]]
     sizes = [result["batch_size"] for result in results]
     for index, (color, name) in enumerate(zip(figures.COLORS, names, strict=False)):
         rates = [result["rows"][index]["windows per second"]["median"] for result in results]
         axes.plot(sizes, rates, "o-", color=color, label=name)
-    axes.set(title="Windows a second, NLinear on ETTh1, 336 to 96", xlabel="windows in a batch")
+    axes.set(title="Windows per second, NLinear on ETTh1, 336 to 96", xlabel="windows in a batch")
     figures.logarithmic(axes, sizes)
     figures.save(figure, path, legend_columns=2)
 
