@@ -88,7 +88,7 @@ def baseline(series: Floats, truth: Floats, seed: int, *, loader: bool) -> dict[
 
 
 def accuracy(fitted: LinearFit, truth: Floats, series: Floats) -> dict[str, float]:
-    """sTPE of the coefficients, and one-step MSE on the last 20 %; the noise has variance 1."""
+    """Coefficient error (sTPE), and one-step MSE on the last 20 %; the noise has variance 1."""
     first = len(series) * 4 // 5
     past = series[first - len(fitted.coef) : -1]
     forecast = fitted.intercept + np.convolve(past, fitted.coef, mode="valid")
