@@ -1,6 +1,7 @@
 """Reference implementations of tsar.autoregression by loops and explicit matrices."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -133,12 +134,23 @@ def impulse_response(coef: Array, horizon: int) -> Array:
     return response
 
 
-def iterate(coef: Array, context: Array, horizon: int) -> Array:
+def iterate(coef: Array, context: Array, horizon: int, intercept: float = 0.0) -> Array:
     """Forecast step by step; the context has the oldest point first."""
     path = list(context)
     for _ in range(horizon):
-        path.append(sum(weight * path[-lag] for lag, weight in enumerate(coef, start=1)))
+        lags = (weight * path[-lag] for lag, weight in enumerate(coef, start=1))
+        path.append(intercept + sum(lags))
     return np.array(path[len(context) :])
+
+
+def numerical_jacobian(function: Callable[[Array], Array], values: Array) -> Array:
+    """Jacobian (output, value) by central differences."""
+    steps = 1e-6 * np.maximum(np.abs(values), 1e-3)
+    columns = [
+        (function(values + step) - function(values - step)) / (2 * step.sum())
+        for step in np.diag(steps)
+    ]
+    return np.array(columns).T
 
 
 def fit_lags(

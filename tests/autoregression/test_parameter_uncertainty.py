@@ -1,4 +1,4 @@
-"""Forecast variance due to estimated coefficients, against numerical derivatives."""
+"""Forecast variance due to estimated coefficients, against numerical Jacobians."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,6 @@ from tsar.autoregression import (
     fit_closed_form,
     observed_segments,
 )
-
-
-def forecast(coef: Array, history: Array, horizon: int) -> Array:
-    """Forecasts of the recursion; the intercept is the first coefficient."""
-    points = list(history)
-    for _ in range(horizon):
-        points.append(coef[0] + coef[1:] @ np.array(points[-len(coef) + 1 :])[::-1])
-    return np.array(points[len(history) :])
 
 
 @pytest.mark.parametrize("chunks", [1, 1000])
@@ -37,25 +29,26 @@ def test_the_variance_is_that_of_the_delta_method(
     for row in group.tolist():
         history = rows[row]
         coef = np.concatenate([results.intercept[row].numpy(), results.coef[row, 0].numpy()])
-        points = np.concatenate([history, forecast(coef, history, horizon)])
+
+        def forecast(coef: Array, history: Array = history) -> Array:
+            return reference.iterate(coef[1:], history, horizon, coef[0])
+
+        points = np.concatenate([history, forecast(coef)])
         spans = np.lib.stride_tricks.sliding_window_view(points[len(history) - 3 : -1], 3)
         terms.append(spans[:, ::-1])
-        response = forecast(np.array([0.0, *coef[1:]]), np.array([0.0, 0.0, 1.0]), horizon - 1)
-        psi.append([1.0, *response])
+        psi.append(reference.impulse_response(coef[1:], horizon))
         matrix, _ = lag_windows(history, 3)
         design = np.column_stack([np.ones(len(matrix)), matrix])
-        slope = [
-            (forecast(coef + step, history, horizon) - forecast(coef - step, history, horizon))
-            / 2e-6
-            for step in 1e-6 * np.eye(4)
-        ]
-        expected.append(np.einsum("ih,ij,jh->h", slope, np.linalg.inv(design.T @ design), slope))
+        jacobian = reference.numerical_jacobian(forecast, coef)
+        expected.append(
+            np.einsum("hi,ij,hj->h", jacobian, np.linalg.inv(design.T @ design), jacobian)
+        )
     values = torch.from_numpy(np.array(terms))
 
     def read(rows: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         return values[rows].gather(2, indices[:, None].expand(-1, horizon, -1))
 
-    variance = uncertainty.forecast_variance(group, read, torch.tensor(psi).double())
+    variance = uncertainty.forecast_variance(group, read, torch.tensor(np.array(psi)))
     np.testing.assert_allclose(variance.numpy(), expected, rtol=1e-6)
 
 

@@ -76,13 +76,6 @@ def lstsq(matrix: Array, target: Array) -> tuple[Array, float]:
     return coef, level - mean @ coef
 
 
-def recursion(coef: Array, constant: float, history: Array, horizon: int) -> Array:
-    path = list(history)
-    for _ in range(horizon):
-        path.append(constant + sum(c * path[-lag] for lag, c in enumerate(coef, start=1)))
-    return np.array(path[len(history) :])
-
-
 def assert_same(result: Any, expected: Any, tolerance: float = 1e-8) -> None:
     """Equal to a share of the largest."""
     difference = np.abs(np.asarray(result) - np.asarray(expected)).max()
@@ -360,7 +353,7 @@ def test_a_forecast_is_the_recursion_step_by_step(horizon: int) -> None:
     model = ARNet(4, horizon=horizon, sparsity=None).fit(y)
     for ahead in (1, horizon, horizon + 7, 150):
         for row in range(2):
-            slow = recursion(model.coef_[row], model.intercept_[row], y[:, row], ahead)
+            slow = reference.iterate(model.coef_[row], y[:, row], ahead, model.intercept_[row])
             np.testing.assert_allclose(
                 model.predict(horizon=ahead)[:, row], slow, rtol=1e-10, atol=1e-12
             )
@@ -421,7 +414,7 @@ def test_newer_history_is_forecast_with_the_fitted_coefficients() -> None:
     model = ARNet(4, horizon=5, sparsity=None).fit(y[:200])
     result = model.predict(y[100:260])
     for row in range(2):
-        slow = recursion(model.coef_[row], model.intercept_[row], y[:, row], 5)
+        slow = reference.iterate(model.coef_[row], y[:, row], 5, model.intercept_[row])
         np.testing.assert_allclose(result[:, row], slow)
     contexts = torch.tensor(y[:260].T.copy())
     np.testing.assert_allclose(model.forecast(contexts).T, result)
@@ -438,12 +431,12 @@ def test_new_series_need_global_coefficients() -> None:
     values = stranger["y"].to_numpy()
     mean, scale = values.mean(), values.std()  # of all its points
     context = values[-3:]
-    slow = recursion(model.coef_[0], model.intercept_[0], (context - mean) / scale, 2)
+    slow = reference.iterate(model.coef_[0], (context - mean) / scale, 2, model.intercept_[0])
     np.testing.assert_allclose(model.predict(stranger)["ARNet"], mean + scale * slow)
     forecast = model.predict(frame[frame["unique_id"] == "b"])["ARNet"]
     values = ragged()["b"]
     standard = (values - values.mean()) / values.std()
-    slow = recursion(model.coef_[0], model.intercept_[0], standard, 2)
+    slow = reference.iterate(model.coef_[0], standard, 2, model.intercept_[0])
     np.testing.assert_allclose(forecast, values.mean() + values.std() * slow)
 
 
@@ -472,28 +465,16 @@ def test_the_batch_size_does_not_affect_forecasts() -> None:
 # --- intervals --------------------------------------------------------------------------------
 
 
-def slopes(coef: Array, constant: float, history: Array, horizon: int) -> Array:
-    """Forecasts' derivatives by the constant and each coefficient, from their differences."""
-    values = np.array([constant, *coef])
-    columns = []
-    for index, value in enumerate(values):
-        step = 1e-6 * max(abs(value), 1e-3)
-        moved = [values.copy(), values.copy()]
-        moved[0][index] += step
-        moved[1][index] -= step
-        up, down = (recursion(v[1:], v[0], history, horizon) for v in moved)
-        columns.append((up - down) / (2 * step))
-    return np.array(columns).T
-
-
 @pytest.mark.parametrize("name", ["random", "near unit root", "seasonal"])
 def test_intervals_are_those_of_statsmodels_plus_coefficient_uncertainty(name: str) -> None:
     y = SERIES[name]
     autoreg = AutoReg(y, 4).fit()
     prediction = autoreg.get_prediction(len(y), len(y) + 19)
     result = ARNet(4, horizon=20, sparsity=None).fit(y).predict(level=80)
-    slope = slopes(autoreg.params[1:], autoreg.params[0], y, 20)
-    coefficients = np.einsum("hi,ij,hj->h", slope, autoreg.cov_params(), slope)
+    jacobian = reference.numerical_jacobian(
+        lambda params: reference.iterate(params[1:], y, 20, params[0]), autoreg.params
+    )
+    coefficients = np.einsum("hi,ij,hj->h", jacobian, autoreg.cov_params(), jacobian)
     # Unbiased residual variance, and the tails of Student's t.
     unbiased = autoreg.nobs / (autoreg.nobs - 5)
     deviation = np.sqrt(unbiased * (prediction.var_pred_mean + coefficients))
@@ -519,11 +500,8 @@ def test_intervals_include_uncertainty_of_the_coefficients_of_covariates() -> No
             path.append(values @ np.array([1.0, path[-1], price[t]]))
         return np.array(path[1:])
 
-    steps = 1e-6 * np.eye(3)
-    slope = np.array(
-        [(forecast(ols.params + s) - forecast(ols.params - s)) / 2e-6 for s in steps]
-    ).T
-    variance = np.einsum("hi,ij,hj->h", slope, ols.cov_params(), slope)
+    jacobian = reference.numerical_jacobian(forecast, ols.params)
+    variance = np.einsum("hi,ij,hj->h", jacobian, ols.cov_params(), jacobian)
     variance += ols.mse_resid * np.cumsum(ols.params[1] ** (2 * np.arange(3)))
     half = student_t.ppf(0.9, ols.df_resid) * np.sqrt(variance)
     np.testing.assert_allclose((result["ARNet-hi-80"] - result["ARNet-lo-80"]) / 2, half, rtol=1e-4)

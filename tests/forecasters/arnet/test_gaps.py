@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from reference_autoregression import iterate
 from scipy.stats import t as student_t
 
 from tsar.data.panel import Columns
@@ -30,13 +31,6 @@ def impute(y: Floats, coef: Floats, intercept: float) -> Floats:
     return full[len(coef) :]
 
 
-def recursion(y: Floats, coef: Floats, intercept: float, horizon: int) -> Floats:
-    points = list(y)
-    for _ in range(horizon):
-        points.append(intercept + coef @ np.array(points[-len(coef) :])[::-1])
-    return np.array(points[len(y) :])
-
-
 GAPS = {"one": [-11], "several": [-3, -5, -13, -14, -20], "old": [10, 11, -25, -26, -2]}
 
 
@@ -45,7 +39,7 @@ def test_a_forecast_imputes_gaps_by_one_step_forecasts(missing: list[int]) -> No
     y = trend(missing)
     model = ARNet(13, horizon=4).fit(y)
     coef, intercept = model.coef_[0], model.intercept_[0]
-    expected = recursion(impute(y.to_numpy(), coef, intercept), coef, intercept, 4)
+    expected = iterate(coef, impute(y.to_numpy(), coef, intercept), 4, intercept)
     np.testing.assert_allclose(model.predict(), expected, rtol=1e-10)
     np.testing.assert_allclose(model.predict(y), expected, rtol=1e-10)
 
@@ -67,7 +61,7 @@ def test_gaps_of_global_equations_are_imputed_in_the_units_of_each_series() -> N
         mean, deviation = np.nanmean(y), np.nanstd(y)
         coef, intercept = model.coef_[0], model.intercept_[0]
         full = impute((y - mean) / deviation, coef, intercept)
-        expected = mean + deviation * recursion(full, coef, intercept, 3)
+        expected = mean + deviation * iterate(coef, full, 3, intercept)
         np.testing.assert_allclose(result[name], expected, rtol=1e-8)
 
 
@@ -96,7 +90,7 @@ def test_imputation_without_complete_segments_starts_four_orders_back() -> None:
     y = trend(list(missing[missing < 238]))
     model = ARNet(13, scope="local", ridge=1e-3, sparsity=None).fit(trend([5]))
     coef, intercept = model.coef_[0], model.intercept_[0]
-    expected = recursion(impute(y.to_numpy(), coef, intercept), coef, intercept, 1)
+    expected = iterate(coef, impute(y.to_numpy(), coef, intercept), 1, intercept)
     np.testing.assert_allclose(model.predict(y), expected, atol=0.5)
 
 
@@ -154,7 +148,7 @@ def test_intervals_include_the_errors_of_imputed_points(strategy: str) -> None:
         coef, maps, own = model.coef_[0, 0], model.coef_[0], sigma**2
     else:
         coef = model.coef_[0]
-        maps = np.array([recursion(unit[::-1], coef, 0.0, 3) for unit in np.eye(7)]).T
+        maps = np.array([iterate(coef, unit[::-1], 3) for unit in np.eye(7)]).T
         own = first**2 * np.cumsum([1.0, maps[0, 0] ** 2, maps[1, 0] ** 2])
     deviation = np.sqrt(own + first**2 * imputation_variance(coef, maps, gaps))
     result = model.predict(level=80)
