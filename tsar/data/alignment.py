@@ -15,13 +15,7 @@ from tsar.data.panel.values import format_value
 
 
 def check_columns(columns: Columns | None, uses: frozenset[str], name: str) -> Columns:
-    """Columns of a forecaster that uses some kinds of covariates; the defaults for None.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is not `Columns`, or names covariates that the forecaster can't use.
-    """
+    """Columns of a forecaster that uses some kinds of covariates; the defaults for None."""
     columns = Columns() if columns is None else columns
     if not isinstance(columns, Columns):
         raise TypeError(f"columns must be a tsar.Columns; got {columns!r}. Build one.")
@@ -57,11 +51,6 @@ def read_new_frame(
         Whether series that were not fitted may have another frequency.
     observed
         Whether each series must have an observed value.
-
-    Raises
-    ------
-    ValueError
-        The frame has another frequency, or is 1-D where `features` series were fitted.
     """
     frequency = fitted.frequency
     with_freq = columns
@@ -132,11 +121,6 @@ def check_covariates(
 
     Past covariates are needed at the `context_length` points before, as far as the series has
     them; future ones from `gap` points before to the end of the horizon.
-
-    Raises
-    ------
-    ValueError
-        A covariate is missing: its name, the series and the time are in the message.
     """
     columns = panel.labels.columns
     past = points - context_length, points
@@ -180,13 +164,7 @@ def _check_present(
 
 
 def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
-    """Position of each series of a panel among the fitted ones.
-
-    Raises
-    ------
-    ValueError
-        A series was not fitted.
-    """
+    """Position of each series of a panel among the fitted ones."""
     rows = fitted.labels.ids.get_indexer(panel.labels.ids)
     if (rows < 0).any():
         unknown = panel.labels.ids[int(np.flatnonzero(rows < 0)[0])]
@@ -198,13 +176,7 @@ def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
 
 
 def steps_after_fit(new: Panel, fitted: Panel, rows: NDArray[np.intp]) -> Int[Tensor, " series"]:
-    """Missing steps between the end of each fitted series and the start of its new points.
-
-    Raises
-    ------
-    ValueError
-        New points begin before the end of the fitted series.
-    """
+    """Missing steps between the end of each fitted series and the start of its new points."""
     if not new.labels.layout.has_times:  # an array continues the fitted series
         return torch.zeros(len(new), dtype=torch.int64)
     steps = (new.labels.starts - fitted.end_ordinals(1)[rows]) // new.labels.frequency.step
@@ -220,11 +192,7 @@ def steps_after_fit(new: Panel, fitted: Panel, rows: NDArray[np.intp]) -> Int[Te
 def check_contiguous(new: Panel, fitted: Panel, rows: NDArray[np.intp]) -> None:
     """Check that new points begin right after the fitted series.
 
-    Raises
-    ------
-    ValueError
-        A series begins earlier or later; or one is absent from a layout whose series share their
-        times.
+    A layout whose series share their times (wide, array) needs all of them.
     """
     style = fitted.labels.layout.style
     if style != "long" and len(new) < len(fitted):
@@ -242,13 +210,7 @@ def check_contiguous(new: Panel, fitted: Panel, rows: NDArray[np.intp]) -> None:
 
 
 def check_contexts(context: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
-    """Contexts as a floating-point tensor (batch, time), checked.
-
-    Raises
-    ------
-    TypeError, ValueError
-        They are no tensor, have another shape, or are infinite somewhere.
-    """
+    """Contexts as a floating-point tensor (batch, time), checked."""
     if not isinstance(context, Tensor):
         raise TypeError(
             f"context must be a tensor of shape (batch, time); got {type(context).__name__}. Use "
@@ -273,15 +235,16 @@ def check_contexts(context: Float[Tensor, "batch time"]) -> Float[Tensor, "batch
 
 
 def context_ids(fitted: Panel, n_contexts: int, series: Int[Tensor, " batch"] | None) -> pd.Index:
-    """Id of the fitted series of each context; a new id for a series that was not fitted.
-
-    Raises
-    ------
-    ValueError
-        `series` is needed but None, or holds other values than rows of fitted series and -1.
-    """
+    """Id of the fitted series of each context; a new id for a series that was not fitted."""
     ids = fitted.labels.ids
-    if series is not None:
+    if series is None:
+        if len(ids) not in (1, n_contexts):
+            raise ValueError(
+                f"series must be given for contexts of one of {len(ids)} fitted series; got None "
+                f"with {n_contexts} contexts. Give their rows, -1 for series that were not fitted."
+            )
+        rows = torch.arange(n_contexts) % len(ids)
+    else:
         rows = torch.as_tensor(series)
         if rows.dtype == torch.bool or rows.is_floating_point() or rows.shape != (n_contexts,):
             raise ValueError(
@@ -293,13 +256,6 @@ def context_ids(fitted: Panel, n_contexts: int, series: Int[Tensor, " batch"] | 
                 f"series must be rows from 0 to {len(ids) - 1} of fitted series, or -1 for others; "
                 f"got {format_value(series)}. Give the row of each context's fitted series."
             )
-        series = rows
-    if series is None and len(ids) not in (1, n_contexts):
-        raise ValueError(
-            f"series must be given for contexts of one of {len(ids)} fitted series; got "
-            f"None with {n_contexts} contexts. Give their rows, -1 for series that were not fitted."
-        )
-    rows = torch.arange(n_contexts) % len(ids) if series is None else series
     names = [ids[row] if row >= 0 else ("context", k) for k, row in enumerate(rows.tolist())]
     return pd.Index(names, dtype=object, tupleize_cols=False)
 

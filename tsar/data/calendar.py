@@ -25,16 +25,6 @@ def calendar_features(
     Times are local times; a period is represented by its start. The features of each distinct time
     are computed once, on the host, and returned on the device of `ordinals`.
 
-    Parameters
-    ----------
-    ordinals
-        Integers of times: point k of a series is at ``start + k * frequency.step``.
-
-    Raises
-    ------
-    ValueError
-        The times are integers.
-
     Examples
     --------
     >>> from tsar.data.panel.frequency import parse_alias
@@ -53,11 +43,6 @@ def calendar_features(
 
 def timestamp_texts(frequency: Frequency, ordinals: NDArray[np.int64], points: int) -> list[str]:
     """Describe the span of `points` points from each time on, in local time.
-
-    Raises
-    ------
-    ValueError
-        The times are integers.
 
     Examples
     --------

@@ -24,26 +24,7 @@ def read_frame(path: str | os.PathLike[str], columns: Columns | None = None) -> 
     ids are text, or integers if all of them are integers without leading zeros; times with
     different offsets (``+01:00``, ``+02:00``) are read as UTC.
 
-    Parameters
-    ----------
-    path
-        A file that ends in ``.csv``, ``.csv.gz`` or ``.parquet``.
-    columns
-        Names of the columns; None for `Columns()`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Long, or wide with the times as its index.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        Its extension is unknown, it can't be read, or it lacks a column.
-    ImportError
-        It is a parquet file, and the io extra is not installed.
+    The path ends in ``.csv``, ``.csv.gz`` or ``.parquet``; the last needs the io extra.
     """
     path, columns = Path(path), columns or Columns()
     kind = check_extension(path, FRAME_EXTENSIONS)
@@ -65,19 +46,12 @@ def read_frame(path: str | os.PathLike[str], columns: Columns | None = None) -> 
 def write_frame(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a frame to a csv or parquet file; an index of times becomes the first column.
 
-    Raises
-    ------
-    ValueError
-        The extension of the path is unknown.
-    OSError
-        The file can't be written; an existing file is unchanged.
+    If the file can't be written, an existing one is unchanged.
     """
     kind = check_extension(Path(path), FRAME_EXTENSIONS)
     with atomic_write(path) as temporary:
-        if kind == ".parquet":
-            frame.to_parquet(temporary, index=not _has_default_index(frame))
-        else:
-            frame.to_csv(temporary, index=not _has_default_index(frame))
+        write = frame.to_parquet if kind == ".parquet" else frame.to_csv
+        write(temporary, index=not _has_default_index(frame))
 
 
 def _has_default_index(frame: pd.DataFrame) -> bool:
@@ -115,15 +89,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 def check_output(
     path: str | os.PathLike[str], kinds: tuple[str, ...], name: str = "file names"
 ) -> Path:
-    """Check before a long computation that a file can be written; errors name it as `name`.
-
-    Raises
-    ------
-    ValueError
-        Its extension is not among `kinds`.
-    OSError
-        Its folder does not exist or is not writable, or the path is a folder.
-    """
+    """Check before a long computation that a file can be written; errors name it as `name`."""
     path = Path(path)
     check_extension(path, kinds, name)
     folder = path.resolve().parent
@@ -165,10 +131,11 @@ def _to_integers(ids: pd.Series) -> pd.Series:
 
 def _to_long(frame: pd.DataFrame, columns: Columns, path: Path) -> pd.DataFrame:
     if columns.time not in frame.columns:
+        names = ", ".join(repr(name) for name in frame.columns[:8])
         raise ParameterError(
             repr(path.name),
             f"have the time column {columns.time!r}",
-            _list_columns(frame),
+            names + (", ..." if len(frame.columns) > 8 else ""),
             "Rename it, or name it by {columns.time}.",
             {"columns.time": "Columns(time=...)"},
         )
@@ -199,8 +166,3 @@ def _parse_times(times: pd.Index, name: str) -> pd.Index:
         if not times.str.fullmatch(r".*\d(Z|[+-]\d\d:?\d\d)").all():
             raise
         return pd.DatetimeIndex(pd.to_datetime(times, format="ISO8601", utc=True), name=times.name)
-
-
-def _list_columns(frame: pd.DataFrame) -> str:
-    names = ", ".join(repr(name) for name in frame.columns[:8])
-    return names + (", ..." if len(frame.columns) > 8 else "")

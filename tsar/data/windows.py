@@ -106,13 +106,7 @@ class Windows:
         return replace(self, cutoffs=cutoffs[in_target & in_context])
 
     def check_last_observed(self) -> None:
-        """Check that every context ends with an observed point.
-
-        Raises
-        ------
-        ValueError
-            The last point of a context is missing.
-        """
+        """Check that every context ends with an observed point."""
         if bool(self.panel.values[self.cutoffs - 1].isnan().any()):
             raise ValueError(
                 "context must end with an observed point to sample paths; got a missing one. Drop "

@@ -84,8 +84,8 @@ class Frequency:
             return np.asarray(pd.PeriodIndex(times).asi8, dtype=np.int64)
         local = without_time_zone(pd.DatetimeIndex(times), utc=self.kind == "tick")
         if self.kind == "tick":
-            ordinals = microseconds(local)
-            return np.where(_has_nanoseconds(local), OFF_CALENDAR, ordinals)
+            nanoseconds = local.asi8 % 1000 if local.unit == "ns" else 0
+            return np.where(nanoseconds, OFF_CALENDAR, microseconds(local))
         ordinals = TO_ORDINALS[self.kind](days_of(local))
         differs = np.asarray(self._to_local(ordinals) != local)
         if differs.any() and self.timezone is not None:
@@ -126,13 +126,7 @@ def parse_alias(
     unit: str = "ns",
     time_of_day: int = 0,
 ) -> Frequency:
-    """Frequency of a pandas alias, or of the step of integer times.
-
-    Raises
-    ------
-    ValueError
-        The alias is unknown, not positive, or one that no regular step describes.
-    """
+    """Frequency of a pandas alias, or of the step of integer times."""
     if isinstance(alias, int):
         _check_positive(alias, alias)
         return Frequency(str(alias), "integer", alias)
@@ -152,10 +146,17 @@ def parse_alias(
     return Frequency(offset.freqstr, kind, step, season_length, anchor, timezone, unit, time_of_day)
 
 
-def period_frequency(times: pd.PeriodIndex) -> Frequency:
-    """Frequency of a PeriodIndex, whose ordinals are those of pandas."""
-    kind, step, _ = _parse_offset(times.freq)
+def period_frequency(times: pd.PeriodIndex, freq: str | int | None) -> Frequency:
+    """Frequency of a PeriodIndex, whose ordinals are those of pandas; `freq` can't change it."""
     name = times.freqstr
+    if freq not in (None, name):
+        raise ParameterError(
+            "columns.freq",
+            f"be None with periods, which have their own, {name!r}",
+            repr(freq),
+            "Use periods of that frequency, or convert them to dates.",
+        )
+    kind, step, _ = _parse_offset(times.freq)
     return Frequency(name, "period", times.freq.n, _season_length(kind, step), anchor=name)
 
 
@@ -214,12 +215,6 @@ def usual_time_of_day(times: pd.DatetimeIndex) -> int:
     of_day = microseconds(without_time_zone(times[:1000], utc=False)) % DAY
     values, counts = np.unique(of_day, return_counts=True)
     return int(values[counts.argmax()])
-
-
-def _has_nanoseconds(local: pd.DatetimeIndex) -> NDArray[np.bool_]:
-    if local.unit != "ns":
-        return np.zeros(len(local), dtype=bool)
-    return np.asarray(local.asi8 % 1000 != 0)
 
 
 def days_of(local: pd.DatetimeIndex) -> Days:

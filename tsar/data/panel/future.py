@@ -68,14 +68,7 @@ def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> 
 
 
 def read_future(panel: Panel, future: Any, horizon: int) -> Float[Tensor, "series horizon future"]:
-    """Read the future covariates at the horizon after each series of a panel.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The panel has future covariates and `future` is None or no frame; a covariate is absent, or
-        has no value for an (id, time) to forecast.
-    """
+    """Read the future covariates at the horizon after each series of a panel."""
     columns = panel.labels.columns
     if not columns.future:
         if future is not None:

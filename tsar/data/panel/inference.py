@@ -61,13 +61,7 @@ def time_zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
 def check_time_zone(
     zone: str | tzinfo | None, fitted: Frequency, name: str, where: str = "fit"
 ) -> None:
-    """Check that times have a time zone if the fitted ones have one, and none otherwise.
-
-    Raises
-    ------
-    ValueError
-        Only one of them has a time zone, so that their order is unknown.
-    """
+    """Check that both times have a time zone, or neither; otherwise their order is unknown."""
     if fitted.kind in ("integer", "period") or (zone is None) == (fitted.timezone is None):
         return
     if zone is None:

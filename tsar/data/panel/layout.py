@@ -54,15 +54,7 @@ class Layout:
 
 
 def to_pandas(frame: Any) -> tuple[Any, str]:
-    """Convert a polars or pyarrow frame to pandas, and name its library; others are unchanged.
-
-    Raises
-    ------
-    TypeError
-        It is of these libraries, but not a table in memory.
-    ImportError
-        The io extra is not installed.
-    """
+    """Convert a polars or pyarrow frame to pandas, and name its library; others are unchanged."""
     backend = type(frame).__module__.partition(".")[0]
     if backend not in ("polars", "pyarrow"):
         return frame, "pandas"
@@ -133,7 +125,9 @@ def build_frame(
         return build_long_frame(layout, key, ids, times, columns)
     points = np.stack(list(columns.values()), axis=-1)  # (series, horizon, column)
     if not layout.has_times:
-        return _build_array(layout, points)
+        array = points.transpose(1, 0, 2)  # (horizon, series, column)
+        array = array if points.shape[2] > 1 else array[:, :, 0]
+        return array[:, 0] if layout.style == "vector" else array
     index = with_frequency(times[: points.shape[1]].rename(layout.time_name), freq)
     names = list(columns)
     if layout.style == "wide":
@@ -163,9 +157,8 @@ def build_long_frame(
     repeated = ids.repeat(len(times) // max(len(ids), 1))
     if layout.categorical:
         order = layout.category_order
-        repeated = repeated.astype(
-            pd.CategoricalDtype(order, ordered=True) if order else "category"
-        )
+        dtype = pd.CategoricalDtype(order, ordered=True) if order else "category"
+        repeated = repeated.astype(dtype)
     head = {id_name: repeated} if layout.has_id else {}
     body = {name: values.reshape(-1) for name, values in columns.items()}
     clashes = [name for name in (*head, time_name) if name in body]
@@ -177,12 +170,6 @@ def build_long_frame(
     times = times.astype(layout.time_dtype) if layout.time_dtype else times
     frame = pd.DataFrame({**head, time_name: times, **body})
     return _from_pandas(frame, layout.backend, time_name if layout.date_only else None)
-
-
-def _build_array(layout: Layout, points: NDArray[np.generic]) -> NDArray[np.generic]:
-    array = points.transpose(1, 0, 2)  # (horizon, series, column)
-    array = array if points.shape[2] > 1 else array[:, :, 0]
-    return array[:, 0] if layout.style == "vector" else array
 
 
 def _build_wide_frame(

@@ -108,11 +108,6 @@ class Panel:
         ----------
         observed
             Whether each series must have an observed value (not needed of new points to append).
-
-        Raises
-        ------
-        ValueError, TypeError
-            The frame can't be read; the message says what is wrong, where, and what to do.
         """
         columns = columns or Columns()
         regular = regularize(read_rows(frame, columns), columns)
@@ -257,14 +252,9 @@ class Panel:
         return replace(padded, future=padded.future.index_put((rows,), future.to(padded.future)))
 
     def append(self, new: "Panel", rows: NDArray[np.intp]) -> "Panel":
-        """Panel with new points appended to some of the series.
+        """Panel with the points of `new` appended to its series at positions `rows`.
 
-        Parameters
-        ----------
-        new
-            Series that begin where those of this panel end.
-        rows
-            Position in this panel of each series of `new`; the other series are unchanged.
+        The series of `new` begin where those of this panel end; other series are unchanged.
         """
         chosen = torch.from_numpy(rows)
         added = torch.zeros_like(self.lengths).index_copy(0, chosen, new.lengths)

@@ -51,15 +51,7 @@ class Rows:
 
 
 def read_rows(frame: Any, columns: Columns) -> Rows:
-    """Read the rows of a long frame, a wide frame, a Series or an array.
-
-    Raises
-    ------
-    TypeError
-        The input is none of these.
-    ValueError
-        It is empty, lacks a column, has a column twice, or holds text or infinities for numbers.
-    """
+    """Read the rows of a long frame, a wide frame, a Series or an array."""
     table, backend = to_pandas(frame)
     if isinstance(table, pd.Series):
         return _read_series(table, columns)
@@ -190,13 +182,7 @@ def _category_order(dtype: Any) -> tuple[str | int, ...]:
 
 
 def row_order(frame: Any, columns: Columns) -> NDArray[np.intp]:
-    """Positions of a long frame's rows in the order of a panel: by series, then by time.
-
-    Raises
-    ------
-    ValueError
-        A row lacks its id or its time.
-    """
+    """Positions of a long frame's rows in the order of a panel: by series, then by time."""
     table, _ = to_pandas(frame)
     order = _read_keys(table, columns)[3]
     return np.arange(len(table)) if order is None else order

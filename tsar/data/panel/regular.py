@@ -35,18 +35,10 @@ class RegularRows:
 
 
 def regularize(rows: Rows, columns: Columns) -> RegularRows:
-    """Find the frequency of rows, and refuse or fill gaps.
-
-    Raises
-    ------
-    ValueError
-        The frequency can't be inferred, times are irregular, or rows are missing.
-    """
+    """Find the frequency of rows, and refuse or fill gaps."""
     if not rows.layout.has_times and columns.freq in (None, 1):  # times 0, 1, 2, ...
-        n_series = len(rows.ids)
-        lengths = np.full(n_series, len(rows.times), dtype=np.int64)
-        starts = np.zeros(n_series, dtype=np.int64)
-        return RegularRows(rows, starts, lengths, Frequency("1", "integer", 1))
+        lengths = np.full(len(rows.ids), len(rows.times), dtype=np.int64)
+        return RegularRows(rows, np.zeros_like(lengths), lengths, Frequency("1", "integer", 1))
     first, lengths = _series_bounds(rows)
     frequency = _find_frequency(rows.times, first, lengths, columns)
     ordinals = frequency.to_ordinals(rows.times)
@@ -70,7 +62,7 @@ def _find_frequency(
 ) -> Frequency:
     """Frequency of a PeriodIndex, else `columns.freq`, else inferred from the longest series."""
     if isinstance(times, pd.PeriodIndex):
-        return _period_frequency(times, columns.freq)
+        return period_frequency(times, columns.freq)
     if columns.freq is not None:
         return _parse_freq(times, columns.freq)
     if len(times) == 1 and not isinstance(times, pd.DatetimeIndex):
@@ -101,17 +93,6 @@ def _date_hint(times: pd.Index) -> str:
     return " If they are days: pandas.to_datetime(times, format='%Y%m%d') converts them."
 
 
-def _period_frequency(times: pd.PeriodIndex, freq: str | int | None) -> Frequency:
-    if freq not in (None, times.freqstr):
-        raise ParameterError(
-            "columns.freq",
-            f"be None with periods, which have their own, {times.freqstr!r}",
-            repr(freq),
-            "Use periods of that frequency, or convert them to dates.",
-        )
-    return period_frequency(times)
-
-
 def _parse_freq(times: pd.Index, freq: str | int) -> Frequency:
     has_dates = isinstance(times, pd.DatetimeIndex)
     if has_dates == isinstance(freq, int):
@@ -124,8 +105,7 @@ def _parse_freq(times: pd.Index, freq: str | int) -> Frequency:
         )
     if not isinstance(times, pd.DatetimeIndex):
         return parse_alias(freq)
-    time_of_day = usual_time_of_day(times)
-    zone = time_zone_of(times)
+    zone, time_of_day = time_zone_of(times), usual_time_of_day(times)
     return parse_alias(freq, timezone=zone, unit=times.unit, time_of_day=time_of_day)
 
 
@@ -213,25 +193,18 @@ def _fill_gaps(rows: Rows, ordinals: Ordinals, step: int) -> tuple[Rows, Ordinal
         filled[:, position] = by_series
         return filled.reshape(-1)
 
-    covariates = {name: fill(values) for name, values in rows.covariates.items()}
     filled = replace(
         rows,
         codes=rows.codes[source],
-        target=fill(rows.target),
-        covariates=covariates,
         times=rows.times[source],
+        target=fill(rows.target),
+        covariates={name: fill(values) for name, values in rows.covariates.items()},
     )
     return filled, full
 
 
 def check_observed(regular: RegularRows) -> None:
-    """Check that each series has an observed value.
-
-    Raises
-    ------
-    ValueError
-        A series has only missing values.
-    """
+    """Check that each series has an observed value."""
     first = np.cumsum(regular.lengths) - regular.lengths
     observed = np.logical_or.reduceat(~np.isnan(regular.rows.target), first)
     if not observed.all():

@@ -10,13 +10,7 @@ Codes = NDArray[np.intp]
 
 
 def constant_values(values: pd.Series, name: str, ids: pd.Index, codes: Codes) -> pd.Series:
-    """Value of each series in a static column; missing values within a series are skipped.
-
-    Raises
-    ------
-    ValueError
-        A series has more than one value.
-    """
+    """Value of each series in a static column; missing values within a series are skipped."""
     labels, _ = pd.factorize(values)  # -1 where missing
     present = np.flatnonzero(labels >= 0)
     first = np.searchsorted(codes, np.arange(len(ids)))

@@ -17,13 +17,7 @@ def format_value(value: object) -> str:
 
 
 def parse_times(times: pd.Index, name: str) -> pd.Index:
-    """Times as a DatetimeIndex, a PeriodIndex or int64; text is parsed as dates.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Times are missing, or are neither dates, periods nor integers.
-    """
+    """Times as a DatetimeIndex, a PeriodIndex or int64; text is parsed as dates."""
     if isinstance(times, pd.MultiIndex):
         raise TypeError(
             f"{name} must hold dates, periods or integers; got {times.nlevels} levels. "
@@ -63,13 +57,7 @@ def _parse_objects(times: pd.Index, name: str) -> pd.Index:
 
 
 def to_floats(values: pd.Series, name: str, locate: Callable[[int], str]) -> Floats:
-    """Column as float64, NaN where missing; `locate` describes a row for error messages.
-
-    Raises
-    ------
-    ValueError
-        The column holds text, dates, complex numbers or infinities.
-    """
+    """Column as float64, NaN where missing; `locate` describes a row for error messages."""
     numbers = _to_numbers(values, name, locate)
     infinite = np.isinf(numbers)
     if infinite.any():
@@ -109,13 +97,7 @@ def _first_non_number(values: pd.Series) -> int:
 
 
 def read_array(array: Any) -> Floats:
-    """Array of shape (time,) or (time, series) as float64; NaN is allowed, infinities are not.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no array of numbers, has another number of axes, or is empty.
-    """
+    """Array of shape (time,) or (time, series) as float64; NaN is allowed, infinities are not."""
     # Only a dict itself: scipy's DOK arrays derive from it, and are refused as sparse below.
     if type(array) is dict or isinstance(array, (str, bytes, int, float)) or array is None:
         raise TypeError(
