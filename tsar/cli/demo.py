@@ -113,11 +113,6 @@ def run(folder: str | os.PathLike[str]) -> Demo:
 
     The csv file holds forecasts beyond the last observation; the picture shows them after those of
     the newest windows of the backtest.
-
-    Raises
-    ------
-    OSError
-        The folder can't be created or written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

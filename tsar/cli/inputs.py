@@ -27,13 +27,7 @@ class Source:
 
 
 def read_source(name: str, columns: "Columns") -> Source:
-    """Read a file, or load a data set by name.
-
-    Raises
-    ------
-    ValueError, OSError
-        There is no such file or data set, or it can't be read.
-    """
+    """Read a file, or load a data set by name."""
     if Path(name).is_file():
         source = Source(Path(name).name, io.read_frame(name, columns), columns)
         _check_target(source)

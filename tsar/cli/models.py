@@ -28,11 +28,6 @@ def parse_models(models: Iterable[str], settings: Sequence[Setting]) -> list[Mod
 
     A setting applies to every model that has the parameter, or to the one whose label precedes it.
     Nothing is imported, so that a mistyped name is reported at once.
-
-    Raises
-    ------
-    ValueError
-        A name, a label or a parameter is unknown, or a label occurs twice.
     """
     specs: dict[str, ModelSpec] = {}
     for text in models:

@@ -31,11 +31,6 @@ class Setting:
 def parse_setting(text: str) -> Setting:
     """Parse ``key=value``.
 
-    Raises
-    ------
-    ValueError
-        There is no key or no ``=``.
-
     Examples
     --------
     >>> parse_setting("training.epochs=5")
@@ -50,11 +45,6 @@ def parse_setting(text: str) -> Setting:
 
 def parse_value(setting: Setting, hint: Any) -> Any:
     """Convert a setting to the type of its hint: a TOML value, else text; ``none`` is None.
-
-    Raises
-    ------
-    ValueError
-        No reading of the value has the type.
 
     Examples
     --------
@@ -127,13 +117,6 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Make the values of a configuration file the defaults of the options of a command.
 
     Keys are the names of the command's options without their dashes; ``input`` is its argument.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        The file is not TOML, or names an option that the command does not have.
     """
     if path is None:
         return None

@@ -210,16 +210,7 @@ def advise(
 ) -> Advice:
     """Choose a size by the validation rows; the test rows are only reported.
 
-    Parameters
-    ----------
-    head
-        ``"ridgeless"``, ``"ridge"`` or ``"logistic"``.
-    n_train
-        Training rows.
-    latent_dimension
-        See `selection.latent_dimension`.
-    kind
-        Name of the representation, which decides what a size stands for.
+    `kind` is the name of the representation, which decides what a size stands for.
     """
     table = curves.table
     candidates = torch.from_numpy(eligible(table, head).nonzero()[0])
@@ -273,6 +264,5 @@ def _best_ridge(table: pd.DataFrame) -> dict[str, Any]:
     if not len(ridge):
         return dict.fromkeys(names)
     row = ridge.loc[ridge["validation"].idxmin()]
-    risks = float(row["validation"]), float(row["test"])
-    values = (int(row["size"]), float(row["penalty"]), *risks)
-    return dict(zip(names, values, strict=True))
+    numbers = (float(row[name]) for name in ("penalty", "validation", "test"))
+    return dict(zip(names, (int(row["size"]), *numbers), strict=True))

@@ -6,10 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 from tqdm import tqdm
 
 from tsar.complexity.advice import Advice, advise
@@ -178,9 +176,8 @@ class ComplexityAnalysis(BaseEstimator):
         designs = self._designs(representation, data, targets, seed)
         labels = targets is not None and targets.classes is not None
         options = RiskOptions(self.head, self.horizon, self.n_bootstrap, labels, seed)
-        progress = tqdm(
-            designs.by_size(device), total=len(designs.sizes), disable=self.verbose <= 0
-        )
+        n_sizes, silent = len(designs.sizes), self.verbose <= 0
+        progress = tqdm(designs.by_size(device), total=n_sizes, disable=silent)
         split = Split(*(rows.to(device) for rows in designs.split.all_rows))
         curves = risk_curves(progress, split, options)
         self._advice = advise(
@@ -192,12 +189,7 @@ class ComplexityAnalysis(BaseEstimator):
         )
         self.curves_ = curves.table
         sizes = select_sizes_of_series(
-            curves,
-            designs.split,
-            len(data.panel),
-            head=self.head,
-            horizon=self.horizon,
-            seed=seed,
+            curves, designs.split, len(data.panel), head=self.head, horizon=self.horizon, seed=seed
         )
         self.per_series_ = self._per_series(panel, data, kind, sizes, targets is None, seed)
         self.summary_ = self._summary(kind, split, data)
@@ -273,9 +265,13 @@ class ComplexityAnalysis(BaseEstimator):
         """Rows of the split, their responses, and their features of all sizes."""
         sizes = self._sizes(representation, data)
         features = representation.freeze(data.training, sizes, seed)
+        if targets is None:
+            response = future_values(data.panel, self.horizon, segment=self.task == "next_segment")
+        else:
+            response = targets.response(data.included)
         split = split_rows(
             data.panel,
-            self._response(data, targets),
+            response,
             features.usable(data.panel),
             horizon=self.horizon,
             shares=self._shares,
@@ -288,19 +284,13 @@ class ComplexityAnalysis(BaseEstimator):
             sizes = default_sizes(len(split.train), max(sizes))
         return DesignMatrices(data.panel, features, split, sizes, rescale=classes is None)
 
-    def _response(self, data: SeriesData, targets: Targets | None) -> Float[Tensor, "time output"]:
-        if targets is not None:
-            return targets.response(data.included)
-        return future_values(data.panel, self.horizon, segment=self.task == "next_segment")
-
     def _sizes(self, representation: Representation, data: SeriesData) -> list[int]:
         """Sizes to measure; by an upper bound of the training rows, as features are unknown."""
         limit = representation.max_size(data.training)
         points = int((data.training.lengths - self.horizon).clamp(min=0).sum())
         n_train = min(points, self.n_train or points)
-        sizes = (
-            default_sizes(n_train, limit) if self.sizes is None else check_sizes(self.sizes, limit)
-        )
+        given = self.sizes
+        sizes = default_sizes(n_train, limit) if given is None else check_sizes(given, limit)
         evaluated = min(len(data.panel.values) - points, 2 * MAX_EVALUATION_ROWS)
         extra = min(points - n_train, MAX_EVALUATION_ROWS)
         check_memory(n_train + evaluated + extra, max(sizes))

@@ -23,18 +23,10 @@ def moving_block_bootstrap(
 ) -> Int[Tensor, "bootstrap row"]:
     """Row indices of moving-block bootstrap samples; no block spans two series.
 
-    Source: Künsch 1989, "The jackknife and the bootstrap for general stationary observations".
+    Rows are sorted by series, then by time. The `length` of blocks is halved until a series has as
+    many rows. The generator is on the CPU.
 
-    Parameters
-    ----------
-    series
-        Series of each row; rows are sorted by series, then by time.
-    length
-        Rows of a block; halved until a series has as many.
-    n_bootstrap
-        Samples, each of as many rows as there are.
-    generator
-        Random numbers, on the CPU.
+    Source: Künsch 1989, "The jackknife and the bootstrap for general stationary observations".
 
     Examples
     --------

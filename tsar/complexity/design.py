@@ -25,12 +25,7 @@ CGROUP_LIMITS = (
 class DesignMatrices:
     """Features of all rows of a split, size by size, and responses in the features' units.
 
-    Parameters
-    ----------
-    panel, features, split, sizes
-        The points, their frozen features, the rows, and the numbers of features.
-    rescale
-        Whether responses are taken in the units of each context, where the features have any.
+    With `rescale`, responses are taken in the units of each context, where the features have any.
     """
 
     def __init__(

@@ -284,12 +284,7 @@ class RidgeHead:
 
 
 def fit_logistic(features: NDArray[Any], labels: NDArray[Any], inverse_penalty: float) -> Pipeline:
-    """Fit scikit-learn's logistic regression to standardized features.
-
-    Parameters
-    ----------
-    inverse_penalty
-        scikit-learn's ``C``.
+    """Fit scikit-learn's logistic regression, ``C=inverse_penalty``, to standardized features.
 
     Examples
     --------

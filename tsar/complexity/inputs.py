@@ -57,15 +57,7 @@ class SeriesData:
 def standardize_series(panel: Panel, shares: tuple[float, float]) -> SeriesData:
     """Exclude short and constant series, and standardize the others by their training points.
 
-    Parameters
-    ----------
-    shares
-        Of validation and test in each series.
-
-    Raises
-    ------
-    ValueError
-        All series are short or constant.
+    `shares` are those of validation and test in each series.
     """
     first_validation, _ = split_points(panel.lengths, *shares)
     training = panel.slice(torch.zeros_like(first_validation), first_validation)
@@ -95,22 +87,12 @@ def standardize_series(panel: Panel, shares: tuple[float, float]) -> SeriesData:
 
 
 def read_representation(
-    representation: Any,
-    frame: Any,
-    columns: Columns,
-    included: Bool[Tensor, " time"],
-    device: str,
+    representation: Any, frame: Any, columns: Columns, included: Bool[Tensor, " time"], device: str
 ) -> tuple[str, Representation]:
     """The representation of a name, a forecaster or an array, and what to call it.
 
     Rows of an array are those of a long frame in any order; of a wide frame, all points of the
     first series, then of the next.
-
-    Raises
-    ------
-    ValueError, TypeError, NotFittedError
-        The name is unknown; the array has another number of rows; it is something else; the
-        forecaster is not fitted.
     """
     if isinstance(representation, str):
         return representation, _by_name(representation, device)
@@ -179,13 +161,7 @@ class Targets(NamedTuple):
 
 
 def read_targets(frame: Any, y: Any, columns: Columns) -> Targets:
-    """Targets in the order of the panel: floats are real numbers, anything else is a label.
-
-    Raises
-    ------
-    ValueError
-        There is not a value for each point; labels are of more than one type, or too many.
-    """
+    """Targets in the order of the panel: floats are real numbers, anything else is a label."""
     array = np.asarray(y)
     expected = np.prod(len(frame) if is_long(frame, columns) else np.shape(frame))
     if array.size != expected:

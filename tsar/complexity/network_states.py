@@ -65,7 +65,8 @@ class HiddenStates(Representation):
 
     def freeze(self, training: Panel, sizes: Sequence[int], seed: int) -> FrozenFeatures:
         """Fit the principal components."""
-        positions = _usable(training, self.forecaster).nonzero()[:, 0]
+        usable = complete_windows(training, self.forecaster.context_length)
+        positions = usable.nonzero()[:, 0]
         step = -(-len(positions) // MAX_PCA_ROWS)
         states, _ = self.states(training, positions[::step])
         mean = states.mean(dim=0)
@@ -105,13 +106,9 @@ class _PrincipalComponents(FrozenFeatures):
 
     def usable(self, panel: Panel) -> Bool[Tensor, " time"]:
         """Points whose context has no missing value."""
-        return _usable(panel, self.source.forecaster)
+        return complete_windows(panel, self.source.forecaster.context_length)
 
     def compute(self, panel: Panel, positions: Int[Tensor, " row"], size: int) -> Features:
         """Scores of the first components."""
         states, units = self.source.states(panel, positions)
         return Features((states - self.mean) @ self.components[:, :size], units)
-
-
-def _usable(panel: Panel, forecaster: Network) -> Bool[Tensor, " time"]:
-    return complete_windows(panel, forecaster.context_length)

@@ -32,16 +32,7 @@ def autoregression_table(panel: Panel, shares: tuple[float, float], max_order: i
 
     All orders come from one QR decomposition: with orthogonalized lags the forecast of order p is a
     sum of p terms. The order is the smallest whose validation error is within one standard error
-    of the least.
-
-    Parameters
-    ----------
-    panel
-        Standardized series.
-    shares
-        Of validation and test in each series.
-    max_order
-        The highest order to try.
+    of the least. The series are standardized; `shares` are those of validation and test in each.
 
     Returns
     -------
@@ -84,12 +75,7 @@ def autoregression_table(panel: Panel, shares: tuple[float, float], max_order: i
 def select_n_components(panel: Panel, seed: int) -> list[int]:
     """Number of Gaussian HMM states by held-out score, for each of the first 100 series.
 
-    All series are fitted in one batch.
-
-    Parameters
-    ----------
-    panel
-        Standardized series.
+    All series, which are standardized, are fitted in one batch.
     """
     first = panel.select(np.arange(min(len(panel), MAX_HMM_SERIES)))
     observations = Observations(first.values[:, None], first.offsets)
@@ -173,9 +159,7 @@ def _losses(
 
 
 def _select_order(
-    losses: Float[Tensor, "series row order"],
-    validation: _Designs,
-    n_train: Int[Tensor, " series"],
+    losses: Float[Tensor, "series row order"], validation: _Designs, n_train: Int[Tensor, " series"]
 ) -> Int[Tensor, " series"]:
     """The smallest order within one standard error of the least validation risk."""
     risk = validation.mean(losses)

@@ -6,16 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tsar.plotting.style import (
-    BLUE,
-    DARK_GREY,
-    DASHED,
-    DOTTED,
-    GREY,
-    LIGHT_GREY,
-    ORANGE,
-    new_axes,
-)
+from tsar.plotting.style import BLUE, DARK_GREY, DASHED, DOTTED, GREY, LIGHT_GREY, ORANGE, new_axes
 
 GREEN, PURPLE = "#00795c", "#7a4fa3"
 SIZE = (8.6, 3.7)  # inches of a panel

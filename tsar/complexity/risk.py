@@ -103,14 +103,7 @@ def risk_curves(
 ) -> RiskCurves:
     """Risks of linear heads on frozen features, size by size.
 
-    Parameters
-    ----------
-    by_size
-        Sizes, and the features of all rows in the order of `Split.all_rows`.
-    split
-        The rows and their responses.
-    options
-        How risks are measured.
+    `by_size` yields sizes, and the features of all rows in the order of `Split.all_rows`.
 
     Returns
     -------
@@ -220,8 +213,8 @@ def _least_squares_heads(
     for k, head in enumerate(("ridgeless", "ridge")):
         head_losses = [loss[k] for loss in losses]
         record = _record(size, head, float(penalties[k]), len(response), head_losses, samples)
-        record |= {"effective_sample_size": ess}
         record |= {column: float(values[k]) for column, values in parts.items()}
+        record["effective_sample_size"] = ess
         if options.labels:
             record["error_rate"] = _error_rate(predictions[2][k], split.test)
         candidates.append((record, head_losses[1]))

@@ -17,12 +17,7 @@ MIN_DISTANCE = 0.1  # relative distance of other sizes from those around the thr
 def default_sizes(n_rows: int, limit: int | None) -> list[int]:
     """Sizes in equal ratios up to `MAX_RATIO` features per row, denser around the threshold.
 
-    Parameters
-    ----------
-    n_rows
-        Training rows.
-    limit
-        The largest size of the representation; None: unbounded.
+    `n_rows` is the number of training rows, `limit` the largest size of the representation.
 
     Examples
     --------
@@ -41,13 +36,7 @@ def default_sizes(n_rows: int, limit: int | None) -> list[int]:
 
 
 def check_sizes(sizes: Any, limit: int | None) -> list[int]:
-    """The sizes that a user gave, ascending and without repetitions.
-
-    Raises
-    ------
-    ValueError
-        They are not positive integers, or exceed the largest size of the representation.
-    """
+    """The sizes that a user gave, ascending and without repetitions."""
     is_list = isinstance(sizes, Sequence | np.ndarray) and not isinstance(sizes, str)
     values = list(sizes) if is_list else []
     whole = [isinstance(size, int | np.integer) and int(size) >= 1 for size in values]

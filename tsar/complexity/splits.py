@@ -122,11 +122,7 @@ def rows_by_period(
 
     Each period ends `horizon` points before the next begins, so that all of its responses are
     known by then. Rows with a missing response are left out.
-
-    Parameters
-    ----------
-    shares
-        Of the validation and of the test period in each series.
+    `shares` are those of the validation and of the test period in each series.
     """
     series = panel.series
     point = torch.arange(len(panel.values), device=series.device) - panel.offsets[series]
@@ -155,15 +151,7 @@ def split_rows(
 ) -> Split:
     """Split the usable rows of a panel in time, see `rows_by_period`.
 
-    Parameters
-    ----------
-    n_train
-        Training rows, evenly spaced over the training period; None for all.
-
-    Raises
-    ------
-    ValueError
-        There are fewer than `MIN_TRAIN_ROWS` training rows, or fewer than 2 others of a kind.
+    The `n_train` training rows (None: all) are evenly spaced over the training period.
     """
     early, validation, test = rows_by_period(panel, response, usable, horizon, shares)
     train, extra = early.subsample(n_train)

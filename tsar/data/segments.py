@@ -17,6 +17,21 @@ def common_length(offsets: Int[Tensor, " border"]) -> int | None:
     return int(shortest) if bool(shortest == longest) else None
 
 
+def segment_rows(
+    first: Int[Tensor, " segment"], lengths: Int[Tensor, " segment"]
+) -> tuple[Int[Tensor, " row"], Int[Tensor, " border"]]:
+    """Rows of segments, given the first row and the length of each, and their new offsets.
+
+    Examples
+    --------
+    >>> segment_rows(torch.tensor([5, 0]), torch.tensor([2, 1]))
+    (tensor([5, 6, 0]), tensor([0, 2, 3]))
+    """
+    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    shift = (first - offsets[:-1]).repeat_interleave(lengths)
+    return torch.arange(len(shift), device=shift.device) + shift, offsets
+
+
 def reduce(
     values: Shaped[Tensor, " time"],
     offsets: Int[Tensor, " border"],

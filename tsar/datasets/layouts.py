@@ -58,9 +58,8 @@ def _read_tsf(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
 
 def _read_years(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
     table = _read_csv(paths[0])
-    return _one_series(
-        dataset, pd.to_datetime(table.iloc[:, 0].astype(str), format="%Y"), table.iloc[:, 1]
-    )
+    years = pd.to_datetime(table.iloc[:, 0].astype(str), format="%Y")
+    return _one_series(dataset, years, table.iloc[:, 1])
 
 
 def _read_days(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
@@ -77,10 +76,9 @@ def _read_year_by_month(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame
 
 def _read_quarters(dataset: Dataset, paths: Sequence[Path]) -> pd.DataFrame:
     table = _read_csv(paths[0])
-    months = pd.DataFrame(
-        {"year": table.pop("year"), "month": 3 * table.pop("quarter") - 2, "day": 1}
-    )
-    return table.astype(float).set_index(pd.DatetimeIndex(pd.to_datetime(months), name="ds"))
+    months = {"year": table.pop("year"), "month": 3 * table.pop("quarter") - 2, "day": 1}
+    times = pd.to_datetime(pd.DataFrame(months))
+    return table.astype(float).set_index(pd.DatetimeIndex(times, name="ds"))
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -92,11 +90,9 @@ def _long_frame(
     ids: Sequence[str] | pd.Index, lengths: np.ndarray, values: np.ndarray
 ) -> pd.DataFrame:
     """Return a long frame of series end to end, with times 1, 2, 3, ..."""
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    times = np.arange(len(values)) - starts + 1
-    return pd.DataFrame(
-        {"unique_id": np.repeat(np.asarray(ids), lengths), "ds": times, "y": values}
-    )
+    times = np.arange(len(values)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + 1
+    repeated = np.repeat(np.asarray(ids), lengths)
+    return pd.DataFrame({"unique_id": repeated, "ds": times, "y": values})
 
 
 def _one_series(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from importlib.resources.abc import Traversable
 from types import MappingProxyType
 from typing import Any
 
@@ -84,10 +83,10 @@ class Dataset:
 @cache
 def read_registry() -> Mapping[str, Dataset]:
     """Return all entries of the registry, in the order of the file."""
-    text = (registry_folder() / "registry.toml").read_text(encoding="utf-8")
-    return MappingProxyType(
-        {name: _dataset(name, entry) for name, entry in tomllib.loads(text).items()}
-    )
+    installed = resources.files("tsar") / "_datasets"  # else next to the source of tsar
+    folder = installed if installed.is_dir() else resources.files("tsar") / "../datasets"
+    entries = tomllib.loads((folder / "registry.toml").read_text(encoding="utf-8"))
+    return MappingProxyType({name: _dataset(name, entry) for name, entry in entries.items()})
 
 
 def look_up(name: str) -> Dataset:
@@ -101,12 +100,6 @@ def look_up(name: str) -> Dataset:
         f"name must be one of tsar.datasets.names(); got {name!r}. "
         f"Did you mean {folded[similar[0]]!r}?"
     )
-
-
-def registry_folder() -> Traversable:
-    """Return the folder of the registry: in an installed tsar, or next to its source."""
-    installed = resources.files("tsar") / "_datasets"
-    return installed if installed.is_dir() else resources.files("tsar") / "../datasets"
 
 
 def _dataset(name: str, entry: dict[str, Any]) -> Dataset:

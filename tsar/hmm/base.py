@@ -245,14 +245,8 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
     ) -> Floats:
         """Results of each point, in the order of the input's rows.
 
-        Parameters
-        ----------
-        columns
-            Number of results of a point.
-        width
-            Number of float64 that inference needs for each point.
-        infer
-            Computes the results (sequence, time, column) of a block.
+        `infer` computes the results (sequence, time, column) of a block, and needs `width` float64
+        for each point.
         """
         observations = parsed.observations
         result: Float[Tensor, "time column"] = torch.empty(

@@ -47,19 +47,10 @@ def run_em(
 ) -> EMResult[P]:
     """Repeat an EM step until it gains less than `tol`, for each model by itself.
 
-    Parameters
-    ----------
-    parameters
-        Initial parameters: a dataclass of tensors whose first axis is the model.
-    step
-        Function of the parameters of the active models and of their indices; returns the updated
-        parameters, and the objective of the parameters before the update.
-    n_iter
-        Maximum number of iterations.
-    tol
-        Minimum gain of the objective; a model that gains less has converged.
-    progress
-        Whether to show a progress bar if EM takes longer than a second.
+    `parameters` are a dataclass of tensors whose first axis is the model. `step` is a function of
+    the parameters of the active models and of their indices; it returns the updated parameters, and
+    the objective of the parameters before the update. With `progress`, a bar is shown if EM takes
+    longer than a second.
     """
     first = next(iter(_tensors(parameters).values()))
     n_models, device = len(first), first.device

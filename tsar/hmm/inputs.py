@@ -48,27 +48,9 @@ def read_observations(
 ) -> ParsedInput:
     """Observations of an array or wide frame (point, feature), a long frame, or a panel.
 
-    Parameters
-    ----------
-    estimator
-        The estimator, whose number and names of features are compared with those of `X`.
-    X
-        Array or frame of shape (point, feature), NaN where missing; a long frame with an id, a
-        time and a target (a sequence for each series), or a `Panel`.
-    lengths
-        Number of points of each sequence of an array, in order; None for one sequence.
-    reset
-        Whether to set the number and names of the features instead of comparing them.
-    device
-        Device of the observations.
-    integers
-        Whether values must be integers of at least 0, or NaN.
-
-    Raises
-    ------
-    ValueError
-        The lengths do not add up to the number of points, values are infinite or text, or the
-        features are not those of `fit`.
+    `X` and `lengths` are as in `BaseHMM.fit`. The number and names of the features are compared
+    with the estimator's, or set with `reset`. With `integers`, values must be integers of at least
+    0, or NaN.
     """
     parsed = _parse(estimator, X, lengths, reset, integers)
     values, offsets = parsed.observations.values, parsed.observations.offsets
@@ -84,13 +66,7 @@ def read_observations(
 
 
 def check_labels(y: Any, points: int) -> None:
-    """Check that `y` is not `lengths`, which hmmlearn's `fit` takes in its place.
-
-    Raises
-    ------
-    ValueError
-        `y` does not hold a value for each point.
-    """
+    """Check that `y` is not `lengths`, which hmmlearn's `fit` takes in its place."""
     if y is not None and np.asarray(y).shape[:1] != (points,):
         raise ValueError(
             f"y must be None or hold a value for each of the {points} points; got shape "

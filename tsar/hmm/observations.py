@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from tsar.data.segments import reduce
+from tsar.data.segments import reduce, segment_rows
 from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 
 
@@ -99,19 +99,13 @@ class Observations:
         self, first: Int[Tensor, " segment"], lengths: Int[Tensor, " segment"]
     ) -> "Observations":
         """Segments of the values as new sequences."""
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        shift = (first - offsets[:-1]).repeat_interleave(lengths)
-        return Observations(
-            self.values[torch.arange(len(shift), device=shift.device) + shift], offsets
-        )
+        rows, offsets = segment_rows(first, lengths)
+        return Observations(self.values[rows], offsets)
 
     def blocks(self, width: int = 1) -> Iterator[Block]:
         """Blocks of sequences within a factor of two in length, of bounded memory.
 
-        Parameters
-        ----------
-        width
-            Number of float64 that the caller needs for each point.
+        The caller needs `width` float64 for each point.
         """
         lengths = self.lengths.cpu()
         powers = lengths.clamp(min=1).double().log2().ceil().long()

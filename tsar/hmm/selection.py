@@ -21,13 +21,7 @@ Evaluate = Callable[[Observations, int], tuple[Float[Tensor, " time"], Float[Ten
 
 
 def candidate_states(n_components: int | str, max_components: int) -> list[int]:
-    """Numbers of states to try: one, or 1 to `max_components` with "auto".
-
-    Raises
-    ------
-    TypeError, ValueError
-        `n_components` is neither a number of states nor ``"auto"``.
-    """
+    """Numbers of states to try: one, or 1 to `max_components` with "auto"."""
     if n_components == "auto":
         return list(range(1, max_components + 1))
     if isinstance(n_components, str):
@@ -49,16 +43,7 @@ def held_out_table(
 
     Models are fitted to the points before that fifth. Chosen is the smallest candidate within one
     standard error of the best, and the smallest of all where a group has less than five held-out
-    points.
-
-    Parameters
-    ----------
-    group
-        Group of each point; a number of states is chosen for each group.
-    groups
-        Number of groups.
-    candidates
-        Numbers of states, ascending.
+    points. Candidates are numbers of states, ascending; one is chosen for each group of points.
     """
     ends, held_out = split(observations)
     training, group = observations.truncate(ends), group[held_out]
@@ -79,19 +64,10 @@ def information_table(
     *,
     complete: Float[Tensor, "candidate group"] | None = None,
 ) -> pd.DataFrame:
-    """Table of the candidates by an information criterion; the lowest is chosen.
+    """Table of the candidates by an information criterion (bic, aic, icl); the lowest is chosen.
 
-    Parameters
-    ----------
-    criterion
-        ``"bic"``, ``"aic"`` or ``"icl"``.
-    nobs
-        Observed points of each group.
-    ranges
-        `restart_range` of each candidate.
-    complete
-        Log likelihood of points and most probable states together, which ICL takes in the place of
-        the log likelihood (Biernacki, Celeux & Govaert 2000).
+    `complete` is the log likelihood of points and most probable states together, which ICL takes in
+    the place of the log likelihood (Biernacki, Celeux & Govaert 2000).
     """
     weight = 2.0 if criterion == "aic" else nobs.to(log_likelihood).clamp(min=1).log()
     penalty = weight * torch.tensor(n_parameters).to(log_likelihood)[:, None]
@@ -100,9 +76,7 @@ def information_table(
     return _table(candidates, columns, ranges, value.argmin(0))
 
 
-def split(
-    observations: Observations,
-) -> tuple[Int[Tensor, " sequence"], Bool[Tensor, " time"]]:
+def split(observations: Observations) -> tuple[Int[Tensor, " sequence"], Bool[Tensor, " time"]]:
     """Number of training points of each sequence, and whether a point is held out.
 
     Held out is a fifth of the observed points: missing ones would leave nothing to compare, or to
@@ -191,13 +165,8 @@ def chosen_states(table: pd.DataFrame) -> list[int]:
 def in_units(table: pd.DataFrame, log_density: float, nobs: int) -> pd.DataFrame:
     """Table of one group for the points in the units of the input.
 
-    Parameters
-    ----------
-    log_density
-        Log density of all points in data units less that in standardized units, see
-        `Standardization`.
-    nobs
-        Observed points.
+    `log_density` is that of all points in data units less that in standardized units, see
+    `Standardization`.
     """
     shifts = {"log_likelihood": log_density, "log_density": log_density / nobs}
     shifts |= dict.fromkeys(("bic", "aic", "icl"), -2 * log_density)

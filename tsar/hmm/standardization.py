@@ -34,11 +34,6 @@ class Standardization:
 
         Median and ``OUTLIER_RATIO * IQR`` instead for a feature whose outliers inflate the standard
         deviation: scaled by that, all other points would lie within a narrow cluster.
-
-        Raises
-        ------
-        ValueError
-            The square of a scale would overflow or underflow.
         """
         nobs = (~values.isnan()).sum(0).clamp(min=1)
         filled = values.nan_to_num(0.0)

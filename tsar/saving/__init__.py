@@ -27,26 +27,7 @@ NETWORK = "module_"  # the attribute that `_build()` creates
 
 
 def save(model: BaseEstimator, folder: str | os.PathLike[str]) -> None:
-    """Write a model to a folder atomically.
-
-    A model that is in the folder already is replaced once the new one is written.
-
-    Parameters
-    ----------
-    model
-        An estimator, fitted or not.
-    folder
-        A new folder, an empty one, or that of a model to replace.
-
-    Raises
-    ------
-    TypeError
-        A parameter or a fitted attribute has a type that can't be saved.
-    ValueError
-        The folder holds anything other than a model.
-    OSError
-        The folder can't be written.
-    """
+    """Write an estimator, fitted or not, to a folder atomically; see `Savable.save`."""
     tensors: Tensors = {}
     fitted = {key: value for key, value in vars(model).items() if key.endswith("_")}
     network = fitted.pop(NETWORK, None)
@@ -87,15 +68,7 @@ class Savable(BaseEstimator):
 
 
 def restore(folder: str | os.PathLike[str], classes: Iterable[type[Any]]) -> Any:
-    """Load the model in a folder onto the CPU; its class is found by name among `classes`.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    ValueError
-        It holds no model, a damaged one, one of another format, or one of an unknown class.
-    """
+    """Load the model in a folder onto the CPU; its class is found by name among `classes`."""
     path = Path(folder)
     config, tensors = read_folder(path)
     known = {cls.__name__: cls for cls in classes}

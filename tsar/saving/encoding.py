@@ -31,13 +31,7 @@ class Codec(NamedTuple):
 
 
 def encode(value: Any, name: str, tensors: Tensors) -> Json:
-    """Encode a value as JSON; its tensors are added to `tensors`, prefixed with `name`.
-
-    Raises
-    ------
-    TypeError
-        The value, or a part of it, has a type that is not in the table.
-    """
+    """Encode a value as JSON; its tensors are added to `tensors`, prefixed with `name`."""
     if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):
         return value
     if type(value) is list:
@@ -56,13 +50,7 @@ def encode(value: Any, name: str, tensors: Tensors) -> Json:
 
 
 def decode(json: Json, tensors: Tensors) -> Any:
-    """Decode a value that `encode` has encoded.
-
-    Raises
-    ------
-    ValueError, LookupError, TypeError
-        It is no encoded value; an unknown type or field is named.
-    """
+    """Decode a value that `encode` has encoded."""
     if isinstance(json, list):
         return [decode(part, tensors) for part in json]
     if not isinstance(json, dict):

@@ -24,15 +24,7 @@ CONFIG_TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write both files to a hidden folder next to `folder`, then rename it.
-
-    Raises
-    ------
-    ValueError
-        `folder` holds anything other than a model of tsar.
-    OSError
-        It can't be written.
-    """
+    """Write both files to a hidden folder next to `folder`, then rename it."""
     _check_replaceable(folder)
     config = {**config, "tensors": _describe(tensors)}
     try:
@@ -67,15 +59,7 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read both files of a model, and check that they match.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    ValueError
-        It holds no model of tsar, a damaged one, or one of another format.
-    """
+    """Read both files of a model, and check that they match."""
     if not folder.is_dir():
         # A process killed between the two renames of a save has left the old model here.
         leftovers = folder.parent.glob(f".{folder.name}-*/old")

@@ -17,7 +17,7 @@ from tsar.data.panel.layout import Layout, build_frame
 from tsar.data.panel.reading import read_rows
 from tsar.data.panel.regular import check_observed, regularize
 from tsar.data.panel.static import category_codes, numeric_features
-from tsar.data.segments import common_length
+from tsar.data.segments import common_length, segment_rows
 from tsar.records import record
 
 
@@ -188,12 +188,8 @@ class Panel:
         """Points from `first` up to but excluding `last` of each series, counted from its start."""
         last = torch.minimum(last, self.lengths).clamp(min=0)
         first = torch.minimum(first.clamp(min=0), last)
-        lengths = last - first
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        shift = (self.offsets[:-1] + first - offsets[:-1]).repeat_interleave(lengths)
-        rows = torch.arange(len(shift), device=shift.device) + shift
-        step = self.labels.frequency.step
-        starts = self.labels.starts + first.cpu().numpy() * step
+        rows, offsets = segment_rows(self.offsets[:-1] + first, last - first)
+        starts = self.labels.starts + first.cpu().numpy() * self.labels.frequency.step
         return replace(
             self,
             values=self.values[rows],
@@ -214,10 +210,7 @@ class Panel:
     def select(self, rows: NDArray[np.intp]) -> "Panel":
         """Panel of some of the series, in the order of `rows`."""
         index = torch.as_tensor(rows, device=self.offsets.device)
-        lengths = self.lengths[index]
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        shift = (self.offsets[index] - offsets[:-1]).repeat_interleave(lengths)
-        points = torch.arange(len(shift), device=shift.device) + shift
+        points, offsets = segment_rows(self.offsets[index], self.lengths[index])
         return type(self)(
             self.values[points],
             offsets,

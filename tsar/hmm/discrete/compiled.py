@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def filter_states(
     filtered = torch.empty_like(log_density, memory_format=torch.contiguous_format)
     point_density = log_density.new_empty(log_density.shape[:2])
     tensors = (startprob, transmat, log_density, filtered, point_density)
-    _run_threads("filter_rows", tensors, *MINIMA)
+    _run_threads("filter_rows", tensors, MINIMA)
     return filtered, point_density
 
 
@@ -57,7 +58,7 @@ def forward_backward(
     transitions = torch.empty_like(transmat, memory_format=torch.contiguous_format)
     log_likelihood = startprob.new_empty(len(startprob))
     tensors = (startprob, transmat, log_density, lengths, posteriors, transitions, log_likelihood)
-    _run_threads("smooth_rows", tensors, *MINIMA)
+    _run_threads("smooth_rows", tensors, MINIMA)
     return posteriors, transitions, log_likelihood
 
 
@@ -73,7 +74,7 @@ def best_path(
     return states
 
 
-def _run_threads(name: str, tensors: tuple[Tensor, ...], *options: float) -> None:
+def _run_threads(name: str, tensors: tuple[Tensor, ...], *options: Any) -> None:
     """Run a kernel, with the rows split over torch's threads; it writes to the last tensors."""
     kernel: Callable[..., None] = getattr(import_module("tsar.hmm.discrete.kernels"), name)
     arrays = [tensor.contiguous().numpy() for tensor in tensors]

@@ -110,9 +110,7 @@ class Categorical(Emission[CategoricalParameters]):
         return total.scatter_add_(1, index, weight).transpose(1, 2)
 
     def maximize(
-        self,
-        statistics: Float[Tensor, "model state statistic"],
-        parameters: CategoricalParameters,
+        self, statistics: Float[Tensor, "model state statistic"], parameters: CategoricalParameters
     ) -> CategoricalParameters:
         """Relative frequencies of the symbols, with the prior's pseudocounts."""
         emissionprob = maximize_probabilities(statistics, self.prior, parameters.emissionprob)
@@ -144,9 +142,7 @@ class Categorical(Emission[CategoricalParameters]):
 
 
 def maximize_probabilities(
-    count: Float[Tensor, "*shape state"],
-    prior: float,
-    previous: Float[Tensor, "*shape state"],
+    count: Float[Tensor, "*shape state"], prior: float, previous: Float[Tensor, "*shape state"]
 ) -> Float[Tensor, "*shape state"]:
     """M-step of probabilities: mode of the Dirichlet posterior; `previous` where counts are zero.
 

@@ -120,10 +120,7 @@ class _SufficientStatistics:
 
 
 def _expect(
-    emission: Emission[P],
-    data: SequenceGroups,
-    parameters: P,
-    model_group: Int[Tensor, " model"],
+    emission: Emission[P], data: SequenceGroups, parameters: P, model_group: Int[Tensor, " model"]
 ) -> _SufficientStatistics:
     n_models, n_components = parameters.startprob.shape
     start = torch.zeros_like(parameters.startprob)

@@ -72,14 +72,7 @@ def filter_states(
 ) -> FilteredStates:
     """Probability of each state given the points so far (causal).
 
-    Parameters
-    ----------
-    startprob
-        Probability of each state at the first point.
-    transmat
-        Transition probabilities; rows add up to one.
-    log_density
-        Log density of each point in each state; 0 in all states where the point is missing.
+    The log density of a missing point is 0 in all states.
 
     Examples
     --------
@@ -105,12 +98,7 @@ def forward_backward(
 ) -> SmoothedStates:
     """Probability of each state given all points, and the expected number of transitions.
 
-    Parameters
-    ----------
-    startprob, transmat, log_density
-        See `filter_states`.
-    lengths
-        Length of each chain, after which transitions do not count; None: all points.
+    Transitions after the length of a chain (None: all points) do not count.
 
     Examples
     --------

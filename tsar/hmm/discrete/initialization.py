@@ -43,18 +43,9 @@ def initial_gaussians(
     """K-means means, and in every state the (co)variances of all points of the group.
 
     Where outliers inflate a standard deviation, the one that matches the IQR replaces it: with the
-    inflated one all other points would be equally likely in every state.
-
-    Parameters
-    ----------
-    values, offsets
-        Points of all groups, and the first point of each.
-    uniform
-        Random numbers in [0, 1) for k-means++.
-    full
-        Whether to return covariances instead of variances.
-    min_covar
-        Minimum variance, or number added to the diagonal of a covariance.
+    inflated one all other points would be equally likely in every state. `uniform` are random
+    numbers in [0, 1) for k-means++. With `full`, covariances are returned instead of variances;
+    `min_covar` is then added to their diagonals.
     """
     points = subsample(values, offsets)
     means = kmeans(points, uniform)
@@ -116,18 +107,13 @@ def subsample(
 
 
 def kmeans(
-    points: Float[Tensor, "group point feature"],
-    uniform: Float[Tensor, "start state"],
+    points: Float[Tensor, "group point feature"], uniform: Float[Tensor, "start state"]
 ) -> Float[Tensor, "group start state feature"]:
     """Cluster means for each group and start: k-means++ seeds, then Lloyd's iterations.
 
     Source: Arthur & Vassilvitskii 2007, "k-means++". A distance is over the features that a point
-    has (NaN: missing); a mean is over the points that have the feature.
-
-    Parameters
-    ----------
-    uniform
-        Random numbers in [0, 1) for the seeds, the same for every group.
+    has (NaN: missing); a mean is over the points that have the feature. The seeds take `uniform`,
+    random numbers in [0, 1), the same for every group.
     """
     n_groups, n_points, n_features = points.shape
     observed = (~points.isnan()).to(points)

@@ -27,23 +27,14 @@ MIN_SCALE = 1e-30  # minimum scale of a point there
 
 @no_type_check
 @compiled
-def filter_rows(
-    startprob, transmat, log_density, filtered, point_density, min_transition, min_log_density
-):
+def filter_rows(startprob, transmat, log_density, filtered, point_density, minima):
     """Write filtered probabilities, and the log density of each point given those before it."""
     rows, time, states = log_density.shape
     scaled_density = np.empty((time, states))
     for row in range(rows):
         start, move, density = startprob[row], transmat[row], log_density[row]
         if not forward(
-            start,
-            move,
-            density,
-            filtered[row],
-            scaled_density,
-            point_density[row],
-            min_transition,
-            min_log_density,
+            start, move, density, filtered[row], scaled_density, point_density[row], minima
         ):
             log_forward(start, move, density, filtered[row], point_density[row])
             for step in range(time):
@@ -54,15 +45,7 @@ def filter_rows(
 @no_type_check
 @compiled
 def smooth_rows(
-    startprob,
-    transmat,
-    log_density,
-    lengths,
-    posteriors,
-    transitions,
-    log_likelihood,
-    min_transition,
-    min_log_density,
+    startprob, transmat, log_density, lengths, posteriors, transitions, log_likelihood, minima
 ):
     """Write posteriors, expected numbers of transitions, and the log-likelihood of each chain."""
     rows, time, states = log_density.shape
@@ -71,16 +54,7 @@ def smooth_rows(
         start, move, density = startprob[row], transmat[row], log_density[row]
         filtered, pairs = posteriors[row], transitions[row]
         pairs[:] = 0.0
-        if forward(
-            start,
-            move,
-            density,
-            filtered,
-            scaled_density,
-            point_density,
-            min_transition,
-            min_log_density,
-        ):
+        if forward(start, move, density, filtered, scaled_density, point_density, minima):
             backward(move, scaled_density, lengths[row], filtered, pairs)
         else:
             log_forward(start, move, density, filtered, point_density)
@@ -90,16 +64,7 @@ def smooth_rows(
 
 @no_type_check
 @compiled
-def forward(
-    start,
-    move,
-    density,
-    filtered,
-    scaled_density,
-    point_density,
-    min_transition,
-    min_log_density,
-):
+def forward(start, move, density, filtered, scaled_density, point_density, minima):
     """Filter by scaled probabilities; `scaled_density` keeps the densities over the scales.
 
     `min_log_density` is the minimum log density of a state relative to the best one of its point.
@@ -107,6 +72,7 @@ def forward(
     weighs less than rounding. Otherwise such a state, or one of tiny probability, needs logarithms:
     False is returned.
     """
+    min_transition, min_log_density = minima
     strict = min(start.min(), move.min()) < min_transition
     if strict and (below(start.ravel(), min_transition) or below(move.ravel(), min_transition)):
         return False

@@ -71,14 +71,7 @@ def reorder_states(parameters: P, order: Int[Tensor, "model state"]) -> P:
 
 
 def check_model(parameters: HMMParameters) -> None:
-    """Check a model whose attributes may have been set by hand.
-
-    Raises
-    ------
-    ValueError
-        The shapes do not match, rows of probabilities do not add up to 1, or a variance is not
-        positive.
-    """
+    """Check a model whose attributes may have been set by hand."""
     startprob, transmat = parameters.startprob[0], parameters.transmat[0]
     emission = fields(parameters)[-1].name
     states = len(startprob)

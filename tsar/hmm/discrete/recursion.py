@@ -56,14 +56,8 @@ def run_recursion(
 ) -> Messages:
     """Run ``updated = predicted * density; predicted = updated @ matrix`` over all steps.
 
-    Parameters
-    ----------
-    first
-        Predicted message of the first point.
-    matrix
-        Transitions from each state (first axis) to each.
-    density
-        Density of each point in each state; time runs through a chunk, then through the next.
+    `first` is the predicted message of the first point. Time runs through the steps of a chunk,
+    then through the next chunk.
     """
     steps, rows, chunks, states = density.shape
     predicted = torch.empty((steps + 1, rows, chunks, states)).to(density)

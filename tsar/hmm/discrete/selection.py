@@ -33,21 +33,9 @@ def select_n_components(
 ) -> tuple[Int[Tensor, " group"], dict[int, FittedModels[P]], pd.DataFrame]:
     """Number of states of each group, models of all data, and the table of all candidates.
 
-    Parameters
-    ----------
-    criterion
-        ``"heldout"``: one-step log density of the newest fifth of the observed points of each
-        sequence, by models of the points before; the fewest states within one standard error of the
-        best, and the fewest of all for a group with less than five held-out points. ``"bic"``,
-        ``"aic"``; ``"icl"``: BIC with the likelihood of the points together with the most probable
-        states (Biernacki, Celeux & Govaert 2000).
-    fit
-        Function that fits models with a number of states to data.
-
-    Returns
-    -------
-    Chosen numbers of states; fitted models by number of states, at least the chosen ones; a frame
-    with a row for each group and candidate.
+    The criteria are explained in `tsar.hmm.selection`: "heldout" in `held_out_table`, the others in
+    `information_table`. Models are returned by number of states, at least the chosen ones; the
+    table has a row for each group and candidate.
     """
     models: dict[int, FittedModels[P]] = {}
     if criterion == "heldout":
