@@ -1,7 +1,7 @@
 """``tsar backtest`` and ``tsar benchmark``: score models on a file or by the LTSF protocol."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -73,11 +73,6 @@ class ScoreOptions:
         """Names of the metrics."""
         return self.metric or [*DEFAULT_METRICS, *(["coverage"] if self.level else [])]
 
-    def group_columns(self, columns: "Columns") -> list[str]:
-        """Columns whose values are scored apart."""
-        names = {"series": columns.id, "cutoff": "cutoff"}
-        return [names[self.by]] if self.by else []
-
 
 def backtest(
     context: typer.Context,
@@ -102,7 +97,10 @@ def backtest(
     specs = parse_models(model, read_settings(context, settings))
     options.OutputOptions(output).check()
     scores.check()
-    source = _with_shared_covariates(read_source(input, columns.to_columns()))
+    source = read_source(input, columns.to_columns())
+    if source.columns.covariates and not source.is_long:
+        # In a wide frame, a model without covariates would forecast them as series.
+        source = replace(source, frame=to_long(source))
     points = resolve_horizon(horizon, source)
     models = {s.label: create_model(s, points, _usable_columns(source.columns, s)) for s in specs}
     with show_progress(f"backtesting {', '.join(models)}", list(models.values())):
@@ -180,31 +178,18 @@ def _score(
     scores: ScoreOptions,
 ) -> "pandas.DataFrame":
     columns = next(iter(models.values())).columns or source.columns
-    by = scores.group_columns(columns)
+    names = {"series": columns.id, "cutoff": "cutoff"}
+    by = [names[scores.by]] if scores.by else []
     return evaluation.evaluate(
         forecasts, scores.metric_names, by=by, train=source.frame, columns=columns
     ).reset_index()
 
 
-def _with_shared_covariates(source: Source) -> Source:
-    """A wide frame with covariates as a long one.
-
-    In a wide frame, a model without covariates would forecast them as series.
-    """
-    if source.is_long or not source.columns.covariates:
-        return source
-    return replace(source, frame=to_long(source))
-
-
 def _usable_columns(columns: "Columns", spec: ModelSpec) -> "Columns":
     """Columns without the covariates that a model can't use."""
-    used = spec.info.covariates
-    return replace(
-        columns,
-        past=columns.past if "past" in used else (),
-        future=columns.future if "future" in used else (),
-        static=columns.static if "static" in used else (),
-    )
+    kinds = {"past", "future", "static"} - set(spec.info.covariates)
+    unused: dict[str, Any] = dict.fromkeys(kinds, ())
+    return replace(columns, **unused)
 
 
 def _title(name: str, horizon: int, windows: int) -> str:

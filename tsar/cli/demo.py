@@ -121,7 +121,8 @@ def run(folder: str | os.PathLike[str]) -> Demo:
         history = _load(task.dataset)
         windows = _backtest(task, history)
         forecast = _arnet(task).fit(history).predict(level=LEVEL)
-        backtests.append(_score(task, windows, history))
+        scores = evaluation.evaluate(windows, METRICS, train=history)
+        backtests.append(Backtest(task.dataset, f"{task.dataset}: {task.description}", scores))
         histories.append(history)
         forecasts.append(forecast)
         drawn += [_newest(windows, task.drawn), forecast.assign(cutoff=history["ds"].max())]
@@ -153,11 +154,6 @@ def _backtest(task: Task, history: "pandas.DataFrame") -> "pandas.DataFrame":
         n_windows=task.windows,
         level=LEVEL,
     )
-
-
-def _score(task: Task, windows: "pandas.DataFrame", history: "pandas.DataFrame") -> Backtest:
-    scores = evaluation.evaluate(windows, METRICS, train=history)
-    return Backtest(task.dataset, f"{task.dataset}: {task.description}", scores)
 
 
 def _newest(windows: "pandas.DataFrame", count: int) -> "pandas.DataFrame":

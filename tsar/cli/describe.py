@@ -112,18 +112,14 @@ def _parameter_row(parameter: Parameter, prefix: str = "") -> list[str]:
 def _describe_dataset(name: str, json: bool) -> None:
     if name not in registry.names():
         raise ValueError(f"there is no data set {name!r}. {did_you_mean(name, registry.names())}")
-    facts = _dataset_facts(registry.describe(name))
+    dataset: Any = registry.describe(name)
+    facts = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
+    facts["files"] = [asdict(file) for file in dataset.files]
+    facts.pop("rename")  # applied when the data set is read
     if json:
         print_json(facts)
         return
     print_fields([(key.replace("_", " "), _format(fact)) for key, fact in facts.items() if fact])
-
-
-def _dataset_facts(dataset: Any) -> dict[str, Any]:
-    """Fields of a data set, without the columns that are renamed when it is read."""
-    facts = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
-    facts["files"] = [asdict(file) for file in dataset.files]
-    return {name: value for name, value in facts.items() if name != "rename"}
 
 
 def _format(value: Any) -> str:

@@ -139,17 +139,14 @@ def _format_column(column: "pandas.Series[Any]") -> list[str]:
     """Cells of a column: dates without a clock where all are midnight, numbers to five digits."""
     if column.dtype.kind == "M":
         has_clock = bool((column != column.dt.normalize()).any())
-        return [_format_time(time, has_clock) for time in column]
+        style = "%Y-%m-%d %H:%M" if has_clock else "%Y-%m-%d"
+        return ["-" if time != time else time.strftime(style) for time in column]
     if column.dtype.kind != "f":
         return [str(value) for value in column]
     largest = column.abs().max()
     digits = len(str(int(largest))) if largest == largest else 1
     decimals = max(5 - digits, 0) if largest >= 1e-3 or largest == 0 else 8
     return [f"{value:,.{decimals}f}" if value == value else "-" for value in column]
-
-
-def _format_time(time: Any, has_clock: bool) -> str:
-    return "-" if time != time else time.strftime("%Y-%m-%d %H:%M" if has_clock else "%Y-%m-%d")
 
 
 def _json_scalar(value: Any) -> Any:

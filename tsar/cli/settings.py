@@ -126,7 +126,8 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not TOML, or not UTF-8
         raise ValueError(f"configuration file {str(path)!r} must be TOML; {error}") from error
-    params = {_option_name(param): param for param in context.command.params}
+    # The longest name of an option without its dashes, or the name of an argument.
+    params = {max(param.opts, key=len).lstrip("-"): param for param in context.command.params}
     known = [name for name in params if name not in ("config", "help")]
     defaults: dict[str, Any] = {}
     for key, value in table.items():
@@ -144,11 +145,6 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
 def read_settings(context: typer.Context, texts: list[str] | None) -> list[Setting]:
     """Settings of the configuration file, then those of ``--set``, which take precedence."""
     return [*context.meta.get(CONFIG_SETTINGS, []), *map(parse_setting, texts or [])]
-
-
-def _option_name(param: Any) -> str:
-    """Name of an option without its dashes, or of an argument."""
-    return max(param.opts, key=len).lstrip("-")
 
 
 def _default(key: str, value: Any, param: Any) -> Any:

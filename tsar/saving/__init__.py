@@ -21,26 +21,9 @@ from tsar.saving.encoding import Tensors, decode, encode
 from tsar.saving.folder import CONFIG, FORMAT, damaged, read_folder, write_folder
 from tsar.validation import IncompatibleModelError
 
-__all__ = ["Savable", "restore", "save"]
+__all__ = ["Savable", "restore"]
 
 NETWORK = "module_"  # the attribute that `_build()` creates
-
-
-def save(model: BaseEstimator, folder: str | os.PathLike[str]) -> None:
-    """Write an estimator, fitted or not, to a folder atomically; see `Savable.save`."""
-    tensors: Tensors = {}
-    fitted = {key: value for key, value in vars(model).items() if key.endswith("_")}
-    network = fitted.pop(NETWORK, None)
-    params = model.get_params(deep=False)
-    config = {
-        "format": FORMAT,
-        "tsar": __version__,
-        "class": type(model).__name__,
-        "params": {k: encode(v, k, tensors) for k, v in params.items()},
-        "fitted": {k: encode(v, k, tensors) for k, v in fitted.items()},
-        "network": None if network is None else _encode_network(network, tensors),
-    }
-    write_folder(Path(folder).resolve(), config, tensors)
 
 
 class Savable(BaseEstimator):
@@ -64,7 +47,19 @@ class Savable(BaseEstimator):
         OSError
             The folder can't be written.
         """
-        save(self, folder)
+        tensors: Tensors = {}
+        fitted = {key: value for key, value in vars(self).items() if key.endswith("_")}
+        network = fitted.pop(NETWORK, None)
+        params = self.get_params(deep=False)
+        config = {
+            "format": FORMAT,
+            "tsar": __version__,
+            "class": type(self).__name__,
+            "params": {k: encode(v, k, tensors) for k, v in params.items()},
+            "fitted": {k: encode(v, k, tensors) for k, v in fitted.items()},
+            "network": None if network is None else _encode_network(network, tensors),
+        }
+        write_folder(Path(folder).resolve(), config, tensors)
 
 
 def restore(folder: str | os.PathLike[str], classes: Iterable[type[Any]]) -> Any:

@@ -1,5 +1,6 @@
 """Codecs of pandas' indexes and frames: conversion to arrays and lists, and back."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,6 @@ def _join_index(parts: Parts) -> pd.Index:
     return pd.Index(parts["values"], dtype=parts["dtype"], name=parts["name"])
 
 
-def _split_range(index: pd.RangeIndex) -> Parts:
-    return {"start": index.start, "stop": index.stop, "step": index.step, "name": index.name}
-
-
-def _join_range(parts: Parts) -> pd.RangeIndex:
-    return pd.RangeIndex(**parts)
-
-
 def _split_times(index: pd.DatetimeIndex) -> Parts:
     zone = None if index.tz is None else str(index.tz)
     return {"values": index.asi8, "unit": index.unit, "timezone": zone, "name": index.name}
@@ -35,10 +28,6 @@ def _join_times(parts: Parts) -> pd.DatetimeIndex:
     times = pd.DatetimeIndex(parts["values"].view(f"M8[{parts['unit']}]"), name=parts["name"])
     zone = parts["timezone"]
     return times if zone is None else times.tz_localize("UTC").tz_convert(zone)
-
-
-def _split_periods(index: pd.PeriodIndex) -> Parts:
-    return {"values": index.asi8, "freq": index.freqstr, "name": index.name}
 
 
 def _join_periods(parts: Parts) -> pd.PeriodIndex:
@@ -65,10 +54,6 @@ def _split_levels(index: pd.MultiIndex) -> Parts:
     return {"levels": list(index.levels), "codes": codes, "names": list(index.names)}
 
 
-def _join_levels(parts: Parts) -> pd.MultiIndex:
-    return pd.MultiIndex(**parts)
-
-
 def _split_frame(frame: pd.DataFrame) -> Parts:
     values = [frame.iloc[:, k].to_numpy() for k in range(frame.shape[1])]
     return {"index": frame.index, "columns": frame.columns, "values": values}
@@ -79,12 +64,20 @@ def _join_frame(parts: Parts) -> pd.DataFrame:
     return frame.set_axis(parts["columns"], axis=1)
 
 
-FRAME_CODECS = {
+FRAME_CODECS: dict[str, tuple[type[Any], Callable[[Any], Parts], Callable[[Parts], Any]]] = {
     "index": (pd.Index, _split_index, _join_index),
-    "range": (pd.RangeIndex, _split_range, _join_range),
+    "range": (
+        pd.RangeIndex,
+        lambda index: {name: getattr(index, name) for name in ("start", "stop", "step", "name")},
+        lambda parts: pd.RangeIndex(**parts),
+    ),
     "times": (pd.DatetimeIndex, _split_times, _join_times),
-    "periods": (pd.PeriodIndex, _split_periods, _join_periods),
+    "periods": (
+        pd.PeriodIndex,
+        lambda index: {"values": index.asi8, "freq": index.freqstr, "name": index.name},
+        _join_periods,
+    ),
     "categories": (pd.CategoricalIndex, _split_categories, _join_categories),
-    "levels": (pd.MultiIndex, _split_levels, _join_levels),
+    "levels": (pd.MultiIndex, _split_levels, lambda parts: pd.MultiIndex(**parts)),
     "frame": (pd.DataFrame, _split_frame, _join_frame),
 }
