@@ -36,16 +36,8 @@ MAX_CLASSES = 100  # each is a column of the one-hot response
 class SeriesData:
     """The series of a panel that can be analysed, standardized by their training points.
 
-    Attributes
-    ----------
-    panel
-        All points of these series.
-    training
-        Their training points.
-    included
-        Whether each point of the original panel belongs to one of them.
-    excluded
-        Why the other series can't be analysed, by id.
+    `included` tells which points of the original panel are theirs, `excluded` why the other series
+    can't be analysed, by id.
     """
 
     panel: Panel

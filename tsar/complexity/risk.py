@@ -61,16 +61,10 @@ class RiskOptions:
 
 
 class RiskCurves(NamedTuple):
-    """Risks of each size and head, and what is needed to choose between them.
+    """Table of risks, with a row for each candidate (a size with a head).
 
-    Attributes
-    ----------
-    table
-        A row for each candidate: a size with a head.
-    losses
-        Validation losses of the candidates.
-    samples
-        Bootstrap samples of the validation rows.
+    The validation losses of the candidates, and bootstrap samples of the validation rows, serve to
+    choose between them.
     """
 
     table: pd.DataFrame

@@ -16,14 +16,7 @@ MAX_EVALUATION_ROWS = 2000  # of the validation and of the test part, evenly spa
 class Rows:
     """Rows of a design matrix: points of a panel with their responses, by series, then by time.
 
-    Attributes
-    ----------
-    positions
-        Indices into ``panel.values`` of the newest point that is known.
-    series
-        Index of the series of each row.
-    response
-        What is forecast.
+    Positions are indices into ``panel.values`` of the newest point that is known.
     """
 
     positions: Int[Tensor, " row"]

@@ -37,12 +37,7 @@ def reduce(
     offsets: Int[Tensor, " border"],
     kind: Literal["min", "max", "sum"],
 ) -> Shaped[Tensor, " segment"]:
-    """Minimum, maximum or sum of each segment.
-
-    Parameters
-    ----------
-    offsets
-        Segment i is ``values[offsets[i]:offsets[i + 1]]``.
+    """Minimum, maximum or sum of each segment, ``values[offsets[i]:offsets[i + 1]]``.
 
     Examples
     --------

@@ -14,18 +14,10 @@ from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 
 @dataclass(frozen=True)
 class Block:
-    """Padded sequences of similar length.
+    """Padded sequences of similar length; values are NaN after the end of each, and where missing.
 
-    Attributes
-    ----------
-    values
-        Points; NaN where missing, and after the end of each sequence.
-    lengths
-        Number of points of each sequence.
-    sequences
-        Index of each sequence among the observations.
-    rows
-        Index of each point among the points of all observations.
+    `sequences` and `rows` are the indices of each sequence, and of each point, among all of the
+    observations.
     """
 
     values: Float[Tensor, "sequence time feature"]
@@ -49,14 +41,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Observations:
-    """Sequences stored end to end.
+    """Sequences stored end to end: sequence i is ``values[offsets[i]:offsets[i + 1]]``.
 
-    Attributes
-    ----------
-    values
-        Points; NaN where a feature is missing.
-    offsets
-        Sequence i is ``values[offsets[i]:offsets[i + 1]]``.
+    Values are NaN where a feature is missing.
 
     Examples
     --------

@@ -66,8 +66,9 @@ def information_table(
 ) -> pd.DataFrame:
     """Table of the candidates by an information criterion (bic, aic, icl); the lowest is chosen.
 
-    `complete` is the log likelihood of points and most probable states together, which ICL takes in
-    the place of the log likelihood (Biernacki, Celeux & Govaert 2000).
+    `ranges` are the `restart_range` of each candidate. `complete` is the log likelihood of points
+    and most probable states together, which ICL takes in the place of the log likelihood
+    (Biernacki, Celeux & Govaert 2000).
     """
     weight = 2.0 if criterion == "aic" else nobs.to(log_likelihood).clamp(min=1).log()
     penalty = weight * torch.tensor(n_parameters).to(log_likelihood)[:, None]

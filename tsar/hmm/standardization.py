@@ -16,12 +16,7 @@ MIN_STD = 1e-140  # its square is still far from 0
 class Standardization:
     """Location and scale of each feature.
 
-    Attributes
-    ----------
-    center, scale
-        Subtracted from each feature, and its divisor.
-    log_jacobian
-        Log density of all points in data units, less that in standardized units.
+    `log_jacobian` is the log density of all points in data units, less that in standardized units.
     """
 
     center: Float[Tensor, " feature"]

@@ -70,15 +70,7 @@ def repeat_chains(chains: HMMParameters, n_groups: int) -> tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Categorical(Emission[CategoricalParameters]):
-    """Symbols, encoded as integers from 0.
-
-    Attributes
-    ----------
-    n_symbols
-        Number of symbols.
-    prior
-        Parameter of the Dirichlet prior of the probabilities; 1 for none.
-    """
+    """Symbols, encoded as integers from 0; `prior` is the Dirichlet parameter, 1 for none."""
 
     n_symbols: int
     prior: float = 1.0

@@ -18,17 +18,7 @@ from tsar.hmm.em import EMResult, run_em, select_models
 
 @dataclass(frozen=True)
 class EMOptions:
-    """Options of expectation-maximization.
-
-    Attributes
-    ----------
-    n_iter, tol
-        Maximum number of iterations; minimum gain of the objective, below which EM ends.
-    startprob_prior, transmat_prior
-        Parameters of Dirichlet priors; 1 for none.
-    progress
-        Whether to show a progress bar if a fit takes longer than a second.
-    """
+    """Options of `run_em`, and the Dirichlet parameters of the priors (1 for none)."""
 
     n_iter: int
     tol: float
@@ -41,14 +31,7 @@ class EMOptions:
 class FittedModels(Generic[P]):
     """Models with the same number of states: for each group, one for each start.
 
-    Attributes
-    ----------
-    result
-        Result of EM for all models.
-    model_group
-        Group of each model; the models of a group are consecutive, and as many in each.
-    n_groups
-        Number of groups.
+    The models of a group are consecutive, and as many in each.
     """
 
     result: EMResult[P]

@@ -27,14 +27,9 @@ from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 
 
 class FilteredStates(NamedTuple):
-    """Result of `filter_states`.
+    """State probabilities given the points so far, and log densities given the points before.
 
-    Attributes
-    ----------
-    probability
-        Probability of each state given the points up to this one.
-    log_density
-        Log density of each point given those before it; 0 where it is missing.
+    The log density of a missing point is 0.
     """
 
     probability: Float[Tensor, "row time state"]
@@ -47,16 +42,9 @@ class FilteredStates(NamedTuple):
 
 
 class SmoothedStates(NamedTuple):
-    """Result of `forward_backward`, as the M-step needs it.
+    """State probabilities given all points, and the expected number of transitions.
 
-    Attributes
-    ----------
-    posteriors
-        Probability of each state at each point given all points.
-    transitions
-        Expected number of transitions from each state to each.
-    log_likelihood
-        Log-likelihood of each chain, float64.
+    The log-likelihood of each chain is float64.
     """
 
     posteriors: Float[Tensor, "row time state"]

@@ -44,8 +44,8 @@ def initial_gaussians(
 
     Where outliers inflate a standard deviation, the one that matches the IQR replaces it: with the
     inflated one all other points would be equally likely in every state. `uniform` are random
-    numbers in [0, 1) for k-means++. With `full`, covariances are returned instead of variances;
-    `min_covar` is then added to their diagonals.
+    numbers in [0, 1) for k-means++. Variances are at least `min_covar`; covariances are returned
+    instead with `full`, and `min_covar` is added to their diagonals.
     """
     points = subsample(values, offsets)
     means = kmeans(points, uniform)

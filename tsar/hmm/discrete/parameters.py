@@ -12,12 +12,7 @@ from torch import Tensor
 class HMMParameters:
     """Markov chains of hidden states, one for each model of a batch.
 
-    Attributes
-    ----------
-    startprob
-        Probability of each state at the first point.
-    transmat
-        Transition probabilities, from each state (first state axis) to each (last axis).
+    Transitions are from each state (first state axis) to each (last axis).
     """
 
     startprob: Float[Tensor, "model state"]
@@ -34,12 +29,7 @@ class HMMParameters:
 class GaussianParameters(HMMParameters):
     """HMMs with Gaussian emissions.
 
-    Attributes
-    ----------
-    means
-        Mean of each feature in each state.
-    covars
-        Variances (model, state, feature), or covariances (model, state, feature, feature).
+    `covars` are variances (model, state, feature), or covariances (model, state, feature, feature).
     """
 
     means: Float[Tensor, "model state feature"]
@@ -48,13 +38,7 @@ class GaussianParameters(HMMParameters):
 
 @dataclass(frozen=True)
 class CategoricalParameters(HMMParameters):
-    """HMMs with categorical emissions.
-
-    Attributes
-    ----------
-    emissionprob
-        Probability of each symbol in each state.
-    """
+    """HMMs with categorical emissions."""
 
     emissionprob: Float[Tensor, "model state symbol"]
 

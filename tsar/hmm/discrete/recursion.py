@@ -27,14 +27,9 @@ ROUNDING = 32  # units in the last place within which two numbers are equal
 
 
 class Messages(NamedTuple):
-    """Messages of the recursion, in the representation of a semiring.
+    """Normalized messages before and after the density of each point, in semiring representation.
 
-    Attributes
-    ----------
-    predicted, updated
-        Normalized messages before and after the density of each point.
-    scale
-        Divisor of each `updated` message.
+    `scale` is the divisor of each `updated` message.
     """
 
     predicted: Float[Tensor, "step row chunk state"]

@@ -109,10 +109,7 @@ class Scaled(Semiring):
 class Logarithmic(Semiring):
     """Logarithms of probabilities, for chains where some transitions are impossible.
 
-    Attributes
-    ----------
-    total
-        ``torch.logsumexp`` for sums over paths, ``torch.amax`` for the best path (Viterbi 1967).
+    The total is ``torch.logsumexp`` for sums over paths, ``torch.amax`` for the best path.
     """
 
     total: Callable[..., Tensor]
