@@ -41,12 +41,8 @@ def fit_panel(
 ) -> ARResults:
     """Fit one equation per series (`local`), or one for all.
 
-    Parameters
-    ----------
-    scaled
-        Panel of standardized series, with covariates in their own units.
-    holds_back
-        Whether newer points were held back, for the text of errors.
+    The series are standardized, the covariates in their own units. `holds_back`, whether newer
+    points were held back, is for the text of errors.
     """
     channels = _stack_channels(scaled, scales.past, scales.future).to(device)
     by_series = observed_segments(channels, scaled.offsets.to(device))

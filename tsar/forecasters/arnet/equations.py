@@ -10,6 +10,9 @@ from torch import Tensor
 from tsar.autoregression import ARResults, horizon_map
 from tsar.forecasters.arnet.closed_form import Scales
 from tsar.forecasters.arnet.module import AutoregressionModule
+from tsar.runtime.memory import BLOCK_ELEMENTS
+
+MAP_STEPS = 64  # maximum steps of a map
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,21 @@ class Equations:
         intercept = self.intercept * unit + mean - covariate_mean
         return Equations(self.lags, past, future, intercept)
 
+    def active_lags(self) -> list[list[int]]:
+        """Lags of each group whose coefficient is not zero in some step."""
+        active = (self.lags != 0).any(dim=1)
+        flat = (active.nonzero()[:, 1] + 1).tolist()
+        ends = active.sum(dim=1).cumsum(0).tolist()
+        return [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
-def active_lags(lags: Float[Tensor, "group step lag"]) -> list[list[int]]:
-    """Lags of each group whose coefficient is not zero in some step."""
-    active = (lags != 0).any(dim=1)
-    flat = (active.nonzero()[:, 1] + 1).tolist()
-    ends = active.sum(dim=1).cumsum(0).tolist()
-    return [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+def map_steps(horizon: int, coefficients: int) -> int:
+    """Steps of a recursion that one matrix product computes (`horizon_map`), 1 if memory is short.
+
+    `coefficients` counts those of all groups.
+    """
+    steps = min(int(horizon), MAP_STEPS)
+    return steps if coefficients * steps <= BLOCK_ELEMENTS else 1
 
 
 def load_closed_form(

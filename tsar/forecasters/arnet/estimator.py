@@ -16,19 +16,11 @@ from tsar.data.panel import Columns, Panel
 from tsar.data.scaling import Scaling, standardize
 from tsar.data.windows import Windows
 from tsar.forecasters.arnet.closed_form import Scales, fit_panel, group_scaling
-from tsar.forecasters.arnet.equations import Equations, active_lags, load_closed_form
-from tsar.forecasters.arnet.module import AutoregressionModule, Loss
-from tsar.forecasters.arnet.options import (
-    CHECKED,
-    CONTEXT_ORDERS,
-    check_options,
-    check_recursion,
-    choose_order,
-    normalize_sparsity,
-    uses_bias_correction,
-)
+from tsar.forecasters.arnet.equations import Equations, load_closed_form, map_steps
+from tsar.forecasters.arnet.module import CONTEXT_ORDERS, AutoregressionModule, Loss, robust_delta
+from tsar.forecasters.arnet.options import check_options, choose_order, corrects_bias
 from tsar.forecasters.arnet.quantiles import ErrorModel, closed_form_quantiles
-from tsar.forecasters.arnet.report import details, draw_coefficients, group_row, overview
+from tsar.forecasters.arnet.report import coefficient_summary, draw_coefficients
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.fitting import (
     Prediction,
@@ -42,12 +34,8 @@ from tsar.forecasters.forecast import Forecast
 from tsar.intervals import select_quantiles
 from tsar.rollout import rollout
 from tsar.runtime.devices import resolve_device
-from tsar.runtime.memory import BLOCK_ELEMENTS
 from tsar.runtime.seeds import resolve_seed, seeded
 from tsar.training import Training, train
-from tsar.validation import check_integer
-
-MAP_STEPS = 64  # steps of a recursion that one matrix product computes (`horizon_map`)
 
 
 class ARNet(Forecaster):
@@ -153,7 +141,7 @@ class ARNet(Forecaster):
         horizon: int = 1,
         strategy: Literal["recursive", "direct"] = "recursive",
         scope: Literal["local", "global"] = "local",
-        sparsity: float | int | str | None = "auto",
+        sparsity: float | int | Literal["auto"] | None = "auto",
         ridge: float = 0.0,
         bias_correction: bool | Literal["auto"] = "auto",
         hidden: Sequence[int] = (),
@@ -184,9 +172,8 @@ class ARNet(Forecaster):
         self.verbose = verbose
 
     def _fit(self, panel: Panel) -> None:
-        self._check(panel)
-        n_targets = panel.lengths - self._steps
-        self.order_ = choose_order(self.order, panel.labels.frequency, n_targets)
+        check_options(self, panel.labels.columns.past)
+        self.order_ = choose_order(self.order, panel.labels.frequency, panel.lengths - self._steps)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self.horizon)
         history = panel.without_last(held) if self.holds_back else panel
@@ -226,10 +213,8 @@ class ARNet(Forecaster):
             resolve_device(self.device),
             local=self.scope == "local",
             holds_back=self.holds_back,
-            bias_correction=uses_bias_correction(
-                self.bias_correction, self.sparsity, self.strategy, self.holds_back
-            ),
-            sparsity=normalize_sparsity(self.sparsity),
+            bias_correction=corrects_bias(self),
+            sparsity=None if self.sparsity == 1 else self.sparsity,
             ridge=self.ridge,
         )
 
@@ -240,13 +225,12 @@ class ARNet(Forecaster):
     def _build(self) -> AutoregressionModule:
         """Make the module, from parameters and fitted attributes alone."""
         n_past, n_future = len(self.past_scaling_.mean), len(self.future_scaling_.mean)
-        map_steps = min(int(self.horizon), MAP_STEPS)
         mappable = self.strategy == "recursive" and not (self.holds_back or n_future or n_past)
-        fits = self.n_groups_ * self.order_ * map_steps <= BLOCK_ELEMENTS
+        steps = map_steps(self.horizon, self.n_groups_ * self.order_) if mappable else self._steps
         module = AutoregressionModule(
             self.n_groups_,
             self.order_,
-            map_steps if mappable and fits else self._steps,
+            steps,
             n_past=n_past,
             n_future=n_future,
             hidden=tuple(self.hidden),
@@ -264,24 +248,21 @@ class ARNet(Forecaster):
         self, panel: Panel, history: Panel, held: Tensor, options: Training, seed: int
     ) -> None:
         device = resolve_device(self.device)
-        self.module_.to(device)
+        module = self.module_.to(device)
         scaled, scaled_history = (
             self.scaling_.apply(data).to(device, torch.float32) for data in (panel, history)
         )
         windows = Windows.sliding(scaled_history, self.order_, self._steps)
         if self.loss == "huber":
-            # By the median because outliers inflate the standard deviation.
-            errors = calibrate(self.module_, windows, self.inference_batch_size).scores
-            self.huber_delta_ = 1.345 * 1.4826 * float(errors.nanmedian())
-            self.module_.huber_delta = self.huber_delta_
+            errors = calibrate(module, windows, self.inference_batch_size).scores
+            self.huber_delta_ = module.huber_delta = robust_delta(errors)
         validation = held_back_windows(scaled, held, self.order_, self._steps)
-        progress = self.verbose > 0
-        epochs = train(self.module_, windows, validation, options, seed=seed, progress=progress)
+        epochs = train(module, windows, validation, options, seed=seed, progress=self.verbose > 0)
         self.history_ = history_frame(epochs)
-        self.n_parameters_ = self.module_.n_parameters
+        self.n_parameters_ = module.n_parameters
         steps = max(min(self.horizon, int(held.max())), 1)
         held_back = held_back_windows(scaled, held, self.order_, steps)
-        self.calibration_ = calibrate(self.module_, held_back, self.inference_batch_size)
+        self.calibration_ = calibrate(module, held_back, self.inference_batch_size)
 
     def _set_statistics(self, results: ARResults) -> None:
         """Set standard errors, residual deviation and criteria, in the units of the data."""
@@ -305,7 +286,7 @@ class ARNet(Forecaster):
         fitted = Equations.from_module(self.module_, self._steps).in_data_units(self._scales())
         self.coef_, self.intercept_ = self._array(fitted.lags), self._array(fitted.intercept)
         self.past_coef_, self.future_coef_ = self._array(fitted.past), self._array(fitted.future)
-        self.lags_ = active_lags(fitted.lags)
+        self.lags_ = fitted.active_lags()
 
     def _array(self, values: Tensor) -> np.ndarray:
         """Array of values (group, step, ...), without the step axis unless direct."""
@@ -336,10 +317,7 @@ class ARNet(Forecaster):
             Id of a series; None for the only one, or for a row per series.
         """
         check_is_fitted(self, "context_")
-        names = self._group_names()
-        if series is None and self.n_groups_ > 1:
-            return overview(self, names)
-        return details(self, names, group_row(names, series), self._columns())
+        return coefficient_summary(self, series)
 
     def plot_coefficients(self, series: Any = None, *, ax: Any = None) -> Any:
         """Plot the coefficient of each lag, with 95 % intervals in closed form.
@@ -356,10 +334,7 @@ class ARNet(Forecaster):
         matplotlib.axes.Axes
         """
         check_is_fitted(self, "context_")
-        return draw_coefficients(self, self._group_names(), series, ax)
-
-    def _group_names(self) -> list[Any]:
-        return ["all series"] if self.scope == "global" else list(self.context_.labels.ids)
+        return draw_coefficients(self, series, ax)
 
     def _reach(self, panel: Panel) -> int:
         return self.order_ if panel.gapless else CONTEXT_ORDERS * self.order_
@@ -392,9 +367,3 @@ class ARNet(Forecaster):
         return closed_form_quantiles(
             self.module_, prediction.context, prediction.point, self.error_model_, levels, direct
         )
-
-    def _check(self, panel: Panel) -> None:
-        check_integer("inference_batch_size", self.inference_batch_size)
-        check_options(**{name: getattr(self, name) for name in CHECKED})
-        if self.strategy == "recursive":
-            check_recursion(self.horizon, self.loss, panel.labels.columns.past)

@@ -14,6 +14,10 @@ from tsar.nn.module import ForecastModule, fill_target, masked_mean
 
 Loss = Literal["mse", "huber", "quantile"]
 
+# Contexts are this many orders long where points are missing, so that a wrong value imputed at
+# their start decays: it is passed from gap to gap at least three times, by few coefficients each.
+CONTEXT_ORDERS = 4
+
 
 @dataclass(frozen=True)
 class LinearMap:
@@ -135,15 +139,9 @@ class AutoregressionModule(ForecastModule):
     ) -> Float[Tensor, "batch horizon active"]:
         """Values of the regressors at each step of a recursive forecast.
 
-        Parameters
-        ----------
-        context
-            Prepared contexts.
-        point
-            Their point forecasts.
-        indices
-            Which regressors: lags of the target, lag 1 first, then of each past covariate (known
-            for the first step only), then the future covariates.
+        `indices` count the lags of the target, lag 1 first, then those of each past covariate (known
+        for the first step only), then the future covariates; `point` are the point forecasts of
+        prepared contexts.
         """
         steps, order = point.shape[1], self.order
         index = indices[:, None].expand(-1, steps, -1)
@@ -289,6 +287,14 @@ class _Network(nn.Module):
         inner = self.trunk(torch.cat([repeated, future], dim=2))
         weight = self.last.weight.unflatten(0, self.shape)
         return torch.einsum("bhw,how->bho", inner, weight) + self.last.bias.unflatten(0, self.shape)
+
+
+def robust_delta(errors: Float[Tensor, "step window"]) -> float:
+    """Huber's delta: 1.345 standard deviations, by the median absolute error because of outliers.
+
+    `errors` are absolute, NaN where unknown.
+    """
+    return 1.345 * 1.4826 * float(errors.nanmedian())
 
 
 def imputed_points(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from numbers import Real
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from jaxtyping import Int
@@ -12,16 +12,6 @@ from tsar.autoregression import Design, Segments, Sparsity
 from tsar.data.panel import Frequency
 from tsar.data.panel.frequency import DAY
 from tsar.validation import check_integer
-
-# Parameters that `check_options` checks.
-CHECKED = (
-    *("strategy", "scope", "loss", "hidden", "sparsity", "ridge", "quantile_levels"),
-    "bias_correction",
-)
-
-# Contexts are this many orders long where points are missing, so that a wrong value imputed at
-# their start decays: it is passed from gap to gap at least three times, by few coefficients each.
-CONTEXT_ORDERS = 4
 
 MIN_ORDER, MAX_ORDER = 24, 800  # bounds of the default order
 INTEGER_ORDER = 200  # default order where times are integers, which have no known season
@@ -35,41 +25,36 @@ class Penalties(TypedDict):
     ridge: float | int
 
 
-def check_options(
-    *,
-    strategy: object,
-    scope: object,
-    loss: object,
-    hidden: object,
-    sparsity: object,
-    ridge: object,
-    quantile_levels: object,
-    bias_correction: object,
-) -> None:
-    """Check each option by itself, and the combinations."""
-    _check_one_of("strategy", strategy, ("recursive", "direct"))
-    _check_one_of("scope", scope, ("local", "global"))
-    _check_one_of("loss", loss, ("mse", "huber", "quantile"))
-    _check_hidden(hidden)
-    _check_penalties(sparsity, ridge)
-    if loss == "quantile":
-        _check_quantile_levels(quantile_levels)
-    _check_one_of("bias_correction", bias_correction, ("auto", True, False))
-    if bias_correction not in ("auto", False) and (strategy == "direct" or loss != "mse" or hidden):
+def check_options(model: Any, past: Sequence[str]) -> None:
+    """Check each parameter of an `ARNet` with some past covariates, and their combinations."""
+    check_integer("inference_batch_size", model.inference_batch_size)
+    _check_one_of("strategy", model.strategy, ("recursive", "direct"))
+    _check_one_of("scope", model.scope, ("local", "global"))
+    _check_one_of("loss", model.loss, ("mse", "huber", "quantile"))
+    _check_hidden(model.hidden)
+    _check_penalties(model.sparsity, model.ridge)
+    if model.loss == "quantile":
+        _check_quantile_levels(model.quantile_levels)
+    _check_one_of("bias_correction", model.bias_correction, ("auto", True, False))
+    trained_or_direct = model.holds_back or model.strategy == "direct"
+    if model.bias_correction not in ("auto", False) and trained_or_direct:
         raise ValueError(
             "bias_correction must be 'auto' or False unless strategy='recursive', loss='mse' and "
             "hidden=(), where one equation in closed form is the whole model; got True. Leave it "
             "out."
         )
+    if model.strategy == "recursive":
+        _check_recursion(model.horizon, model.loss, past)
 
 
-def uses_bias_correction(option: object, sparsity: object, strategy: str, holds_back: bool) -> bool:
+def corrects_bias(model: Any) -> bool:
     """Whether to correct bias: only of one equation in closed form that is not trained further."""
-    wanted = sparsity == "auto" if option == "auto" else bool(option)
-    return wanted and strategy == "recursive" and not holds_back
+    option = model.bias_correction
+    wanted = model.sparsity == "auto" if option == "auto" else bool(option)
+    return wanted and model.strategy == "recursive" and not model.holds_back
 
 
-def check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
+def _check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
     """Check that one equation can be fed its own forecasts up to the horizon."""
     if horizon > 1 and past:
         raise ValueError(
@@ -110,13 +95,6 @@ def default_order(frequency: Frequency, points: int) -> int:
     return min(max(two_seasons, MIN_ORDER), MAX_ORDER)
 
 
-def normalize_sparsity(sparsity: object) -> Sparsity:
-    """Sparsity as the closed form expects it; a share of 1 is no sparsity."""
-    if sparsity is None or sparsity == 1:
-        return None
-    return "auto" if sparsity == "auto" else float(sparsity)  # type: ignore[arg-type]
-
-
 def check_windows(
     segments: Segments,
     design: Design,
@@ -128,21 +106,17 @@ def check_windows(
 ) -> None:
     """Check that every group has enough complete windows for its coefficients.
 
-    Parameters
-    ----------
-    ids
-        Id of the series of each group; empty where all series are one group.
-    holds_back
-        Whether newer points were held back.
+    `ids` are those of the series of the groups, empty where all series are one group.
     """
     n_windows = count_windows(segments, design)
     # AR-Net's penalty is in units of the noise, which needs residual degrees of freedom.
     penalized = ridge > 0 or sparsity == "auto"
     n_coef = design.order * (1 + design.n_past) + design.n_future
     required = 2 if penalized else n_coef + 2
-    if not bool((n_windows < required).any()):
+    short = (n_windows < required).nonzero()[:, 0]
+    if not len(short):
         return
-    row = int((n_windows < required).nonzero()[0, 0])
+    row = int(short[0])
     remedies = ["scope='global'"] if ids else []
     remedies += [] if penalized else ["sparsity='auto'", "sparsity=None and a ridge"]
     remedies += ["a smaller Training(validation=...)"] if holds_back else []

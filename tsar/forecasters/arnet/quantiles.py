@@ -41,12 +41,8 @@ class ErrorModel:
     @classmethod
     def from_results(cls, results: ARResults) -> "ErrorModel":
         """Error model of fitted equations."""
-        return cls(
-            results.innovation_std,
-            results.df_within,
-            results.estimation_share,
-            results.uncertainty,
-        )
+        sigma, df_resid = results.innovation_std, results.df_within
+        return cls(sigma, df_resid, results.estimation_share, results.uncertainty)
 
 
 @torch.no_grad()
@@ -60,11 +56,8 @@ def closed_form_quantiles(
 ) -> Float[Tensor, "batch horizon level"]:
     """Quantiles of forecasts by closed-form equations.
 
-    Parameters
-    ----------
-    gap
-        For direct equations, the number of first steps that replace missing points at the end of
-        the context; None: one equation, fed its own forecasts.
+    `gap` is, for direct equations, the number of first steps that replace missing points at the end
+    of the context; None: one equation, fed its own forecasts.
     """
     one_group = len(errors.sigma) == 1
     group = torch.zeros_like(context.series) if one_group else context.series
@@ -97,13 +90,9 @@ def recursive_quantiles(
 
     The innovations give step h the variance sigma^2 (psi_0^2 + ... + psi_{h-1}^2). Imputed points
     of the context (`imputation_variance`) and estimated coefficients
-    (`ParameterUncertainty.forecast_variance`) add to it.
-
-    Parameters
-    ----------
-    maps
-        Map of the recursion to some steps, newest lag last: its first row is the equation, its last
-        column the impulse response as far as it goes (see `psi_weights`).
+    (`ParameterUncertainty.forecast_variance`) add to it. `maps` are those of the recursion to some
+    steps, newest lag last: the first row is the equation, the last column the impulse response as
+    far as it goes (see `psi_weights`).
     """
     present, member = group.unique(return_inverse=True)
     horizon, coef = point.shape[1], maps[present].flip(2)
@@ -134,17 +123,7 @@ def direct_quantiles(
 
     Points of the context that the first equation imputed add variance (`imputation_variance`).
     Where the first `gap` steps replace missing points, steps beyond the fitted ones have the
-    deviation of the last of these.
-
-    Parameters
-    ----------
-    equations
-        Coefficients, newest lag last.
-
-    Raises
-    ------
-    ValueError
-        The horizon is beyond the steps that were fitted.
+    deviation of the last of these. `equations` are coefficients, newest lag last.
     """
     horizon, fitted = point.shape[1], errors.sigma.shape[1]
     if horizon - gap > fitted:
@@ -196,12 +175,12 @@ def _propagated_variance(
     max_gaps: int,
 ) -> Float[Tensor, "row horizon"]:
     """Squared effect of each gap's innovation on each step, summed over the gaps."""
-    order, n_rows = lags.shape[1], len(gaps)
+    order = lags.shape[1]
     position = gaps.int().argsort(dim=1, descending=True, stable=True)[:, :max_gaps]
     valid = gaps.gather(1, position)
     lag = position[:, :, None] - position[:, None, :]  # from the earlier gap, the column
     linked = valid[:, :, None] & valid[:, None, :] & (lag > 0) & (lag <= order)
-    links = lags.gather(1, (lag.clamp(1, order) - 1).view(n_rows, -1)).view_as(lag) * linked
+    links = lags.gather(1, (lag.clamp(1, order) - 1).flatten(1)).view_as(lag) * linked
     first_lag = gaps.shape[1] - position  # lag of each gap at the first step of the forecast
     index = (first_lag.clamp(max=order) - 1)[:, None].expand(-1, maps.shape[1], -1)
     effect = maps.gather(2, index) * (valid & (first_lag <= order))[:, None]
