@@ -1,6 +1,7 @@
 """Text tables for `summary()`, in the layout of statsmodels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,3 +112,12 @@ def series_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]
     """
     cells = [[shorten(name), *rest] for name, *rest in rows]
     return f"{title}\n{pd.DataFrame(cells, columns=list(header)).to_string(index=False)}"
+
+
+def series_row(ids: list[Any], series: Any) -> int:
+    """Row of a fitted series; None: the first."""
+    if series is None:
+        return 0
+    if series not in ids:
+        raise ValueError(f"series must be one of those fitted; got {series!r}. They are {ids[:5]}.")
+    return ids.index(series)

@@ -217,7 +217,7 @@ def test_regimes_are_tabulated_plotted_and_summarized() -> None:
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert len(labels) == 2
     assert labels[0].startswith("regime 0 (level ")
-    with pytest.raises(ValueError, match="series must be one that was fitted; got 'nobody'"):
+    with pytest.raises(ValueError, match="series must be one of those fitted; got 'nobody'"):
         model.plot_regimes("nobody")
     lines = model.summary().splitlines()
     assert lines[1].split() == [

@@ -139,9 +139,9 @@ class AutoregressionModule(ForecastModule):
     ) -> Float[Tensor, "batch horizon active"]:
         """Values of the regressors at each step of a recursive forecast.
 
-        `indices` count the lags of the target, lag 1 first, then those of each past covariate (known
-        for the first step only), then the future covariates; `point` are the point forecasts of
-        prepared contexts.
+        `indices` are those of the lags of the target, lag 1 first, then of each past covariate
+        (known for the first step only), then of the future covariates; `point` are the point
+        forecasts of prepared contexts.
         """
         steps, order = point.shape[1], self.order
         index = indices[:, None].expand(-1, steps, -1)

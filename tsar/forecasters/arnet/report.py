@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsar.forecasters.summary import coefficient_table, series_table, shorten
+from tsar.forecasters.summary import coefficient_table, series_row, series_table, shorten
 from tsar.plotting import plot_coefficients
 
 Floats = NDArray[Any]
@@ -20,7 +20,7 @@ def coefficient_summary(model: Any, series: Any) -> str:
     if series is None and len(names) > 1:
         rows = [[str(name), *cells] for name, cells in zip(names, _cells(model), strict=True)]
         return series_table(_title(model), ["series", *_header(model)], rows)
-    row = _group_row(names, series)
+    row = series_row(names, series)
     cells = zip(_header(model), _cells(model)[row], strict=True)
     terms, coef, std_err = _first_equation(model, row)
     facts = [("series", shorten(names[row])), *cells]
@@ -30,7 +30,7 @@ def coefficient_summary(model: Any, series: Any) -> str:
 def draw_coefficients(model: Any, series: Any, ax: Any) -> Any:
     """Plot the coefficients of one group, of the first step."""
     names = _group_names(model)
-    row = _group_row(names, series)
+    row = series_row(names, series)
     coef = np.atleast_2d(model.coef_[row])[0]
     std_err = None if model.holds_back else np.atleast_2d(model.coef_std_err_[row])[0]
     return plot_coefficients(coef, std_err, title=f"ARNet: {names[row]}", ax=ax)
@@ -38,17 +38,6 @@ def draw_coefficients(model: Any, series: Any, ax: Any) -> Any:
 
 def _group_names(model: Any) -> list[Any]:
     return ["all series"] if model.scope == "global" else list(model.context_.labels.ids)
-
-
-def _group_row(names: list[Any], series: Any) -> int:
-    """Row of a series among the groups; None: the first."""
-    if series is None:
-        return 0
-    if series not in names:
-        raise ValueError(
-            f"series must be one of those fitted; got {series!r}. They are {names[:5]}."
-        )
-    return names.index(series)
 
 
 def _title(model: Any) -> str:

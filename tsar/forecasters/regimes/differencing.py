@@ -18,7 +18,9 @@ def fit_regimes(
 ) -> RegimeFit:
     """Fit levels, first differences, or both and keep for each model the better ones."""
     differenced, group = first_differences(panel), fitter.group(len(panel))
-    eligible = has_two_differences(differenced, group)
+    n_groups = int(group.max()) + 1
+    nobs = group_means(differenced.values, group[differenced.series], n_groups)[1]
+    eligible = nobs > 1  # two differences are the least for a variance
     if differences == 1 and bool(eligible.all()):
         return fitter.fit(differenced, differences=1)
     levels = fitter.fit(panel, differences=0)
@@ -45,27 +47,13 @@ def first_differences(panel: Panel) -> Panel:
     return replace(panel, values=differences)
 
 
-def has_two_differences(
-    differences: Panel, group: Int[Tensor, " series"]
-) -> Bool[Tensor, " group"]:
-    """Whether the series of a group have two differences or more: the least for a variance."""
-    n_groups = int(group.max()) + 1
-    return group_means(differences.values, group[differences.series], n_groups)[1] > 1
-
-
 def select_differences(
     levels: RegimeFit, differences: RegimeFit, rows: Int[Tensor, " row"], *, always: bool
 ) -> RegimeFit:
     """Models of levels, replaced by those of differences where these have the lower error.
 
-    Parameters
-    ----------
-    levels
-        Fit of all series.
-    differences
-        Fit of the models `rows` alone.
-    always
-        Whether to replace all of `rows`, whatever their errors.
+    `differences` is the fit of the models `rows` alone; `always` replaces all of them, whatever
+    their errors.
     """
     better = torch.ones_like(rows, dtype=torch.bool)
     if not always:

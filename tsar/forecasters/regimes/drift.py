@@ -28,13 +28,6 @@ def drift_ratio(
     that is constant apart from jumps, more for trends and random walks (the less, the more regimes
     there are). NaN with fewer than `MIN_DIFFERENCES` differences, or none but zeros.
 
-    Parameters
-    ----------
-    values, offsets
-        Points of all series, NaN where missing, and where each series begins.
-    means, variances, n_components
-        Regimes of each series.
-
     Examples
     --------
     >>> line = torch.arange(40, dtype=torch.float64)
@@ -55,17 +48,8 @@ def drift_ratio(
 
 
 def warn_of_drift(fit: RegimeFit, ids: pd.Index) -> None:
-    """Warn of series whose `drift_ratio` is above `MAX_DRIFT`: forecasts revert to a level.
-
-    Parameters
-    ----------
-    fit
-        Models of levels, and their data.
-    ids
-        Names of the series.
-    """
-    group, observations = fit.data.group.cpu(), fit.data.observations
-    models = fit.models
+    """Warn of series whose `drift_ratio` is above `MAX_DRIFT`: forecasts revert to a level."""
+    models, group, observations = fit.models, fit.data.group.cpu(), fit.data.observations
     values, offsets = observations.values[:, 0].cpu(), observations.offsets.cpu()
     ratio = drift_ratio(
         values, offsets, models.means[group], models.variances[group], models.n_components[group]

@@ -19,18 +19,13 @@ from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
 from tsar.forecasters.regimes.differencing import first_differences, fit_regimes
 from tsar.forecasters.regimes.fitting import RegimeFitter
-from tsar.forecasters.regimes.inference import (
-    filtered_probabilities,
-    smoothed_probabilities,
-    with_stationary_start,
-)
+from tsar.forecasters.regimes.inference import filtered_probabilities, smoothed_probabilities
 from tsar.forecasters.regimes.prediction import PredictiveDistribution
 from tsar.forecasters.regimes.report import regime_summary, regime_table
 from tsar.forecasters.regimes.season import deseasonalize_contexts
+from tsar.forecasters.summary import series_row
 from tsar.hmm.discrete.fitting import EMOptions
-from tsar.hmm.discrete.parameters import GaussianParameters
 from tsar.hmm.discrete.selection import CRITERIA, Criterion
-from tsar.hmm.em import select_models
 from tsar.hmm.observations import Observations
 from tsar.hmm.selection import candidate_states
 from tsar.plotting import plot_regimes
@@ -214,12 +209,8 @@ class HMM(Forecaster):
         self.differences_ = models.differences.numpy().copy()
         self.startprob_ = models.startprob.numpy().copy()
         self.transmat_ = models.transmat.numpy().copy()
-        row = self._model_rows(torch.arange(len(panel)))
-        lacks_state = torch.arange(models.means.shape[1]) >= models.n_components[row, None]
-        mean, std = models.scaling.mean[:, None], models.scaling.deviation[:, None]
-        means, variances = models.means[row] * std + mean, models.variances[row] * std.square()
-        self.means_ = means.masked_fill(lacks_state, torch.nan).numpy()
-        self.covars_ = variances.masked_fill(lacks_state, torch.nan).numpy()
+        means, variances = models.in_data_units(self._model_rows(torch.arange(len(panel))))
+        self.means_, self.covars_ = means.numpy(), variances.numpy()
         if selection is not None:
             ids = panel.labels.ids if self.scope == "local" else pd.Index(["all series"])
             group = selection["group"]
@@ -242,15 +233,6 @@ class HMM(Forecaster):
             rows = self.context_.labels.ids.get_indexer(panel.labels.ids)
         return torch.from_numpy(np.asarray(rows, dtype=np.int64))
 
-    def _window_models(
-        self, rows: Int[Tensor, " window"]
-    ) -> tuple[GaussianParameters, Bool[Tensor, "window state"]]:
-        """Model of each window, and which states it has."""
-        used, window = self._model_rows(rows).unique(return_inverse=True)
-        parameters = select_models(self._models_.parameters, used)
-        models, has_state = with_stationary_start(parameters, self._models_.n_components[used])
-        return select_models(models, window), has_state[window]
-
     def _standardize(
         self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
     ) -> tuple[Scaling, Float[Tensor, "window time"], Float[Tensor, "window horizon"]]:
@@ -271,9 +253,7 @@ class HMM(Forecaster):
             if self.differences_.any():
                 modelled = torch.where(differenced[:, None], values.diff(dim=1), values[:, 1:])
             scaling, standard, seasonal = self._standardize(modelled, rows, windows.horizon)
-            models, has_state = self._window_models(rows)
-            models = GaussianParameters(*(part.to(device) for part in vars(models).values()))
-            has_state = has_state.to(device)
+            models, has_state = self._models_.stationary(self._model_rows(rows), device)
             yield PredictiveDistribution(
                 models,
                 has_state,
@@ -309,8 +289,7 @@ class HMM(Forecaster):
         shape, device = (n_samples, windows.horizon), resolve_device(self.device)
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64).to(device)
         normal = torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
-        sampled = [found.sample(uniform, normal) for found in self._predict(windows)]
-        return torch.cat(sampled)
+        return torch.cat([found.sample(uniform, normal) for found in self._predict(windows)])
 
     def regimes(self, frame: Any = None) -> pd.DataFrame:
         """Smoothed probability of each regime at each point, given all points of the series.
@@ -343,7 +322,8 @@ class HMM(Forecaster):
             context = block.values[:, :, 0].gather(1, step).masked_fill(~inside, torch.nan)
             row = rows[block.sequences]
             _, standard, _ = self._standardize(context, row, 1)
-            probabilities = smoothed_probabilities(*self._window_models(row), standard)
+            models, has_state = self._models_.stationary(self._model_rows(row), row.device)
+            probabilities = smoothed_probabilities(models, has_state, standard)
             found[block.rows.gather(1, step)[inside]] = probabilities[inside]
         return regime_table(panel, found.numpy())
 
@@ -363,11 +343,7 @@ class HMM(Forecaster):
         """
         check_is_fitted(self, "context_")
         names, ids = self._columns(), list(self.context_.labels.ids)
-        if series is not None and series not in ids:
-            raise ValueError(
-                f"series must be one that was fitted; got {series!r}. Choose one of {ids[:10]}."
-            )
-        row = 0 if series is None else ids.index(series)
+        row = series_row(ids, series)
         table = self._regimes(self.context_.select(np.array([row])))
         return plot_regimes(
             table[names.time],
@@ -385,10 +361,9 @@ class HMM(Forecaster):
         With a global scope in units of each series' standard deviation around its mean.
         """
         check_is_fitted(self, "context_")
-        if self.scope == "local":
-            means, covars = torch.from_numpy(self.means_), torch.from_numpy(self.covars_)
-            return regime_summary(
-                list(self.context_.labels.ids), self._models_, means, covars.sqrt()
-            )
-        means, stds = self._models_.means, self._models_.variances.sqrt()
-        return regime_summary(["all series"], self._models_, means, stds)
+        if self.scope == "global":
+            means, variances = self._models_.means, self._models_.variances
+            return regime_summary(["all series"], self._models_, means, variances.sqrt())
+        means, variances = torch.from_numpy(self.means_), torch.from_numpy(self.covars_)
+        ids = list(self.context_.labels.ids)
+        return regime_summary(ids, self._models_, means, variances.sqrt())

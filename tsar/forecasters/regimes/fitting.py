@@ -5,20 +5,15 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
 from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
-from tsar.forecasters.regimes.inference import EMISSION, with_stationary_start
+from tsar.forecasters.regimes.inference import EMISSION, MIN_PROBABILITY, stationary_probabilities
 from tsar.forecasters.regimes.season import deseasonalize
-from tsar.hmm.discrete.fitting import (
-    EMOptions,
-    FittedModels,
-    fit_restarts,
-    predicted_means,
-)
+from tsar.hmm.discrete.fitting import EMOptions, FittedModels, fit_restarts, predicted_means
 from tsar.hmm.discrete.gaussian_emissions import DiagonalGaussian
 from tsar.hmm.discrete.parameters import GaussianParameters, reorder_states
 from tsar.hmm.discrete.selection import Criterion, select_n_components
@@ -65,15 +60,38 @@ class RegimeModels:
     scaling: Scaling
 
     @property
-    def parameters(self) -> GaussianParameters:
-        """GaussianParameters of the models, with a feature axis."""
-        means, variances = self.means[:, :, None], self.variances[:, :, None]
-        return GaussianParameters(self.startprob, self.transmat, means, variances)
-
-    @property
     def is_global(self) -> bool:
         """Whether there is one model for several series."""
         return len(self.startprob) < len(self.scaling.mean)
+
+    def stationary(
+        self, rows: Int[Tensor, " row"], device: torch.device
+    ) -> tuple[GaussianParameters, Bool[Tensor, "row state"]]:
+        """Models of some rows, which begin with their stationary distribution, on a device.
+
+        So contexts may begin at any time. Also which states each model has; densities of the others
+        must be masked.
+        """
+        used, index = rows.unique(return_inverse=True)
+        transmat = self.transmat[used]
+        startprob, has_state = stationary_probabilities(transmat, self.n_components[used])
+        parts = (
+            startprob.clamp(min=MIN_PROBABILITY),
+            transmat.clamp(min=MIN_PROBABILITY),
+            self.means[used, :, None],
+            self.variances[used, :, None],
+        )
+        models = GaussianParameters(*(part[index].to(device) for part in parts))
+        return models, has_state[index].to(device)
+
+    def in_data_units(
+        self, rows: Int[Tensor, " series"]
+    ) -> tuple[Float[Tensor, "series state"], Float[Tensor, "series state"]]:
+        """Means and variances of each series, whose model is in `rows`; NaN for padded states."""
+        padded = torch.arange(self.means.shape[1]) >= self.n_components[rows, None]
+        mean, std = self.scaling.mean[:, None], self.scaling.deviation[:, None]
+        means, variances = self.means[rows] * std + mean, self.variances[rows] * std.square()
+        return means.masked_fill(padded, torch.nan), variances.masked_fill(padded, torch.nan)
 
     def select(self, rows: Int[Tensor, " row"]) -> "RegimeModels":
         """Models of some series, each of which has its own."""
@@ -128,8 +146,7 @@ class RegimeFit(NamedTuple):
         The prediction is the mean of the regime that is most probable given the points before.
         """
         device = self.data.group.device
-        models, _ = with_stationary_start(self.models.parameters, self.models.n_components)
-        models = GaussianParameters(*(part.to(device) for part in vars(models).values()))
+        models, _ = self.models.stationary(torch.arange(len(self.models.means)), device)
         predicted = predicted_means(EMISSION, self.data, models)
         errors = (self.data.observations.values[:, 0] - predicted).abs().cpu()
         return errors * self.models.scaling.deviation[self.series]
@@ -161,20 +178,8 @@ class RegimeFit(NamedTuple):
 class RegimeFitter:
     """Options of a fit, shared by levels and differences.
 
-    Attributes
-    ----------
-    candidates
-        Numbers of states to try.
-    criterion
-        Selects among them, see `select_n_components`; None for the only candidate.
-    is_global
-        Whether one model is fitted to all series, not one to each.
-    season_length
-        Points in a season, which is removed first.
-    em_options, n_init, min_covar, seed
-        Options of EM, restarts, variance floor, and seed of the restarts.
-    device
-        Where EM runs.
+    The number of states is selected among `candidates` by the criterion (`select_n_components`);
+    None: the only candidate. `is_global`: one model is fitted to all series, not one to each.
     """
 
     candidates: list[int]
@@ -223,17 +228,13 @@ class RegimeFitter:
             n_components, fits, selection = select_n_components(
                 emission, data, self.candidates, self.criterion, fit
             )
-        n_components = torch.minimum(n_components.cpu(), self._max_components(data))
+        # At most a state per point, or per five points where their number is selected.
+        points = data.nobs.cpu() // (1 if self.criterion is None else MIN_POINTS_PER_STATE)
+        n_components = torch.minimum(n_components.cpu(), points.clamp(min=1))
         for states in n_components.unique().tolist():
             if states not in fits:
                 fits[states] = fit(data, states)
         return n_components, fits, selection
-
-    def _max_components(self, data: SequenceGroups) -> Int[Tensor, " model"]:
-        """Most states of each model: one per point, or per five points where it is selected."""
-        points = data.nobs.cpu()
-        limit = points if self.criterion is None else points // MIN_POINTS_PER_STATE
-        return limit.clamp(min=1)
 
 
 def stack_models(

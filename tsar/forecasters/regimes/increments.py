@@ -162,9 +162,8 @@ class IncrementChains:
         counts = self.n_frequencies(first, last, self.variances.amin(dim=1) * first)
         for count in counts.unique().tolist():
             rows = (counts == count).nonzero()[:, 0]
-            for part in rows.split(
-                rows_within(MAX_COMPLEX, self._elements(count, last - first + 1))
-            ):
+            elements = self._elements(count, last - first + 1)
+            for part in rows.split(rows_within(MAX_COMPLEX, elements)):
                 yield part, count
 
     def step_chunks(self, first: int, last: int, n_frequencies: int) -> Iterator[tuple[int, int]]:
@@ -197,16 +196,10 @@ class IncrementChains:
         min_variance: Float[Tensor, " window"] | None = None,
         exclude: "IncrementChains | None" = None,
     ) -> FourierInversion:
-        """Distributions of the centred sums of `first` to `last` steps.
+        """Distributions of the centred sums of `first` to `last` steps: Fourier series on a span.
 
-        Parameters
-        ----------
-        span
-            Interval of the Fourier series.
-        min_variance
-            Smallest variance of a sum; None for `first` steps in the narrowest state.
-        exclude
-            Chains whose paths are left out.
+        `min_variance` is the smallest variance of a sum; None for `first` steps in the narrowest
+        state. The paths of the chains `exclude` are left out.
         """
         frequencies = torch.arange(n_frequencies + 1).to(span) * (2 * torch.pi / span[:, None])
         values = self._characteristic_functions(frequencies, first, last)
@@ -269,19 +262,12 @@ def _tiered_quantiles(
     chunks = []
     for begin, end in chains[-1][0].step_chunks(first, last, largest):
         steps = torch.arange(begin, end + 1, device=probabilities.device)
-        components = [
-            (
-                chain.invert(
-                    begin,
-                    end,
-                    n_frequencies,
-                    chain.span(last),
-                    min_variance=min_variance,
-                    exclude=exclude,
-                ),
-                steps * chain.center,
+        components = []
+        for chain, exclude, variance, count in chains:
+            span = chain.span(last)
+            inversion = chain.invert(
+                begin, end, count, span, min_variance=variance, exclude=exclude
             )
-            for chain, exclude, min_variance, n_frequencies in chains
-        ]
+            components.append((inversion, steps * chain.center))
         chunks.append(component_quantiles(components, levels))
     return torch.cat(chunks)

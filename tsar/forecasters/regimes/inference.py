@@ -28,23 +28,6 @@ def stationary_probabilities(
     return probabilities / probabilities.sum(1, keepdim=True), has_state
 
 
-def with_stationary_start(
-    models: GaussianParameters, n_components: Int[Tensor, " model"]
-) -> tuple[GaussianParameters, Bool[Tensor, "model state"]]:
-    """Models of contexts that begin at any time: the stationary distribution is the initial one.
-
-    Also which states each model has; densities of the others must be masked.
-    """
-    startprob, has_state = stationary_probabilities(models.transmat, n_components)
-    started = GaussianParameters(
-        startprob.clamp(min=MIN_PROBABILITY),
-        models.transmat.clamp(min=MIN_PROBABILITY),
-        models.means,
-        models.covars,
-    )
-    return started, has_state
-
-
 def filtered_probabilities(
     models: GaussianParameters,
     has_state: Bool[Tensor, "window state"],
@@ -79,14 +62,9 @@ def sample_state_paths(
     transmat: Float[Tensor, "window state state"],
     uniform: Float[Tensor, "path horizon"],
 ) -> Int[Tensor, "window path horizon"]:
-    """Sample state paths by inversion of uniform numbers, all windows and paths at once.
+    """Sample state paths by inversion of uniform numbers in [0, 1), which all windows share.
 
-    Parameters
-    ----------
-    initial
-        Probability of each state at the first step.
-    uniform
-        Uniform random numbers in [0, 1), shared by all windows.
+    `initial` is the probability of each state at the first step.
     """
     cumulative = transmat.cumsum(-1)
     row = torch.arange(len(initial), device=initial.device)[:, None]

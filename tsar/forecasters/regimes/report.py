@@ -21,27 +21,15 @@ def regime_table(panel: Panel, probabilities: NDArray[np.float64]) -> pd.DataFra
     """Long frame of the values, the most probable regime and the probability of each regime."""
     names, labels = panel.labels.columns, panel.labels
     rows = torch.arange(len(panel.values))
-    columns = {f"regime-{k}": probabilities[:, k] for k in range(probabilities.shape[1])}
     return pd.DataFrame(
         {
             names.id: labels.ids[panel.series.numpy()],
             names.time: labels.frequency.to_times(panel.ordinals_at(panel.series, rows).numpy()),
             names.target: panel.values.numpy(),
             "regime": probabilities.argmax(axis=1),
-            **columns,
+            **{f"regime-{k}": column for k, column in enumerate(probabilities.T)},
         }
     )
-
-
-def expected_durations(
-    transmat: Float[Tensor, "model state state"],
-) -> Float[Tensor, "model state"]:
-    """Expected number of steps in a regime before it is left: ``1 / (1 - transmat[k, k])``.
-
-    Infinite for a regime that is never left (Hamilton 1989).
-    """
-    leaving = 1 - transmat.diagonal(dim1=1, dim2=2)
-    return torch.where(leaving > MIN_LEAVING, 1 / leaving, torch.inf)
 
 
 def regime_summary(
@@ -50,18 +38,13 @@ def regime_summary(
     means: Float[Tensor, "model state"],
     stds: Float[Tensor, "model state"],
 ) -> str:
-    """Table with a row per regime of each model; columns that are empty everywhere are left out.
-
-    Parameters
-    ----------
-    ids
-        Name of each model.
-    means, stds
-        Mean and standard deviation of each regime, in the units to be shown.
-    """
+    """Table with a row per regime of each model; columns that are empty everywhere are left out."""
     share = 100 * stationary_probabilities(models.transmat, models.n_components)[0]
     stds = torch.where(models.variances > CONSTANT_VARIANCE, stds, 0.0)
-    statistics = torch.stack([means, stds, share, expected_durations(models.transmat)], 2)
+    # Expected steps in a regime before it is left (Hamilton 1989); infinite if it never is.
+    leaving = 1 - models.transmat.diagonal(dim1=1, dim2=2)
+    duration = torch.where(leaving > MIN_LEAVING, 1 / leaving, torch.inf)
+    statistics = torch.stack([means, stds, share, duration], 2)
     rows = []
     for model, name in enumerate(ids):
         for k in range(int(models.n_components[model])):
