@@ -35,13 +35,7 @@ class Calibration:
         return cls(errors.abs().T.sort(dim=1).values)  # NaN is sorted last
 
     def half_width(self, coverage: float) -> Float[Tensor, " horizon"]:
-        """Half the interval width at each step: the ceil((n + 1) coverage)-th smallest score.
-
-        Raises
-        ------
-        ValueError
-            There are too few scores for that coverage.
-        """
+        """Half the interval width at each step: the ceil((n + 1) coverage)-th smallest score."""
         counts = (~self.scores.isnan()).sum(dim=1)
         # In float64: in float32, 0.05 of 1600 is more than 80.
         ranks = torch.ceil((counts + 1).double() * (coverage - 1e-9)).long()
@@ -61,20 +55,8 @@ class Calibration:
     ) -> Float[Tensor, "window horizon level"]:
         """Quantiles around point forecasts, symmetric; the median is the point forecast.
 
-        Parameters
-        ----------
-        point
-            Point forecasts.
-        levels
-            Quantile levels in (0, 1).
-        gap
-            Number of first steps that only fill the gap up to the forecast horizon. Steps beyond
-            the calibrated ones have the width of the last calibrated step.
-
-        Raises
-        ------
-        ValueError
-            The horizon is longer than the calibrated one.
+        The first `gap` steps only fill the gap up to the forecast horizon. Steps beyond the
+        calibrated ones have the width of the last calibrated step.
         """
         horizon = point.shape[1]
         if horizon - gap > len(self.scores):
@@ -137,22 +119,8 @@ def select_quantiles(
 ) -> Float[Tensor, "window horizon level"]:
     """Fitted quantiles at the requested levels, sorted so that they do not cross.
 
-    Parameters
-    ----------
-    output
-        Forecasts of all fitted levels.
-    fitted, levels
-        Quantile levels that were fitted, and those to return.
-    trained
-        Horizon of the training loss.
-    gap
-        Number of first steps that do not count towards the horizon.
-
-    Raises
-    ------
-    ValueError
-        A level was not fitted, or the horizon after the first `gap` steps is longer than the
-        `trained` one.
+    `output` holds forecasts of all `fitted` levels. The horizon of the training loss is `trained`;
+    the first `gap` steps do not count towards it.
     """
     if output.shape[1] - gap > trained:
         raise ParameterError(

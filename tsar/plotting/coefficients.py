@@ -34,15 +34,8 @@ def plot_coefficients(
     ax.plot(lags[~nonzero], coef[~nonzero], ".", color=GREY, markersize=3)
     ax.vlines(lags[nonzero], 0, coef[nonzero], color=BLUE, linewidth=2)
     if std_err is not None:
-        ax.errorbar(
-            lags[nonzero],
-            coef[nonzero],
-            1.96 * std_err[nonzero],
-            fmt="none",
-            ecolor=ORANGE,
-            elinewidth=1.2,
-            capsize=3,
-        )
+        error, style = 1.96 * std_err[nonzero], {"ecolor": ORANGE, "elinewidth": 1.2, "capsize": 3}
+        ax.errorbar(lags[nonzero], coef[nonzero], error, fmt="none", **style)
     ax.plot(lags[nonzero], coef[nonzero], "o", color=BLUE, markersize=5)
     ax.set(xlabel="lag", ylabel="coefficient")
     ax.xaxis.get_major_locator().set_params(integer=True)

@@ -107,18 +107,13 @@ def plot_forecasts(
         past = history[history[columns.id] == name].sort_values(columns.time)
         _plot_series(past, forecast[forecast[columns.id] == name], columns, ax)
         style_axes(ax, title)
-    _add_shared_legend(figure, axes[0])
-    if titles is None and len(ids) > len(axes):
-        figure.suptitle(f"{len(axes)} of {len(ids)} series", color=GREY, fontsize=9)
-    return figure
-
-
-def _add_shared_legend(figure: Any, ax: Any) -> None:
-    """Add one legend below all panels."""
-    handles, labels = ax.get_legend_handles_labels()
+    handles, labels = axes[0].get_legend_handles_labels()
     by_label = dict(zip(labels, handles, strict=True))
     options = {"loc": "outside lower center", "ncols": len(by_label)}
     figure.legend(by_label.values(), by_label.keys(), **options, frameon=False, fontsize=9)
+    if titles is None and len(ids) > len(axes):
+        figure.suptitle(f"{len(axes)} of {len(ids)} series", color=GREY, fontsize=9)
+    return figure
 
 
 def _plot_series(past: Any, forecast: Any, columns: Columns, ax: Any) -> None:

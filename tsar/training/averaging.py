@@ -12,19 +12,7 @@ class ExponentialMovingAverage:
     """Exponential moving average of parameters over the optimizer steps.
 
     The decay is warmed up so that the average soon forgets the initial parameters: after `t` steps
-    it is at most ``(1 + t) / (10 + t)``.
-
-    Parameters
-    ----------
-    parameters
-        Parameters to average.
-    decay
-        Weight of the previous average at each step; 0 turns averaging off.
-
-    Attributes
-    ----------
-    averages
-        One average for each parameter, in their order; empty if `decay` is 0.
+    it is at most ``(1 + t) / (10 + t)``. A `decay` of 0 turns averaging off: no `averages`.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:

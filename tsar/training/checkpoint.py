@@ -15,18 +15,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State to resume a run from.
+    """State to resume a run from: weights, averages and optimizer state by name, and the history.
 
-    Attributes
-    ----------
-    tensors
-        Weights, averages and optimizer state by name.
-    history
-        Metrics of each epoch so far.
-    epochs_without_improvement, best_loss
-        State of early stopping.
-    fingerprint
-        Digest of all that determines the run; see `fingerprint`.
+    `fingerprint` is a digest of all that determines the run, see the function of that name.
     """
 
     tensors: dict[str, Tensor]

@@ -118,14 +118,12 @@ class _Trainer:
         self.epoch, self.epochs_without_improvement, self.best_loss = 0, 0, math.inf
         self.history: list[EpochMetrics] = []
         self.best_state: dict[str, Tensor] = {}  # empty without validation: the last is used
-        self.path, self.fingerprint = os.fspath(options.checkpoint or ""), ""
+        self.path = os.fspath(options.checkpoint or "")
+        self.fingerprint = self._fingerprint() if self.path else ""
 
     def resume_or_validate(self) -> None:
         """Resume from the checkpoint, or without one validate the initial weights."""
-        checkpoint = None
-        if self.path:
-            self.fingerprint = self._fingerprint()
-            checkpoint = read_checkpoint(self.path, self.fingerprint)
+        checkpoint = read_checkpoint(self.path, self.fingerprint) if self.path else None
         if checkpoint is not None:
             self._restore(checkpoint)
         else:
@@ -140,8 +138,7 @@ class _Trainer:
 
     def run_epoch(self, epoch: int) -> None:
         """Train one epoch, validate, and write the checkpoint."""
-        loss = self._train_epoch(epoch)
-        self._validate(epoch, loss)
+        self._validate(epoch, self._train_epoch(epoch))
         if self.path:
             write_checkpoint(self.path, self._checkpoint())
 

@@ -101,8 +101,7 @@ class Training:
         # In float64, minus a rounding error: 0.1 of 30 points are 3.
         fraction = (lengths.double() * self.validation - 1e-9).ceil().long()
         fixed = torch.full_like(lengths, int(self.validation))
-        points = fraction if self.validation < 1 else fixed
-        points = points.clamp(min=horizon)
+        points = (fraction if self.validation < 1 else fixed).clamp(min=horizon)
         return torch.where(points < lengths - 1, points, 0)
 
 

@@ -19,7 +19,7 @@ from tsar.data.panel import Columns, Panel
 from tsar.data.windows import Windows
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.classical.autoregression import fit_autoregression
-from tsar.forecasters.classical.smoothing import Smoothing, fit_smoothing, forecast_smoothing
+from tsar.forecasters.classical.smoothing import fit_smoothing, forecast_smoothing
 from tsar.forecasters.forecast import Forecast
 from tsar.forecasters.summary import series_table
 from tsar.intervals import gaussian_quantiles
@@ -154,8 +154,8 @@ class Classical(Forecaster):
         fits = Parallel(self.n_jobs)(fit(v, self.order, self.season_length_ + 1) for v in series)
         self.order_ = np.array([len(fit.params) - 1 for fit in fits])
         self.params_ = np.zeros((len(fits), 1 + max(1, int(self.order_.max()))))
-        for row, params in enumerate(fit.params for fit in fits):
-            self.params_[row, : len(params)] = params
+        for row, fitted in zip(self.params_, fits, strict=True):
+            row[: len(fitted.params)] = fitted.params
         self.sigma_ = np.array([fit.sigma for fit in fits])
         self.aic_ = np.array([fit.aic for fit in fits])
 
@@ -185,22 +185,18 @@ class Classical(Forecaster):
         rows = torch.from_numpy(fitted)[windows.series]
         forecast = self._smooth if self.model == "ets" else self._iterate
         point, std = forecast(windows, rows)
-        if not levels:
-            return Forecast(point, point[:, :, None][:, :, :0])
         return Forecast(point, gaussian_quantiles(point, std, levels))
 
     def _smooth(self, windows: Windows, rows: Int[Tensor, " window"]) -> tuple[Tensor, Tensor]:
+        forecast = delayed(forecast_smoothing)
+        columns = self.params_, self.sigma_.tolist(), self.initial_points_.tolist()
+        fitted = list(zip(*columns, strict=True))
         tasks = (
-            delayed(forecast_smoothing)(values, fit, self.season_length_, windows.horizon)
-            for values, fit in zip(contexts(windows), self._fits(rows), strict=True)
+            forecast(values, *fitted[row], self.season_length_, windows.horizon)
+            for values, row in zip(contexts(windows), rows.tolist(), strict=True)
         )
         found = torch.from_numpy(np.stack(Parallel(self.n_jobs)(tasks)))
         return found[:, 0], found[:, 1]
-
-    def _fits(self, rows: Int[Tensor, " window"]) -> Iterator[Smoothing]:
-        for row in rows.tolist():
-            points = int(self.initial_points_[row])
-            yield Smoothing(self.params_[row], float(self.sigma_[row]), points, np.nan, True)
 
     def _iterate(self, windows: Windows, rows: Int[Tensor, " window"]) -> tuple[Tensor, Tensor]:
         context = windows.batch(slice(None)).context.values

@@ -61,16 +61,17 @@ def fit_smoothing(values: Floats, season: int) -> Smoothing:
     )
 
 
-def forecast_smoothing(values: Floats, fit: Smoothing, season: int, horizon: int) -> Floats:
+def forecast_smoothing(
+    values: Floats, params: Floats, sigma: float, initial_points: int, season: int, horizon: int
+) -> Floats:
     """Means and standard deviations of the forecasts after a context, of shape (2, horizon)."""
-    _, trend, seasonal, _ = (~np.isnan(fit.params)).tolist()
-    model = smoothing_model(
-        values, trend, season if seasonal else 0, fit.initial_points, concentrate_scale=False
-    )
+    _, trend, seasonal, _ = (~np.isnan(params)).tolist()
+    season = season if seasonal else 0
+    model = smoothing_model(values, trend, season, initial_points, concentrate_scale=False)
     # The filter runs with unit error variance; standard deviations are scaled by that of the fit.
-    params = np.append(fit.params[~np.isnan(fit.params)], 1.0)
+    params = np.append(params[~np.isnan(params)], 1.0)
     ahead = model.filter(params, cov_type="none").get_forecast(horizon)
-    return np.stack([ahead.predicted_mean, fit.sigma * np.sqrt(ahead.var_pred_mean)])
+    return np.stack([ahead.predicted_mean, sigma * np.sqrt(ahead.var_pred_mean)])
 
 
 def smoothing_model(

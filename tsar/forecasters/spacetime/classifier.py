@@ -180,9 +180,8 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
         self.n_parameters_ = sum(p.numel() for p in self.module_.parameters())
         sequences = LabeledSequences(values.to(device), labels.to(device))
         samples, validation = sequences.split(float(options.validation))
-        history = train(
-            self.module_, samples, validation, options, seed=seed, progress=self.verbose > 0
-        )
+        progress = self.verbose > 0
+        history = train(self.module_, samples, validation, options, seed=seed, progress=progress)
         self.history_ = history_frame(history)
 
     def _build(self) -> SpaceTimeClassifierModule:

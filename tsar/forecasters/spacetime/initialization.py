@@ -17,15 +17,9 @@ def burg(windows: Float[Tensor, "window time"], order: int) -> Float[Tensor, " o
     """Reflection coefficients that minimize forward and backward prediction errors (Burg).
 
     Each lies in [-1, 1], so the autoregression is stable. Unlike the Yule-Walker estimate it does
-    not damp oscillations because of the edges of short windows.
-
-    Parameters
-    ----------
-    windows
-        Without missing points.
-    order
-        Number of coefficients. They are 0 if the windows are too short for them, and after the one
-        that leaves less than `MIN_RESIDUAL_VARIANCE` of the variance.
+    not damp oscillations because of the edges of short windows. Coefficients are 0 if the windows,
+    which have no missing points, are too short for them, and after the one that leaves less than
+    `MIN_RESIDUAL_VARIANCE` of the variance.
 
     Examples
     --------
@@ -48,10 +42,8 @@ def burg(windows: Float[Tensor, "window time"], order: int) -> Float[Tensor, " o
         last = 2 * product / energy.clamp(min=torch.finfo(torch.float64).tiny)
         coefficients.append(last)
         residual_variance *= 1 - float(last) ** 2
-        forward, backward = (
-            (forward - last * backward)[:, 1:],
-            (backward - last * forward)[:, :-1],
-        )
+        errors = forward - last * backward, backward - last * forward
+        forward, backward = errors[0][:, 1:], errors[1][:, :-1]
     reflection = windows.new_zeros(order)
     if coefficients:
         reflection[: len(coefficients)] = torch.stack(coefficients).to(windows.dtype)
@@ -65,14 +57,8 @@ def hannan_rissanen(
 
     A long autoregression estimates the innovations, and least squares on the lags of values and
     innovations the coefficients: exact for series without noise. Roots outside the unit circle are
-    scaled to just inside, all by the same factor.
-
-    Parameters
-    ----------
-    windows
-        Without missing points.
-    order
-        Of both parts; coefficients beyond a third of the window length are 0.
+    scaled to just inside, all by the same factor. Coefficients beyond a third of the length of the
+    windows, which have no missing points, are 0.
 
     Returns
     -------
@@ -100,10 +86,7 @@ def hannan_rissanen(
     row_elements = time * (long_order + 2 * fitted_order)
     chunks = values.split(rows_within(2 * BLOCK_ELEMENTS, row_elements))
     long_coef = _least_squares(_lag_matrix(chunk, long_order) for chunk in chunks)
-    coef = _least_squares(
-        _arma_regression(chunk[:, long_order:], _residuals(chunk, long_coef), fitted_order)
-        for chunk in chunks
-    )
+    coef = _least_squares(_arma_regression(chunk, long_coef, fitted_order) for chunk in chunks)
     autoregression, inverse_moving_average = (
         nn.functional.pad(step_down(_stabilize(part)), (0, order - fitted_order)).to(windows.dtype)
         for part in (coef[:fitted_order], -coef[fitted_order:])
@@ -121,18 +104,13 @@ def _lag_matrix(series: Float[Tensor, "window time"], lags: int) -> Regression:
 
 
 def _arma_regression(
-    series: Float[Tensor, "window time"], innovations: Float[Tensor, "window time"], lags: int
+    series: Float[Tensor, "window time"], coef: Float[Tensor, " long_lag"], lags: int
 ) -> Regression:
-    """Targets, and the matrix of the lags of values and innovations."""
-    target, lagged_values = _lag_matrix(series, lags)
-    return target, torch.cat([lagged_values, _lag_matrix(innovations, lags)[1]], dim=1)
-
-
-def _residuals(
-    series: Float[Tensor, "window time"], coef: Float[Tensor, " lag"]
-) -> Float[Tensor, "window later"]:
+    """Targets, and the matrix of the lags of values and innovations, the residuals of `coef`."""
     target, lagged = _lag_matrix(series, len(coef))
-    return (target - lagged @ coef).view(len(series), -1)
+    innovations = (target - lagged @ coef).view(len(series), -1)
+    target, lagged_values = _lag_matrix(series[:, len(coef) :], lags)
+    return target, torch.cat([lagged_values, _lag_matrix(innovations, lags)[1]], dim=1)
 
 
 def _least_squares(regressions: Iterable[Regression]) -> Float[Tensor, " lag"]:

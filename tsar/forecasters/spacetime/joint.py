@@ -11,15 +11,8 @@ from tsar.data.panel import Panel
 def with_series_as_covariates(panel: Panel, fitted: pd.Index) -> Panel:
     """Return the panel whose every series has the values of all series as past covariates.
 
-    Parameters
-    ----------
-    fitted
-        Ids of the series that were fitted, which the panel must have in the same order.
-
-    Raises
-    ------
-    ValueError
-        They are other series, a single one, or do not begin and end together.
+    The series must be those that were `fitted` (ids), in the same order, at least two, and begin
+    and end together.
     """
     if list(panel.labels.ids) != list(fitted):
         raise ValueError(

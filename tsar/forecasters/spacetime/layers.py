@@ -49,10 +49,8 @@ class Recurrence(nn.Module):
         # Steps of all parameters in the same direction add up over the order.
         self.parameter_scale = 1 / order**0.5
         # No memory at first; but zeros can't be normalized to an l1 norm of 1.
-        initial = (
-            torch.randn(channels, order) if stability == "l1" else torch.zeros(channels, order)
-        )
-        self.unconstrained = nn.Parameter(initial)
+        initialize = torch.randn if stability == "l1" else torch.zeros
+        self.unconstrained = nn.Parameter(initialize(channels, order))
 
     @property
     def order(self) -> int:
@@ -135,15 +133,10 @@ class ClosedLoopSSM(nn.Module):
         autoregression: Float[Tensor, " order"],
         inverse_moving_average: Float[Tensor, " order"] | None = None,
     ) -> None:
-        """Set all channels to the forecasts of an ARMA process.
+        """Set all channels to the forecasts of an ARMA process, by reflection coefficients.
 
-        Parameters
-        ----------
-        autoregression
-            Reflection coefficients of the autoregression.
-        inverse_moving_average
-            Reflection coefficients of the recurrence that inverts the moving average; None for a
-            pure autoregression.
+        Those of the autoregression, and of the recurrence that inverts the moving average; None for
+        a pure autoregression.
         """
         if inverse_moving_average is None:
             inverse_moving_average = torch.zeros_like(autoregression)
@@ -164,16 +157,10 @@ class ClosedLoopSSM(nn.Module):
 
 @dataclass(frozen=True)
 class ClosedLoopSystem:
-    """Coefficients of a `ClosedLoopSSM` in float64, and what follows from them.
+    """Coefficients of a `ClosedLoopSSM` in float64, lag 1 first, and what follows from them.
 
-    Attributes
-    ----------
-    response
-        Impulse response of the open loop.
-    open_loop_coef, closed_loop_coef
-        Coefficients, lag 1 first.
-    taps
-        Output weights of the newest values of the state.
+    `response` is the impulse response of the open loop; `taps` are output weights of the newest
+    values of the state.
     """
 
     response: Float[Tensor, "channel time"]

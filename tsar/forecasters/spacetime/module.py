@@ -112,8 +112,8 @@ class SpaceTimeModule(ForecastModule):
             else:
                 self.decoder.set_arma(burg(windows, order))
             self.head.read_unfiltered()
-            for layer in self.layers:
-                cast(Layer, layer).set_identity()
+            for layer in self.layers:  # without taps a layer is the identity
+                cast(Layer, layer).ssm.taps.zero_()
         if self.levels:
             self.eval()  # without dropout
             forecast = self.forecast(batch.context, batch.target.shape[1])[..., self.point]
@@ -144,8 +144,7 @@ class SpaceTimeModule(ForecastModule):
         """Loss of the closed-loop forecasts; in training plus the weighted open-loop losses."""
         context = batch.context
         norm, signal = self._normalize(context)
-        inputs = self._encode(signal, context)
-        steps = batch.target.shape[1]
+        inputs, steps = self._encode(signal, context), batch.target.shape[1]
         system = self.decoder.system(signal.shape[1])
         hidden = system.forecast(system.state(inputs), steps)
         forecast = norm.denormalize(self.head(hidden, self._future_covariates(context, 0, steps)))
@@ -154,9 +153,8 @@ class SpaceTimeModule(ForecastModule):
             return total
         # Points are in many overlapping windows, so the open-loop losses need only some of these.
         rows = slice(0, -(-len(signal) // OPEN_LOOP_STRIDE))
-        predicted = system.open_loop(inputs[rows])
         one_step_loss, input_loss = self._open_loop_losses(
-            context[rows], norm.select(rows), inputs[rows], predicted
+            context[rows], norm.select(rows), inputs[rows], system.open_loop(inputs[rows])
         )
         return total + self.loss_weights[0] * one_step_loss + self.loss_weights[1] * input_loss
 
@@ -171,9 +169,10 @@ class SpaceTimeModule(ForecastModule):
         time = inputs.shape[2]
         # Without the first outputs, whose states are incomplete: `order` - 1, at most half of all.
         skip = min(self.decoder.closed_loop.order - 1, (time - 1) // 2)
-        covariates = self._context_covariates(context)[:, skip + 1 :]
+        begin, end = context.values.shape[1] - time + skip + 1, context.values.shape[1]
+        covariates = context.future[:, begin:end].nan_to_num(0.0)
         forecast = norm.denormalize(self.head(predicted.outputs[..., skip:-1], covariates))
-        target = context.values[:, -time:][:, skip + 1 :]
+        target = context.values[:, begin:]
         mask = None if context.gapless else ~target.isnan()
         target = target if mask is None else target.nan_to_num(0.0)
         # Detached, and relative to the variance of each channel: otherwise the layers could lower
@@ -224,8 +223,7 @@ class SpaceTimeModule(ForecastModule):
         future = nn.functional.pad(future, (0, 0, 0, time - future.shape[1]))
         covariates = torch.cat([context.past[:, -time:], future], dim=2).nan_to_num(0.0)
         if len(self.covariates) > 1:
-            weights = self.covariates[context.series]
-            inputs = torch.einsum("btk,bck->bct", covariates, weights)
+            inputs = torch.einsum("btk,bck->bct", covariates, self.covariates[context.series])
         else:
             inputs = torch.einsum("btk,ck->bct", covariates, self.covariates[0])
         return inputs.unflatten(1, (-1, N_FILTERS))
@@ -238,11 +236,6 @@ class SpaceTimeModule(ForecastModule):
         covariates = context.future[:, start : start + steps].nan_to_num(0.0)
         return nn.functional.pad(covariates, (0, 0, 0, steps - covariates.shape[1]))
 
-    def _context_covariates(self, context: Context) -> Float[Tensor, "batch time future"]:
-        """Future covariates at the times of the context."""
-        end = context.values.shape[1]
-        return context.future[:, max(end - self.context_length, 0) : end].nan_to_num(0.0)
-
 
 class Layer(nn.Module):
     """Companion SSM with a residual connection, and a residual GELU and pointwise convolution."""
@@ -253,11 +246,6 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout1d(dropout)
         # No bias here and in the head, so that a constant context is forecast to stay constant.
         self.pointwise = nn.Conv1d(width, width, 1, bias=False)
-
-    @torch.no_grad()
-    def set_identity(self) -> None:
-        """Zero the taps of the SSM, which makes the layer the identity."""
-        self.ssm.taps.zero_()
 
     def forward(
         self, hidden: Float[Tensor, "batch shared filter time"]

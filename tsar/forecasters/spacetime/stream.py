@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import erf
 from torch import Tensor
 
-from tsar.forecasters.spacetime.layers import ClosedLoopSSM, CompanionSSM, Recurrence
+from tsar.forecasters.spacetime.layers import Recurrence
 from tsar.forecasters.spacetime.module import Layer, SpaceTimeModule
 from tsar.forecasters.spacetime.preprocessing import AVERAGE_WINDOWS, N_FILTERS, preprocess
 from tsar.validation import check_integer
@@ -56,15 +56,17 @@ class Stream:
         self._module, self._count, series = module, 0, len(mean)
         self._mean, self._deviation = _array(mean), _array(deviation)
         self._history = np.zeros((series, HISTORY), dtype=np.float64)
-        self._filters = _preprocessing_weights()
+        # Weights of the last points in each preprocessing filter, by its response to unit impulses:
+        # three more than the averages need, because the first differences are incomplete.
+        impulses = torch.eye(HISTORY + 3, dtype=torch.float64)
+        self._filters: Floats = preprocess(impulses)[3:, :, -1].numpy()
         self._layers = [_StreamLayer(cast(Layer, layer), series) for layer in module.layers]
         self._groups = module.covariates.shape[1] // N_FILTERS
-        self._decoder = _StreamSSM.of_decoder(module.decoder, series)
-        head = module.head
-        self._linear, self._nonlinear = (
-            _array(head.linear.weight).T,
-            _array(head.nonlinear.weight).T,
-        )
+        decoder, head = module.decoder, module.head
+        order = decoder.closed_loop.order
+        self._decoder = _StreamSSM(decoder.open_loop, decoder.taps, series, order)
+        self._linear = _array(head.linear.weight).T
+        self._nonlinear = _array(head.nonlinear.weight).T
         self._offsets = 0.0 if head.offsets is None else _array(head.offsets)
 
     def push(self, points: Float[NDArray[np.float64], " series"]) -> Floats:
@@ -119,8 +121,7 @@ class Stream:
             return torch.from_numpy(self._rescale(outputs.movedim(0, -1).numpy())).movedim(-1, 0)
 
     def _rescale(self, values: Floats) -> Floats:
-        rescaled: Floats = values * self._deviation + self._mean
-        return rescaled
+        return values * self._deviation + self._mean
 
     def _preprocess(self) -> Floats:
         if self._count < HISTORY:  # the first points have shorter averages and fewer differences
@@ -144,17 +145,6 @@ class _StreamSSM:
         self._buffer = np.zeros((series, len(coef), 2 * order), dtype=np.float64)
         self._order, self._position = order, 0
 
-    @classmethod
-    def of_layer(cls, ssm: CompanionSSM, series: int) -> "_StreamSSM":
-        """State of an open-loop companion layer."""
-        taps = ssm.taps.double() * ssm.recurrence.gain()
-        return cls(ssm.recurrence, taps, series, ssm.taps.shape[1])
-
-    @classmethod
-    def of_decoder(cls, decoder: ClosedLoopSSM, series: int) -> "_StreamSSM":
-        """State of the closed-loop companion layer."""
-        return cls(decoder.open_loop, decoder.taps, series, decoder.closed_loop.order)
-
     def state(self) -> Floats:
         """Values of the state, oldest first: (series, channel, order)."""
         return self._buffer[:, :, self._position : self._position + self._order]
@@ -172,20 +162,14 @@ class _StreamLayer:
     """A layer of the network, evaluated at one point at a time."""
 
     def __init__(self, layer: Layer, series: int) -> None:
-        self._ssm = _StreamSSM.of_layer(layer.ssm, series)
+        recurrence = layer.ssm.recurrence
+        taps = layer.ssm.taps.double() * recurrence.gain()
+        self._ssm = _StreamSSM(recurrence, taps, series, recurrence.order)
         self._pointwise = _array(layer.pointwise.weight)[:, :, 0].T
 
     def __call__(self, hidden: Floats) -> Floats:
         filtered = self._ssm(hidden)
-        outputs: Floats = hidden + filtered + _gelu(filtered) @ self._pointwise
-        return outputs
-
-
-def _preprocessing_weights() -> Floats:
-    """Weights of the last points in each preprocessing filter: its response to unit impulses."""
-    # Three more points than the averages need, because the first differences are incomplete.
-    impulses = torch.eye(HISTORY + 3, dtype=torch.float64)
-    return cast(Floats, preprocess(impulses)[3:, :, -1].numpy())
+        return hidden + filtered + _gelu(filtered) @ self._pointwise
 
 
 def _gelu(values: Floats) -> Floats:
