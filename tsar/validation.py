@@ -1,7 +1,7 @@
 """Checks of parameters: constraints on one value each, with the words of their error messages."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from numbers import Integral, Real
 from string import Formatter
 from types import MappingProxyType
@@ -92,7 +92,10 @@ def integer(min: int) -> Constraint:
 
 def one_of(options: tuple[str | int | None, ...]) -> Constraint:
     """One of some names or numbers."""
-    return Constraint(lambda value: value in options, f"one of {list(options)}")
+    # Frames and arrays compare element by element, which is neither true nor false.
+    return Constraint(
+        lambda value: isinstance(value, Hashable) and value in options, f"one of {list(options)}"
+    )
 
 
 def optional(constraint: Constraint) -> Constraint:

@@ -105,6 +105,14 @@ def test_use_prompts_of_an_unnamed_series_is_another_series() -> None:
     assert float(found.abs().max()) < 2
 
 
+@pytest.mark.wrong_types
+def test_a_frame_as_prompts_raises() -> None:
+    model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
+    for frame in (hourly(), waves()):
+        with pytest.raises(ValueError, match=r"AutoTimes\.prompts must be one of"):
+            model.set_params(prompts=frame).predict()
+
+
 def test_invalid_prompts_raise_in_predict() -> None:
     model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
     with pytest.raises(ValueError, match=r"AutoTimes\.prompts must be one of .* got 'middle'"):
