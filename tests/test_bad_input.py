@@ -170,6 +170,14 @@ def test_times_of_a_series_must_be_distinct(shuffled: bool) -> None:
     rejects(wide["y"].reset_index(), message)
 
 
+def test_repeated_times_without_ids_may_be_those_of_several_series() -> None:
+    renamed = FRAME.assign(ds=[*FRAME["ds"][:5]] * 2).rename(columns={"unique_id": "shop"})
+    for frame in (renamed, renamed.set_index("ds")[["y"]]):
+        with pytest.raises(ParameterError, match=r"drop them, or name .* by Columns\(id=\.\.\.\)"):
+            Panel.from_frame(frame)
+    assert len(Panel.from_frame(renamed, Columns(id="shop"))) == 2
+
+
 def test_error_counts_missing_rows_and_names_the_first() -> None:
     rejects(
         FRAME.drop(index=[2, 6, 7]),

@@ -245,9 +245,14 @@ def _check_distinct(ids: pd.Index | None, codes: Codes, times: pd.Index, key: st
     if repeated.any():
         row = int(np.flatnonzero(repeated)[0])
         series = "" if ids is None else f" for series {format_value(ids[codes[row]])}"
-        raise ValueError(
-            f"frame must have one row for each {key}; got several{series} at {times[row]} "
-            f"({int(repeated.sum())} duplicate row(s) in all). Aggregate or drop them."
+        # Without ids, the rows may be those of several series.
+        name = "" if ids is not None else ", or name the column of their series by {columns.id}"
+        raise ParameterError(
+            "frame",
+            f"have one row for each {key}",
+            f"several{series} at {times[row]} ({int(repeated.sum())} duplicate row(s) in all)",
+            f"Aggregate or drop them{name}.",
+            {"columns.id": "Columns(id=...)"},
         )
 
 
