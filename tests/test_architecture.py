@@ -266,6 +266,14 @@ def test_a_public_name_is_there_and_documented(name: str) -> None:
     assert getattr(tsar, name) is value
 
 
+def test_public_names_are_the_same_in_all_lists_of_the_package() -> None:
+    tree = ast.parse(Path(tsar.__file__).read_text())
+    [typed] = [statement for statement in tree.body if isinstance(statement, ast.If)]
+    imports = [line for line in typed.body if isinstance(line, ast.ImportFrom)]
+    assert {alias.name for line in imports for alias in line.names} == set(tsar.__all__)
+    assert set(tsar._HOMES) == set(tsar.__all__)
+
+
 def test_public_names_are_distinct() -> None:
     assert len(tsar.__all__) == len(set(tsar.__all__))  # ruff sorts them
 
