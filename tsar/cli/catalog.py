@@ -57,8 +57,7 @@ def read_catalog() -> dict[str, ModelInfo]:
 def _model_info(model: dict[str, Any], options: dict[str, tuple[Parameter, ...]]) -> ModelInfo:
     parameters = _parameters(model["parameters"])
     used = {p.name: options[p.name] for p in parameters if p.name in options}
-    covariates = tuple(model["covariates"])
-    return ModelInfo(model["name"], model["summary"], covariates, parameters, used)
+    return ModelInfo(model["name"], model["summary"], tuple(model["covariates"]), parameters, used)
 
 
 def _parameters(records: list[dict[str, Any]]) -> tuple[Parameter, ...]:

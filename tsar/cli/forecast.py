@@ -138,8 +138,7 @@ def _predict(
             quantile_levels=request.quantile,
             level=request.level,
         )
-    result = Result(type(model).__name__, horizon, frame, source.columns)
-    present(result, source, outputs, facts)
+    present(Result(type(model).__name__, horizon, frame, source.columns), source, outputs, facts)
 
 
 def _with_pandas_layout(model: "Forecaster") -> "Forecaster":

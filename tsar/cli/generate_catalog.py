@@ -34,8 +34,7 @@ def generate_catalog() -> str:
         for model in FORECASTERS
     ]
     options = {name: _parameters(kind) for name, kind in OPTIONS.items()}
-    catalog = {"models": models, "options": options}
-    return json.dumps(catalog, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({"models": models, "options": options}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _parameters(kind: type) -> list[dict[str, Any]]:

@@ -41,8 +41,7 @@ class Result:
             return forecast[[columns.id, columns.time, *rest]]
         wide = forecast.rename_axis(index=columns.time)
         if wide.columns.nlevels == 1:
-            flat = wide.reset_index()
-            long = flat.melt(columns.time, var_name=columns.id, value_name=self.model)
+            long = wide.reset_index().melt(columns.time, var_name=columns.id, value_name=self.model)
             return long[[columns.id, columns.time, self.model]]
         frames = [
             wide[series].reset_index().assign(**{columns.id: series})

@@ -44,8 +44,7 @@ def moving_block_bootstrap(
         length = max(length // 2, 1)
     n_blocks = -(-n_rows // length)
     sampled = starts[torch.randint(len(starts), (n_bootstrap, n_blocks), generator=generator)]
-    rows = (sampled[:, :, None] + torch.arange(length)).flatten(1)[:, :n_rows]
-    return rows.to(series.device)
+    return (sampled[:, :, None] + torch.arange(length)).flatten(1)[:, :n_rows].to(series.device)
 
 
 def effective_sample_size(

@@ -65,8 +65,7 @@ class HiddenStates(Representation):
 
     def freeze(self, training: Panel, sizes: Sequence[int], seed: int) -> FrozenFeatures:
         """Fit the principal components."""
-        usable = complete_windows(training, self.forecaster.context_length)
-        positions = usable.nonzero()[:, 0]
+        positions = complete_windows(training, self.forecaster.context_length).nonzero()[:, 0]
         step = -(-len(positions) // MAX_PCA_ROWS)
         states, _ = self.states(training, positions[::step])
         mean = states.mean(dim=0)

@@ -51,8 +51,7 @@ def autoregression_table(panel: Panel, shares: tuple[float, float], max_order: i
     2
     """
     response = future_values(panel, 1, segment=False)
-    usable = complete_windows(panel, max_order)
-    periods = rows_by_period(panel, response, usable, 1, shares)
+    periods = rows_by_period(panel, response, complete_windows(panel, max_order), 1, shares)
     counts = torch.stack([torch.bincount(rows.series, minlength=len(panel)) for rows in periods])
     enough = (counts[0] >= 2 * MIN_ROWS_PER_LAG) & (counts[1:] >= 2).all(dim=0)
     series = enough.nonzero()[:, 0]
@@ -136,8 +135,7 @@ def _statistics(
     n_train = train.mask.sum(dim=1)
     means = train.windows.sum(dim=1) / n_train[:, None], train.target.sum(dim=1) / n_train
     train, validation, test = (part.centre(*means) for part in (train, validation, test))
-    max_order = train.windows.shape[2]
-    jitter = (JITTER * n_train).sqrt()[:, None, None] * torch.eye(max_order).double()
+    jitter = (JITTER * n_train).sqrt()[:, None, None] * torch.eye(train.windows.shape[2]).double()
     left, triangle = torch.linalg.qr(torch.cat([train.windows, jitter], dim=1))
     weights = (left[:, : train.target.shape[1]].mT @ train.target[:, :, None])[:, :, 0]
     order = _select_order(_losses(validation, triangle, weights), validation, n_train)
@@ -168,6 +166,5 @@ def _select_order(
     excess = losses - losses.gather(2, best[:, None, None].expand(-1, losses.shape[1], 1))
     mean_excess = validation.mean(excess)
     deviations = (excess - mean_excess[:, None]) * validation.mask[:, :, None]
-    variance = validation.mean(deviations.square())
-    std_err = (variance / validation.mask.sum(dim=1)[:, None]).sqrt()
+    std_err = (validation.mean(deviations.square()) / validation.mask.sum(dim=1)[:, None]).sqrt()
     return (allowed & (mean_excess <= std_err)).long().argmax(dim=1)

@@ -108,8 +108,7 @@ def ridge_risk(spectrum: Spectrum, n_rows: int, penalties: Float[Tensor, " penal
     nonzero = spectrum.nonzero()
     effective = _effective_penalties(nonzero.eigenvalues, n_rows, penalties)
     ridge = nonzero.risk(n_rows, effective[:, None])
-    ridgeless = ridgeless_risk(spectrum, n_rows)
-    pairs = zip(ridge, ridgeless, strict=True)
+    pairs = zip(ridge, ridgeless_risk(spectrum, n_rows), strict=True)
     return Risk(*(torch.where(penalties > 0, part, limit) for part, limit in pairs))
 
 

@@ -139,8 +139,7 @@ def _to_long(frame: pd.DataFrame, columns: Columns, path: Path) -> pd.DataFrame:
             "Rename it, or name it by {columns.time}.",
             {"columns.time": "Columns(time=...)"},
         )
-    times = _parse_times(pd.Index(frame[columns.time]), columns.time)
-    return frame.assign(**{columns.time: times})
+    return frame.assign(**{columns.time: _parse_times(pd.Index(frame[columns.time]), columns.time)})
 
 
 def _to_wide(frame: pd.DataFrame) -> pd.DataFrame:

@@ -70,8 +70,7 @@ class Windows:
         gap: int = 0,
     ) -> "Windows":
         """Windows whose targets begin at the given points of the given series."""
-        lengths = panel.lengths[series]
-        excess = torch.stack([context_length - points, points + horizon - lengths])
+        excess = torch.stack([context_length - points, points + horizon - panel.lengths[series]])
         left, right = excess.amax(dim=1).clamp(min=0).tolist() if len(points) else (0, 0)
         padded = panel.pad(int(left), int(right)) if left or right else panel
         cutoffs = padded.offsets[series] + int(left) + points

@@ -121,6 +121,5 @@ def load(name: str, *, raw: bool = False) -> pd.DataFrame:
     2009-07-01  12990.341    9.6
     """
     dataset = look_up(name)
-    paths = [find(file) for file in dataset.files]
-    frame = READERS[dataset.layout](dataset, paths)
+    frame = READERS[dataset.layout](dataset, [find(file) for file in dataset.files])
     return frame if raw else clean(frame, dataset)

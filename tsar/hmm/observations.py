@@ -109,5 +109,4 @@ class Observations:
         rows = self.offsets[sequences][:, None] + step
         inside = step < lengths[:, None]
         values = self.values[rows.clamp(max=len(self.values) - 1)]
-        padded = values.masked_fill(~inside[:, :, None], torch.nan)
-        return Block(padded, lengths, sequences, rows)
+        return Block(values.masked_fill(~inside[:, :, None], torch.nan), lengths, sequences, rows)

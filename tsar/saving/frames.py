@@ -31,8 +31,7 @@ def _join_times(parts: Parts) -> pd.DatetimeIndex:
 
 
 def _join_periods(parts: Parts) -> pd.PeriodIndex:
-    periods = pd.PeriodIndex.from_ordinals(parts["values"], freq=parts["freq"])
-    return periods.rename(parts["name"])
+    return pd.PeriodIndex.from_ordinals(parts["values"], freq=parts["freq"]).rename(parts["name"])
 
 
 def _split_categories(index: pd.CategoricalIndex) -> Parts:

@@ -82,8 +82,7 @@ def _from_pandas(frame: pd.DataFrame, backend: str, date_column: str | None) -> 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
     if date_column is not None:
         position = table.column_names.index(date_column)
-        dates = table[date_column].cast(pyarrow.date32())
-        table = table.set_column(position, date_column, dates)
+        table = table.set_column(position, date_column, table[date_column].cast(pyarrow.date32()))
     if backend == "pyarrow":
         return table
     return _narwhals().from_arrow(table, backend=backend).to_native()

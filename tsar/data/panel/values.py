@@ -92,8 +92,7 @@ def _first_non_number(values: pd.Series) -> int:
     """Row of the first value that is neither a number nor missing."""
     if values.dtype.kind in "mM":
         return int(np.argmax(values.notna()))
-    numbers = pd.to_numeric(values, errors="coerce")
-    return int(np.argmax(numbers.isna() & values.notna()))
+    return int(np.argmax(pd.to_numeric(values, errors="coerce").isna() & values.notna()))
 
 
 def read_array(array: Any) -> Floats:

@@ -40,8 +40,7 @@ def filter_states(
     """Filtered probabilities, and the log density of each point given those before it."""
     filtered = torch.empty_like(log_density, memory_format=torch.contiguous_format)
     point_density = log_density.new_empty(log_density.shape[:2])
-    tensors = (startprob, transmat, log_density, filtered, point_density)
-    _run_threads("filter_rows", tensors, MINIMA)
+    _run_threads("filter_rows", (startprob, transmat, log_density, filtered, point_density), MINIMA)
     return filtered, point_density
 
 

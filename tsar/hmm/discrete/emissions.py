@@ -153,5 +153,4 @@ def log_dirichlet(
     """Log density of a symmetric Dirichlet prior, up to a constant; zeros do not count."""
     if prior == 1.0:
         return torch.zeros_like(probability[..., 0])
-    log = probability.log().where(probability > 0, 0.0)
-    return (prior - 1.0) * log.sum(-1)
+    return (prior - 1.0) * probability.log().where(probability > 0, 0.0).sum(-1)

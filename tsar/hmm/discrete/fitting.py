@@ -70,8 +70,7 @@ def fit_restarts(
     chains = HMMParameters(*initial_chains(uniform.to(data.observations.values), n_components))
     initial = emission.initialize(data, chains, generator)
     n_groups = data.n_groups
-    groups = torch.arange(n_groups, device=initial.startprob.device)
-    model_group = groups.repeat_interleave(n_init)
+    model_group = torch.arange(n_groups, device=initial.startprob.device).repeat_interleave(n_init)
     return FittedModels(fit(emission, data, initial, model_group, options), model_group, n_groups)
 
 

@@ -149,8 +149,7 @@ class FullGaussian(GaussianEmission):
     ) -> Float[Tensor, "row state statistic"]:
         """Expected second moments of the vector (1, features), missing features included."""
         rows, time, features = values.shape
-        ones = values.new_ones(rows, time, 1)
-        extended = torch.cat([ones, values.nan_to_num(0.0)], -1)
+        extended = torch.cat([values.new_ones(rows, time, 1), values.nan_to_num(0.0)], -1)
         square = _outer(extended).flatten(2)
         shape = (rows, posteriors.shape[2], features + 1, features + 1)
         total = values.new_zeros(shape)

@@ -99,8 +99,7 @@ def forward_backward(
     if lengths is None:
         lengths = torch.full((rows,), time, device=log_density.device)
     if compiled.supports(transmat):
-        result = compiled.forward_backward(startprob, transmat, log_density, lengths)
-        return SmoothedStates(*result)
+        return SmoothedStates(*compiled.forward_backward(startprob, transmat, log_density, lengths))
     parts = [_smooth(*part) for part in split_rows(startprob, transmat, log_density, lengths)]
     return SmoothedStates(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 

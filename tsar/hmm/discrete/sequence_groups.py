@@ -33,8 +33,7 @@ class SequenceGroups:
     @property
     def nobs(self) -> Int[Tensor, " group"]:
         """Observed points of each group."""
-        observed = self.point_group[self.observations.observed]
-        return torch.bincount(observed, minlength=self.n_groups)
+        return torch.bincount(self.point_group[self.observations.observed], minlength=self.n_groups)
 
     def robust_standardize(self) -> tuple["SequenceGroups", RobustScaling]:
         """Apply `tsar.hmm.robust_scale.robust_standardize` to sequences of one feature."""
