@@ -60,110 +60,96 @@ def run_recursion(
     uniform = torch.full_like(first, -math.log(states))
     predicted[0] = semiring.from_log(uniform)[:, None]
     predicted[0, :, 0] = first
-    _sweep(semiring, matrix, density, messages)
+    recursion = _Recursion(semiring, matrix, density, messages)
+    recursion.sweep()
     if chunks > 1:
-        _connect(semiring, matrix, density, messages)
+        recursion.connect()
     return messages
 
 
-def _sweep(
-    semiring: Semiring,
-    matrix: Float[Tensor, "row state state"],
-    density: Float[Tensor, "step row chunk state"],
-    messages: Messages,
-) -> None:
-    """Run every chunk from its first predicted message."""
-    parts = zip(density.unbind(), messages.updated.unbind(), messages.scale.unbind(), strict=True)
-    predicted = messages.predicted.unbind()
-    for step, (point, updated, scale) in enumerate(parts):
-        scale.copy_(semiring.update(predicted[step], point, updated))
-        semiring.predict(updated, matrix, predicted[step + 1])
+class _Recursion(NamedTuple):
+    """Chunks of a recursion; the methods write their messages."""
 
+    semiring: Semiring
+    matrix: Float[Tensor, "row state state"]
+    density: Float[Tensor, "step row chunk state"]
+    messages: Messages
 
-def _connect(
-    semiring: Semiring,
-    matrix: Float[Tensor, "row state state"],
-    density: Float[Tensor, "step row chunk state"],
-    messages: Messages,
-) -> None:
-    """Rerun chunks from the ends of the previous chunks until nothing changes.
+    def sweep(self) -> None:
+        """Run every chunk from its first predicted message."""
+        semiring, matrix, density, (predicted, updated, scale) = self
+        before = predicted.unbind()
+        parts = zip(density.unbind(), updated.unbind(), scale.unbind(), strict=True)
+        for step, (point, after, divisor) in enumerate(parts):
+            divisor.copy_(semiring.update(before[step], point, after))
+            semiring.predict(after, matrix, before[step + 1])
 
-    A run from every state takes as long as that many reruns: done where the runs converge slower.
-    """
-    tolerance = ROUNDING * torch.finfo(density.dtype).eps
-    difference = _rerun(semiring, matrix, density, messages, tolerance)
-    while difference > tolerance:
-        previous = difference
-        difference = _rerun(semiring, matrix, density, messages, tolerance)
-        converging = 0 < difference < previous < math.inf
-        rate = math.log(previous / difference) if converging else 0.0
-        if difference > tolerance and math.log(difference / tolerance) > rate * density.shape[3]:
-            first = messages.predicted[0, :, 0]
-            messages.predicted[0] = _chunk_starts(semiring, matrix, density, first)
-            return _sweep(semiring, matrix, density, messages)
+    def connect(self) -> None:
+        """Rerun chunks from the ends of the previous chunks until nothing changes.
 
+        A run from every state takes as long as that many reruns: done where the runs converge
+        slower.
+        """
+        predicted, states = self.messages.predicted, self.density.shape[3]
+        tolerance = ROUNDING * torch.finfo(predicted.dtype).eps
+        difference = self.rerun(tolerance)
+        while difference > tolerance:
+            previous = difference
+            difference = self.rerun(tolerance)
+            converging = 0 < difference < previous < math.inf
+            rate = math.log(previous / difference) if converging else 0.0
+            if difference > tolerance and math.log(difference / tolerance) > rate * states:
+                predicted[0] = self.chunk_starts()
+                return self.sweep()
 
-def _rerun(
-    semiring: Semiring,
-    matrix: Float[Tensor, "row state state"],
-    density: Float[Tensor, "step row chunk state"],
-    messages: Messages,
-    tolerance: float,
-) -> float:
-    """Run chunks from the new starts until they agree with the old run; return the difference.
+    def rerun(self, tolerance: float) -> float:
+        """Run chunks from the new starts until they agree with the old run; return the difference.
 
-    No step takes two runs further apart (Birkhoff 1957: positive matrices do not expand Hilbert's
-    projective metric), so that runs that agree once agree from there on.
-    """
-    predicted, updated, scale = messages
-    predicted[0, :, 1:] = predicted[-1, :, :-1]
-    difference = math.inf
-    for step in range(len(density)):
-        scale[step] = semiring.update(predicted[step], density[step], updated[step])
-        check = step % CHECK_INTERVAL == CHECK_INTERVAL - 1 or step == len(density) - 1
-        before = predicted[step + 1].clone() if check else None
-        semiring.predict(updated[step], matrix, predicted[step + 1])
-        if before is not None:
-            difference = semiring.difference(before, predicted[step + 1])
-            if difference <= tolerance:
-                break
-    return difference
+        No step takes two runs further apart (Birkhoff 1957: positive matrices do not expand
+        Hilbert's projective metric), so that runs that agree once agree from there on.
+        """
+        semiring, matrix, density, (predicted, updated, scale) = self
+        predicted[0, :, 1:] = predicted[-1, :, :-1]
+        difference = math.inf
+        for step in range(len(density)):
+            scale[step] = semiring.update(predicted[step], density[step], updated[step])
+            check = step % CHECK_INTERVAL == CHECK_INTERVAL - 1 or step == len(density) - 1
+            before = predicted[step + 1].clone() if check else None
+            semiring.predict(updated[step], matrix, predicted[step + 1])
+            if before is not None:
+                difference = semiring.difference(before, predicted[step + 1])
+                if difference <= tolerance:
+                    break
+        return difference
 
+    def chunk_starts(self) -> Float[Tensor, "row chunk state"]:
+        """First predicted message of each chunk, by the transfer matrices of those before it."""
+        semiring = self.semiring
+        log_scale, log_transfer = self.transfers()
+        message = semiring.to_log(self.messages.predicted[0, :, 0])
+        starts = [message]
+        for chunk in range(self.density.shape[2] - 1):
+            terms = (message + log_scale[:, chunk])[:, :, None] + log_transfer[:, chunk]
+            message = semiring.log_sum(terms.transpose(1, 2))
+            minimum = torch.finfo(message.dtype).min
+            message = message - semiring.log_sum(message)[:, None].clamp(min=minimum)
+            starts.append(message)
+        return semiring.from_log(torch.stack(starts, 1))
 
-def _chunk_starts(
-    semiring: Semiring,
-    matrix: Float[Tensor, "row state state"],
-    density: Float[Tensor, "step row chunk state"],
-    first: Float[Tensor, "row state"],
-) -> Float[Tensor, "row chunk state"]:
-    """First predicted message of each chunk, by the transfer matrices of the chunks before it."""
-    log_scale, log_transfer = _transfers(semiring, matrix, density)
-    message = semiring.to_log(first)
-    starts = [message]
-    for chunk in range(density.shape[2] - 1):
-        terms = (message + log_scale[:, chunk])[:, :, None] + log_transfer[:, chunk]
-        message = semiring.log_sum(terms.transpose(1, 2))
-        minimum = torch.finfo(message.dtype).min
-        message = message - semiring.log_sum(message)[:, None].clamp(min=minimum)
-        starts.append(message)
-    return semiring.from_log(torch.stack(starts, 1))
-
-
-def _transfers(
-    semiring: Semiring,
-    matrix: Float[Tensor, "row state state"],
-    density: Float[Tensor, "step row chunk state"],
-) -> tuple[Float[Tensor, "row chunk state"], Float[Tensor, "row chunk state state"]]:
-    """For each initial state of a chunk: log-likelihood of its points, and its last log message."""
-    _, rows, chunks, states = density.shape
-    unit = torch.eye(states, dtype=density.dtype, device=density.device).log()
-    # One chain for each state in which a chunk may begin.
-    predicted = semiring.from_log(unit.repeat(rows, chunks, 1))
-    updated = torch.empty_like(predicted)
-    total = predicted.new_zeros(rows, chunks * states, 1)
-    for point in density.unbind():
-        repeated = point.repeat_interleave(states, dim=1)
-        total += semiring.log_scale(semiring.update(predicted, repeated, updated))
-        semiring.predict(updated, matrix, predicted)
-    shape = (rows, chunks, states)
-    return total.view(shape), semiring.to_log(predicted).view(*shape, states)
+    def transfers(
+        self,
+    ) -> tuple[Float[Tensor, "row chunk state"], Float[Tensor, "row chunk state state"]]:
+        """By initial state of a chunk: log-likelihood of its points, and its last log message."""
+        semiring, density = self.semiring, self.density
+        _, rows, chunks, states = density.shape
+        unit = torch.eye(states, dtype=density.dtype, device=density.device).log()
+        # One chain for each state in which a chunk may begin.
+        predicted = semiring.from_log(unit.repeat(rows, chunks, 1))
+        updated = torch.empty_like(predicted)
+        total = predicted.new_zeros(rows, chunks * states, 1)
+        for point in density.unbind():
+            repeated = point.repeat_interleave(states, dim=1)
+            total += semiring.log_scale(semiring.update(predicted, repeated, updated))
+            semiring.predict(updated, self.matrix, predicted)
+        shape = (rows, chunks, states)
+        return total.view(shape), semiring.to_log(predicted).view(*shape, states)
