@@ -36,21 +36,12 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class RiskOptions:
-    """How risks are measured.
+    """How risks are measured: of a logistic head, or of the ridgeless and the ridge head together.
 
-    Attributes
-    ----------
-    head
-        ``"logistic"``; otherwise the ridgeless and the ridge head, which share a decomposition.
-    horizon
-        Steps that a response reaches ahead: the margin of a cross-validation block.
-    n_bootstrap
-        Bootstrap samples.
-    labels
-        Whether the response is the one-hot encoding of classes. The loss is then the Brier score,
-        or the log loss of a logistic head; otherwise the squared error, averaged over outputs.
-    seed
-        Of the bootstrap.
+    `horizon` is the number of steps that a response reaches ahead: the margin of a cross-validation
+    block. With `labels` the response is the one-hot encoding of classes, and the loss is the Brier
+    score, or the log loss of a logistic head; otherwise it is the squared error, averaged over
+    outputs. `seed` is that of the bootstrap.
     """
 
     head: HeadKind

@@ -33,14 +33,8 @@ class Risk(NamedTuple):
 class Spectrum:
     """Second moments that determine the risk of a linear head.
 
-    Attributes
-    ----------
-    eigenvalues
-        Of the covariance of the features.
-    signal
-        Squared coefficients of the best linear head along each eigenvector, summed over outputs.
-    noise
-        Trace of the residual covariance of the best linear head.
+    Eigenvalues of the covariance of the features; squared coefficients of the best linear head
+    along each eigenvector, summed over outputs; and the trace of the head's residual covariance.
     """
 
     eigenvalues: Float[Tensor, " feature"]

@@ -39,18 +39,10 @@ def read_new_frame(
 ) -> Panel:
     """Panel of a new frame at the fitted frequency, or of other series at any frequency.
 
-    The fitted frequency is used rather than inferred, as a few points may suggest another one.
-
-    Parameters
-    ----------
-    fitted
-        Labels of the fitted series.
-    features
-        Number of series that were fitted from a wide frame or an array; None after a long frame.
-    zero_shot
-        Whether series that were not fitted may have another frequency.
-    observed
-        Whether each series must have an observed value.
+    The fitted frequency is used rather than inferred, as a few points may suggest another one; with
+    `zero_shot`, series that were not fitted may have another one. `features` is the number of
+    series that were fitted from a wide frame or an array; None after a long frame. With `observed`,
+    each series must have an observed value.
     """
     frequency = fitted.frequency
     with_freq = columns

@@ -109,16 +109,9 @@ def build_frame(
 ) -> Any:
     """Frame of (series, horizon) arrays in a layout.
 
-    Parameters
-    ----------
-    key
-        Names of the id and time columns of a long frame.
-    times
-        Times of every series end to end, each with the same number of them.
-    columns
-        Arrays by name. In a wide frame of more than one, the columns are (series, name) pairs.
-    freq
-        Alias of the frequency of the times.
+    `key` holds the names of the id and time columns of a long frame. `times` are those of every
+    series end to end, each with the same number of them; `freq` is the alias of their frequency. In
+    a wide frame of more than one array, the columns are (series, name) pairs.
     """
     if layout.style == "long":
         return build_long_frame(layout, key, ids, times, columns)

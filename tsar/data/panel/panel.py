@@ -104,10 +104,7 @@ class Panel:
     ) -> "Panel":
         """Panel of a long or wide frame, a Series or an array (see `Columns`).
 
-        Parameters
-        ----------
-        observed
-            Whether each series must have an observed value (not needed of new points to append).
+        Each series must have an observed value unless `observed` is False (new points to append).
         """
         columns = columns or Columns()
         regular = regularize(read_rows(frame, columns), columns)

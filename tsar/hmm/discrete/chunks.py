@@ -43,17 +43,10 @@ def semiring_for(
 
 
 class Chunks(NamedTuple):
-    """Densities relative to the maximum of each point, cut into chunks of time.
+    """Densities relative to the maximum over the states at each point, cut into chunks of time.
 
-    Attributes
-    ----------
-    density
-        Relative densities in the representation of a semiring; time runs through the steps of a
-        chunk, then through the next chunk.
-    max_log_density
-        Maximum log density over the states at each point.
-    time
-        Number of points; the last chunk is padded.
+    They are in the representation of a semiring. Time runs through the steps of a chunk, then
+    through the next chunk; the last one is padded beyond `time` points.
     """
 
     density: Float[Tensor, "step row chunk state"]
