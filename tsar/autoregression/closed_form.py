@@ -93,6 +93,5 @@ def _concatenate(chunks: list[ARResults]) -> ARResults:
         for name in (*STEPWISE, "nobs", "n_series")
     }
     parts = [chunk.uncertainty for chunk in chunks if chunk.uncertainty is not None]
-    return ARResults(
-        **joined, uncertainty=ParameterUncertainty.concatenate(parts) if parts else None
-    )
+    uncertainty = ParameterUncertainty.concatenate(parts) if parts else None
+    return ARResults(**joined, uncertainty=uncertainty)

@@ -124,16 +124,11 @@ def roots(coef: Float[Tensor, "group lag"]) -> Complex[Tensor, "group lag"]:
     # Trailing zeros would be defective eigenvalues, wrong by a root of eps: leave them out.
     for size in order.unique().tolist():
         chosen = (order == size).nonzero()[:, 0]
-        result[chosen, :size] = torch.linalg.eigvals(_companion(coef[chosen, :size].double()))
+        companion = coef.new_zeros(len(chosen), size, size, dtype=torch.float64)
+        companion.diagonal(offset=-1, dim1=1, dim2=2).fill_(1.0)
+        companion[:, :1] = coef[chosen, None, :size].double()
+        result[chosen, :size] = torch.linalg.eigvals(companion)
     return result.gather(1, result.abs().argsort(dim=1, descending=True))
-
-
-def _companion(coef: Float[Tensor, "group lag"]) -> Float[Tensor, "group lag lag"]:
-    groups, lags = coef.shape
-    matrix = coef.new_zeros(groups, lags, lags)
-    matrix.diagonal(offset=-1, dim1=1, dim2=2).fill_(1.0)
-    matrix[:, :1] = coef[:, None]
-    return matrix
 
 
 def reflection_coefficients(coef: Float[Tensor, "group lag"]) -> Float[Tensor, "group lag"]:

@@ -48,10 +48,6 @@ class FitSpec:
         """Specification for some groups."""
         return replace(self, origin=self.origin[groups], n_series=self.n_series[groups])
 
-    def target_lags(self, active: Bool[Tensor, "group term"]) -> Bool[Tensor, "group term"]:
-        """The active regressors that are lags of the target."""
-        return active & (torch.arange(active.shape[1], device=active.device) < self.design.order)
-
 
 def fit_groups(
     channels: Float[Tensor, "channel total"], segments: Segments, spec: FitSpec
@@ -88,11 +84,10 @@ class _Problem:
 
     def rss(self, coef: Float[Tensor, "group term step"]) -> Float[Tensor, "group step"]:
         """Residual sums of squares, to at least seven digits."""
-        equations = self.equations
-        rss = equations.rss(coef)
-        small = rss < 1e-8 * equations.tss  # lost in the rounding of the moments
+        rss = self.equations.rss(coef)
+        small = rss < 1e-8 * self.equations.tss  # lost in the rounding of the moments
         if bool(small.any()):  # device synchronization
-            exact = residual_sums(coef, equations, self.channels, self.segments).rss
+            exact = residual_sums(coef, self.equations, self.channels, self.segments).rss
             rss = torch.where(small, exact.clamp(min=0), rss)
         return rss
 
@@ -133,15 +128,14 @@ def _select_regressors(
     equations: NormalEquations, ridge: float, sparsity: Sparsity
 ) -> tuple[Float[Tensor, "group term 1"], Bool[Tensor, "group term"]]:
     """Coefficients of the selected regressors, and which these are."""
-    gram, cross = equations.gram, equations.cross[:, :, 0]
+    gram, cross, tss = equations.gram, equations.cross[:, :, 0], equations.tss[:, 0]
     if sparsity is None:
         solution = least_squares(gram, equations.cross, ridge=ridge)
         return solution.coef, torch.ones_like(cross, dtype=torch.bool)
     if sparsity == "auto":
-        selection = select_lags(gram, cross, equations.tss[:, 0], equations.nobs)
+        selection = select_lags(gram, cross, tss, equations.nobs)
         return selection.coef[:, :, None], selection.active
-    tss, density = equations.tss[:, 0], float(sparsity)
-    penalized = fit_penalized(gram, cross, tss, equations.nobs, density=density)
+    penalized = fit_penalized(gram, cross, tss, equations.nobs, density=float(sparsity))
     return penalized.coef[:, :, None], penalized.active
 
 
@@ -168,7 +162,7 @@ def _correct(
     rss, nobs = problem.rss(coef), problem.equations.nobs
     if not spec.bias_correction:
         return _Estimate(coef, rss, torch.zeros_like(nobs))
-    lags = spec.target_lags(active)
+    lags = active & (torch.arange(active.shape[1], device=active.device) < spec.design.order)
     solved = factorization.solve(lags.gather(1, terms).to(coef)[:, :, None])[:, :, 0]
     direction = torch.zeros_like(coef[:, :, 0]).scatter(1, terms, solved)
     corrected = correct_bias(coef[:, :, 0], direction, lags, nobs, spec.n_series)

@@ -218,10 +218,9 @@ def _lag_shift(
         return None
     previous = torch.nn.functional.pad(total[:, :-1], (1, 0))
     points = torch.stack([total, previous], dim=1)
+    points = torch.cat([update.points[:, :, 0], points], dim=1)
     factor = (1 / nobs)[:, None] * nobs.new_tensor([-1.0, 1.0])
-    return LagShift(
-        torch.cat([update.points[:, :, 0], points], dim=1), torch.cat([update.sign, factor], dim=1)
-    )
+    return LagShift(points, torch.cat([update.sign, factor], dim=1))
 
 
 def approximate_means(

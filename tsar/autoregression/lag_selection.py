@@ -133,9 +133,8 @@ def select_lags(
     _check(max_terms, criterion)
     system = standardize_equations(gram, cross, tss)
     limit = min(max_terms or gram.shape[1], gram.shape[1])
-    problem = _Problem(
-        system.correlation, system.cross, tss.double(), nobs.double(), criterion, limit
-    )
+    tss, nobs = tss.double(), nobs.double()
+    problem = _Problem(system.correlation, system.cross, tss, nobs, criterion, limit)
     path = _forward(problem)
     candidates = [path.best(problem), _backward(problem, path), _nested(problem)]
     values = torch.stack([candidate.criterion for candidate in candidates], dim=1)
@@ -241,8 +240,7 @@ def _inverse_of(problem: _Problem, path: _Path) -> Float[Tensor, "group step ste
     both = path.valid[:, :, None] & path.valid[:, None]
     matrix = torch.where(both, submatrix(problem.correlation, path.order), 0.0)
     matrix.diagonal(dim1=1, dim2=2).fill_(1.0)
-    inverse = factorize(matrix).inverse()
-    return torch.where(both, inverse, 0.0)
+    return torch.where(both, factorize(matrix).inverse(), 0.0)
 
 
 def _nested(problem: _Problem) -> _Candidate:

@@ -167,9 +167,7 @@ def factorize(gram: Float[Tensor, "group term term"], *, ridge: float = 0.0) -> 
     diagonal = gram.diagonal(dim1=1, dim2=2).double()
     varies = diagonal > 0
     scale = torch.where(varies, diagonal, 1.0).rsqrt() * varies
-    factor = _correlation(
-        gram, scale, ridge
-    ).mT  # column-major, as LAPACK needs it: nothing to copy
+    factor = _correlation(gram, scale, ridge).mT  # column-major for LAPACK: nothing to copy
     failure = torch.empty(len(gram), dtype=torch.int32, device=gram.device)
     torch.linalg.cholesky_ex(factor, out=(factor, failure))
     pivots = factor.diagonal(dim1=1, dim2=2).square()
@@ -300,9 +298,8 @@ def standardize_equations(
     inverse = _inverse_length(gram.diagonal(dim1=1, dim2=2))
     correlation = gram * inverse[:, :, None] * inverse[:, None]
     scale = inverse * tss.double().clamp(min=0).sqrt()[:, None]
-    return StandardizedEquations(
-        correlation, cross * inverse * _inverse_length(tss)[:, None], scale
-    )
+    cross = cross * inverse * _inverse_length(tss)[:, None]
+    return StandardizedEquations(correlation, cross, scale)
 
 
 def _inverse_length(square: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

@@ -1,7 +1,7 @@
 """Forecast variance due to estimated coefficients, by the delta method."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -57,14 +57,8 @@ class ParameterUncertainty:
     ) -> "ParameterUncertainty":
         """Keep the covariance of equations of up to `MAX_TERMS` regressors, of others the share.
 
-        Parameters
-        ----------
-        terms
-            Indices of the regressors, the `n_active` active ones of each group first.
-        mean
-            Means of all regressors.
-
-        The other parameters are those of the class. No group affects another.
+        `terms` begin with the `n_active` active ones of each group; `mean` is that of all
+        regressors. No group affects another.
         """
         small = n_active <= MAX_TERMS
         width = int((n_active * small).max()) if len(n_active) else 0  # device synchronization
@@ -80,9 +74,8 @@ class ParameterUncertainty:
     def concatenate(cls, chunks: Sequence["ParameterUncertainty"]) -> "ParameterUncertainty":
         """Join chunks of groups, in order."""
         width = max(chunk.terms.shape[1] for chunk in chunks)
-        padding = [width - chunk.terms.shape[1] for chunk in chunks]
+        padded = [(chunk, width - chunk.terms.shape[1]) for chunk in chunks]
         pad = torch.nn.functional.pad
-        padded = list(zip(chunks, padding, strict=True))
         return cls(
             torch.cat([pad(chunk.terms, (0, n)) for chunk, n in padded]),
             torch.cat([pad(chunk.cov_root, (0, n, 0, n)) for chunk, n in padded]),
@@ -93,8 +86,7 @@ class ParameterUncertainty:
 
     def to(self, device: torch.device | str) -> "ParameterUncertainty":
         """Copy to a device."""
-        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
-        return replace(self, **moved)
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items()})
 
     def forecast_variance(
         self,
@@ -139,11 +131,9 @@ class ParameterUncertainty:
         tensor([[0.9000]], dtype=torch.float64)
         """
         horizon, n_active = psi.shape[1], self.terms.shape[1]
-        rows_per_chunk = rows_within(
-            BLOCK_ELEMENTS, horizon * (horizon + 2 * n_active) + n_active**2
-        )
+        size = rows_within(BLOCK_ELEMENTS, horizon * (horizon + 2 * n_active) + n_active**2)
         slopes = [psi[:0]]
-        for rows in torch.arange(len(group), device=group.device).split(rows_per_chunk):
+        for rows in torch.arange(len(group), device=group.device).split(size):
             groups = group[rows]
             centred = read(rows, self.terms[groups]) - self.mean[groups][:, None]
             slopes.append(_slope_variance(centred, psi[rows], self.cov_root[groups]))

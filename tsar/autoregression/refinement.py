@@ -112,8 +112,7 @@ def residual_sums(
     mean = equations.regressor_mean - shift_by_term[:, equations.regressors]
     target_mean = equations.target_mean - shift_by_term[:, equations.targets]
     offset = target_mean - torch.einsum("gk,gkr->gr", mean, coef)
-    total = torch.zeros_like(offset)
-    rss = torch.zeros_like(offset)
+    total, rss = torch.zeros_like(offset), torch.zeros_like(offset)
     cross = offset.new_zeros(*offset.shape, len(channels), lags)
     width = (len(channels) + 3) * (len(equations.targets) + 2)
     for blocks in overlap_save_blocks(

@@ -1,6 +1,6 @@
 """Results of a least squares fit: coefficients, standard errors, residual sums of squares."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -68,6 +68,6 @@ class ARResults:
 
     def to(self, device: torch.device | str) -> "ARResults":
         """Copy the results to a device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: value.to(device) for name, value in values.items() if value is not None}
+        values = vars(self).items()
+        moved = {name: value.to(device) for name, value in values if value is not None}
         return replace(self, **moved)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tsar.runtime.memory import CACHE_ELEMENTS
@@ -55,8 +55,7 @@ class Segments:
         if groups.start == 0 and groups.stop == self.n_groups:
             return self
         inside = (self.group >= groups.start) & (self.group < groups.stop)
-        group = self.group[inside] - groups.start
-        n_groups = groups.stop - groups.start
+        group, n_groups = self.group[inside] - groups.start, groups.stop - groups.start
         return Segments(self.starts[inside], self.lengths[inside], group, n_groups)
 
     def pooled(self) -> "Segments":
@@ -91,7 +90,9 @@ def observed_segments(
     >>> segments.starts.tolist(), segments.lengths.tolist(), segments.group.tolist()
     ([0, 3, 5], [2, 2, 1], [0, 0, 1])
     """
-    complete = _all_finite(values)
+    # In chunks, because isfinite copies.
+    chunks = values.split(CACHE_ELEMENTS // 8, dim=1)
+    complete = torch.cat([chunk.isfinite().all(0) for chunk in chunks])
     lengths = offsets.diff()
     if bool(complete.all()):  # each series is one segment; device synchronization
         present = lengths.nonzero()[:, 0]
@@ -105,12 +106,6 @@ def observed_segments(
     lengths = ends.nonzero()[:, 0] - starts
     series = torch.searchsorted(offsets, starts, right=True) - 1
     return Segments(starts, lengths, series, len(offsets) - 1)
-
-
-def _all_finite(values: Float[Tensor, "channel total"]) -> Bool[Tensor, " total"]:
-    """Mark the times at which every channel is finite, in chunks because isfinite copies."""
-    chunks = values.split(CACHE_ELEMENTS // 8, dim=1)
-    return torch.cat([chunk.isfinite().all(0) for chunk in chunks])
 
 
 def power_of_two_class(sizes: Int[Tensor, " item"]) -> Int[Tensor, " item"]:
