@@ -12,15 +12,9 @@ from tsar.autoregression.dynamics import (
 )
 from tsar.autoregression.estimation import Sparsity
 from tsar.autoregression.gram import Moments, NormalEquations, lagged_moments
-from tsar.autoregression.information_criteria import InformationCriteria, information_criteria
-from tsar.autoregression.lag_selection import Selection, select_lags
-from tsar.autoregression.least_squares import (
-    Factorization,
-    LeastSquares,
-    factorize,
-    least_squares,
-    refit,
-)
+from tsar.autoregression.information_criteria import information_criteria
+from tsar.autoregression.lag_selection import select_lags
+from tsar.autoregression.least_squares import factorize, least_squares, refit
 from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
 from tsar.autoregression.penalty import (
     PenalizedFit,
@@ -28,23 +22,18 @@ from tsar.autoregression.penalty import (
     sparsity_penalty,
     weighted_lasso,
 )
-from tsar.autoregression.refinement import ResidualSums, refine, residual_sums
+from tsar.autoregression.refinement import refine, residual_sums
 from tsar.autoregression.results import ARResults
 from tsar.autoregression.segments import Segments, observed_segments
 
 __all__ = [
     "ARResults",
     "Design",
-    "Factorization",
-    "InformationCriteria",
-    "LeastSquares",
     "Moments",
     "NormalEquations",
     "ParameterUncertainty",
     "PenalizedFit",
-    "ResidualSums",
     "Segments",
-    "Selection",
     "Sparsity",
     "correct_bias",
     "drift_shrinkage",

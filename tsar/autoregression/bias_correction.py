@@ -92,14 +92,8 @@ def limit_roots(
     A root of size r > 1 multiplies an oscillation by r at every step. Few windows and many lags
     give such roots by chance, and forecasts far outside the range of the data. Where the largest
     root exceeds 1 + `MAX_LOG_GROWTH` / n, all roots are divided by the ratio of the two: the
-    coefficient at lag j by its j-th power.
-
-    Parameters
-    ----------
-    coef
-        Coefficients; the first `order` terms are lags of the target.
-    nobs
-        Number n of windows that the coefficients were fitted to.
+    coefficient at lag j by its j-th power. The first `order` terms are lags of the target; n is the
+    number of windows that they were fitted to.
 
     Examples
     --------
@@ -130,14 +124,9 @@ def drift_shrinkage(
     """Factor that shrinks a drift: 1 - 1 / t^2, and 0 where its t statistic is below 1.
 
     With coefficients that sum to 1 the intercept is a drift: each step of a forecast moves by it,
-    and by its error. A drift within its standard error is noise (the non-negative garrote).
-
-    Parameters
-    ----------
-    drift_weight
-        Weight of the shrinkage; 0: the intercept is no drift, and does not shrink.
-    drift, variance, nobs
-        Intercept, variance of the residuals, and number of windows.
+    and by its error. A drift within its standard error is noise (the non-negative garrote). With a
+    `drift_weight` of 0 the intercept is no drift, and does not shrink. The variance is that of the
+    residuals.
 
     References
     ----------

@@ -112,12 +112,10 @@ class NormalEquations:
         Total sums of squares of the targets.
     regressor_mean, target_mean : Tensor
         Means that were subtracted.
-    nobs : Tensor
-        Number of observations.
     regressors, targets : Tensor
         Indices of the terms among those of the `Moments`.
-    max_lag : int
-        Largest lag of the `Moments`.
+    nobs, max_lag
+        Those of the `Moments`.
     """
 
     gram: Float[Tensor, "group term term"]

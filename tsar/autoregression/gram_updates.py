@@ -21,15 +21,9 @@ TILE = 64  # lags whose mirrored products fit a first-level cache
 class GramUpdate:
     """Points that the windows of some groups gain and lose, lag by lag.
 
-    Parameters
-    ----------
-    groups : Tensor
-        Groups in this batch.
-    points : Tensor
-        Heads, then tails of the segments, newest point first. Entry 0 of the lag axis is zero, so
-        that cumulative sums start from lag 0.
-    sign : Tensor
-        1 for a head, -1 for a tail, 0 for padding.
+    The `points` are heads, then tails of the segments, newest point first. Entry 0 of their lag
+    axis is zero, so that cumulative sums start from lag 0. Their sign is 1 for a head, -1 for a
+    tail, 0 for padding.
     """
 
     groups: Int[Tensor, " group"]

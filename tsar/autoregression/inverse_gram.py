@@ -17,16 +17,8 @@ TOLERANCE = 1e-9  # relative difference between the last number of the recursion
 class InverseGram:
     """What standard errors need of the inverse of a Gram matrix G.
 
-    Parameters
-    ----------
-    diagonal : Tensor
-        Diagonal of inverse(G).
-    mean_form : Tensor
-        Quadratic form mean' inverse(G) mean.
-    rank : Tensor
-        Effective number of coefficients: the independent terms, less the effect of a ridge.
-    root : Tensor, optional
-        R with R' R = inverse(G), if it was computed.
+    Its diagonal, the quadratic form mean' inverse(G) mean, the effective number of coefficients
+    (the independent terms, less the effect of a ridge), and R with R' R = inverse(G), if computed.
     """
 
     diagonal: Float[Tensor, "group term"]

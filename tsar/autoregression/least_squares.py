@@ -264,15 +264,10 @@ def _identity(factor: Float[Tensor, "group term term"]) -> Float[Tensor, "term t
 
 @dataclass(frozen=True)
 class StandardizedEquations:
-    """Normal equations of terms and target of length 1.
+    """Normal equations of terms and target of length 1: their correlations, 0 without variance.
 
-    Parameters
-    ----------
-    correlation, cross : Tensor
-        Correlations of the terms with each other and with the target; 0 without variance.
-    scale : Tensor
-        Length of the target over the length of each term, the factor from coefficients of the
-        standardized equations to those of the data; 0 for a term without variance.
+    The scale, the length of the target over the length of each term, is the factor from
+    coefficients of the standardized equations to those of the data; 0 for a term without variance.
     """
 
     correlation: Float[Tensor, "group term term"]

@@ -119,12 +119,7 @@ def read_protocol(dataset: str, series: Sequence[str] | None = None) -> Protocol
     """Load a data set with a published split, and scale it by its training rows.
 
     Times are replaced by regular ones: those of some published files are not, and the protocol
-    counts rows.
-
-    Parameters
-    ----------
-    dataset, series
-        As in `benchmark`.
+    counts rows. The parameters are those of `benchmark`.
     """
     info = datasets.describe(dataset)
     if info.split is None:
@@ -164,18 +159,8 @@ def score_horizons(
     """Errors of a fitted forecaster at several horizons, from one forecast of each window.
 
     A short forecast is the prefix of a long one, so each window is forecast once, at the longest
-    horizon that fits the test rows after it.
-
-    Parameters
-    ----------
-    protocol
-        From `read_protocol`.
-    fitted
-        From `fit_protocol`.
-    horizons
-        Points to forecast.
-    stride
-        Rows between the starts of two windows; 1, all windows, in the published protocol.
+    horizon that fits the test rows after it. There are `stride` rows between the starts of two
+    windows: 1, all windows, in the published protocol.
 
     Returns
     -------
@@ -223,11 +208,8 @@ def fit_protocol(protocol: Protocol, model: Forecaster, horizon: int) -> Forecas
     model = clone(model).set_params(horizon=horizon)
     if not model.holds_back:
         return model.fit(protocol.frame.iloc[: protocol.train])
-    validation_rows = float(protocol.validation - protocol.train)
-    training = replace(
-        check_training(model.get_params()["training"], getattr(model, "recipe", None)),
-        validation=validation_rows,
-    )
+    training = check_training(model.get_params()["training"], getattr(model, "recipe", None))
+    training = replace(training, validation=float(protocol.validation - protocol.train))
     return model.set_params(training=training).fit(protocol.frame.iloc[: protocol.validation])
 
 

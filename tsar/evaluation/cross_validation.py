@@ -79,7 +79,7 @@ def cross_validation(
     models = name_models(models)
     horizon, n_windows = check_integer("horizon", horizon), check_integer("n_windows", n_windows)
     step = horizon if step_size is None else check_integer("step_size", step_size)
-    refit_every = int(refit) if isinstance(refit, bool) else check_integer("refit", refit, min=0)
+    refit = int(refit) if isinstance(refit, bool) else check_integer("refit", refit, min=0)
     steps_back = horizon + step * np.arange(n_windows)[::-1]
     levels = Levels.parse(quantile_levels, level)
     panels = _read_panels(models, frame)
@@ -88,9 +88,7 @@ def cross_validation(
     for name, model in models.items():
         panel = panels[model.columns or Columns()]
         _check_lengths(panel, int(steps_back[0]))
-        forecast = _backtest(
-            model, panel, horizon, steps_back, refit_every or n_windows, levels.levels
-        )
+        forecast = _backtest(model, panel, horizon, steps_back, refit or n_windows, levels.levels)
         columns |= named_columns(name, forecast, levels)
     return _to_frame(next(iter(panels.values())), horizon, steps_back, columns)
 

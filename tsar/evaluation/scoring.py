@@ -86,13 +86,6 @@ def evaluate(
     return table.set_index("model", append=True).sort_index(level=keys, sort_remaining=False)
 
 
-def model_names(forecasts: pd.DataFrame, columns: Columns) -> list[str]:
-    """Names of the columns with point forecasts."""
-    other = {columns.id, columns.time, columns.target, "cutoff"}
-    names = [name for name in forecasts.columns if name not in other]
-    return [name for name in names if not any(mark in str(name) for mark in LEVEL_MARKERS)]
-
-
 def _check_request(
     forecasts: Any, metrics: Sequence[str], keys: Sequence[str], columns: Columns
 ) -> list[str]:
@@ -114,7 +107,9 @@ def _check_request(
                 f"They are {list(forecasts.columns)[:10]}."
             )
     _check_column(forecasts, columns.target)
-    models = model_names(forecasts, columns)
+    other = {columns.id, columns.time, columns.target, "cutoff"}
+    names = [name for name in forecasts.columns if name not in other]
+    models = [name for name in names if not any(mark in str(name) for mark in LEVEL_MARKERS)]
     if not models:
         raise ValueError(
             f"forecasts must have a column for each model; got {list(forecasts.columns)}. "
@@ -159,9 +154,7 @@ def _evaluate_model(
     values: dict[str, np.ndarray] = {}
     for name in metrics:
         metric = METRICS[name]
-        if "lower" in metric.required and not intervals:
-            raise _missing_input(metric, "lower")
-        if "lower" in metric.required:
+        if "lower" in metric.required and intervals:
             for level, bounds in intervals.items():
                 values[f"{name}-{level:g}"] = _by_group(metric, groups, target, bounds | inputs)
         else:
@@ -174,16 +167,13 @@ def _by_group(
 ) -> np.ndarray:
     for name in metric.required:
         if name not in inputs:
-            raise _missing_input(metric, name)
+            raise ValueError(
+                f"metrics must be computable from the forecasts; got {metric.name!r}, which needs "
+                f"{name}. Forecast with level=... or quantile_levels=..., and pass train=... for "
+                "scaled metrics."
+            )
     required = {name: inputs[name] for name in metric.required}
     return metric.by_group(groups.codes, len(groups.labels), target, **required).numpy()
-
-
-def _missing_input(metric: Metric, name: str) -> ValueError:
-    return ValueError(
-        f"metrics must be computable from the forecasts; got {metric.name!r}, which needs {name}. "
-        "Forecast with level=... or quantile_levels=..., and pass train=... for scaled metrics."
-    )
 
 
 def _columns_by_level(forecasts: pd.DataFrame, prefix: str) -> dict[float, Tensor]:

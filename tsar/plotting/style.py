@@ -14,13 +14,7 @@ DASHED, DOTTED = (0, (4, 2)), (0, (2, 3))
 
 
 def new_figure(size: tuple[float | int, float | int]) -> Any:
-    """Return a new figure, with its width and height in inches.
-
-    Raises
-    ------
-    ImportError
-        The plot extra is not installed.
-    """
+    """Return a new figure, with its width and height in inches."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

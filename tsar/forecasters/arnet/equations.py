@@ -17,15 +17,9 @@ MAP_STEPS = 64  # maximum steps of a map
 
 @dataclass(frozen=True)
 class Equations:
-    """Coefficients of each group and step, lag 1 first.
+    """Coefficients, or other values per regressor, of each group and step, lag 1 first.
 
-    Parameters
-    ----------
-    lags, past, future
-        Coefficients (or other values per regressor) of the lags, of the lags of past covariates,
-        and of future covariates.
-    intercept
-        Intercepts.
+    Of the lags of the target, of those of past covariates, and of future covariates.
     """
 
     lags: Shaped[Tensor, "group step lag"]

@@ -41,16 +41,8 @@ def cumulative_quantiles(
     their own. Sums with a standard deviation below about 1/5000 of the span would need more than
     `MAX_FREQUENCIES` frequencies, and are widened to that.
 
-    Parameters
-    ----------
-    models
-        One model per window: means and variances of the increments in each state.
-    has_state
-        Which states each model has.
-    probabilities
-        Probability of each state just before the first increment.
-    levels
-        In (0, 1).
+    Each window has a model of its increments, the states that it has, and their `probabilities`
+    just before the first increment.
 
     References
     ----------

@@ -18,14 +18,8 @@ def seasonal_means(
     """Mean of each phase of the season minus the mean of the series, with shrinkage.
 
     The shrinkage factor is ``max(0, 1 - 1 / F)`` with F the variance between phases over the
-    variance within them: the positive-part rule of James & Stein 1961 with estimated variance.
-
-    Parameters
-    ----------
-    values, offsets
-        Series end to end, NaN where missing. Phases are counted backwards from each end.
-    season_length
-        Points in a season; 1 gives zeros.
+    variance within them: the positive-part rule of James & Stein 1961 with estimated variance. The
+    series lie end to end, NaN where missing; phases are counted backwards from each end.
 
     Examples
     --------

@@ -41,14 +41,7 @@ def impulse_response(
     By forward substitution in blocks. It divides by nothing, so roots on the unit circle are no
     special case, and its error is that of the recurrence. Newton's iteration by Fourier transforms
     needs fewer steps, but where roots cluster near 1, each doubling squares its rounding error,
-    which is relative to the largest value.
-
-    Parameters
-    ----------
-    coef
-        Coefficients, lag 1 first.
-    length
-        Values to return, at least 1; the first is 1.
+    which is relative to the largest value. `coef` has lag 1 first; the first value is 1.
 
     Examples
     --------
@@ -156,17 +149,8 @@ def closed_loop(
     The zero-input response is computed in two steps: ``D(z) state(z)`` are the `order` inputs that
     produce the state from zero, and their convolution with the kernel gives the outputs. One
     matrix product per channel if `order` is at most `MAX_DENSE_ORDER`, else Fourier transforms in
-    O((order + steps) log(order + steps)).
-
-    Parameters
-    ----------
-    coef
-        Coefficients of the closed loop, lag 1 first. Kernels are computed in the precision of
-        `coef` and `taps`, the rest in that of `state`.
-    taps
-        Output weights of the newest values of v; at most `order`.
-    state
-        Last values of v, oldest first, from `final_state`.
+    O((order + steps) log(order + steps)). Kernels are computed in the precision of `coef` (lag 1
+    first) and `taps` (at most `order`), the rest in that of `state`, from `final_state`.
 
     Examples
     --------
