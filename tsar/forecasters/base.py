@@ -42,8 +42,8 @@ class Forecaster(Savable, ABC):
 
     A forecaster names its parameters in `__init__`, `horizon` and `columns` among them, and
     implements `holds_back`, `_fit`, `_reach` and `_forecast`. Hooks that it may override:
-    `can_sample` with `_sample`, `_prepare`, `_read_history`, `_needs_frame`, and `_facts` (or all
-    of `summary`).
+    `can_sample` with `_sample`, `_prepare`, `_remember`, `_read_history`, `_needs_frame`, and
+    `_facts` (or all of `summary`).
     """
 
     horizon: int
@@ -140,7 +140,7 @@ class Forecaster(Savable, ABC):
         return self._remember(panel)
 
     def _remember(self: Fitted, panel: Panel) -> Fitted:
-        """Keep the newest points, as many as a forecast needs after those missing at the end."""
+        """Hook: keep the newest points that a forecast needs, before those missing at the end."""
         missing = panel.missing_before(torch.arange(len(panel)), panel.lengths).clamp(min=0)
         self.context_ = panel.tail(self._reach(panel) + int(missing.max()))
         return self

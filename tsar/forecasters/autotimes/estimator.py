@@ -316,10 +316,11 @@ class AutoTimes(NeuralForecaster):
     def _needs_frame(self) -> str | None:
         return super()._needs_frame() if self.timestamps is None else "timestamps"
 
-    def _reach(self, panel: Panel) -> int:
-        if self.prompts is None:
-            return self.context_length
-        return max(int(panel.lengths.max()), self.context_length)  # a prompt may begin anywhere
+    def _remember(self, panel: Panel) -> "AutoTimes":
+        super()._remember(panel)
+        if self.prompts is not None:
+            self.context_ = panel  # a prompt may begin anywhere
+        return self
 
     def _prepare_windows(self, windows: Windows) -> Windows:
         pool = getattr(self, "prompt_pool_", None)
