@@ -1,9 +1,9 @@
-"""The procedure that tsar's AutoTimes is measured against: that of the paper and its code.
+"""Reimplementation of the paper's procedure, against which tsar's AutoTimes is measured.
 
-Liu et al. 2024 (arXiv 2402.02370), on any body of transformers: wasteful where the published code
-is, since its cost is what is compared. Left out, to its favour: the marks of the time that come
-with each item, the language model's head, which is loaded and never called, and the test that is
-run after every epoch. It trains in float16 on a GPU; a CPU is not fast at that: float32.
+Liu et al. 2024 (arXiv 2402.02370), on any base model of transformers, with the redundant work of
+the published code, as its cost is compared. Left out, in its favour: the timestamps of each item,
+the language model's head, which is loaded and never called, and the test after every epoch. The
+published code trains in float16 on a GPU; this one in float32, as CPUs are slow in float16.
 """
 
 import math
@@ -17,27 +17,27 @@ from torch.utils.data import DataLoader, Dataset
 
 CONTEXT, SEGMENT = 672, 96
 HORIZONS = (96, 192, 336, 720)
-RATE = 5e-4  # of the script for ETTh1
+LEARNING_RATE = 5e-4  # in the script for ETTh1
 DROPOUT = 0.1
-EPSILON = 1e-5  # that the variance of a context gets
+EPSILON = 1e-5  # added to the variance of a context
 
 Item = tuple[np.ndarray, np.ndarray]
 
 
-class Pairs(Dataset[Item]):
-    """A window of one channel an item: a slice of float64 rows, channel by channel.
+class WindowDataset(Dataset[Item]):
+    """Dataset of windows of single channels: slices of float64 rows, channel by channel.
 
-    The target begins a segment behind the beginning of the context: each of its segments follows
-    one of the context's.
+    The target begins one segment after the start of the context: each of its segments follows one
+    of the context.
 
     Parameters
     ----------
     rows
         Scaled values, (time, channel).
     context, segment, horizon
-        Points of a context, of a token and behind the context.
+        Points of a context, of a token, and after the context.
     stride
-        From one window to the next; the paper's is 1.
+        Step between windows; 1 in the paper.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Pairs(Dataset[Item]):
         )
 
 
-def maps(inputs: int, hidden: int, outputs: int) -> nn.Module:
+def linear_or_mlp(inputs: int, hidden: int, outputs: int) -> nn.Module:
     """A linear map, or an MLP with one hidden layer."""
     if not hidden:
         return nn.Linear(inputs, outputs)
@@ -69,21 +69,24 @@ def maps(inputs: int, hidden: int, outputs: int) -> nn.Module:
     )
 
 
-class Paper(nn.Module):
-    """The published model: every segment is read and every output is decoded, at each call.
+class PaperModel(nn.Module):
+    """The published model: each call encodes every segment and decodes every output.
 
-    The body is frozen but trains along: its own dropout, where it has any, is on in training. It
-    keeps keys and values, as transformers does where it is not told otherwise; nobody reads them.
+    The frozen language model is in training mode, so that its own dropout is active. It fills a
+    key-value cache, the default of transformers, which is not used.
     """
 
-    def __init__(self, body: Any, width: int, segment: int, hidden: int = 0) -> None:
+    def __init__(self, language_model: Any, width: int, segment: int, hidden: int = 0) -> None:
         super().__init__()
         self.segment, self.epsilon = segment, EPSILON
-        self.body = body.requires_grad_(False)
-        self.embed, self.project = maps(segment, hidden, width), maps(width, hidden, segment)
+        self.language_model = language_model.requires_grad_(False)
+        self.embed, self.project = (
+            linear_or_mlp(segment, hidden, width),
+            linear_or_mlp(width, hidden, segment),
+        )
 
     def forward(self, values: Tensor) -> Tensor:
-        """Forecast the segment behind each one: (batch, time, channel), the same shape back."""
+        """Forecast the segment after each one: (batch, time, channel), in the same shape."""
         mean = values.mean(1, keepdim=True).detach()
         values = values - mean
         deviation = (values.var(dim=1, keepdim=True, unbiased=False) + self.epsilon).sqrt()
@@ -91,17 +94,19 @@ class Paper(nn.Module):
         batch, length, channels = values.shape
         series = values.permute(0, 2, 1).reshape(batch * channels, length)
         segments = series.unfold(dimension=-1, size=self.segment, step=self.segment)
-        hidden = self.body(inputs_embeds=self.embed(segments)).last_hidden_state
+        hidden = self.language_model(inputs_embeds=self.embed(segments)).last_hidden_state
         outputs = self.project(hidden).reshape(batch, channels, -1).permute(0, 2, 1)
         return outputs * deviation + mean
 
 
-def steps(model: Paper, items: Pairs, batch_size: int, rate: float = RATE) -> Callable[[], float]:
-    """Return one step of training: Adam on the squared error of all outputs."""
+def training_step(
+    model: PaperModel, items: WindowDataset, batch_size: int, rate: float = LEARNING_RATE
+) -> Callable[[], float]:
+    """Return a training step: Adam on the squared error of all outputs."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=rate)
     loader = DataLoader(items, batch_size, shuffle=True, num_workers=0, drop_last=True)
-    batches = _forever(loader)
+    batches = _endless(loader)
     error = nn.MSELoss()
 
     def step() -> float:
@@ -116,31 +121,32 @@ def steps(model: Paper, items: Pairs, batch_size: int, rate: float = RATE) -> Ca
     return step
 
 
-def _forever(loader: DataLoader[Item]) -> Iterator[list[Tensor]]:
+def _endless(loader: DataLoader[Item]) -> Iterator[list[Tensor]]:
     while True:
         yield from loader
 
 
 @torch.no_grad()
-def roll(model: Paper, context: Tensor, horizon: int) -> Tensor:
-    """Forecast (batch, horizon, channel): a whole forward for each segment, of which one is kept.
+def rollout(model: PaperModel, context: Tensor, horizon: int) -> Tensor:
+    """Forecast (batch, horizon, channel): a full forward pass for every segment.
 
-    The oldest segment is dropped and the forecast one appended, so that the units change.
+    Only the last output is used. The oldest segment is dropped and the forecast appended, so that
+    the normalization changes.
     """
-    pieces: list[Tensor] = []
+    segments: list[Tensor] = []
     for _ in range(math.ceil(horizon / model.segment)):
-        if pieces:
-            context = torch.cat([context[:, model.segment :], pieces[-1]], dim=1)
-        pieces.append(model(context)[:, -model.segment :])
-    return torch.cat(pieces, dim=1)[:, :horizon]
+        if segments:
+            context = torch.cat([context[:, model.segment :], segments[-1]], dim=1)
+        segments.append(model(context)[:, -model.segment :])
+    return torch.cat(segments, dim=1)[:, :horizon]
 
 
-def test(model: Paper, items: Pairs, batch_size: int) -> dict[str, float]:
-    """Errors of one horizon; the paper tests each in a run of its own."""
+def test(model: PaperModel, items: WindowDataset, batch_size: int) -> dict[str, float]:
+    """Errors at one horizon; the paper runs a test for each horizon."""
     model.eval()
     forecasts, targets = [], []
     for context, target in DataLoader(items, batch_size, num_workers=0):
-        forecasts.append(roll(model, context.float(), items.horizon))
+        forecasts.append(rollout(model, context.float(), items.horizon))
         targets.append(target[:, -items.horizon :].float())
     errors = (torch.cat(forecasts) - torch.cat(targets)).numpy()
     return {"mse": float((errors**2).mean()), "mae": float(np.abs(errors).mean())}

@@ -1,4 +1,4 @@
-"""AutoTimes by the published protocol: one model for all horizons, beside linear ones."""
+"""AutoTimes by the published protocol, one model for all horizons, against linear models."""
 
 import argparse
 import statistics
@@ -13,11 +13,10 @@ from tsar import AutoTimes, DLinear, NLinear, Training
 from tsar.evaluation.benchmarking import Protocol, fit_protocol, read_protocol, score_horizons
 
 SEGMENT, CONTEXT = 96, 672
-# Chosen by the validation loss of ETTh1 at 96 alone (see RESULTS.md).
+# Selected by the validation loss of ETTh1 at 96 only (see RESULTS.md).
 RECIPE = AutoTimes.recipe
 LINEAR = Training(epochs=5, learning_rate=5e-3, batch_size=64, patience=5, epoch_windows=16384)
 LINEAR_SEEDS = 1
-# Options of each variant.
 VARIANTS: dict[str, dict[str, Any]] = {
     "frozen": {},
     "from scratch": {"backbone": None, "depth": 1},
@@ -26,8 +25,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "text": {"timestamps": "text"},
     "LoRA": {"lora": 4},
 }
-# Mean squared errors as the paper prints them: one model for all horizons, GPT-2 without and
-# LLaMA-7B with time stamps, on GPUs.
+# Mean squared errors printed in the paper: one model for all horizons, GPT-2 without and LLaMA-7B
+# with timestamps, on GPUs.
 PRINTED = {
     ("ETTh1", "GPT-2 (paper)"): (0.360, 0.391, 0.408, 0.429),
     ("ETTh1", "LLaMA-7B (paper)"): (0.360, 0.388, 0.401, 0.406),
@@ -36,13 +35,15 @@ PRINTED = {
 
 
 def main() -> None:
-    """Fit each variant once a seed and score it at all horizons; linear models at each."""
+    """Fit each variant once per seed and score it at all horizons; fit linear models for each."""
     parser = argument_parser(__doc__)
     parser.add_argument("--dataset", default="ETTh1")
-    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="of AutoTimes")
+    parser.add_argument(
+        "--variants", nargs="*", default=list(VARIANTS), help="variants of AutoTimes"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--depth", type=int, help="blocks of the backbone; the default's if none")
-    parser.add_argument("--stride", type=int, default=1, help="score every so many-th test window")
+    parser.add_argument("--depth", type=int, help="number of blocks of the backbone")
+    parser.add_argument("--stride", type=int, default=1, help="step between test windows")
     args = parser.parse_args()
     set_threads(args.threads)
     args.stride = 50 if args.quick else args.stride
@@ -54,74 +55,80 @@ def main() -> None:
     ]
     rows: list[dict[str, Any]] = []
     name = f"autotimes_ltsf_{args.dataset}"
-    facts = {"segment": SEGMENT, "context": CONTEXT, "stride": args.stride}
-    record = facts | {"training": asdict(RECIPE), "linear": asdict(LINEAR), "rows": rows + printed}
-    for chosen in args.variants:
-        rows += variant(protocol, chosen, args)
+    settings = {"segment": SEGMENT, "context": CONTEXT, "stride": args.stride}
+    record = settings | {
+        "training": asdict(RECIPE),
+        "linear": asdict(LINEAR),
+        "rows": rows + printed,
+    }
+    for variant in args.variants:
+        rows += score_variant(protocol, variant, args)
         record |= {"rows": rows + printed}
         save_record(name, args, record)  # a long run may be interrupted
         print_table(rows + printed)
-    print_record(name, args, record | {"rows": rows + linear(protocol, args) + printed})
+    print_record(name, args, record | {"rows": rows + score_linear(protocol, args) + printed})
 
 
-def variant(protocol: Protocol, name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Fit one variant of AutoTimes, once a seed, and score it in both ways to go on."""
-    kinds: tuple[Literal["exact", "cached"], ...] = ("exact", "cached")
-    squared: dict[str, list[dict[int, float]]] = {kind: [] for kind in kinds}
-    absolute: dict[str, list[dict[int, float]]] = {kind: [] for kind in kinds}
-    spent, lows = [], []
+def score_variant(protocol: Protocol, name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Fit a variant of AutoTimes once per seed; score exact and cached generation."""
+    generations: tuple[Literal["exact", "cached"], ...] = ("exact", "cached")
+    squared: dict[str, list[dict[int, float]]] = {name: [] for name in generations}
+    absolute: dict[str, list[dict[int, float]]] = {name: [] for name in generations}
+    seconds, validation = [], []
     for seed in range(args.seed, args.seed + args.seeds):
         start = time.perf_counter()
-        fitted = fit_protocol(protocol, make(VARIANTS[name], seed, args), SEGMENT)
-        spent.append(time.perf_counter() - start)
-        lows.append(float(fitted.history_["validation_loss"].min()))
-        for kind in kinds:
-            fitted.set_params(generation=kind)
+        fitted = fit_protocol(protocol, make_model(VARIANTS[name], seed, args), SEGMENT)
+        seconds.append(time.perf_counter() - start)
+        validation.append(float(fitted.history_["validation_loss"].min()))
+        for generation in generations:
+            fitted.set_params(generation=generation)
             scores = score_horizons(protocol, fitted, HORIZONS, stride=args.stride)
-            squared[kind].append({horizon: score["mse"] for horizon, score in scores.items()})
-            absolute[kind].append({horizon: score["mae"] for horizon, score in scores.items()})
+            squared[generation].append({horizon: score["mse"] for horizon, score in scores.items()})
+            absolute[generation].append(
+                {horizon: score["mae"] for horizon, score in scores.items()}
+            )
     return [
-        _row(f"AutoTimes {name}, {kind}", squared[kind], absolute[kind], spent)
-        | {"validation": statistics.mean(lows)}
-        for kind in kinds
+        _row(f"AutoTimes {name}, {generation}", squared[generation], absolute[generation], seconds)
+        | {"validation": statistics.mean(validation)}
+        for generation in generations
     ]
 
 
-def make(chosen: dict[str, Any], seed: int, args: argparse.Namespace) -> AutoTimes:
-    """Return AutoTimes as it is scored."""
-    given: dict[str, Any] = {"random_state": seed, "device": "cpu"} | chosen
-    if args.depth and "depth" not in chosen:
-        given["depth"] = args.depth
+def make_model(variant: dict[str, Any], seed: int, args: argparse.Namespace) -> AutoTimes:
+    """Return a variant of AutoTimes before it is fitted."""
+    options: dict[str, Any] = {"random_state": seed, "device": "cpu"} | variant
+    if args.depth and "depth" not in variant:
+        options["depth"] = args.depth
     if args.quick:
-        given |= {"training": Training(epochs=1, epoch_windows=128), "backbone": None}
-        given |= {"timestamps": None, "lora": None, "depth": 1, "backbone_init": "pretrained"}
-    return AutoTimes(CONTEXT, segment_length=SEGMENT, **given)
+        options |= {"training": Training(epochs=1, epoch_windows=128), "backbone": None}
+        options |= {"timestamps": None, "lora": None, "depth": 1, "backbone_init": "pretrained"}
+    return AutoTimes(CONTEXT, segment_length=SEGMENT, **options)
 
 
-def linear(protocol: Protocol, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Score linear models, which are fitted for each horizon."""
+def score_linear(protocol: Protocol, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Fit linear models for each horizon, and score them."""
     rows = []
-    for kind in (NLinear, DLinear):
-        found, absolute, spent = [], [], []
+    for model_class in (NLinear, DLinear):
+        squared, absolute, seconds = [], [], []
         for seed in range(args.seed, args.seed + min(args.seeds, LINEAR_SEEDS)):
             scores, start = {}, time.perf_counter()
             training = Training(epochs=1, epoch_windows=128) if args.quick else LINEAR
             for horizon in HORIZONS:
-                model = kind(CONTEXT, training=training, random_state=seed, device="cpu")
+                model = model_class(CONTEXT, training=training, random_state=seed, device="cpu")
                 fitted = fit_protocol(protocol, model, horizon)
                 scores |= score_horizons(protocol, fitted, [horizon], stride=args.stride)
-            spent.append(time.perf_counter() - start)
-            found.append({horizon: score["mse"] for horizon, score in scores.items()})
+            seconds.append(time.perf_counter() - start)
+            squared.append({horizon: score["mse"] for horizon, score in scores.items()})
             absolute.append({horizon: score["mae"] for horizon, score in scores.items()})
-        rows.append(_row(f"{kind.__name__}, one for each", found, absolute, spent))
-    return [row | {"validation": None} for row in rows]
+        rows.append(_row(f"{model_class.__name__}, one for each", squared, absolute, seconds))
+    return rows
 
 
 def _row(
     name: str,
     squared: list[dict[int, float]],
     absolute: list[dict[int, float]],
-    spent: list[float],
+    seconds: list[float],
 ) -> dict[str, Any]:
     means = {h: statistics.mean(scores[h] for scores in squared) for h in HORIZONS}
     averages = [statistics.mean(scores.values()) for scores in squared]
@@ -133,8 +140,8 @@ def _row(
         "mse": statistics.mean(averages),
         "mse deviation": deviation,
         "mae": statistics.mean(maes) if maes else None,
-        "seeds": len(spent),
-        "fit seconds": statistics.median(spent) if spent else None,
+        "seeds": len(seconds),
+        "fit seconds": statistics.median(seconds) if seconds else None,
         "validation": None,
     }
 

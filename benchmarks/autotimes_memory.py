@@ -23,33 +23,35 @@ from measure import (
 from tsar import AutoTimes
 from tsar.data.batch import Batch, Context
 
-SIDES = {"blocks kept": False, "blocks computed again": True}
+METHODS = {"no checkpointing": False, "gradient checkpointing": True}
 
 
 def main() -> None:
-    """Time both sides in one process, and measure the memory of each in one of its own."""
+    """Time both methods in one process, and measure the memory of each in a new process."""
     parser = argument_parser(__doc__)
     parser.set_defaults(rounds=3)
     parser.add_argument("--backbone", default="smollm2", help="a name or a folder")
-    parser.add_argument("--depth", type=int, nargs="+", default=[30], help="blocks of it")
-    parser.add_argument("--batch", type=int, default=64, help="windows of a step")
-    parser.add_argument("--child", nargs=2, metavar=("SIDE", "LAYERS"))
+    parser.add_argument("--depth", type=int, nargs="+", default=[30], help="number of blocks")
+    parser.add_argument("--batch", type=int, default=64, help="windows per step")
+    parser.add_argument("--child", nargs=2, metavar=("METHOD", "DEPTH"))
     args = parser.parse_args()
     set_threads(args.threads)
     if args.child:
         run = step(args.child[0], int(args.child[1]), args)
         print(json.dumps(peak_memory(lambda: (run(), run()))))
         return
-    rows = [row for depth in ([1] if args.quick else args.depth) for row in sides(depth, args)]
+    rows = [row for depth in ([1] if args.quick else args.depth) for row in compare(depth, args)]
     print_record("autotimes_memory", args, {"batch": args.batch, "context": CONTEXT, "rows": rows})
 
 
-def sides(depth: int, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return seconds and memory of a step of both sides."""
-    calls = {name: step(name, depth, args) for name in SIDES}
+def compare(depth: int, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the seconds and memory of a step with both methods."""
+    calls = {name: step(name, depth, args) for name in METHODS}
     for call in calls.values():
-        call()  # warm
-    taken, _ = interleaved({name: Candidate(call, 3) for name, call in calls.items()}, args.rounds)
+        call()  # warm up
+    seconds, _ = interleaved(
+        {name: Candidate(call, 3) for name, call in calls.items()}, args.rounds
+    )
     rows = [
         {
             "depth": depth,
@@ -57,29 +59,29 @@ def sides(depth: int, args: argparse.Namespace) -> list[dict[str, Any]]:
             "seconds per step": summarize(times),
             "memory mb": _memory(name, depth, args) / 1e6,
         }
-        for name, times in taken.items()
+        for name, times in seconds.items()
     ]
     print_table(rows)
     return rows
 
 
 def step(name: str, depth: int, args: argparse.Namespace) -> Callable[[], None]:
-    """Return one step of training on a batch of noise."""
+    """Return a training step on a batch of noise."""
     torch.manual_seed(args.seed)
-    whole = torch.randn(8 if args.quick else args.batch, CONTEXT + SEGMENT)
+    values = torch.randn(8 if args.quick else args.batch, CONTEXT + SEGMENT)
     model = AutoTimes(
         CONTEXT,
         segment_length=SEGMENT,
         backbone=None if args.quick else args.backbone,
         depth=depth,
-        gradient_checkpointing=SIDES[name],
+        gradient_checkpointing=METHODS[name],
         training=replace(AutoTimes.recipe, epochs=0, validation=0),
         random_state=args.seed,
         device="cpu",
     )
-    module: Any = model.fit(whole[:4].flatten().numpy()).module_
-    context = replace(Context.of(whole[:, :CONTEXT]), gapless=True)
-    batch = Batch(context, whole[:, CONTEXT:])
+    module: Any = model.fit(values[:4].flatten().numpy()).module_
+    context = replace(Context.of(values[:, :CONTEXT]), gapless=True)
+    batch = Batch(context, values[:, CONTEXT:])
     trained = [weight for weight in module.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
     module.train()

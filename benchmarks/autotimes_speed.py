@@ -1,8 +1,8 @@
-"""Time of AutoTimes against the paper's procedure: a training step, a test of four horizons.
+"""Time of AutoTimes against the paper's procedure: a training step, a test at four horizons.
 
-Both sides read with the same body and have the same weights; that they forecast the same is checked
-before anything is timed. tsar's side is timed in float32 too: what that gains is the procedure's,
-the rest is the precision's.
+Both use the same language model and weights; a check that their forecasts agree precedes the
+timing. tsar is timed in float32 too, which separates the gain of the procedure from that of the
+precision.
 """
 
 import argparse
@@ -16,7 +16,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from autotimes_baseline import CONTEXT, DROPOUT, HORIZONS, SEGMENT, Pairs, Paper, roll, steps, test
+from autotimes_baseline import (
+    CONTEXT,
+    DROPOUT,
+    HORIZONS,
+    SEGMENT,
+    PaperModel,
+    WindowDataset,
+    rollout,
+    test,
+    training_step,
+)
 from measure import (
     Candidate,
     argument_parser,
@@ -40,17 +50,17 @@ from tsar.nn.normalization import instance_norm
 from tsar.training import train
 
 PAPER = "paper's procedure, float32"
-CLOSE = 1e-3
+TOLERANCE = 1e-3
 
 
 def main() -> None:
-    """Check and time both sides at every number of layers."""
+    """Check and time both methods at each depth."""
     parser = argument_parser(__doc__)
     parser.set_defaults(rounds=3)
     parser.add_argument("--backbone", default="smollm2", help="a name or a folder")
-    parser.add_argument("--depth", type=int, nargs="+", default=[2], help="blocks of it")
+    parser.add_argument("--depth", type=int, nargs="+", default=[2], help="number of blocks")
     parser.add_argument("--hidden", type=int, default=0, help="width of an MLP; 0: linear maps")
-    parser.add_argument("--windows", type=int, default=64, help="tested windows of a channel")
+    parser.add_argument("--windows", type=int, default=64, help="test windows per channel")
     args = parser.parse_args()
     set_threads(args.threads)
     task = Task.of(args)
@@ -65,39 +75,38 @@ def main() -> None:
         "evaluation": [],
     }
     for depth in [1] if args.quick else args.depth:
-        sides = Sides.of(args, depth, task)
-        told = {"depth": depth, "parameters": sides.parameters}
-        record["agreement"].append(told | agreement(sides, task))
-        # Tested first: steps of training change the weights.
-        for name, make in {"evaluation": evaluations, "step": trained}.items():
-            rows = [told | row for row in measured(make(sides, task), args)]
+        models = Models.of(args, depth, task)
+        settings = {"depth": depth, "parameters": models.parameters}
+        record["agreement"].append(settings | check_agreement(models, task))
+        # Tested first, as training steps change the weights.
+        for name, make in {"evaluation": evaluations, "step": training_steps}.items():
+            rows = [settings | row for row in time_workloads(make(models, task), args)]
             record[name] += rows
             print_table([{k: v for k, v in row.items() if k != "errors"} for row in rows])
     print_record("autotimes_speed", args, record)
 
 
-# --- what both sides do ---
-
-
 @dataclass(frozen=True)
 class Task:
-    """The data, as rows and as a panel, and the sizes."""
+    """Data and sizes."""
 
     protocol: Protocol
     segment: int
-    stride: int  # from one tested window to the next
+    stride: int  # step between test windows
     batch: int
     test_batch: int
-    steps: int  # that are timed at once
+    steps: int  # training steps that are timed together
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Task":
         """ETTh1, or a few random walks."""
         if args.quick:
-            return cls(walk(args.seed), 8, 40, batch=4, test_batch=8, steps=2)
+            return cls(random_walks(args.seed), 8, 40, batch=4, test_batch=8, steps=2)
         protocol = read_protocol("ETTh1")
-        most = len(protocol.frame) - protocol.validation - min(HORIZONS) + 1
-        return cls(protocol, SEGMENT, -(-most // args.windows), batch=64, test_batch=256, steps=4)
+        n_starts = len(protocol.frame) - protocol.validation - min(HORIZONS) + 1
+        return cls(
+            protocol, SEGMENT, -(-n_starts // args.windows), batch=64, test_batch=256, steps=4
+        )
 
     @property
     def context(self) -> int:
@@ -111,16 +120,16 @@ class Task:
 
     @cached_property
     def panel(self) -> Panel:
-        """All rows, as tsar has them."""
+        """All rows as a panel."""
         return Panel.from_frame(self.protocol.frame).to("cpu", torch.float32)
 
     def starts(self, horizon: int) -> range:
-        """First points of the tested targets of a channel: the longer, the fewer."""
+        """First points of the test targets of a channel; fewer for a longer horizon."""
         protocol = self.protocol
         return range(protocol.validation, len(protocol.frame) - horizon + 1, self.stride)
 
-    def reaches(self) -> dict[int, list[int]]:
-        """First points of the tested targets, by the longest horizon that they are tested at."""
+    def starts_by_horizon(self) -> dict[int, list[int]]:
+        """First points of the test targets, by the longest horizon at which they are tested."""
         found: dict[int, list[int]] = {}
         for start in self.starts(min(self.horizons)):
             longest = max(h for h in self.horizons if start in self.starts(h))
@@ -133,50 +142,50 @@ class Task:
         points = torch.tensor(starts).repeat(len(self.panel))
         return Windows.at(self.panel, self.context, horizon, series, points)
 
-    def pairs(self, horizon: int) -> Pairs:
-        """The same, as the paper's code has them."""
+    def dataset(self, horizon: int) -> WindowDataset:
+        """The same windows for the paper's procedure."""
         rows = self.protocol.frame.to_numpy(copy=True)[self.protocol.validation - self.context :]
-        return Pairs(rows, self.context, self.segment, horizon, self.stride)
+        return WindowDataset(rows, self.context, self.segment, horizon, self.stride)
 
 
-def walk(seed: int) -> Protocol:
+def random_walks(seed: int) -> Protocol:
     """Return three short random walks."""
     values = np.random.default_rng(seed).normal(size=(400, 3)).cumsum(axis=0)
     frame = pd.DataFrame((values - values.mean(axis=0)) / values.std(axis=0), columns=list("abc"))
-    return Protocol("walk", frame, 200, 260)
+    return Protocol("random_walks", frame, 200, 260)
 
 
 @dataclass(frozen=True)
-class Sides:
-    """The paper's model, and tsar's by precision, all with the same weights."""
+class Models:
+    """The paper's model, and tsar's by precision, with the same weights."""
 
-    paper: Paper
+    paper: PaperModel
     tsar: dict[str, AutoTimesModule]
     training: Windows
-    parameters: int  # of the body
+    parameters: int  # of the language model
 
     @classmethod
-    def of(cls, args: argparse.Namespace, depth: int, task: Task) -> "Sides":
-        """Load a body for each side, and give both the weights that tsar's begins with."""
+    def of(cls, args: argparse.Namespace, depth: int, task: Task) -> "Models":
+        """Load a language model for each, and copy the initial weights of tsar's maps."""
         protocol = task.protocol
         panel = Panel.from_frame(protocol.frame.iloc[: protocol.train]).to("cpu", torch.float32)
         training = Windows.sliding(panel, task.context, task.segment)
         plain = module(args, depth, task, "float32")
-        # The paper's trains along, which a body that is shared could not.
-        body = copy.deepcopy(plain.backbone.model)
-        paper = Paper(body, plain.backbone.width, task.segment, args.hidden)
+        # A copy, as the paper's is in training mode.
+        language_model = copy.deepcopy(plain.backbone.model)
+        paper = PaperModel(language_model, plain.backbone.width, task.segment, args.hidden)
         found = {"float32": plain}
         fast = resolve_precision("auto", torch.device("cpu"))
-        if fast not in found and not args.quick:  # a body from scratch is float32
+        if fast not in found and not args.quick:  # a model from scratch is float32
             found[fast] = module(args, depth, task, fast)
         for other in (paper, *found.values()):
             other.embed.load_state_dict(plain.embed.state_dict())
             other.project.load_state_dict(plain.project.state_dict())
-        return cls(paper, found, training, sum(p.numel() for p in body.parameters()))
+        return cls(paper, found, training, sum(p.numel() for p in language_model.parameters()))
 
 
 def module(args: argparse.Namespace, depth: int, task: Task, precision: Any) -> AutoTimesModule:
-    """Return tsar's module as it is before it is trained."""
+    """Return tsar's module before training."""
     model = AutoTimes(
         task.context,
         horizon=task.segment,
@@ -191,83 +200,79 @@ def module(args: argparse.Namespace, depth: int, task: Task, precision: Any) -> 
         device="cpu",
         random_state=args.seed,
     )
-    made: Any = model.fit(task.protocol.frame.iloc[: 4 * task.context]).module_
-    made.backbone.requires_grad_(False)  # one from scratch would be trained
-    return made
-
-
-# --- that both sides forecast the same ---
+    untrained: Any = model.fit(task.protocol.frame.iloc[: 4 * task.context]).module_
+    untrained.backbone.requires_grad_(False)  # also one from scratch
+    return untrained
 
 
 @torch.inference_mode()
-def agreement(sides: Sides, task: Task) -> dict[str, Any]:
-    """Return the largest differences of forecasts, in deviations of a channel.
+def check_agreement(models: Models, task: Task) -> dict[str, Any]:
+    """Return the largest differences of forecasts, in standard deviations of a channel.
 
-    Every segment is compared by itself, each side given tsar's forecasts of those before it: beyond
-    a segment any difference grows several times a step, and that of rounding does too. For the
-    check the paper's model adds nothing to the variance; what that changes is told beside.
+    Every segment is compared separately, given tsar's forecasts of those before it: each further
+    segment multiplies any difference, those of rounding too. For the check the paper's model adds
+    nothing to the variance; the effect of that is recorded as well.
 
     Raises
     ------
     RuntimeError
-        tsar's exact forecasts are not the paper's, or its cached ones not those without a cache.
+        tsar's exact forecasts differ from the paper's, or its cached ones from those without cache.
     """
     horizon = max(task.horizons)
-    whole = math.ceil(horizon / task.segment) * task.segment
-    starts, paper, plain = task.starts(horizon), sides.paper, sides.tsar["float32"]
+    length = math.ceil(horizon / task.segment) * task.segment
+    starts, paper, plain = task.starts(horizon), models.paper, models.tsar["float32"]
     context = task.windows([starts[0], starts[-1]], horizon).batch(slice(None)).context
-    again: dict[Generation, Callable[[Tensor], Tensor]] = {
-        "exact": lambda known: reread(paper, known, task.context),
-        "cached": lambda known: uncached(plain, known, task.context),
+    references: dict[Generation, Callable[[Tensor], Tensor]] = {
+        "exact": lambda known: paper_segments(paper, known, task.context),
+        "cached": lambda known: uncached_segments(plain, known, task.context),
     }
     epsilon, paper.epsilon = paper.epsilon, 0.0
-    found: dict[str, Any] = {}
-    for precision, model in sides.tsar.items():
+    differences: dict[str, Any] = {}
+    for precision, model in models.tsar.items():
         model.eval()
-        for generation, other in again.items():
+        for generation, reference in references.items():
             name = f"{generation}, {precision}"
-            told = generate(model, context, whole, generation)[:, :, 0]
-            error = other(torch.cat([context.values, told], dim=1)) - told
-            found[name] = {
-                "largest": float(error.abs().max()),
-                "share": float(error.square().mean().sqrt() / told.square().mean().sqrt()),
-            }
-            if precision == "float32" and not found[name]["largest"] < CLOSE:
-                raise RuntimeError(f"{name}: forecasts must agree to {CLOSE}; got {found[name]}.")
+            forecast = generate(model, context, length, generation)[:, :, 0]
+            error = reference(torch.cat([context.values, forecast], dim=1)) - forecast
+            rms, scale = (float(x.square().mean().sqrt()) for x in (error, forecast))
+            difference = {"largest": float(error.abs().max()), "share": rms / scale}
+            differences[name] = difference
+            if precision == "float32" and not difference["largest"] < TOLERANCE:
+                raise RuntimeError(
+                    f"{name}: forecasts must agree to {TOLERANCE}; got {difference}."
+                )
     paper.epsilon = epsilon
-    exact = generate(plain, context, whole)[:, :, 0]
+    exact = generate(plain, context, length)[:, :, 0]
     known = torch.cat([context.values, exact], dim=1)
-    rolled = roll(paper, context.values[:, :, None], whole)[:, :, 0]
+    with_epsilon = paper_segments(paper, known, task.context)
+    rolled = rollout(paper, context.values[:, :, None], length)[:, :, 0]
     return {
-        "differences": found,
-        "with the paper's epsilon": float((reread(paper, known, task.context) - exact).abs().max()),
-        "and each rolled by itself": float((rolled - exact).abs().max()),
+        "differences": differences,
+        "with the paper's epsilon": float((with_epsilon - exact).abs().max()),
+        "with separate rollouts": float((rolled - exact).abs().max()),
     }
 
 
-def reread(model: Paper, known: Tensor, context: int) -> Tensor:
-    """Forecast each segment behind a context as the paper does, from what is known before it."""
+def paper_segments(model: PaperModel, known: Tensor, context: int) -> Tensor:
+    """Forecast each segment after a context as the paper does, from the known values before it."""
     model.eval()
     windows = known.unfold(1, context, model.segment)[:, :-1]
-    pieces = model(windows.flatten(0, 1)[:, :, None])[:, -model.segment :, 0]
-    return pieces.unflatten(0, (len(known), -1)).flatten(1)
+    segments = model(windows.flatten(0, 1)[:, :, None])[:, -model.segment :, 0]
+    return segments.unflatten(0, (len(known), -1)).flatten(1)
 
 
-def uncached(model: AutoTimesModule, known: Tensor, context: int) -> Tensor:
-    """Forecast each segment behind a context in its units, from all that is known before it."""
+def uncached_segments(model: AutoTimesModule, known: Tensor, context: int) -> Tensor:
+    """Forecast each segment after a context, normalized by it, from all known values before it."""
     model.eval()
-    units = instance_norm(known[:, :context], "standardize")
-    segments = units.normalize(known).unflatten(1, (-1, model.horizon))[:, :-1]
+    norm = instance_norm(known[:, :context], "standardize")
+    segments = norm.normalize(known).unflatten(1, (-1, model.horizon))[:, :-1]
     hidden = model.backbone(model.embed(segments), attention_mask=None, position_ids=None)
-    return units.denormalize(model.project(hidden[:, context // model.horizon - 1 :]).flatten(1))
-
-
-# --- what is timed ---
+    return norm.denormalize(model.project(hidden[:, context // model.horizon - 1 :]).flatten(1))
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is timed, as often as it is done in a call, and the arithmetic of one."""
+class Workload:
+    """A timed call, how often it does the work, and tokens and operations of the work."""
 
     call: Callable[[], Any]
     count: int
@@ -276,18 +281,18 @@ class Work:
     precision: str
 
 
-def trained(sides: Sides, task: Task) -> dict[str, Work]:
-    """Return steps of training; of the frozen body forth, and back to what is below it."""
+def training_steps(models: Models, task: Task) -> dict[str, Workload]:
+    """Return training steps: forward and backward through the frozen language model."""
     tokens = task.batch * task.context // task.segment
-    operations = 4.0 * tokens * sides.parameters
+    operations = 4.0 * tokens * models.parameters
     protocol = task.protocol
     rows = protocol.frame.to_numpy(copy=True)[: protocol.train]
-    items = Pairs(rows, task.context, task.segment, task.segment)
-    step = steps(sides.paper, items, task.batch)
+    items = WindowDataset(rows, task.context, task.segment, task.segment)
+    step = training_step(models.paper, items, task.batch)
     calls: dict[str, tuple[Callable[[], Any], str]] = {
         PAPER: (lambda: [step() for _ in range(task.steps)], "float32")
     }
-    none = replace(sides.training, cutoffs=sides.training.cutoffs[:0])
+    none = replace(models.training, cutoffs=models.training.cutoffs[:0])
     recipe = replace(
         AutoTimes.recipe,
         epochs=1,
@@ -295,66 +300,70 @@ def trained(sides: Sides, task: Task) -> dict[str, Work]:
         epoch_windows=task.batch * task.steps,
         validation=0,
     )
-    for precision, model in sides.tsar.items():
+    for precision, model in models.tsar.items():
 
         def run(model: AutoTimesModule = model) -> Any:
-            return train(model, sides.training, none, recipe, seed=0)
+            return train(model, models.training, none, recipe, seed=0)
 
         calls[f"tsar, {precision}"] = run, precision
     for call, _ in calls.values():
-        call()  # warm
+        call()  # warm up
     return {
-        name: Work(call, task.steps, tokens, operations, precision)
+        name: Workload(call, task.steps, tokens, operations, precision)
         for name, (call, precision) in calls.items()
     }
 
 
-def evaluations(sides: Sides, task: Task) -> dict[str, Work]:
-    """Return tests of all horizons: in a run each, or by prefixes of the longest forecast."""
-    channels, seen = len(task.panel), task.context // task.segment
+def evaluations(models: Models, task: Task) -> dict[str, Workload]:
+    """Return tests at all horizons: one run each, or prefixes of the longest forecast."""
+    channels, n_context = len(task.panel), task.context // task.segment
 
-    def ahead(horizon: int) -> int:
+    def n_segments(horizon: int) -> int:
         return math.ceil(horizon / task.segment)
 
-    def work(call: Callable[[], Any], tokens: int, precision: str) -> Work:
+    def work(call: Callable[[], Any], tokens: int, precision: str) -> Workload:
         total = tokens * channels
-        return Work(call, 1, total, 2.0 * total * sides.parameters, precision)
+        return Workload(call, 1, total, 2.0 * total * models.parameters, precision)
 
     def published() -> dict[int, dict[str, float]]:
-        runs = {h: task.pairs(h) for h in task.horizons}
-        return {h: test(sides.paper, items, task.test_batch) for h, items in runs.items()}
+        runs = {h: task.dataset(h) for h in task.horizons}
+        return {h: test(models.paper, items, task.test_batch) for h, items in runs.items()}
 
     found = {
         PAPER: work(
-            published, sum(len(task.starts(h)) * seen * ahead(h) for h in task.horizons), "float32"
+            published,
+            sum(len(task.starts(h)) * n_context * n_segments(h) for h in task.horizons),
+            "float32",
         )
     }
-    reaches = {h: len(starts) for h, starts in task.reaches().items()}
+    starts_by_horizon = {h: len(starts) for h, starts in task.starts_by_horizon().items()}
     tokens: dict[Generation, int] = {
-        "exact": sum(count * seen * ahead(h) for h, count in reaches.items()),
-        "cached": sum(count * (seen + ahead(h) - 1) for h, count in reaches.items()),
+        "exact": sum(count * n_context * n_segments(h) for h, count in starts_by_horizon.items()),
+        "cached": sum(
+            count * (n_context + n_segments(h) - 1) for h, count in starts_by_horizon.items()
+        ),
     }
-    for precision, model in sides.tsar.items():
+    for precision, model in models.tsar.items():
         for generation, read in tokens.items():
 
             def run(model: AutoTimesModule = model, generation: Generation = generation) -> Any:
-                return scored(model, task, generation)
+                return score(model, task, generation)
 
             found[f"tsar, {generation}, {precision}"] = work(run, read, precision)
     return found
 
 
-def scored(
+def score(
     model: AutoTimesModule, task: Task, generation: Generation
 ) -> dict[int, dict[str, float]]:
-    """Errors of all horizons: each window is rolled once, as far as it can be scored."""
+    """Errors at all horizons, from one forecast of each window."""
     model.eval()
     totals = {horizon: torch.zeros(3, dtype=torch.float64) for horizon in task.horizons}
-    for reach, starts in task.reaches().items():
+    for longest, starts in task.starts_by_horizon().items():
         with torch.inference_mode():
-            for batch in task.windows(starts, reach).batches(task.test_batch):
-                error = generate(model, batch.context, reach, generation)[..., 0] - batch.target
-                for horizon in (h for h in task.horizons if h <= reach):
+            for batch in task.windows(starts, longest).batches(task.test_batch):
+                error = generate(model, batch.context, longest, generation)[..., 0] - batch.target
+                for horizon in (h for h in task.horizons if h <= longest):
                     part = error[:, :horizon].double()
                     squared, absolute = part.square().sum(), part.abs().sum()
                     totals[horizon] += torch.stack(
@@ -363,47 +372,50 @@ def scored(
     return {h: {"mse": float(s / n), "mae": float(a / n)} for h, (s, a, n) in totals.items()}
 
 
-def measured(works: dict[str, Work], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Time the works, and beside them what the machine can do: a large product of matrices."""
+def time_workloads(
+    workloads: dict[str, Workload], args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Time the workloads, and a large matrix product for the peak of the machine."""
     size = 128 if args.quick else 2048
-    precisions = dict.fromkeys(work.precision for work in works.values())
-    sides = {name: Candidate(work.call) for name, work in works.items()}
-    taken, results = interleaved(
-        sides | {precision: product(precision, size) for precision in precisions}, args.rounds
+    precisions = dict.fromkeys(work.precision for work in workloads.values())
+    candidates = {name: Candidate(work.call) for name, work in workloads.items()}
+    seconds, results = interleaved(
+        candidates | {precision: matrix_product(precision, size) for precision in precisions},
+        args.rounds,
     )
     rows = []
-    for name, work in works.items():
-        times = [seconds / work.count for seconds in taken[name]]
-        rates = [work.operations / seconds for seconds in times]
-        limits = [2 * size**3 / seconds for seconds in taken[work.precision]]
+    for name, work in workloads.items():
+        times = [elapsed / work.count for elapsed in seconds[name]]
+        rates = [work.operations / elapsed for elapsed in times]
+        peaks = [2 * size**3 / elapsed for elapsed in seconds[work.precision]]
         row = {
             "method": name,
             "seconds": summarize(times),
-            "speedup": ratios(taken[PAPER], [t * work.count for t in times]),
+            "speedup": ratios(seconds[PAPER], seconds[name]),
             "tokens": work.tokens,
-            "tokens per second": summarize([work.tokens / seconds for seconds in times]),
+            "tokens per second": summarize([work.tokens / elapsed for elapsed in times]),
             "gigaflops": summarize([rate / 1e9 for rate in rates]),
-            "share of the peak": ratios(rates, limits),
-            "peak gigaflops": summarize([limit / 1e9 for limit in limits]),
+            "share of the peak": ratios(rates, peaks),
+            "peak gigaflops": summarize([peak / 1e9 for peak in peaks]),
         }
         rows.append(row | _errors(results[name], results[PAPER], name))
     return rows
 
 
 def _errors(found: Any, paper: Any, name: str) -> dict[str, Any]:
-    """Errors by horizon, where there are any; of one segment they must be the paper's."""
+    """Errors by horizon of a test; at one segment they must equal the paper's."""
     if not isinstance(found, dict):
         return {}
     if name == "tsar, exact, float32":
-        nearest = min(found)
-        ours, theirs = found[nearest]["mse"], paper[nearest]["mse"]
-        if not abs(ours - theirs) < CLOSE * max(theirs, 1.0):
-            raise RuntimeError(f"errors must agree to {CLOSE}; got {ours} and {theirs}.")
+        shortest = min(found)
+        actual, expected = found[shortest]["mse"], paper[shortest]["mse"]
+        if not abs(actual - expected) < TOLERANCE * max(expected, 1.0):
+            raise RuntimeError(f"errors must agree to {TOLERANCE}; got {actual} and {expected}.")
     return {"errors": found}
 
 
-def product(precision: str, size: int) -> Candidate:
-    """Return a large product of matrices."""
+def matrix_product(precision: str, size: int) -> Candidate:
+    """Return a large matrix product."""
     dtype = getattr(torch, precision)
     left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
     result = left @ right

@@ -1,4 +1,4 @@
-"""How AutoTimes is trained: what each choice of the recipe costs and buys, by validation alone."""
+"""Training of AutoTimes: validation error and time of each change to the recipe."""
 
 import argparse
 import time
@@ -16,17 +16,20 @@ from tsar.evaluation.benchmarking import Protocol, fit_protocol, read_protocol, 
 from tsar.forecasters.autotimes.module import AutoTimesModule
 
 RECIPE = AutoTimes.recipe
-# Options of the estimator and of its training.
+# Changed parameters of the estimator, and of its training.
 CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the recipe": ({}, {}),
-    "units of the whole window, all segments scored (the paper's)": ({"leaky": True}, {}),
-    "no average of the weights": ({}, {"ema_decay": 0.0}),
-    "a start by ridge regression": ({"init": "ridge"}, {}),
+    "normalized by the whole window, loss on all segments (as the paper)": (
+        {"paper_training": True},
+        {},
+    ),
+    "no moving average of the weights": ({}, {"ema_decay": 0.0}),
+    "initialized by ridge regression": ({"init": "ridge"}, {}),
     "learning rate 0.001": ({}, {"learning_rate": 1e-3}),
     "learning rate 0.002": ({}, {"learning_rate": 2e-3}),
     "learning rate 0.01": ({}, {"learning_rate": 1e-2}),
-    "every window, 2 epochs": ({}, {"epochs": 2, "epoch_windows": None}),
-    "three segments ahead": ({"horizon": 3 * SEGMENT}, {}),
+    "all windows, 2 epochs": ({}, {"epochs": 2, "epoch_windows": None}),
+    "horizon of three segments": ({"horizon": 3 * SEGMENT}, {}),
     "a hidden layer of 512": ({"hidden": (512,)}, {"learning_rate": 2e-3}),
     "float32": ({"precision": "float32"}, {}),
     "6 blocks": ({"depth": 6}, {}),
@@ -47,7 +50,7 @@ class PaperTraining(AutoTimesModule):
 
 
 def main() -> None:
-    """Fit with each choice changed, and note what it took and the lowest validation loss."""
+    """Fit with each change, and record the validation error and the time."""
     parser = argument_parser(__doc__)
     parser.add_argument("--dataset", default="ETTh1")
     parser.add_argument("--choices", nargs="+", default=list(CHOICES), choices=list(CHOICES))
@@ -56,45 +59,45 @@ def main() -> None:
     set_threads(args.threads)
     protocol, rows = read_protocol(args.dataset), []
     for name in args.choices:
-        rows.append(choice(protocol, name, args))
+        rows.append(score_choice(protocol, name, args))
         # A long run may be interrupted.
         save_record(f"autotimes_training_{args.dataset}", args, {"rows": rows})
         print_table(rows)
     print_record(f"autotimes_training_{args.dataset}", args, {"rows": rows})
 
 
-def choice(protocol: Protocol, name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Fit with one choice, once a seed."""
-    chosen, trained = CHOICES[name]
-    chosen = dict(chosen)
-    module = PaperTraining if chosen.pop("leaky", False) else AutoTimesModule
-    horizon = chosen.pop("horizon", SEGMENT)
-    lows, seconds = [], []
+def score_choice(protocol: Protocol, name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Fit with one change, once per seed."""
+    options, training = CHOICES[name]
+    options = dict(options)
+    module = PaperTraining if options.pop("paper_training", False) else AutoTimesModule
+    horizon = options.pop("horizon", SEGMENT)
+    errors, seconds = [], []
     for seed in range(args.seed, args.seed + args.seeds):
         model = AutoTimes(
             CONTEXT,
             segment_length=SEGMENT,
-            training=quick(replace(RECIPE, **trained), args),
+            training=quick(replace(RECIPE, **training), args),
             random_state=seed,
             device="cpu",
-            **chosen | ({"backbone": None, "depth": 1} if args.quick else {}),
+            **options | ({"backbone": None, "depth": 1} if args.quick else {}),
         )
         start = time.perf_counter()
         with patch("tsar.forecasters.autotimes.estimator.AutoTimesModule", module):
             fitted = fit_protocol(protocol, model, horizon)
         seconds.append(time.perf_counter() - start)
-        lows.append(next_segment(protocol, fitted))
+        errors.append(validation_error(protocol, fitted))
     return {
         "choice": name,
-        "validation": sum(lows) / len(lows),
-        "seeds": len(lows),
+        "validation": sum(errors) / len(errors),
+        "seeds": len(errors),
         "epochs": len(fitted.history_) - 1,
         "best epoch": int(fitted.history_["validation_loss"].idxmin()),
         "seconds": sum(seconds) / len(seconds),
     }
 
 
-def next_segment(protocol: Protocol, fitted: AutoTimes) -> float:
+def validation_error(protocol: Protocol, fitted: AutoTimes) -> float:
     """Mean squared error of the next segment on the validation rows, in the protocol's units."""
     frame = protocol.frame.iloc[: protocol.validation]
     known = Protocol(protocol.name, frame, protocol.train, protocol.train)
@@ -102,7 +105,7 @@ def next_segment(protocol: Protocol, fitted: AutoTimes) -> float:
 
 
 def quick(training: Training, args: argparse.Namespace) -> Training:
-    """Return the training, or next to none of it for a smoke run."""
+    """Return the options of the training, or minimal ones for a smoke run."""
     return Training(epochs=1, epoch_windows=128) if args.quick else training
 
 

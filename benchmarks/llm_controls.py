@@ -1,8 +1,8 @@
-"""Is the language model useful? AutoTimes beside what its critics ask for, each tuned alike.
+"""Is the language model useful? AutoTimes against random weights and small models, tuned alike.
 
-Every model searches its learning rate by the validation loss, on all training rows and on the
-newest tenth of them; the test rows are scored once a seed, with the rate that was chosen with it.
-Last, points of each context are shuffled: what does a model lose that reads them in no order?
+The learning rate of each model is selected by the validation loss, on all training rows and on the
+newest tenth of them; the test rows are scored once per seed, with the selected rate. Last, the
+points of each context are shuffled: how much does the error depend on their order?
 """
 
 import argparse
@@ -23,9 +23,9 @@ from tsar.evaluation.benchmarking import Protocol, read_protocol, score_horizons
 from tsar.rollout import rollout
 
 RATES = (2e-3, 5e-3)
-MOST_SHUFFLED = 4096  # windows
+MAX_SHUFFLED = 4096  # windows
 # Width 56 with 2 blocks has 111,000 weights, as many as the maps between segments and tokens of
-# SmolLM2, which are all that is trained with it.
+# SmolLM2, which are its only trained weights.
 MODELS: dict[str, dict[str, Any]] = {
     "SmolLM2, frozen": {},
     "random weights, frozen": {"backbone_init": "random"},
@@ -37,7 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fitted model, with the rate that validation chose and what the search took."""
+    """A fitted model, its learning rate selected by validation, and the seconds of the search."""
 
     model: AutoTimes
     rate: float
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.1])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--stride", type=int, default=1, help="of the test windows")
+    parser.add_argument("--stride", type=int, default=1, help="step between test windows")
     args = parser.parse_args()
     set_threads(args.threads)
     protocol, rows = read_protocol(args.dataset), []
@@ -67,13 +67,13 @@ def main() -> None:
 
 
 def summary(scores: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds, the deviation of the squared error, and the rates that were chosen."""
+    """Means over seeds, the deviation of the squared error, and the selected learning rates."""
     table = pd.DataFrame(scores)
     same = ["model", "share", "trained weights"]
-    told = scores[0] | table.drop(columns=[*same, "learning rate"]).mean().to_dict()
+    means = scores[0] | table.drop(columns=[*same, "learning rate"]).mean().to_dict()
     deviation = float(table["mse"].std()) if len(scores) > 1 else None
     rates = sorted(set(table["learning rate"]))
-    return told | {"learning rate": rates, "mse deviation": deviation, "seeds": len(scores)}
+    return means | {"learning rate": rates, "mse deviation": deviation, "seeds": len(scores)}
 
 
 def score(
@@ -82,7 +82,7 @@ def score(
     """Tune a model on a share of the training rows, and score it on the test rows."""
     tuned = tune(protocol, name, share, seed, args)
     scores = score_horizons(protocol, tuned.model, HORIZONS, stride=args.stride)
-    plain, shuffled = shuffled_error(protocol, tuned.model, seed)
+    error, shuffled = shuffled_error(protocol, tuned.model, seed)
     trained = sum(p.numel() for p in tuned.model.module_.parameters() if p.requires_grad)
     return {
         "model": name,
@@ -93,22 +93,22 @@ def score(
         **{f"mse {horizon}": score["mse"] for horizon, score in scores.items()},
         "mse": statistics.mean(score["mse"] for score in scores.values()),
         "mae": statistics.mean(score["mae"] for score in scores.values()),
-        "shuffled": shuffled / plain,
+        "shuffled": shuffled / error,
         "seconds": tuned.seconds,
     }
 
 
 def tune(protocol: Protocol, name: str, share: float, seed: int, args: argparse.Namespace) -> Tuned:
-    """Fit with each rate; the lowest validation loss wins."""
+    """Fit with each learning rate, and select that with the lowest validation loss."""
     frame = newest(protocol, share)
-    held = protocol.validation - protocol.train
-    tuned, start = [], time.perf_counter()
+    held_back = protocol.validation - protocol.train
+    fits, start = [], time.perf_counter()
     for rate in RATES[:1] if args.quick else RATES:
         epochs: dict[str, Any] = {"epochs": 1, "epoch_windows": 128} if args.quick else {}
-        training = replace(RECIPE, **epochs, learning_rate=rate, validation=float(held))
-        given = {"depth": args.depth} | MODELS[name]
+        training = replace(RECIPE, **epochs, learning_rate=rate, validation=float(held_back))
+        options = {"depth": args.depth} | MODELS[name]
         if args.quick:
-            given |= {"backbone": None, "width": 32, "depth": min(given["depth"], 1)}
+            options |= {"backbone": None, "width": 32, "depth": min(options["depth"], 1)}
         model = AutoTimes(
             CONTEXT,
             horizon=SEGMENT,
@@ -116,35 +116,35 @@ def tune(protocol: Protocol, name: str, share: float, seed: int, args: argparse.
             training=training,
             random_state=seed,
             device="cpu",
-            **given,
+            **options,
         )
         model.fit(frame)
-        tuned.append((float(model.history_["validation_loss"].min()), rate, model))
-    lowest, rate, model = min(tuned, key=lambda found: found[0])
-    return Tuned(model, rate, lowest, time.perf_counter() - start)
+        fits.append((float(model.history_["validation_loss"].min()), rate, model))
+    loss, rate, model = min(fits, key=lambda fit: fit[0])
+    return Tuned(model, rate, loss, time.perf_counter() - start)
 
 
 def newest(protocol: Protocol, share: float) -> pd.DataFrame:
-    """Rows of training and validation, of which a share of the training windows is left."""
+    """Training and validation rows, with a share of the training windows, the newest ones."""
     windows = int((protocol.train - CONTEXT) * share)
     return protocol.frame.iloc[protocol.train - CONTEXT - windows : protocol.validation]
 
 
 def shuffled_error(protocol: Protocol, model: AutoTimes, seed: int) -> tuple[float, float]:
-    """Mean squared error of the next segment, with contexts as they are and shuffled."""
+    """Mean squared error of the next segment, with contexts in order and shuffled."""
     panel = model.scaling_.apply(Panel.from_frame(protocol.frame))
     panel = panel.to("cpu", torch.float32)
     first = torch.full((len(panel),), protocol.validation)
-    windows = Windows.sliding(panel, CONTEXT, SEGMENT, first=first).subsample(MOST_SHUFFLED)
+    windows = Windows.sliding(panel, CONTEXT, SEGMENT, first=first).subsample(MAX_SHUFFLED)
     generator = torch.Generator().manual_seed(seed)
     squares: list[list[float]] = [[], []]
     module = model.module_.eval()
     with torch.inference_mode():
         for batch in windows.batches(256):
             order = torch.rand(batch.context.values.shape, generator=generator).argsort(dim=1)
-            mixed = batch.context.values.gather(1, order)
-            for kind, values in enumerate((batch.context.values, mixed)):
-                context = type(batch.context)(**vars(batch.context) | {"values": values})
+            shuffled = batch.context.values.gather(1, order)
+            for kind, values in enumerate((batch.context.values, shuffled)):
+                context = replace(batch.context, values=values)
                 error = rollout(module, context, SEGMENT)[..., module.point] - batch.target
                 squares[kind] += error.square().mean(dim=1).tolist()
     return statistics.mean(squares[0]), statistics.mean(squares[1])

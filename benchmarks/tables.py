@@ -311,7 +311,7 @@ def llm_controls(record: Record) -> list[Row]:
 
 
 def autotimes_training(record: Record) -> list[Row]:
-    """Choices of how AutoTimes is trained."""
+    """Changes to the training of AutoTimes."""
     return [
         {
             "choice": r["choice"],
@@ -327,18 +327,18 @@ def autotimes_speculation(record: Record) -> list[Row]:
     """Speculation against the cached forecast."""
     return [
         {
-            "way": r["way"],
-            "proposals kept": "" if r["kept"] is None else f"{100 * r['kept']:.0f} %",
+            "method": r["method"],
+            "proposals accepted": "" if r["accepted"] is None else f"{100 * r['accepted']:.0f} %",
             "speedup": span(r["speedup"]),
             "MSE": f"{r['mse']:.4f}",
-            "RMS from cached": number(r["from cached"]),
+            "RMS from cached": number(r["rms from cached"]),
         }
         for r in record["rows"]
     ]
 
 
 def rates(chosen: float | list[float]) -> str:
-    """The learning rates that the seeds chose."""
+    """The learning rates selected for the seeds."""
     return ", ".join(number(rate) for rate in (chosen if isinstance(chosen, list) else [chosen]))
 
 
@@ -352,7 +352,7 @@ def zero_shot(record: Record, data: str) -> list[Row]:
     """In-context forecasts of a data set: a row per prompt, a column per fitted model."""
     table: dict[tuple[str, int], Row] = {}
     for r in record["rows"]:
-        if r["data"] == data and r["above contiguous"] is not None:
+        if r["data"] == data and r["difference from contiguous"] is not None:
             empty = {"prompt": r["prompt"], "points read": r["points"]}
             row = table.setdefault((r["prompt"], r["points"]), empty)
             row[f"{r['model']}, fitted on {r['fitted on']}"] = against(r)
@@ -364,7 +364,7 @@ def against(row: Row) -> str:
     smape = f"{row['smape']:.2f}"
     if not row["standard error"]:
         return smape
-    return f"{smape} ({row['above contiguous']:+.2f} ± {row['standard error']:.2f})"
+    return f"{smape} ({row['difference from contiguous']:+.2f} ± {row['standard error']:.2f})"
 
 
 def zero_shot_rest(record: Record) -> list[Row]:
@@ -378,11 +378,13 @@ def zero_shot_rest(record: Record) -> list[Row]:
             "sMAPE": f"{r['smape']:.2f}",
             "± of seeds": "" if r["smape deviation"] is None else f"{r['smape deviation']:.2f}",
             "MASE": f"{r['mase']:.3f}",
-            "sMAPE of all series": "" if r["all"] is None else f"{r['all']:.2f}",
+            "sMAPE of all series": (
+                "" if r["smape of all series"] is None else f"{r['smape of all series']:.2f}"
+            ),
             "fit s": number(r["fit seconds"]),
         }
         for r in record["rows"]
-        if r["prompt"] == "none" and r["above contiguous"] in (None, 0)
+        if r["prompt"] == "none" and r["difference from contiguous"] in (None, 0)
     ]
 
 
