@@ -17,7 +17,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = {}
     if config.getoption("jaxtyping_packages", None):
-        reasons["wrong_types"] = "the type checker refuses the arguments first"
+        reasons["wrong_types"] = "the runtime type checker rejects the arguments first"
     if not torch.cuda.is_available():
         reasons["gpu"] = "there is no CUDA device"
     for item in items:

@@ -1,4 +1,4 @@
-"""Small modules for the tests of the loops that train and that forecast."""
+"""Small forecast modules for tests of training and rollout."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from tsar.nn.module import ForecastModule, fill_target, masked_mean
 
 
 class Linear(ForecastModule):
-    """One linear map of the context, its inputs dropped at random where that is asked for."""
+    """A linear map of the context, with optional dropout of its inputs."""
 
     def __init__(self, context_length: int, horizon: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.context_length, self.horizon, self.point = context_length, horizon, 0
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(context_length, horizon)
-        # How often `loss` was asked for in training, and the time at which the run is cut off.
+        # Number of calls of `loss` in training, and the call that interrupts the run.
         self.calls = {"losses": 0, "stop_at": 0}
 
     def forecast(self, context: Context, horizon: int) -> Tensor:
@@ -25,17 +25,17 @@ class Linear(ForecastModule):
         if self.training:
             self.calls["losses"] += 1
             if self.calls["losses"] == self.calls["stop_at"]:
-                self.cut_off()
+                self.interrupt()
         target, mask = fill_target(batch)
         forecast = self.forecast(batch.context, self.horizon)[..., 0]
         return masked_mean((forecast - target).square(), mask)
 
-    def cut_off(self) -> None:
-        raise InterruptedError("cut off")
+    def interrupt(self) -> None:
+        raise InterruptedError("interrupted")
 
 
 class Covariates(ForecastModule):
-    """Two outputs a step, from the context, the static number and the step's own covariates."""
+    """Two outputs per step, from the context, a static covariate and the step's covariates."""
 
     def __init__(self, context_length: int, horizon: int, seed: int = 0) -> None:
         super().__init__()

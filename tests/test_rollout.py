@@ -1,4 +1,4 @@
-"""Rollout to any horizon: against a loop that forecasts one window at a time."""
+"""Rollout to any horizon, against a loop that forecasts one window at a time."""
 
 from dataclasses import replace
 from typing import ClassVar
@@ -16,21 +16,21 @@ from tsar.data.windows import Windows
 from tsar.rollout import advance, forecast_windows, rollout
 from tsar.runtime.memory import chunked
 
-LENGTH, OWN = 5, 3
+LENGTH, MODULE_HORIZON = 5, 3
 
 
 def context_of(batch: int, horizon: int, seed: int = 0) -> Context:
-    """A context with covariates that reach over the horizon."""
+    """A context with future covariates that span the horizon."""
     generator = torch.Generator().manual_seed(seed)
 
-    def draw(*shape: int) -> torch.Tensor:
+    def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator)
 
     return Context(
-        values=draw(batch, LENGTH),
-        past=draw(batch, LENGTH, 0),
-        future=draw(batch, LENGTH + horizon, 2),
-        static=draw(batch, 1),
+        values=normal(batch, LENGTH),
+        past=normal(batch, LENGTH, 0),
+        future=normal(batch, LENGTH + horizon, 2),
+        static=normal(batch, 1),
         category=torch.zeros(batch, 0, dtype=torch.int64),
         series=torch.arange(batch),
         origin=torch.arange(batch),
@@ -38,24 +38,24 @@ def context_of(batch: int, horizon: int, seed: int = 0) -> Context:
 
 
 @pytest.mark.parametrize("horizon", (1, 2, 3, 4, 6, 7, 11))
-def test_any_horizon_equals_the_slow_loop(horizon: int) -> None:
+def test_any_horizon_equals_the_reference_loop(horizon: int) -> None:
     context = context_of(4, horizon)
     context = context.to(torch.device("cpu"), torch.float64)
-    module = Covariates(LENGTH, OWN)
-    found = rollout(module, context, horizon)
-    assert found.shape == (4, horizon, 2)
-    torch.testing.assert_close(found, rollout_loop(module, context, horizon), rtol=1e-9, atol=1e-9)
+    module = Covariates(LENGTH, MODULE_HORIZON)
+    result = rollout(module, context, horizon)
+    assert result.shape == (4, horizon, 2)
+    torch.testing.assert_close(result, rollout_loop(module, context, horizon), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("short", range(1, 11))
-def test_a_short_horizon_is_the_prefix_of_a_longer_one(short: int) -> None:
-    module, context = Covariates(LENGTH, OWN), context_of(3, 11)
-    whole = rollout(module, context, 11)
-    near = replace(context, future=context.future[:, : LENGTH + short])
-    assert torch.equal(rollout(module, near, short), whole[:, :short])
+def test_short_horizon_is_a_prefix_of_a_longer_one(short: int) -> None:
+    module, context = Covariates(LENGTH, MODULE_HORIZON), context_of(3, 11)
+    longest = rollout(module, context, 11)
+    short_context = replace(context, future=context.future[:, : LENGTH + short])
+    assert torch.equal(rollout(module, short_context, short), longest[:, :short])
 
 
-def test_forecasts_become_the_context_and_covariates_slide_along() -> None:
+def test_advance_appends_forecasts_and_shifts_covariates() -> None:
     context = context_of(2, 6)
     points = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     later = advance(context, points)
@@ -63,27 +63,27 @@ def test_forecasts_become_the_context_and_covariates_slide_along() -> None:
     assert torch.equal(later.origin, context.origin + 2)
     assert torch.equal(later.future, context.future[:, 2:])
     assert later.static is context.static
-    wide = torch.arange(14.0).reshape(2, 7)  # more points than the context has
+    wide = torch.arange(14.0).reshape(2, 7)  # more points than the context length
     assert torch.equal(advance(context, wide).values, wide[:, -LENGTH:])
 
 
-def test_the_point_forecast_is_what_is_fed_back() -> None:
-    module, context = Covariates(LENGTH, OWN), context_of(2, 6)
-    first = module.forecast(context, OWN)
-    second = module.forecast(advance(context, first[..., 1]), OWN)
+def test_point_forecast_is_fed_back() -> None:
+    module, context = Covariates(LENGTH, MODULE_HORIZON), context_of(2, 6)
+    first = module.forecast(context, MODULE_HORIZON)
+    second = module.forecast(advance(context, first[..., 1]), MODULE_HORIZON)
     assert torch.equal(rollout(module, context, 6), torch.cat([first, second], dim=1))
 
 
-def test_past_covariates_are_unknown_beyond_the_horizon() -> None:
+def test_past_covariates_limit_the_horizon() -> None:
     class ReadsPast(Linear):
         reads_past = True
 
-    module, context = ReadsPast(LENGTH, OWN), context_of(2, 6)
-    assert rollout(module, context, OWN).shape == (2, OWN, 1)
+    module, context = ReadsPast(LENGTH, MODULE_HORIZON), context_of(2, 6)
+    assert rollout(module, context, MODULE_HORIZON).shape == (2, MODULE_HORIZON, 1)
     with pytest.raises(
         ValueError, match=r"^horizon must be at most 3 with past covariates; got 4\."
     ):
-        rollout(module, context, OWN + 1)
+        rollout(module, context, MODULE_HORIZON + 1)
 
 
 @pytest.fixture
@@ -97,27 +97,27 @@ def windows() -> Windows:
 
 
 @pytest.mark.parametrize("batch_size", (1, 7, 64, 10_000))
-def test_the_batch_size_changes_no_forecast(windows: Windows, batch_size: int) -> None:
-    module = Covariates(LENGTH, OWN)
+def test_batch_size_does_not_affect_the_forecast(windows: Windows, batch_size: int) -> None:
+    module = Covariates(LENGTH, MODULE_HORIZON)
     expected = rollout(module, windows.batch(slice(None)).context, 9)
-    found = forecast_windows(module, windows, batch_size)
-    assert found.shape == (len(windows), 9, 2)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    result = forecast_windows(module, windows, batch_size)
+    assert result.shape == (len(windows), 9, 2)
+    torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
 
 
-def failing(most: int, error: Exception) -> Linear:
-    """A module that finds no room for more than `most` contexts, and counts those it is given."""
+def failing(max_contexts: int, error: Exception) -> Linear:
+    """A module that raises for batches of more than `max_contexts`, and records batch sizes."""
 
     class Failing(Linear):
-        seen: ClassVar[list[int]] = []
+        batch_sizes: ClassVar[list[int]] = []
 
         def forecast(self, context: Context, horizon: int) -> torch.Tensor:
-            self.seen.append(len(context))
-            if len(context) > most:
+            self.batch_sizes.append(len(context))
+            if len(context) > max_contexts:
                 raise error
             return super().forecast(context, horizon)
 
-    return Failing(LENGTH, OWN)
+    return Failing(LENGTH, MODULE_HORIZON)
 
 
 @pytest.mark.parametrize(
@@ -127,21 +127,21 @@ def failing(most: int, error: Exception) -> Linear:
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
     ),
 )
-def test_fewer_windows_at_once_where_there_is_no_room(windows: Windows, error: Exception) -> None:
+def test_out_of_memory_halves_the_batch_size(windows: Windows, error: Exception) -> None:
     module = failing(9, error)
     expected = forecast_windows(module, windows, 7)
-    module.seen.clear()
-    found = forecast_windows(module, windows, 64)
-    assert torch.equal(found, expected)
+    module.batch_sizes.clear()
+    result = forecast_windows(module, windows, 64)
+    assert torch.equal(result, expected)
     count = len(windows)
     sizes = [min(64, count), min(64, count) // 2]
     while sizes[-1] > 9:
         sizes.append(sizes[-1] // 2)
-    assert module.seen[: len(sizes)] == sizes
-    assert max(module.seen[len(sizes) :]) == sizes[-1]  # what was too much is not tried again
+    assert module.batch_sizes[: len(sizes)] == sizes
+    assert max(module.batch_sizes[len(sizes) :]) == sizes[-1]  # larger batches are not tried again
 
 
-def test_an_allocation_that_fails_is_known() -> None:
+def test_failed_allocation_halves_the_chunk() -> None:
     def run(rows: slice) -> list[int]:
         if rows.stop - rows.start > 1:
             torch.empty(1 << 60, dtype=torch.uint8)
@@ -150,21 +150,21 @@ def test_an_allocation_that_fails_is_known() -> None:
     assert list(chunked(run, 3, 3)) == [[0], [1], [2]]
 
 
-def test_no_room_for_one_window_is_said(windows: Windows) -> None:
+def test_out_of_memory_for_one_window_adds_advice(windows: Windows) -> None:
     with pytest.raises(torch.OutOfMemoryError) as caught:
-        forecast_windows(failing(0, torch.OutOfMemoryError("no room")), windows, 64)
+        forecast_windows(failing(0, torch.OutOfMemoryError("CUDA out of memory.")), windows, 64)
     assert "shorter contexts" in caught.value.__notes__[0]
 
 
-def test_other_errors_are_not_swallowed(windows: Windows) -> None:
+def test_other_errors_are_raised(windows: Windows) -> None:
     module = failing(9, RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
         forecast_windows(module, windows, 64)
-    assert len(module.seen) == 1
+    assert len(module.batch_sizes) == 1
 
 
-def test_windows_are_forecast_without_dropout_and_without_gradients(windows: Windows) -> None:
-    module = Linear(LENGTH, OWN, dropout=0.5).train()
-    found = forecast_windows(module, windows, 16)
-    assert torch.equal(found, forecast_windows(module, windows, 16))
-    assert not found.requires_grad
+def test_forecast_windows_disables_dropout_and_gradients(windows: Windows) -> None:
+    module = Linear(LENGTH, MODULE_HORIZON, dropout=0.5).train()
+    result = forecast_windows(module, windows, 16)
+    assert torch.equal(result, forecast_windows(module, windows, 16))
+    assert not result.requires_grad

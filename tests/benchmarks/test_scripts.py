@@ -1,4 +1,4 @@
-"""Every benchmark runs, on tiny sizes, and prints one line of JSON with both sides."""
+"""Every benchmark runs with `--quick` and prints one line of JSON."""
 
 import json
 import os
@@ -32,7 +32,7 @@ LANGUAGE = (
     *("autotimes_speed", "autotimes_zero_shot", "autotimes_ltsf", "autotimes_training"),
     *("autotimes_speculation", "autotimes_memory", "llm_controls"),
 )
-# Without a language model, whose weights may not be at hand; one choice of many.
+# Without pretrained weights, and one choice of many.
 OPTIONS = {
     "autotimes_ltsf": ("--variants", "frozen", "--seeds", "1"),
     "autotimes_training": ("--choices", "the recipe"),
@@ -50,9 +50,9 @@ DATA = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*SCRIPTS, *LANGUAGE])
-def test_a_benchmark_prints_one_line_of_json(name: str) -> None:
+def test_benchmark_prints_one_line_of_json(name: str) -> None:
     if name in DATA and not os.environ.get("TSAR_DATA"):
-        pytest.skip(f"TSAR_DATA names no folder of data sets, and {name}.py needs some")
+        pytest.skip(f"TSAR_DATA names no folder of data sets, and {name}.py needs one")
     if name in LANGUAGE:
         pytest.importorskip("transformers")
     script = ROOT / "benchmarks" / f"{name}.py"
@@ -63,12 +63,12 @@ def test_a_benchmark_prints_one_line_of_json(name: str) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)  # one document, and nothing else
-    assert found["benchmark"].startswith(name)  # and the data set, where there are several
-    assert found["quick"] is True
-    assert found["hardware"]["cores"] >= 1
+    record = json.loads(run.stdout)  # one document and nothing else
+    assert record["benchmark"].startswith(name)  # followed by the data set, if there are several
+    assert record["quick"] is True
+    assert record["hardware"]["cores"] >= 1
 
 
-def test_the_results_name_every_script() -> None:
+def test_results_name_every_script() -> None:
     text = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
     assert [name for name in (*SCRIPTS, *LANGUAGE) if f"`{name}.py`" not in text] == []

@@ -481,7 +481,7 @@ import os, signal, sys
 sys.path[:0] = {paths!r}
 import test_training
 from small_modules import Linear
-Linear.cut_off = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+Linear.interrupt = lambda self: os.kill(os.getpid(), signal.SIGKILL)
 module = test_training.linear_module(dropout=0.3)
 module.calls["stop_at"] = 2 * test_training.STEPS + 3
 options = test_training.Training(**test_training.OPTIONS, checkpoint={path!r})
