@@ -39,7 +39,7 @@ from tsar.forecasters.loading import load
 from tsar.nn.module import ForecastModule
 from tsar.training import Training
 
-TRAINING = Training(epochs=2, batch_size=16)
+TRAINING = Training(epochs=2, batch_size=48)  # 2 or 3 steps per epoch
 CPU: dict[str, Any] = {"device": "cpu", "random_state": 0}
 TRAINED: dict[str, Any] = {**CPU, "training": TRAINING}
 SCRATCH: dict[str, Any] = {"backbone": None, "depth": 1, "width": 16}
