@@ -8,14 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+Message = Float[Tensor, "row chunk state"]  # of each chunk
+Matrix = Float[Tensor, "row state state"]
+Values = Float[Tensor, "row *shape state"]
+
 
 class Semiring(ABC):
     """Sum and product of a recursion over hidden states, and the scaling of its messages."""
 
     @abstractmethod
-    def from_log(
-        self, log_value: Float[Tensor, "row *shape state"]
-    ) -> Float[Tensor, "row *shape state"]:
+    def from_log(self, log_value: Values) -> Values:
         """Convert logarithms to the representation of the semiring."""
 
     @abstractmethod
@@ -24,20 +26,12 @@ class Semiring(ABC):
 
     @abstractmethod
     def update(
-        self,
-        predicted: Float[Tensor, "row chunk state"],
-        density: Float[Tensor, "row chunk state"],
-        updated: Float[Tensor, "row chunk state"],
+        self, predicted: Message, density: Message, updated: Message
     ) -> Float[Tensor, "row chunk 1"]:
         """Write ``predicted * density``, normalized, to `updated`; return its sum."""
 
     @abstractmethod
-    def predict(
-        self,
-        updated: Float[Tensor, "row chunk state"],
-        matrix: Float[Tensor, "row state state"],
-        predicted: Float[Tensor, "row chunk state"],
-    ) -> None:
+    def predict(self, updated: Message, matrix: Matrix, predicted: Message) -> None:
         """Write the product of `updated` and `matrix` to `predicted`."""
 
     @abstractmethod
@@ -49,18 +43,14 @@ class Semiring(ABC):
         """Semiring sum over the last axis, from and to logarithms."""
 
     @abstractmethod
-    def difference(
-        self, before: Float[Tensor, "row chunk state"], after: Float[Tensor, "row chunk state"]
-    ) -> float:
+    def difference(self, before: Message, after: Message) -> float:
         """Maximum relative difference; infinite where only one is zero. Device synchronization."""
 
 
 class Scaled(Semiring):
     """Probabilities, normalized at every step: two to eight times as fast as logarithms."""
 
-    def from_log(
-        self, log_value: Float[Tensor, "row *shape state"]
-    ) -> Float[Tensor, "row *shape state"]:
+    def from_log(self, log_value: Values) -> Values:
         """Exponential."""
         return log_value.exp()
 
@@ -69,10 +59,7 @@ class Scaled(Semiring):
         return value.log()
 
     def update(
-        self,
-        predicted: Float[Tensor, "row chunk state"],
-        density: Float[Tensor, "row chunk state"],
-        updated: Float[Tensor, "row chunk state"],
+        self, predicted: Message, density: Message, updated: Message
     ) -> Float[Tensor, "row chunk 1"]:
         """Product, divided by its sum."""
         torch.mul(predicted, density, out=updated)
@@ -80,12 +67,7 @@ class Scaled(Semiring):
         updated.div_(scale)
         return scale
 
-    def predict(
-        self,
-        updated: Float[Tensor, "row chunk state"],
-        matrix: Float[Tensor, "row state state"],
-        predicted: Float[Tensor, "row chunk state"],
-    ) -> None:
+    def predict(self, updated: Message, matrix: Matrix, predicted: Message) -> None:
         """Matrix product."""
         torch.bmm(updated, matrix, out=predicted)
 
@@ -97,9 +79,7 @@ class Scaled(Semiring):
         """Log-sum-exp."""
         return log_value.logsumexp(-1)
 
-    def difference(
-        self, before: Float[Tensor, "row chunk state"], after: Float[Tensor, "row chunk state"]
-    ) -> float:
+    def difference(self, before: Message, after: Message) -> float:
         """Largest ratio of the two, less one."""
         low, high = (after / before).nan_to_num(1.0, posinf=torch.inf).aminmax()
         return float(torch.maximum(1.0 / low, high) - 1.0)
@@ -114,9 +94,7 @@ class Logarithmic(Semiring):
 
     total: Callable[..., Tensor]
 
-    def from_log(
-        self, log_value: Float[Tensor, "row *shape state"]
-    ) -> Float[Tensor, "row *shape state"]:
+    def from_log(self, log_value: Values) -> Values:
         """Identity."""
         return log_value
 
@@ -125,10 +103,7 @@ class Logarithmic(Semiring):
         return value
 
     def update(
-        self,
-        predicted: Float[Tensor, "row chunk state"],
-        density: Float[Tensor, "row chunk state"],
-        updated: Float[Tensor, "row chunk state"],
+        self, predicted: Message, density: Message, updated: Message
     ) -> Float[Tensor, "row chunk 1"]:
         """Sum of logarithms, less its total; an unreachable state stays at minus infinity."""
         torch.add(predicted, density, out=updated)
@@ -136,12 +111,7 @@ class Logarithmic(Semiring):
         updated.sub_(scale.clamp(min=torch.finfo(scale.dtype).min))
         return scale
 
-    def predict(
-        self,
-        updated: Float[Tensor, "row chunk state"],
-        matrix: Float[Tensor, "row state state"],
-        predicted: Float[Tensor, "row chunk state"],
-    ) -> None:
+    def predict(self, updated: Message, matrix: Matrix, predicted: Message) -> None:
         """Total over the previous states."""
         self.total(updated[:, :, :, None] + matrix[:, None], 2, out=predicted)
 
@@ -153,9 +123,7 @@ class Logarithmic(Semiring):
         """Total."""
         return self.total(log_value, -1)
 
-    def difference(
-        self, before: Float[Tensor, "row chunk state"], after: Float[Tensor, "row chunk state"]
-    ) -> float:
+    def difference(self, before: Message, after: Message) -> float:
         """Largest difference of the logarithms, relative to their size."""
         difference = (after - before).abs() / (1.0 + before.abs())
         return float(difference.where(after != before, 0.0).nan_to_num(torch.inf).amax())
