@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tsar.hmm.discrete.recursion import n_chunks
@@ -16,12 +16,15 @@ from tsar.runtime.memory import CACHE_ELEMENTS, MAX_ELEMENTS, rows_within
 MIN_TRANSITION = {torch.float64: 1e-100, torch.float32: 1e-12}
 MIN_LOG_DENSITY = {torch.float64: -450.0, torch.float32: -70.0}
 
+# Arguments of the recursions: a row is a chain with a model of its own.
+Startprob = Float[Tensor, "row state"]
+Transmat = Float[Tensor, "row state state"]
+LogDensity = Float[Tensor, "row time state"]
+Lengths = Int[Tensor, " row"]
+
 
 def split_rows(
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
-    log_density: Float[Tensor, "row time state"],
-    *others: Tensor,
+    startprob: Startprob, transmat: Transmat, log_density: LogDensity, *others: Tensor
 ) -> list[tuple[Tensor, ...]]:
     """Split tensors along the rows, into parts that fit a cache or the memory of a device."""
     _, time, states = log_density.shape
@@ -33,9 +36,7 @@ def split_rows(
     return list(zip(*(tensor.split(size) for tensor in tensors), strict=True))
 
 
-def semiring_for(
-    startprob: Float[Tensor, "row state"], transmat: Float[Tensor, "row state state"]
-) -> Semiring:
+def semiring_for(startprob: Startprob, transmat: Transmat) -> Semiring:
     """Scaled if all start and transition probabilities are large enough, else logarithmic."""
     minimum = torch.minimum(startprob.min(), transmat.min())
     # Device synchronization.

@@ -16,7 +16,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.hmm.discrete.chunks import MIN_LOG_DENSITY, MIN_TRANSITION
+from tsar.hmm.discrete.chunks import (
+    MIN_LOG_DENSITY,
+    MIN_TRANSITION,
+    Lengths,
+    LogDensity,
+    Startprob,
+    Transmat,
+)
 
 MINIMA = MIN_TRANSITION[torch.float64], MIN_LOG_DENSITY[torch.float64]
 
@@ -33,9 +40,7 @@ def supports(transmat: Float[Tensor, "row state state"]) -> bool:
 
 
 def filter_states(
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
-    log_density: Float[Tensor, "row time state"],
+    startprob: Startprob, transmat: Transmat, log_density: LogDensity
 ) -> tuple[Float[Tensor, "row time state"], Float[Tensor, "row time"]]:
     """Filtered probabilities, and the log density of each point given those before it."""
     filtered = torch.empty_like(log_density, memory_format=torch.contiguous_format)
@@ -45,10 +50,7 @@ def filter_states(
 
 
 def forward_backward(
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
-    log_density: Float[Tensor, "row time state"],
-    lengths: Int[Tensor, " row"],
+    startprob: Startprob, transmat: Transmat, log_density: LogDensity, lengths: Lengths
 ) -> tuple[
     Float[Tensor, "row time state"], Float[Tensor, "row state state"], Float[Tensor, " row"]
 ]:
@@ -62,10 +64,7 @@ def forward_backward(
 
 
 def best_path(
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
-    log_density: Float[Tensor, "row time state"],
-    lengths: Int[Tensor, " row"],
+    startprob: Startprob, transmat: Transmat, log_density: LogDensity, lengths: Lengths
 ) -> Int[Tensor, "row time"]:
     """Most probable states; after the end of a chain, its last state."""
     states = torch.empty(log_density.shape[:2], dtype=torch.int64)

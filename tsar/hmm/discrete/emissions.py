@@ -16,6 +16,10 @@ from tsar.hmm.discrete.initialization import initial_emissionprob
 from tsar.hmm.discrete.parameters import CategoricalParameters, HMMParameters, P
 from tsar.hmm.discrete.sequence_groups import SequenceGroups
 
+Points = Float[Tensor, "row time feature"]
+PointStates = Float[Tensor, "row time state"]  # a number for each state at each point
+Statistics = Float[Tensor, "row state statistic"]
+
 MIN_COUNT = 1e-8  # expected points below which a state keeps its previous parameters
 
 
@@ -23,18 +27,11 @@ class Emission(ABC, Generic[P]):
     """Distribution of a point in each state. Missing features are integrated out."""
 
     @abstractmethod
-    def log_density(
-        self, parameters: P, values: Float[Tensor, "row time feature"]
-    ) -> Float[Tensor, "row time state"]:
+    def log_density(self, parameters: P, values: Points) -> PointStates:
         """Log density of each point in each state; row k has model k."""
 
     @abstractmethod
-    def statistics(
-        self,
-        parameters: P,
-        values: Float[Tensor, "row time feature"],
-        posteriors: Float[Tensor, "row time state"],
-    ) -> Float[Tensor, "row state statistic"]:
+    def statistics(self, parameters: P, values: Points, posteriors: PointStates) -> Statistics:
         """Expected sufficient statistics of each row; those of several rows add up."""
 
     @abstractmethod
@@ -75,9 +72,7 @@ class Categorical(Emission[CategoricalParameters]):
     n_symbols: int
     prior: float = 1.0
 
-    def log_density(
-        self, parameters: CategoricalParameters, values: Float[Tensor, "row time feature"]
-    ) -> Float[Tensor, "row time state"]:
+    def log_density(self, parameters: CategoricalParameters, values: Points) -> PointStates:
         """Log probability of the symbol; minus infinity from `n_symbols` on."""
         log = parameters.emissionprob.log().transpose(1, 2)
         symbol = values[:, :, 0]
@@ -88,11 +83,8 @@ class Categorical(Emission[CategoricalParameters]):
         return density.masked_fill(symbol.isnan()[:, :, None], 0.0)
 
     def statistics(
-        self,
-        parameters: CategoricalParameters,
-        values: Float[Tensor, "row time feature"],
-        posteriors: Float[Tensor, "row time state"],
-    ) -> Float[Tensor, "row state statistic"]:
+        self, parameters: CategoricalParameters, values: Points, posteriors: PointStates
+    ) -> Statistics:
         """Expected count of each symbol in each state."""
         rows, _, states = posteriors.shape
         symbol = values[:, :, 0]

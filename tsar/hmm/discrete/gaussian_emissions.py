@@ -8,7 +8,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.hmm.discrete.emissions import MIN_COUNT, Emission, repeat_chains
+from tsar.hmm.discrete.emissions import (
+    MIN_COUNT,
+    Emission,
+    Points,
+    PointStates,
+    Statistics,
+    repeat_chains,
+)
 from tsar.hmm.discrete.initialization import initial_gaussians
 from tsar.hmm.discrete.parameters import GaussianParameters, HMMParameters
 from tsar.hmm.discrete.sequence_groups import SequenceGroups
@@ -62,9 +69,7 @@ class DiagonalGaussian(GaussianEmission):
 
     full = False
 
-    def log_density(
-        self, parameters: GaussianParameters, values: Float[Tensor, "row time feature"]
-    ) -> Float[Tensor, "row time state"]:
+    def log_density(self, parameters: GaussianParameters, values: Points) -> PointStates:
         """Sum over features of normal log densities."""
         inverse_std = parameters.covars.rsqrt()
         log_norm = (inverse_std.log() - 0.5 * math.log(2 * math.pi))[:, None]
@@ -77,11 +82,8 @@ class DiagonalGaussian(GaussianEmission):
         return total
 
     def statistics(
-        self,
-        parameters: GaussianParameters,
-        values: Float[Tensor, "row time feature"],
-        posteriors: Float[Tensor, "row time state"],
-    ) -> Float[Tensor, "row state statistic"]:
+        self, parameters: GaussianParameters, values: Points, posteriors: PointStates
+    ) -> Statistics:
         """Counts, sums and sums of squares of the observed features, by one matrix product."""
         observed = (~values.isnan()).to(values)
         filled = values.nan_to_num(0.0)
@@ -129,9 +131,7 @@ class FullGaussian(GaussianEmission):
     tied: bool = False
     full = True
 
-    def log_density(
-        self, parameters: GaussianParameters, values: Float[Tensor, "row time feature"]
-    ) -> Float[Tensor, "row time state"]:
+    def log_density(self, parameters: GaussianParameters, values: Points) -> PointStates:
         """Multivariate normal log density of the observed features."""
         filled = values.nan_to_num(0.0)
         result = values.new_zeros(*values.shape[:2], parameters.means.shape[1])
@@ -142,11 +142,8 @@ class FullGaussian(GaussianEmission):
         return result
 
     def statistics(
-        self,
-        parameters: GaussianParameters,
-        values: Float[Tensor, "row time feature"],
-        posteriors: Float[Tensor, "row time state"],
-    ) -> Float[Tensor, "row state statistic"]:
+        self, parameters: GaussianParameters, values: Points, posteriors: PointStates
+    ) -> Statistics:
         """Expected second moments of the vector (1, features), missing features included."""
         rows, time, features = values.shape
         extended = torch.cat([values.new_ones(rows, time, 1), values.nan_to_num(0.0)], -1)
@@ -216,9 +213,7 @@ def _outer(values: Float[Tensor, "*shape feature"]) -> Float[Tensor, "*shape fea
     return values[..., :, None] * values[..., None, :]
 
 
-def _patterns(
-    values: Float[Tensor, "row time feature"],
-) -> list[tuple[Bool[Tensor, " feature"], Bool[Tensor, "row time"]]]:
+def _patterns(values: Points) -> list[tuple[Bool[Tensor, " feature"], Bool[Tensor, "row time"]]]:
     """Patterns of observed features, and the points that have each pattern."""
     observed = ~values.isnan()
     if bool(observed.all()):  # device synchronization
@@ -228,10 +223,8 @@ def _patterns(
 
 
 def _pattern_density(
-    parameters: GaussianParameters,
-    values: Float[Tensor, "row time feature"],
-    pattern: Bool[Tensor, " feature"],
-) -> Float[Tensor, "row time state"]:
+    parameters: GaussianParameters, values: Points, pattern: Bool[Tensor, " feature"]
+) -> PointStates:
     """Log density of the features of a pattern."""
     chosen = pattern.nonzero()[:, 0]
     factor = torch.linalg.cholesky(parameters.covars[:, :, chosen][..., chosen])

@@ -20,7 +20,15 @@ from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from tsar.hmm.discrete import compiled
-from tsar.hmm.discrete.chunks import Chunks, semiring_for, split_rows
+from tsar.hmm.discrete.chunks import (
+    Chunks,
+    Lengths,
+    LogDensity,
+    Startprob,
+    Transmat,
+    semiring_for,
+    split_rows,
+)
 from tsar.hmm.discrete.recursion import Messages, run_recursion
 from tsar.hmm.discrete.semiring import Scaled, Semiring
 from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
@@ -201,11 +209,7 @@ def _categorical(
     return (uniform >= edges[..., :-1]).sum(-1)
 
 
-def _filter(
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
-    log_density: Float[Tensor, "row time state"],
-) -> FilteredStates:
+def _filter(startprob: Startprob, transmat: Transmat, log_density: LogDensity) -> FilteredStates:
     semiring = semiring_for(startprob, transmat)
     chunks = Chunks.of(semiring, log_density)
     first, matrix = semiring.from_log(startprob.log()), semiring.from_log(transmat.log())
@@ -217,10 +221,7 @@ def _filter(
 
 
 def _smooth(
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
-    log_density: Float[Tensor, "row time state"],
-    lengths: Int[Tensor, " row"],
+    startprob: Startprob, transmat: Transmat, log_density: LogDensity, lengths: Lengths
 ) -> SmoothedStates:
     semiring = semiring_for(startprob, transmat)
     chunks = Chunks.of(semiring, log_density)
@@ -233,8 +234,8 @@ def _smooth(
 
 def _both_directions(
     semiring: Semiring,
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
+    startprob: Startprob,
+    transmat: Transmat,
     density: Float[Tensor, "step row chunk state"],
 ) -> tuple[Messages, Messages]:
     """Forward and backward messages in one recursion: backward is forward on the reversed chain."""
@@ -248,11 +249,7 @@ def _both_directions(
 
 
 def _scaled_posteriors(
-    chunks: Chunks,
-    forward: Messages,
-    backward: Messages,
-    transmat: Float[Tensor, "row state state"],
-    lengths: Int[Tensor, " row"],
+    chunks: Chunks, forward: Messages, backward: Messages, transmat: Transmat, lengths: Lengths
 ) -> tuple[Float[Tensor, "row time state"], Float[Tensor, "row state state"]]:
     """Posteriors, and expected transitions by one matrix product for all steps."""
     filtered = chunks.join(forward.updated)
@@ -270,11 +267,7 @@ def _scaled_posteriors(
 
 
 def _log_posteriors(
-    chunks: Chunks,
-    forward: Messages,
-    backward: Messages,
-    transmat: Float[Tensor, "row state state"],
-    lengths: Int[Tensor, " row"],
+    chunks: Chunks, forward: Messages, backward: Messages, transmat: Transmat, lengths: Lengths
 ) -> tuple[Float[Tensor, "row time state"], Float[Tensor, "row state state"]]:
     """The same from logarithms, whose products cannot underflow."""
     filtered = chunks.join(forward.updated)

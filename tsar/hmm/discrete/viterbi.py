@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tsar.hmm.discrete import compiled
-from tsar.hmm.discrete.chunks import Chunks, split_rows
+from tsar.hmm.discrete.chunks import Chunks, Lengths, LogDensity, Startprob, Transmat, split_rows
 from tsar.hmm.discrete.recursion import CHECK_INTERVAL, run_recursion
 from tsar.hmm.discrete.semiring import LOG_MAX
 
@@ -54,10 +54,7 @@ def decode(
 
 
 def _best_path(
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
-    log_density: Float[Tensor, "row time state"],
-    lengths: Int[Tensor, " row"],
+    startprob: Startprob, transmat: Transmat, log_density: LogDensity, lengths: Lengths
 ) -> Int[Tensor, "row time"]:
     chunks = Chunks.of(LOG_MAX, log_density)
     log_transmat = transmat.log()
@@ -102,10 +99,10 @@ def _backtrace(
 
 
 def _log_probability(
-    startprob: Float[Tensor, "row state"],
-    transmat: Float[Tensor, "row state state"],
-    log_density: Float[Tensor, "row time state"],
-    lengths: Int[Tensor, " row"],
+    startprob: Startprob,
+    transmat: Transmat,
+    log_density: LogDensity,
+    lengths: Lengths,
     states: Int[Tensor, "row time"],
 ) -> Float[Tensor, " row"]:
     """Log density of paths and points together."""
