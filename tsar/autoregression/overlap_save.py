@@ -91,8 +91,10 @@ def overlap_save_blocks(
     """
     usable = segments.longer_than(max_lag)
     columns = tuple(column[usable] for column in segments.on(torch.device("cpu")))
+    # 8192 points of float64 fit a first-level cache; with four times the lag, the repeated overlap
+    # is at most a quarter of the work. Powers of two are the fastest sizes.
+    longest = max(8192, 1 << (4 * max_lag - 1).bit_length()) if max_lag else 8192
     # Segments of the same power of two share a size: at most 2x padding, about a dozen sizes.
-    longest = _max_block(max_lag)
     lengths = columns[1]
     classes = power_of_two_class(lengths.clamp(max=longest))
     for exponent in classes.unique().tolist():
@@ -120,9 +122,3 @@ def _block_table(
     begin = ideal.clamp(max=max(total - size, 0))
     end = (torch.minimum((starts + lengths)[segment], ideal + size) - begin).clamp(max=size)
     return begin, ideal - begin, end, group[segment]
-
-
-def _max_block(max_lag: int) -> int:
-    # 8192 points of float64 fit a first-level cache; with four times the lag, the repeated overlap
-    # is at most a quarter of the work. Powers of two are the fastest sizes.
-    return max(8192, 1 << (4 * max_lag - 1).bit_length()) if max_lag else 8192

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from tsar.autoregression.gram import NormalEquations, approximate_means, cross_correlate
@@ -86,7 +86,9 @@ def refine(
     ill_conditioned = factorization.ill_conditioned
     if not bool(ill_conditioned.any()):
         return solution
-    segments = _in_groups(segments, ill_conditioned)
+    inside = ill_conditioned.to(segments.group.device)[segments.group]
+    starts, lengths = segments.starts[inside], segments.lengths[inside]
+    segments = Segments(starts, lengths, segments.group[inside], segments.n_groups)
     diagonal = equations.gram.diagonal(dim1=1, dim2=2)[:, :, None] * factorization.ridge
     for _ in range(steps):
         gradient = residual_sums(coef, equations, channels, segments).cross - diagonal * coef
@@ -130,14 +132,6 @@ def residual_sums(
     chosen = cross.flatten(2)[:, :, equations.regressors].mT - mean[:, :, None] * total[:, None]
     nobs = equations.nobs.clamp(min=torch.finfo(torch.float64).tiny)
     return ResidualSums(rss - total.square() / nobs[:, None], chosen)
-
-
-def _in_groups(segments: Segments, chosen: Bool[Tensor, " group"]) -> Segments:
-    """Segments of the chosen groups; the numbers of the groups do not change."""
-    inside = chosen.to(segments.group.device)[segments.group]
-    return Segments(
-        segments.starts[inside], segments.lengths[inside], segments.group[inside], segments.n_groups
-    )
 
 
 def _residual_filters(

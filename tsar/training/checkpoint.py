@@ -48,10 +48,7 @@ def write_checkpoint(path: str, checkpoint: Checkpoint) -> None:
 def read_checkpoint(path: str, fingerprint: str) -> Checkpoint | None:
     """Return the checkpoint at `path`, or None if there is no file.
 
-    Raises
-    ------
-    ValueError
-        The file is no checkpoint, or one of a run with other settings or data.
+    It must be one of a run with the same settings and data.
     """
     if not Path(path).exists():
         return None
@@ -90,9 +87,6 @@ def fingerprint(settings: object, module: nn.Module, tensors: Iterable[Tensor]) 
 
 
 def _plain_attributes(layer: nn.Module) -> dict[str, object]:
+    attributes = {name: value for name, value in vars(layer).items() if name != "training"}
     plain = (bool, int, float, str, type(None))
-    return {
-        name: value
-        for name, value in vars(layer).items()
-        if name != "training" and isinstance(value, plain)
-    }
+    return {name: value for name, value in attributes.items() if isinstance(value, plain)}
