@@ -29,7 +29,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # The same for the modules and packages of `forecasters`; models do not import each other.
-MODELS = ("arnet", "autotimes", "classical", "linear", "naive", "regimes", "spacetime")
+SHARED_BY_MODELS = {"__init__", "base", "fitting", "forecast", "loading", "neural", "summary"}
+MODELS = tuple({path.stem for path in (ROOT / "forecasters").glob("[!_]*")} - SHARED_BY_MODELS)
 FORECASTERS: tuple[tuple[str, ...], ...] = (
     ("forecast", "summary"),
     ("base",),

@@ -82,8 +82,8 @@ class Forecaster(Savable, ABC):
         return panel
 
     def _read_history(self, frame: Any) -> Panel:
-        """Hook: the panel of a frame given to `predict`, at the frequency that was fitted."""
-        return self._read(frame)
+        """Hook: the panel of the frame given to `predict`, the fitted series where it is None."""
+        return self.context_ if frame is None else self._read(frame)
 
     def _needs_frame(self) -> str | None:
         """Hook: what a forecast needs besides contexts, in words; None where they suffice."""
@@ -215,7 +215,7 @@ class Forecaster(Savable, ABC):
         check_is_fitted(self, "context_")
         horizon = check_integer("horizon", self.horizon if horizon is None else horizon)
         requested = Levels.parse(quantile_levels, level)
-        tail = self.context_ if frame is None else self._read_history(frame)
+        tail = self._read_history(frame)
         extended = tail.extend(read_future(tail, future, horizon))
         forecast = self.forecast_panel(extended, horizon, requested.levels)
         return tail.to_frame(named_columns(type(self).__name__, forecast, requested))

@@ -117,9 +117,9 @@ def test_invalid_prompts_raise_in_predict() -> None:
     model = AutoTimes(12, horizon=3, **SMALL).fit(waves())
     with pytest.raises(ValueError, match=r"AutoTimes\.prompts must be one of .* got 'middle'"):
         model.set_params(prompts="middle").predict()
-    message = r"prompts must find 12 points before the context of each series; got 0"
-    with pytest.raises(ValueError, match=message):  # fitted without prompts, it has no history
-        model.set_params(prompts="last").predict()
+    for prompts in ("first", "last", "phase", "nearest", "auto"):
+        with pytest.raises(ValueError, match=r"frame must be given with prompts that were set"):
+            model.set_params(prompts=prompts).predict()
     assert model.predict(waves()).shape == (3, 2)
 
 

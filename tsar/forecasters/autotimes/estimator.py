@@ -310,15 +310,24 @@ class AutoTimes(NeuralForecaster):
         return quantiles.cpu().double()
 
     def _read_history(self, frame: Any) -> Panel:
-        # Timestamp embeddings are trained at one frequency.
-        return self._read(frame, any_frequency=self.timestamps is None)
+        if frame is not None:
+            # Timestamp embeddings are trained at one frequency.
+            return self._read(frame, any_frequency=self.timestamps is None)
+        check_parameters("AutoTimes", self, PROMPTS)  # they may be set after fit
+        if self.prompts is not None and not (self.keeps_history_ or hasattr(self, "prompt_pool_")):
+            raise ValueError(
+                "frame must be given with prompts that were set after fit, which kept no history; "
+                f"got None with prompts={self.prompts!r}. Use predict(frame), or fit again."
+            )
+        return self.context_
 
     def _needs_frame(self) -> str | None:
         return super()._needs_frame() if self.timestamps is None else "timestamps"
 
     def _remember(self, panel: Panel) -> "AutoTimes":
         super()._remember(panel)
-        if self.prompts is not None:
+        self.keeps_history_ = self.prompts is not None
+        if self.keeps_history_:
             self.context_ = panel  # a prompt may begin anywhere
         return self
 
