@@ -120,6 +120,9 @@ def test_invalid_prompts_raise_in_predict() -> None:
     for prompts in ("first", "last", "phase", "nearest", "auto"):
         with pytest.raises(ValueError, match=r"frame must be given with prompts that were set"):
             model.set_params(prompts=prompts).predict()
+    model.update(waves()[:5])  # the history before it is lost all the same
+    with pytest.raises(ValueError, match=r"frame must be given with prompts that were set"):
+        model.predict()
     assert model.predict(waves()).shape == (3, 2)
 
 

@@ -325,10 +325,12 @@ class AutoTimes(NeuralForecaster):
         return super()._needs_frame() if self.timestamps is None else "timestamps"
 
     def _remember(self, panel: Panel) -> "AutoTimes":
-        super()._remember(panel)
-        self.keeps_history_ = self.prompts is not None
-        if self.keeps_history_:
-            self.context_ = panel  # a prompt may begin anywhere
+        # After an update, what an earlier call did not keep is lost.
+        kept = getattr(self, "keeps_history_", True)
+        self.keeps_history_ = self.prompts is not None and kept
+        if not self.keeps_history_:
+            return super()._remember(panel)
+        self.context_ = panel  # a prompt may begin anywhere
         return self
 
     def _prepare_windows(self, windows: Windows) -> Windows:
