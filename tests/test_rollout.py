@@ -1,5 +1,6 @@
 """Rollout to any horizon, against a loop that forecasts one window at a time."""
 
+import math
 from dataclasses import replace
 from typing import ClassVar
 
@@ -103,6 +104,15 @@ def test_batch_size_does_not_affect_the_forecast(windows: Windows, batch_size: i
     result = forecast_windows(module, windows, batch_size)
     assert result.shape == (len(windows), 9, 2)
     torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", (1, 7, 64, 10_000))
+def test_batches_are_as_large_as_allowed(windows: Windows, batch_size: int) -> None:
+    module = failing(batch_size, RuntimeError("the batch is larger than allowed"))
+    windows = replace(windows, horizon=MODULE_HORIZON)  # one step, so one call per batch
+    forecast_windows(module, windows, batch_size)
+    assert sum(module.batch_sizes) == len(windows)
+    assert len(module.batch_sizes) == math.ceil(len(windows) / batch_size)
 
 
 def failing(max_contexts: int, error: Exception) -> Linear:
