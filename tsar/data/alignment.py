@@ -34,13 +34,13 @@ def read_new_frame(
     fitted: Labels,
     features: int | None,
     *,
-    zero_shot: bool,
+    any_frequency: bool,
     observed: bool,
 ) -> Panel:
     """Panel of a new frame at the fitted frequency, or of other series at any frequency.
 
     The fitted frequency is used rather than inferred, as a few points may suggest another one; with
-    `zero_shot`, series that were not fitted may have another one. `features` is the number of
+    `any_frequency`, series that were not fitted may have another one. `features` is the number of
     series that were fitted from a wide frame or an array; None after a long frame. With `observed`,
     each series must have an observed value.
     """
@@ -55,13 +55,13 @@ def read_new_frame(
         inferred = _read_at_any_frequency(frame, columns)
         if inferred is None:
             raise
-        if zero_shot and has_only_new_series(inferred, fitted):
+        if any_frequency and has_only_new_series(inferred, fitted):
             return inferred
         _check_time_type(inferred.labels, fitted, error)
         raise
-    if not (zero_shot and has_only_new_series(panel, fitted)):
+    if not (any_frequency and has_only_new_series(panel, fitted)):
         check_time_zone(panel.labels.frequency.timezone, frequency, "frame")
-    if panel.labels.frequency.name != frequency.name and not zero_shot:
+    if panel.labels.frequency.name != frequency.name and not any_frequency:
         raise ValueError(
             f"frame must have the frequency {frequency.name!r} that was fitted; got "
             f"{panel.labels.frequency.name!r}. Resample it, or fit again."
@@ -155,10 +155,13 @@ def _check_present(
     )
 
 
-def fitted_rows(panel: Panel, fitted: Panel, name: str) -> NDArray[np.intp]:
-    """Position of each series of a panel among the fitted ones."""
+def fitted_rows(panel: Panel, fitted: Panel, name: str | None) -> NDArray[np.intp]:
+    """Position of each series of a panel among the fitted ones, -1 for a new one.
+
+    New series are refused in the name of the forecaster `name`; None: they are allowed.
+    """
     rows = fitted.labels.ids.get_indexer(panel.labels.ids)
-    if (rows < 0).any():
+    if name is not None and (rows < 0).any():
         unknown = panel.labels.ids[int(np.flatnonzero(rows < 0)[0])]
         raise ValueError(
             f"frame must hold series that {name} was fitted to; got series {unknown!r}. Fit with "

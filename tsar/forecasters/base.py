@@ -375,7 +375,7 @@ class Forecaster(Savable, ABC):
             self._columns(),
             self.context_.labels,
             features,
-            zero_shot=any_frequency,
+            any_frequency=any_frequency,
             observed=observed,
         )
         # Columns without names must be as many as in fit, unless all are new series with dates.

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tsar.data.alignment import fitted_rows
 from tsar.data.batch import Context
 from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
@@ -151,7 +152,7 @@ class NeuralForecaster(Forecaster):
 
     def _fitted_rows(self, panel: Panel) -> Int[Tensor, " series"]:
         """Row of each series among the fitted ones, -1 where it is not."""
-        return torch.from_numpy(self.context_.labels.ids.get_indexer(panel.labels.ids))
+        return torch.from_numpy(fitted_rows(panel, self.context_, None))
 
     def _facts(self) -> list[tuple[str, str]]:
         best = self.history_["validation_loss"].min()

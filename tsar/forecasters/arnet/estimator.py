@@ -104,10 +104,10 @@ class ARNet(Forecaster):
     n_groups_, n_parameters_
         Number of groups; number of coefficients and intercepts, or of trained parameters.
     coef_std_err_, intercept_std_err_, past_coef_std_err_, future_coef_std_err_
-        Standard errors of the coefficients; in closed form only, as are those below.
+        Standard errors, in the units of the coefficients; in closed form only, as those below.
     sigma_, nobs_, aic_, bic_
-        Standard deviation of the residuals, number of complete windows, and information criteria
-        (when direct those of the first step).
+        Standard deviation of the residuals in the units of `intercept_`, number of complete
+        windows, and information criteria (when direct those of the first step).
     module_
         The fitted linear map and network, in standardized units.
     history_
@@ -340,9 +340,8 @@ class ARNet(Forecaster):
         return self.order_ if panel.gapless else CONTEXT_ORDERS * self.order_
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
-        rows = self.context_.labels.ids.get_indexer(windows.panel.labels.ids)
-        if self.scope == "local":  # raises an error for new series
-            fitted_rows(windows.panel, self.context_, "ARNet(scope='local')")
+        name = "ARNet(scope='local')" if self.scope == "local" else None
+        rows = fitted_rows(windows.panel, self.context_, name)
         return forecast_in_units(
             partial(rollout, self.module_),
             partial(self._quantiles, levels=levels, gap=windows.gap) if levels else None,

@@ -227,11 +227,8 @@ class HMM(Forecaster):
 
     def _series_rows(self, panel: Panel) -> Int[Tensor, " series"]:
         """Row of each series among the fitted ones; -1 for others, with a global scope."""
-        if self.scope == "local":
-            rows = fitted_rows(panel, self.context_, "HMM")
-        else:
-            rows = self.context_.labels.ids.get_indexer(panel.labels.ids)
-        return torch.from_numpy(np.asarray(rows, dtype=np.int64))
+        name = "HMM" if self.scope == "local" else None
+        return torch.from_numpy(fitted_rows(panel, self.context_, name))
 
     def _standardize(
         self, values: Float[Tensor, "window time"], rows: Int[Tensor, " window"], horizon: int
