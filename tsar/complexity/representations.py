@@ -37,7 +37,7 @@ class Features:
 
 
 class FrozenFeatures(ABC):
-    """Features with fixed parameters: a function of what is known at each point."""
+    """Features with fixed parameters: a function of the points up to each time."""
 
     # Whether the features of a size are the first columns of any larger size.
     nested: bool = True

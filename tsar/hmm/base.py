@@ -111,7 +111,7 @@ class BaseHMM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savable, ABC):
 
     @abstractmethod
     def transform(self, X: Any, *, lengths: Any = None) -> Floats:
-        """Causal features of each point: what is known of its state from the points up to it."""
+        """Causal features of each point: state estimates given the points up to it."""
 
     def _read(self, X: Any, lengths: Any, *, reset: bool) -> ParsedInput:
         """Observations of the input; with `reset` the features are learned, else compared."""

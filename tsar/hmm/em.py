@@ -49,8 +49,8 @@ def run_em(
 
     `parameters` are a dataclass of tensors whose first axis is the model. `step` is a function of
     the parameters of the active models and of their indices; it returns the updated parameters, and
-    the objective of the parameters before the update. With `progress`, a bar is shown if EM takes
-    longer than a second.
+    the objective of the parameters before the update. With `progress`, EM displays a progress bar
+    if it takes longer than a second.
     """
     first = next(iter(_tensors(parameters).values()))
     n_models, device = len(first), first.device

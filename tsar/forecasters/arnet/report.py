@@ -76,9 +76,9 @@ def _first_equation(model: Any, row: int) -> tuple[list[str], Floats, Floats | N
     names = ["const", *(f"y.L{lag}" for lag in lags), *past, *columns.future]
     parts = (model.intercept_, model.coef_, model.past_coef_, model.future_coef_)
     coef = np.concatenate([first_step(part) for part in parts])
-    shown = np.flatnonzero((coef != 0) | (np.arange(len(coef)) == 0))
+    listed = np.flatnonzero((coef != 0) | (np.arange(len(coef)) == 0))
     if model.holds_back:
-        return [names[k] for k in shown], coef[shown], None
+        return [names[k] for k in listed], coef[listed], None
     attributes = ("intercept", "coef", "past_coef", "future_coef")
     std_err = [first_step(getattr(model, f"{name}_std_err_")) for name in attributes]
-    return [names[k] for k in shown], coef[shown], np.concatenate(std_err)[shown]
+    return [names[k] for k in listed], coef[listed], np.concatenate(std_err)[listed]

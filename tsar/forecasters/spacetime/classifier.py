@@ -72,7 +72,7 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
     classes_
         The classes, sorted.
     class_weights_
-        Weight of each class in the loss (tensor).
+        Weight of each class in the loss, of shape (class,).
     module_
         The fitted network.
     n_parameters_
@@ -193,10 +193,10 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
             width=self.width,
             depth=self.depth,
             dropout=self.dropout,
-            class_weights=self.class_weights_,
+            class_weights=torch.from_numpy(self.class_weights_),
         )
 
-    def _class_weights(self, y: NDArray[Any]) -> torch.Tensor:
+    def _class_weights(self, y: NDArray[Any]) -> NDArray[np.float64]:
         class_weight = self.class_weight
         if isinstance(class_weight, Mapping):
             unknown = [name for name in class_weight if name not in self.classes_]
@@ -218,7 +218,7 @@ class SpaceTimeClassifier(ClassifierMixin, Savable):
                 "Choose one."
             )
         weights = compute_class_weight(class_weight, classes=self.classes_, y=y)
-        return torch.from_numpy(np.asarray(weights, dtype=np.float64))
+        return np.asarray(weights, dtype=np.float64)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probability of each class, in the order of `classes_`: (sequence, class).
