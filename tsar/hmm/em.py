@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 ROUNDING = 1e-9  # relative decrease of the objective that counts as rounding
 P = TypeVar("P")  # a dataclass of tensors (model, ...)
