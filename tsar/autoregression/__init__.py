@@ -15,6 +15,7 @@ from tsar.autoregression.gram import Moments, NormalEquations, lagged_moments
 from tsar.autoregression.information_criteria import information_criteria
 from tsar.autoregression.lag_selection import select_lags
 from tsar.autoregression.least_squares import factorize, least_squares, refit
+from tsar.autoregression.orders import fit_orders
 from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
 from tsar.autoregression.penalty import (
     PenalizedFit,
@@ -39,6 +40,7 @@ __all__ = [
     "drift_shrinkage",
     "factorize",
     "fit_closed_form",
+    "fit_orders",
     "fit_penalized",
     "horizon_map",
     "information_criteria",

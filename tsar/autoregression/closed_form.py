@@ -83,10 +83,10 @@ def fit_closed_form(
         return fit_groups(channels, segments.select(groups), spec.select(groups))
 
     chunks = list(chunked(fit, n_groups, rows_within(MAX_ELEMENTS, size)))
-    return chunks[0] if len(chunks) == 1 else _concatenate(chunks)
+    return chunks[0] if len(chunks) == 1 else concatenate(chunks)
 
 
-def _concatenate(chunks: list[ARResults]) -> ARResults:
+def concatenate(chunks: list[ARResults]) -> ARResults:
     """Join the results of all groups, in order."""
     joined: dict[str, Any] = {
         name: torch.cat([getattr(chunk, name) for chunk in chunks])

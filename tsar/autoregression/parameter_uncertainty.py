@@ -84,6 +84,10 @@ class ParameterUncertainty:
             torch.cat([chunk.nobs for chunk in chunks]),
         )
 
+    def take(self, groups: Int[Tensor, " taken"]) -> "ParameterUncertainty":
+        """Uncertainty of some groups, in the given order."""
+        return replace(self, **{name: value[groups] for name, value in vars(self).items()})
+
     def to(self, device: torch.device | str) -> "ParameterUncertainty":
         """Copy to a device."""
         return replace(self, **{name: value.to(device) for name, value in vars(self).items()})

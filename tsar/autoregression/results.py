@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
@@ -65,6 +65,12 @@ class ARResults:
         Akaike's final prediction error (1969).
         """
         return 1 - self.df_within / self.nobs.clamp(min=1)[:, None]
+
+    def take(self, groups: Int[Tensor, " taken"]) -> "ARResults":
+        """Results of some groups, in the given order."""
+        taken = {name: getattr(self, name)[groups] for name in (*STEPWISE, "nobs", "n_series")}
+        uncertainty = None if self.uncertainty is None else self.uncertainty.take(groups)
+        return replace(self, **taken, uncertainty=uncertainty)
 
     def to(self, device: torch.device | str) -> "ARResults":
         """Copy the results to a device."""

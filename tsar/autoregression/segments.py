@@ -58,6 +58,14 @@ class Segments:
         group, n_groups = self.group[inside] - groups.start, groups.stop - groups.start
         return Segments(self.starts[inside], self.lengths[inside], group, n_groups)
 
+    def take(self, groups: Int[Tensor, " taken"]) -> "Segments":
+        """Segments of some groups, which are numbered from 0 in the given order."""
+        number = torch.full((self.n_groups,), -1, dtype=torch.int64, device=self.group.device)
+        number[groups.to(number.device)] = torch.arange(len(groups), device=number.device)
+        group = number[self.group]
+        inside = group >= 0
+        return Segments(self.starts[inside], self.lengths[inside], group[inside], len(groups))
+
     def pooled(self) -> "Segments":
         """The same segments summed into one system."""
         return Segments(self.starts, self.lengths, torch.zeros_like(self.group), 1)

@@ -44,13 +44,12 @@ def reduce(
     >>> reduce(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0, 1, 3]), "sum")
     tensor([1., 6.])
     """
-    length = common_length(offsets)
+    # The order of a sum determines its last bits: that of `segment_reduce` depends on the segment
+    # alone. For the others, reducing rows of a matrix is several times faster.
+    length = None if kind == "sum" else common_length(offsets)
     if not length:
         return torch.segment_reduce(values, kind, offsets=offsets, initial=EMPTY_RESULT[kind])
-    # Reducing rows of a matrix is several times faster than torch.segment_reduce.
     rows = values.view(-1, length)
-    if kind == "sum":
-        return rows.sum(dim=1)
     return rows.amin(dim=1) if kind == "min" else rows.amax(dim=1)
 
 
@@ -99,10 +98,6 @@ def root_mean_square(
     >>> root_mean_square(torch.tensor([3.0, 4.0, 5.0]), torch.tensor([0, 2, 3]))
     tensor([3.5355, 5.0000])
     """
-    length = common_length(offsets)
-    if length and not bool(values.isnan().any()):
-        rows = values.view(-1, length)
-        return torch.linalg.vector_norm(rows, dim=1) / length**0.5  # needs no copy
     return mean(values.square(), offsets).sqrt()
 
 

@@ -18,7 +18,7 @@ import tsar
 from tsar import Columns, Training
 from tsar.data.panel import Panel
 from tsar.forecasters import ARNet
-from tsar.forecasters.arnet.options import choose_order
+from tsar.forecasters.arnet.options import choose_orders
 
 Array = np.ndarray
 NAN = math.nan
@@ -620,15 +620,30 @@ def test_the_default_order_is_that_of_the_frequency(freq: str, order: int) -> No
     frequency = Panel.from_frame(
         pd.Series(range(9), index=pd.date_range("2020", periods=9, freq=freq)), Columns()
     ).labels.frequency
-    assert choose_order(None, frequency, many) == order
-    assert choose_order(None, frequency, torch.tensor([60, 10_000])) == min(order, 20)
-    assert choose_order(7, frequency, many) == 7
+    assert choose_orders(None, frequency, many).tolist() == [order] * len(many)
+    short_and_long = choose_orders(None, frequency, torch.tensor([60, 10_000]))
+    assert short_and_long.tolist() == [min(order, 20), order]
+    assert choose_orders(7, frequency, many).tolist() == [7] * len(many)
+
+
+def test_a_short_series_has_its_own_order_and_changes_no_other() -> None:
+    months = pd.date_range("2010", periods=120, freq="MS")
+    wave = 10 + 3 * np.sin(np.arange(120) * 2 * np.pi / 12)
+    frame = pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": months, "y": wave + 0.3 * noise(120, seed=seed)})
+        for seed, name in enumerate("ab")
+    )
+    short = pd.DataFrame({"unique_id": "c", "ds": months[-5:], "y": [1.0, 3.0, 2.0, 5.0, 4.0]})
+    alone = ARNet(horizon=6).fit(frame).predict(level=80)
+    both = ARNet(horizon=6).fit(pd.concat([frame, short])).predict(level=80)
+    pd.testing.assert_frame_equal(both[both["unique_id"] != "c"], alone, check_exact=True)
+    assert both.notna().all(axis=None)
 
 
 @pytest.mark.parametrize(("points", "order"), [(60, 20), (499, 24), (500, 166), (9999, 200)])
 def test_the_default_order_of_integers_covers_unknown_seasons(points: int, order: int) -> None:
     frequency = Panel.from_frame(pd.Series(range(9)), Columns()).labels.frequency
-    assert choose_order(None, frequency, torch.tensor([points, 10_000])) == order
+    assert choose_orders(None, frequency, torch.tensor([points])).tolist() == [order]
     wave = pd.Series(np.sin(np.arange(700) * 2 * np.pi / 168) + 0.3 * noise(700))
     assert max(ARNet().fit(wave).lags_[0]) > 100
 

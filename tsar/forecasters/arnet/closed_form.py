@@ -3,10 +3,10 @@
 from typing import NamedTuple, Unpack
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from tsar.autoregression import ARResults, Design, fit_closed_form, observed_segments
+from tsar.autoregression import ARResults, Design, fit_orders, observed_segments
 from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
 from tsar.forecasters.arnet.options import Penalties, check_windows, count_windows
@@ -32,6 +32,7 @@ def fit_panel(
     scaled: Panel,
     scales: Scales,
     design: Design,
+    orders: Int[Tensor, " group"],
     device: torch.device,
     *,
     local: bool,
@@ -39,21 +40,22 @@ def fit_panel(
     bias_correction: bool,
     **penalties: Unpack[Penalties],
 ) -> ARResults:
-    """Fit one equation per series (`local`), or one for all.
+    """Fit one equation per series (`local`) of its own order, or one for all.
 
-    The series are standardized, the covariates in their own units. `holds_back`, whether newer
-    points were held back, is for the text of errors.
+    `design` has the largest order. The series are standardized, the covariates in their own
+    units. `holds_back`, whether newer points were held back, is for the text of errors.
     """
     channels = _stack_channels(scaled, scales.past, scales.future).to(device)
     by_series = observed_segments(channels, scaled.offsets.to(device))
     segments = by_series if local else by_series.pooled()
     ids = list(scaled.labels.ids) if local else []
-    check_windows(segments, design, ids, holds_back, **penalties)
-    n_series = (count_windows(by_series, design) > 0).double().sum().clamp(min=1)
-    return fit_closed_form(
+    check_windows(segments, design, orders, ids, holds_back, **penalties)
+    n_series = (count_windows(by_series, design.max_lag) > 0).double().sum().clamp(min=1)
+    return fit_orders(
         channels,
         segments,
         design,
+        orders,
         origin=_standardized_zero(scales),
         n_series=None if local else n_series[None],
         bias_correction=bias_correction,

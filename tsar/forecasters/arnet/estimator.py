@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from tsar.data.windows import Windows
 from tsar.forecasters.arnet.closed_form import Scales, fit_panel, group_scaling
 from tsar.forecasters.arnet.equations import Equations, load_closed_form, map_steps
 from tsar.forecasters.arnet.module import CONTEXT_ORDERS, AutoregressionModule, Loss, robust_delta
-from tsar.forecasters.arnet.options import check_options, choose_order, corrects_bias
+from tsar.forecasters.arnet.options import check_options, choose_orders, corrects_bias, shared_order
 from tsar.forecasters.arnet.quantiles import ErrorModel, closed_form_quantiles
 from tsar.forecasters.arnet.report import coefficient_summary, draw_coefficients
 from tsar.forecasters.base import Forecaster
@@ -51,8 +51,8 @@ class ARNet(Forecaster):
     order
         Number of lags: lags 1 to `order` may enter. None: two seasons of the frequency, at least 24
         (months and quarters: two years) and at most 800; for hourly data and its parts a week and a
-        day; with integers as times 24, or 200 for series of 500 points and more; at most a third of
-        the shortest series.
+        day; with integers as times 24, or 200 for series of 500 points and more; for each series at
+        most a third of its points (`scope="global"`: the median of these).
     horizon
         Points to forecast.
     strategy
@@ -173,14 +173,15 @@ class ARNet(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         check_options(self, panel.labels.columns.past)
-        self.order_ = choose_order(self.order, panel.labels.frequency, panel.lengths - self._steps)
+        orders = self._choose_orders(panel)
+        self.order_ = int(orders.max())
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self.horizon)
         history = panel.without_last(held) if self.holds_back else panel
         self.scaling_, scaled = standardize(history)
         self.past_scaling_ = Scaling.of_contexts(history.past.T)
         self.future_scaling_ = Scaling.of_contexts(history.future.T)
-        results = self._fit_closed_form(scaled)
+        results = self._fit_closed_form(scaled, orders)
         del scaled  # as large as the data
         self.n_groups_ = len(results.coef)
         self.huber_delta_ = 1.0  # until the residuals of the closed form are known
@@ -195,6 +196,12 @@ class ARNet(Forecaster):
             self._set_statistics(results)
         self._set_coefficients()
 
+    def _choose_orders(self, panel: Panel) -> Int[Tensor, " group"]:
+        """Order of each group."""
+        n_targets = panel.lengths - self._steps
+        orders = choose_orders(self.order, panel.labels.frequency, n_targets)
+        return orders if self.scope == "local" else shared_order(orders)[None]
+
     @property
     def holds_back(self) -> bool:
         """Whether `fit` holds back the newest points for validation: if the model is trained."""
@@ -204,12 +211,13 @@ class ARNet(Forecaster):
     def _steps(self) -> int:
         return int(self.horizon) if self.strategy == "direct" else 1
 
-    def _fit_closed_form(self, scaled: Panel) -> ARResults:
+    def _fit_closed_form(self, scaled: Panel, orders: Int[Tensor, " group"]) -> ARResults:
         scales = self._scales()
         return fit_panel(
             scaled,
             scales,
             Design(self.order_, self._steps, *(len(scale.mean) for scale in scales[1:])),
+            orders,
             resolve_device(self.device),
             local=self.scope == "local",
             holds_back=self.holds_back,

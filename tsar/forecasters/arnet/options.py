@@ -68,12 +68,19 @@ def _check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
         )
 
 
-def choose_order(order: int | None, frequency: Frequency, n_targets: Int[Tensor, " series"]) -> int:
-    """The given order, or `default_order` limited to a third of the shortest series."""
+def choose_orders(
+    order: int | None, frequency: Frequency, n_targets: Int[Tensor, " series"]
+) -> Int[Tensor, " series"]:
+    """Order of each series: the given one, or `default_order` limited to a third of its points."""
     if order is not None:
-        return check_integer("order", order)
-    shortest = int(n_targets.min())
-    return max(1, min(default_order(frequency, shortest), shortest // 3))
+        return torch.full_like(n_targets, check_integer("order", order))
+    default = [default_order(frequency, points) for points in n_targets.tolist()]
+    return torch.minimum(n_targets.new_tensor(default), n_targets // 3).clamp(min=1)
+
+
+def shared_order(orders: Int[Tensor, " series"]) -> Int[Tensor, ""]:
+    """Order of one equation for all series: the median of theirs, so that no short one decides."""
+    return orders.median()
 
 
 def default_order(frequency: Frequency, points: int) -> int:
@@ -98,6 +105,7 @@ def default_order(frequency: Frequency, points: int) -> int:
 def check_windows(
     segments: Segments,
     design: Design,
+    orders: Int[Tensor, " group"],
     ids: Sequence[object],
     holds_back: bool,
     *,
@@ -108,33 +116,38 @@ def check_windows(
 
     `ids` are those of the series of the groups, empty where all series are one group.
     """
-    n_windows = count_windows(segments, design)
+    n_windows = count_windows(segments, orders + design.horizon - 1)
     # AR-Net's penalty is in units of the noise, which needs residual degrees of freedom.
     penalized = ridge > 0 or sparsity == "auto"
-    n_coef = design.order * (1 + design.n_past) + design.n_future
-    required = 2 if penalized else n_coef + 2
+    n_coef = orders * (1 + design.n_past) + design.n_future
+    required = torch.full_like(n_coef, 2) if penalized else n_coef + 2
     short = (n_windows < required).nonzero()[:, 0]
     if not len(short):
         return
     row = int(short[0])
+    order, needed = int(orders[row]), int(required[row])
+    max_lag = order + design.horizon - 1
     remedies = ["scope='global'"] if ids else []
     remedies += [] if penalized else ["sparsity='auto'", "sparsity=None and a ridge"]
     remedies += ["a smaller Training(validation=...)"] if holds_back else []
-    first = "Lower order" if design.order > 1 else "Give more points"
-    first += ", drop the series" if ids and design.order == 1 else ""
-    points = required + design.max_lag
+    first = "Lower order" if order > 1 else "Give more points"
+    first += ", drop the series" if ids and order == 1 else ""
     raise ValueError(
-        f"series must have at least {points} points without a gap ({points} samples; one "
-        f"gives 1 sample of {design.max_lag + 1} points, {required} are needed) for "
-        f"order={design.order}; got {int(n_windows[row])} complete windows for "
+        f"series must have at least {needed + max_lag} points without a gap ({needed + max_lag} "
+        f"samples; one gives 1 sample of {max_lag + 1} points, {needed} are needed) for "
+        f"order={order}; got {int(n_windows[row])} complete windows for "
         f"{f'series {ids[row]!r}' if ids else 'all series'}. "
         f"{first}{', or set ' if remedies else ''}{' or '.join(remedies)}."
     )
 
 
-def count_windows(segments: Segments, design: Design) -> Int[Tensor, " group"]:
-    """Number of complete windows in each group."""
-    windows = (segments.lengths - design.max_lag).clamp(min=0)
+def count_windows(
+    segments: Segments, max_lag: int | Int[Tensor, " group"]
+) -> Int[Tensor, " group"]:
+    """Number of complete windows in each group, whose largest lags may differ."""
+    if isinstance(max_lag, Tensor):
+        max_lag = max_lag.to(segments.group.device)[segments.group]
+    windows = (segments.lengths - max_lag).clamp(min=0)
     total = torch.zeros(segments.n_groups, dtype=torch.int64, device=windows.device)
     return total.index_add(0, segments.group, windows).cpu()
 
