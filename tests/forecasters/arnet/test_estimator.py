@@ -612,7 +612,7 @@ def test_bias_correction_needs_one_equation_in_closed_form(options: dict[str, An
     ("freq", "order"),
     [
         *(("h", 192), ("15min", 768), ("10min", 288), ("5min", 576), ("min", 800), ("6h", 32)),
-        *(("s", 120), ("D", 24), ("B", 24), ("W", 104), ("MS", 24), ("QS", 8), ("YS", 24)),
+        *(("s", 61), ("D", 24), ("B", 24), ("W", 53), ("MS", 13), ("QS", 5), ("YS", 24)),
     ],
 )
 def test_the_default_order_is_that_of_the_frequency(freq: str, order: int) -> None:
@@ -620,10 +620,10 @@ def test_the_default_order_is_that_of_the_frequency(freq: str, order: int) -> No
     frequency = Panel.from_frame(
         pd.Series(range(9), index=pd.date_range("2020", periods=9, freq=freq)), Columns()
     ).labels.frequency
-    assert choose_orders(None, frequency, many).tolist() == [order] * len(many)
-    short_and_long = choose_orders(None, frequency, torch.tensor([60, 10_000]))
+    assert choose_orders(None, frequency, many, "local").tolist() == [order] * len(many)
+    short_and_long = choose_orders(None, frequency, torch.tensor([60, 10_000]), "local")
     assert short_and_long.tolist() == [min(order, 20), order]
-    assert choose_orders(7, frequency, many).tolist() == [7] * len(many)
+    assert choose_orders(7, frequency, many, "local").tolist() == [7] * len(many)
 
 
 def test_a_short_series_has_its_own_order_and_changes_no_other() -> None:
@@ -643,7 +643,7 @@ def test_a_short_series_has_its_own_order_and_changes_no_other() -> None:
 @pytest.mark.parametrize(("points", "order"), [(60, 20), (499, 24), (500, 166), (9999, 200)])
 def test_the_default_order_of_integers_covers_unknown_seasons(points: int, order: int) -> None:
     frequency = Panel.from_frame(pd.Series(range(9)), Columns()).labels.frequency
-    assert choose_orders(None, frequency, torch.tensor([points])).tolist() == [order]
+    assert choose_orders(None, frequency, torch.tensor([points]), "local").tolist() == [order]
     wave = pd.Series(np.sin(np.arange(700) * 2 * np.pi / 168) + 0.3 * noise(700))
     assert max(ARNet().fit(wave).lags_[0]) > 100
 

@@ -16,9 +16,15 @@ from tsar.data.panel import Columns, Panel
 from tsar.data.scaling import Scaling, standardize
 from tsar.data.windows import Windows
 from tsar.forecasters.arnet.closed_form import Scales, fit_panel, group_scaling
+from tsar.forecasters.arnet.combination import SIGMA_LEVEL, Combination, equation_of, seasons_of
 from tsar.forecasters.arnet.equations import Equations, load_closed_form, map_steps
 from tsar.forecasters.arnet.module import CONTEXT_ORDERS, AutoregressionModule, Loss, robust_delta
-from tsar.forecasters.arnet.options import check_options, choose_orders, corrects_bias, shared_order
+from tsar.forecasters.arnet.options import (
+    check_options,
+    choose_orders,
+    combines,
+    corrects_bias,
+)
 from tsar.forecasters.arnet.quantiles import ErrorModel, closed_form_quantiles
 from tsar.forecasters.arnet.report import coefficient_summary, draw_coefficients
 from tsar.forecasters.base import Forecaster
@@ -49,10 +55,10 @@ class ARNet(Forecaster):
     Parameters
     ----------
     order
-        Number of lags: lags 1 to `order` may enter. None: two seasons of the frequency, at least 24
-        (months and quarters: two years) and at most 800; for hourly data and its parts a week and a
-        day; with integers as times 24, or 200 for series of 500 points and more; for each series at
-        most a third of its points (`scope="global"`: the median of these).
+        Number of lags: lags 1 to `order` may enter. None: a season and one lag, at least 24 (months
+        and quarters: a year and one) and at most 800; for parts of a day a week and a day; with
+        integers as times 24, or 200 for 500 points and more; for each series at most a third of
+        its points (`scope="global"`: of the median series).
     horizon
         Points to forecast.
     strategy
@@ -71,6 +77,13 @@ class ARNet(Forecaster):
         Whether to raise the sum of the coefficients, which least squares underestimates, by up to
         (1 + 3 sum) / n, to 1 at most (a random walk with drift), and to limit explosive roots
         unless growth is significant. ``"auto"``: for one equation with ``sparsity="auto"``.
+    combine
+        ``"auto"``: where nothing else about the equation is given and there is no covariate, the
+        forecast is a weighted mean of the equation and others: of first and seasonal differences,
+        without a seasonal profile, and exponential smoothing. Weights fall with the errors at
+        earlier origins of the series itself, the faster the more there are. None: one equation.
+    season_length
+        Points in the season of the combination, or in several, 1 for none; None: usual ones.
     hidden
         Widths of the hidden layers of a network on the lags and covariates, whose output is added
         to that of the linear map; empty: no network.
@@ -108,6 +121,8 @@ class ARNet(Forecaster):
     sigma_, nobs_, aic_, bic_
         Standard deviation of the residuals in the units of `intercept_`, number of complete
         windows, and information criteria (when direct those of the first step).
+    combination_
+        Members of the combination, their equations and weights; None for one equation.
     module_
         The fitted linear map and network, in standardized units.
     history_
@@ -144,6 +159,8 @@ class ARNet(Forecaster):
         sparsity: float | int | Literal["auto"] | None = "auto",
         ridge: float = 0.0,
         bias_correction: bool | Literal["auto"] = "auto",
+        combine: Literal["auto"] | None = "auto",
+        season_length: int | Sequence[int] | None = None,
         hidden: Sequence[int] = (),
         loss: Loss = "mse",
         quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
@@ -161,6 +178,8 @@ class ARNet(Forecaster):
         self.sparsity = sparsity
         self.ridge = ridge
         self.bias_correction = bias_correction
+        self.combine = combine
+        self.season_length = season_length
         self.hidden = hidden
         self.loss = loss
         self.quantile_levels = quantile_levels
@@ -173,7 +192,8 @@ class ARNet(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         check_options(self, panel.labels.columns.past)
-        orders = self._choose_orders(panel)
+        n_targets = panel.lengths - self._steps
+        orders = choose_orders(self.order, panel.labels.frequency, n_targets, self.scope)
         self.order_ = int(orders.max())
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self.horizon)
@@ -195,12 +215,10 @@ class ARNet(Forecaster):
         else:
             self._set_statistics(results)
         self._set_coefficients()
-
-    def _choose_orders(self, panel: Panel) -> Int[Tensor, " group"]:
-        """Order of each group."""
-        n_targets = panel.lengths - self._steps
-        orders = choose_orders(self.order, panel.labels.frequency, n_targets)
-        return orders if self.scope == "local" else shared_order(orders)[None]
+        self.combination_ = None
+        if combines(self, panel.labels.columns.covariates):
+            seasons = seasons_of(panel.labels.frequency, self.season_length)
+            self.combination_ = Combination.fit(panel, seasons, self.horizon, equation_of(self))
 
     @property
     def holds_back(self) -> bool:
@@ -345,21 +363,26 @@ class ARNet(Forecaster):
         return draw_coefficients(self, series, ax)
 
     def _reach(self, panel: Panel) -> int:
-        return self.order_ if panel.gapless else CONTEXT_ORDERS * self.order_
+        reach = self.order_ if panel.gapless else CONTEXT_ORDERS * self.order_
+        combination = getattr(self, "combination_", None)  # models that were saved earlier lack it
+        return max(reach, combination.context_length) if combination else reach
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
         name = "ARNet(scope='local')" if self.scope == "local" else None
-        rows = fitted_rows(windows.panel, self.context_, name)
-        return forecast_in_units(
+        rows = torch.from_numpy(fitted_rows(windows.panel, self.context_, name))
+        combination = getattr(self, "combination_", None)
+        used = (SIGMA_LEVEL,) if combination else levels
+        forecast = forecast_in_units(
             partial(rollout, self.module_),
-            partial(self._quantiles, levels=levels, gap=windows.gap) if levels else None,
+            partial(self._quantiles, levels=used, gap=windows.gap) if levels else None,
             self.module_,
             windows,
-            torch.from_numpy(rows),
+            rows,
             self.scaling_,
             batch_size=self.inference_batch_size,
             device=resolve_device(self.device),
         )
+        return combination.combine(forecast, windows, rows, levels) if combination else forecast
 
     def _quantiles(
         self, prediction: Prediction, *, levels: tuple[float, ...], gap: int

@@ -35,6 +35,7 @@ def check_options(model: Any, past: Sequence[str]) -> None:
     _check_penalties(model.sparsity, model.ridge)
     if model.loss == "quantile":
         _check_quantile_levels(model.quantile_levels)
+    _check_one_of("combine", model.combine, ("auto", None))
     _check_one_of("bias_correction", model.bias_correction, ("auto", True, False))
     trained_or_direct = model.holds_back or model.strategy == "direct"
     if model.bias_correction not in ("auto", False) and trained_or_direct:
@@ -54,6 +55,14 @@ def corrects_bias(model: Any) -> bool:
     return wanted and model.strategy == "recursive" and not model.holds_back
 
 
+def combines(model: Any, covariates: Sequence[str]) -> bool:
+    """Whether to combine the equation with others: where nothing else about it is given."""
+    plain = model.order is None and model.sparsity == "auto" and model.bias_correction == "auto"
+    recursive = model.strategy == "recursive" and model.scope == "local"
+    one = plain and recursive and not model.holds_back and not covariates
+    return one and model.combine == "auto"
+
+
 def _check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
     """Check that one equation can be fed its own forecasts up to the horizon."""
     if horizon > 1 and past:
@@ -69,25 +78,25 @@ def _check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:
 
 
 def choose_orders(
-    order: int | None, frequency: Frequency, n_targets: Int[Tensor, " series"]
-) -> Int[Tensor, " series"]:
-    """Order of each series: the given one, or `default_order` limited to a third of its points."""
+    order: int | None, frequency: Frequency, n_targets: Int[Tensor, " series"], scope: str
+) -> Int[Tensor, " group"]:
+    """Order of each group: the given one, or `default_order` limited to a third of its points.
+
+    That of one equation for all series is the median of theirs, so that no short one decides.
+    """
     if order is not None:
-        return torch.full_like(n_targets, check_integer("order", order))
+        n_groups = len(n_targets) if scope == "local" else 1
+        return torch.full((n_groups,), check_integer("order", order))
     default = [default_order(frequency, points) for points in n_targets.tolist()]
-    return torch.minimum(n_targets.new_tensor(default), n_targets // 3).clamp(min=1)
-
-
-def shared_order(orders: Int[Tensor, " series"]) -> Int[Tensor, ""]:
-    """Order of one equation for all series: the median of theirs, so that no short one decides."""
-    return orders.median()
+    orders = torch.minimum(n_targets.new_tensor(default), n_targets // 3).clamp(min=1)
+    return orders if scope == "local" else orders.median()[None]
 
 
 def default_order(frequency: Frequency, points: int) -> int:
-    """Two seasons, between `MIN_ORDER` and `MAX_ORDER`.
+    """One season and one lag, between `MIN_ORDER` and `MAX_ORDER`.
 
     Hourly and finer data: a week and a day, or two days where that exceeds `MAX_ORDER`, which
-    bounds the time of a fit. Months and quarters: two years. Integers have no known season: in
+    bounds the time of a fit. Months and quarters: a year and one. Integers have no known season: in
     long series it is searched for among `INTEGER_ORDER` lags.
     """
     two_seasons = 2 * frequency.season_length
@@ -98,8 +107,8 @@ def default_order(frequency: Frequency, points: int) -> int:
         order = week_and_day if week_and_day <= MAX_ORDER else min(two_seasons, MAX_ORDER)
         return max(order, MIN_ORDER)
     if frequency.kind == "month" and two_seasons > 2:
-        return two_seasons
-    return min(max(two_seasons, MIN_ORDER), MAX_ORDER)
+        return frequency.season_length + 1
+    return min(max(frequency.season_length + 1, MIN_ORDER), MAX_ORDER)
 
 
 def check_windows(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsar.forecasters.arnet.combination.report import combination_table
 from tsar.forecasters.summary import coefficient_table, series_row, series_table, shorten
 from tsar.plotting import plot_coefficients
 
@@ -24,7 +25,10 @@ def coefficient_summary(model: Any, series: Any) -> str:
     cells = zip(_header(model), _cells(model)[row], strict=True)
     terms, coef, std_err = _first_equation(model, row)
     facts = [("series", shorten(names[row])), *cells]
-    return coefficient_table(_title(model), facts, terms, coef, std_err)
+    table = coefficient_table(_title(model), facts, terms, coef, std_err)
+    if _combination(model) is None:
+        return table
+    return f"{table}\n{combination_table(model.combination_, row)}"
 
 
 def draw_coefficients(model: Any, series: Any, ax: Any) -> Any:
@@ -48,7 +52,8 @@ def _title(model: Any) -> str:
 def _header(model: Any) -> list[str]:
     closed_form = [] if model.holds_back else ["observations", "sigma", "AIC", "BIC"]
     recursive = ["stable", "persistence"] if model.strategy == "recursive" else []
-    return ["lags used", *closed_form, *recursive]
+    combined = [] if _combination(model) is None else ["weight of levels"]
+    return ["lags used", *closed_form, *recursive, *combined]
 
 
 def _cells(model: Any) -> list[list[str]]:
@@ -62,6 +67,8 @@ def _cells(model: Any) -> list[list[str]]:
     if model.strategy == "recursive":
         columns.append(["yes" if stable else "no" for stable in model.is_stable_])
         columns.append([f"{total:.4f}" for total in model.coef_.sum(axis=1)])
+    if _combination(model) is not None:
+        columns.append([f"{weight:.3f}" for weight in model.combination_.weights[:, 0].tolist()])
     return [list(cells) for cells in zip(*columns, strict=True)]
 
 
@@ -82,3 +89,7 @@ def _first_equation(model: Any, row: int) -> tuple[list[str], Floats, Floats | N
     attributes = ("intercept", "coef", "past_coef", "future_coef")
     std_err = [first_step(getattr(model, f"{name}_std_err_")) for name in attributes]
     return [names[k] for k in listed], coef[listed], np.concatenate(std_err)[listed]
+
+
+def _combination(model: Any) -> Any:
+    return getattr(model, "combination_", None)  # models that were saved earlier lack it

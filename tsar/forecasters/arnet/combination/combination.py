@@ -1,0 +1,155 @@
+"""Combination of an equation in levels with other members, for each series by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.data.panel import Panel
+from tsar.data.windows import Windows
+from tsar.forecasters.arnet.combination.choice import (
+    compared_horizon,
+    context_length,
+    count_origins,
+    members_of,
+)
+from tsar.forecasters.arnet.combination.members import Equations, Member, supports
+from tsar.forecasters.arnet.combination.rolling import (
+    FitEquation,
+    backtest,
+    fit_members,
+    forecast_all,
+    forecast_variance,
+    weighted_mean,
+)
+from tsar.forecasters.forecast import Forecast
+from tsar.intervals import student_quantiles
+from tsar.records import record
+
+BATCH = 1024  # contexts that are forecast at once
+MIN_ERROR = 1e-3  # smallest mean error of a member, relative to the mean over members
+TAIL_DF = 8.0  # degrees of freedom of Student's t, whose tails those of the errors resemble
+# Evidence of a series about the width of its intervals counts as much as this many origins of
+# others, whose errors were INFLATION times as large as their standard deviation says.
+PRIOR_ORIGINS, INFLATION = 4.0, 0.95
+MAX_SCORE = 25.0  # largest squared error, in units of that variance, that counts
+
+
+@record("combination")
+@dataclass(frozen=True)
+class Combination:
+    """Weighted mean of forecasts of an equation in levels and of other members.
+
+    Attributes
+    ----------
+    members, equations
+        Members beside the equation in levels, and their parameters.
+    weights
+        Weight of the equation in levels, then of each member.
+    n_origins
+        Origins at which the members of each series were compared.
+    width
+        Factor of the standard deviation of the equation in levels.
+    context_length
+        Newest points that the members read.
+    """
+
+    members: tuple[Member, ...]
+    equations: tuple[Equations, ...]
+    weights: Float[Tensor, "series member"]
+    n_origins: Int[Tensor, " series"]
+    width: Float[Tensor, " series"]
+    context_length: int
+
+    @classmethod
+    def fit(
+        cls, panel: Panel, seasons: Sequence[int], horizon: int, fit_equation: FitEquation
+    ) -> "Combination":
+        """Fit the members to the series of a panel, and weigh them by errors in their past.
+
+        Parameters
+        ----------
+        panel
+            Series in the units of the data.
+        seasons
+            Points in each season, the shortest first; empty for none.
+        horizon
+            Steps at which errors are compared.
+        fit_equation
+            Fits the equation in levels to a panel and forecasts.
+        """
+        members = members_of(seasons)
+        longest, steps = context_length(seasons), compared_horizon(horizon)
+        n_origins = count_origins(panel.lengths, seasons, steps)
+        past = backtest(panel, members, n_origins, steps, longest, fit_equation)
+        equations = fit_members(panel, members, longest)
+        supported = [
+            supports(member, panel.lengths) & (fitted.log | (not member.log))
+            for member, fitted in zip(members, equations, strict=True)
+        ]
+        known = torch.stack([torch.ones_like(n_origins, dtype=torch.bool), *supported], dim=1)
+        errors = past.mean_errors().nan_to_num(1.0)  # equal weights without an origin
+        weights = _weights(torch.where(known, errors, torch.nan), n_origins)
+        width = _width(past.squared_scores(weights))
+        return cls(members, equations, weights, n_origins, width, longest)
+
+    def combine(
+        self,
+        forecast: Forecast,
+        windows: Windows,
+        rows: Int[Tensor, " series"],
+        levels: Sequence[float],
+    ) -> Forecast:
+        """Combined forecasts of windows, given those of the equation in levels.
+
+        `forecast` has the quantile at `SIGMA_LEVEL` where `levels` are asked for; `rows` are those
+        of the series of the windows' panel among the fitted ones.
+        """
+        fitted = rows[windows.series]
+        parts = []
+        for start, batch in zip(range(0, len(windows), BATCH), windows.batches(BATCH), strict=True):
+            chunk = slice(start, start + BATCH)
+            some = Forecast(forecast.point[chunk], forecast.quantiles[chunk])
+            parts.append(self._combine(some, batch.context.values, fitted[chunk], levels))
+        point = torch.cat([part.point for part in parts])
+        return Forecast(point, torch.cat([part.quantiles for part in parts]))
+
+    def _combine(
+        self,
+        forecast: Forecast,
+        values: Float[Tensor, "window time"],
+        rows: Int[Tensor, " window"],
+        levels: Sequence[float],
+    ) -> Forecast:
+        equations = [equation.select(rows) for equation in self.equations]
+        points = forecast_all(self.members, equations, values, forecast.point)
+        weights = self.weights[rows]
+        point = weighted_mean(points, weights)
+        if not levels:
+            return Forecast(point, forecast.quantiles)
+        sigma = forecast.quantiles[:, :, 0] - forecast.point
+        variance = forecast_variance(points, weights, point, sigma)
+        deviation = variance.sqrt() * self.width[rows][:, None]
+        df_resid = deviation.new_full((1, 1), TAIL_DF)
+        return Forecast(point, student_quantiles(point, deviation, df_resid, levels))
+
+
+def _weights(
+    errors: Float[Tensor, "series member"], n_origins: Int[Tensor, " series"]
+) -> Float[Tensor, "series member"]:
+    """Weights by the errors to the power of minus the number of origins; 0 where NaN."""
+    known = ~errors.isnan()
+    tiny = torch.finfo(errors.dtype).tiny
+    mean = errors.nanmean(dim=1, keepdim=True).clamp(min=tiny)
+    relative = (errors / mean).clamp(min=MIN_ERROR)
+    weights = torch.where(known, relative ** -n_origins[:, None].to(errors), 0.0)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _width(scores: Float[Tensor, "series origin"]) -> Float[Tensor, " series"]:
+    """Factor of the standard deviation of the equation: `INFLATION`, corrected by scores."""
+    total = scores.clamp(max=MAX_SCORE).nansum(dim=1)
+    count = (~scores.isnan()).sum(dim=1)
+    return ((PRIOR_ORIGINS * INFLATION**2 + total) / (PRIOR_ORIGINS + count)).sqrt()
