@@ -1,7 +1,7 @@
 """Closed-form autoregression: pure functions on tensors, batched over systems, in float64."""
 
 from tsar.autoregression.bias_correction import correct_bias, drift_shrinkage, limit_roots
-from tsar.autoregression.closed_form import fit_closed_form
+from tsar.autoregression.closed_form import concatenate, fit_closed_form
 from tsar.autoregression.design import Design
 from tsar.autoregression.dynamics import (
     horizon_map,
@@ -11,6 +11,7 @@ from tsar.autoregression.dynamics import (
     roots,
 )
 from tsar.autoregression.estimation import Sparsity
+from tsar.autoregression.expectation_maximization import MissingFit, fit_incomplete
 from tsar.autoregression.gram import Moments, NormalEquations, lagged_moments
 from tsar.autoregression.information_criteria import information_criteria
 from tsar.autoregression.lag_selection import select_lags
@@ -30,16 +31,19 @@ from tsar.autoregression.segments import Segments, observed_segments
 __all__ = [
     "ARResults",
     "Design",
+    "MissingFit",
     "Moments",
     "NormalEquations",
     "ParameterUncertainty",
     "PenalizedFit",
     "Segments",
     "Sparsity",
+    "concatenate",
     "correct_bias",
     "drift_shrinkage",
     "factorize",
     "fit_closed_form",
+    "fit_incomplete",
     "fit_orders",
     "fit_penalized",
     "horizon_map",

@@ -24,6 +24,7 @@ def fit_closed_form(
     origin: Float[Tensor, "group channel"] | None = None,
     n_series: Float[Tensor, " group"] | None = None,
     bias_correction: bool = False,
+    share: Float[Tensor, " group"] | None = None,
 ) -> ARResults:
     """Fit every group and every step of the horizon by least squares, in float64.
 
@@ -48,6 +49,8 @@ def fit_closed_form(
     bias_correction
         Whether to correct the bias of a one-step equation and limit its explosive roots and drift
         (`correct_bias`, `limit_roots`, `drift_shrinkage`), as far as the fit allows.
+    share
+        Weight of each window of a group, where several are of one observation; None: 1.
 
     Returns
     -------
@@ -76,7 +79,9 @@ def fit_closed_form(
     ones = torch.ones(n_groups, dtype=torch.float64, device=channels.device)
     origin = ones.new_zeros(n_groups, len(channels)) if origin is None else origin.to(ones)
     n_series = ones if n_series is None else n_series.to(ones)
-    spec = FitSpec(design, ridge, sparsity, design.per_regressor(origin), n_series, bias_correction)
+    share = None if share is None else share.to(ones)
+    regressor_origin = design.per_regressor(origin)
+    spec = FitSpec(design, ridge, sparsity, regressor_origin, n_series, bias_correction, share)
     size = (len(channels) * (design.max_lag + 1)) ** 2  # of a Gram matrix
 
     def fit(groups: slice) -> ARResults:

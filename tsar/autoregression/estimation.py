@@ -43,10 +43,16 @@ class FitSpec:
     origin: Float[Tensor, "group term"]
     n_series: Float[Tensor, " group"]
     bias_correction: bool
+    share: Float[Tensor, " group"] | None
 
     def select(self, groups: slice) -> "FitSpec":
         """Specification for some groups."""
-        return replace(self, origin=self.origin[groups], n_series=self.n_series[groups])
+        return replace(
+            self,
+            origin=self.origin[groups],
+            n_series=self.n_series[groups],
+            share=None if self.share is None else self.share[groups],
+        )
 
 
 def fit_groups(
@@ -55,6 +61,8 @@ def fit_groups(
     """Fit groups whose Gram matrices fit in memory at once; see `fit_closed_form`."""
     design = spec.design
     moments = lagged_moments(channels, segments, design.max_lag)
+    if spec.share is not None:
+        moments = moments.scaled(spec.share)
     if spec.sparsity is None and design.shares_regressors:
         equations = _equations(moments, design, 0, design.horizon - 1)
         return _fit_shared(moments, _Problem(equations, channels, segments), spec)

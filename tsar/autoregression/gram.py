@@ -46,6 +46,8 @@ class Moments:
     lag_shift : LagShift, optional
         For one channel whose lags all vary, where the groups have similar numbers of segments;
         otherwise None.
+    share : Tensor, optional
+        Weight of each window of a group in the sums and in `nobs`; None: 1.
 
     Examples
     --------
@@ -63,6 +65,12 @@ class Moments:
     nobs: Float[Tensor, " group"]
     max_lag: int
     lag_shift: LagShift | None = None
+    share: Float[Tensor, " group"] | None = None
+
+    def scaled(self, share: Float[Tensor, " group"]) -> "Moments":
+        """Moments of windows of which each counts as the given share of one."""
+        gram, nobs = self.gram * share[:, None, None], self.nobs * share
+        return replace(self, gram=gram, nobs=nobs, lag_shift=None, share=share)
 
     def terms(self, channel: int, first_lag: int, last_lag: int) -> Int[Tensor, " lag"]:
         """Indices of a channel's terms from one lag to another, both included."""
@@ -88,6 +96,7 @@ class Moments:
             regressors=regressors,
             targets=targets,
             max_lag=self.max_lag,
+            share=self.share,
         )
 
 
@@ -114,7 +123,7 @@ class NormalEquations:
         Means that were subtracted.
     regressors, targets : Tensor
         Indices of the terms among those of the `Moments`.
-    nobs, max_lag
+    nobs, max_lag, share
         Those of the `Moments`.
     """
 
@@ -127,6 +136,7 @@ class NormalEquations:
     regressors: Int[Tensor, " term"]
     targets: Int[Tensor, " target"]
     max_lag: int
+    share: Float[Tensor, " group"] | None = None
 
     def restrict(self, active: Bool[Tensor, "group term"]) -> "NormalEquations":
         """Equations of the active regressors; the others will have coefficient 0."""

@@ -22,13 +22,14 @@ def fit_orders(
     orders: Int[Tensor, " group"],
     *,
     origin: Float[Tensor, "group channel"],
+    share: Float[Tensor, " group"] | None = None,
     **options: Any,
 ) -> ARResults:
     """Fit each group with lags 1 to its own order; all groups of an order at once.
 
     Parameters
     ----------
-    channels, segments, origin, options
+    channels, segments, origin, share, options
         See `fit_closed_form`.
     design
         Regressors, with the largest order.
@@ -53,13 +54,16 @@ def fit_orders(
     """
     distinct = orders.unique().tolist()
     if distinct == [design.order]:
-        return fit_closed_form(channels, segments, design, origin=origin, **options)
+        return fit_closed_form(channels, segments, design, origin=origin, share=share, **options)
     parts, rows = [], []
     for order in distinct:
         groups = (orders == order).nonzero()[:, 0]
         own = replace(design, order=order)
         chosen = segments.take(groups)
-        results = fit_closed_form(channels, chosen, own, origin=origin[groups], **options)
+        weights = None if share is None else share[groups]
+        results = fit_closed_form(
+            channels, chosen, own, origin=origin[groups], share=weights, **options
+        )
         parts.append(_widen(results, own, design))
         rows.append(groups)
     return concatenate(parts).take(torch.cat(rows).argsort())

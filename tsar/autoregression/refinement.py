@@ -131,7 +131,11 @@ def residual_sums(
     # The means are known to eps of the level, so the offset leaves a mean residual: remove it.
     chosen = cross.flatten(2)[:, :, equations.regressors].mT - mean[:, :, None] * total[:, None]
     nobs = equations.nobs.clamp(min=torch.finfo(torch.float64).tiny)
-    return ResidualSums(rss - total.square() / nobs[:, None], chosen)
+    if equations.share is None:
+        return ResidualSums(rss - total.square() / nobs[:, None], chosen)
+    share = equations.share[:, None]
+    rss = share * (rss - share * total.square() / nobs[:, None])
+    return ResidualSums(rss, share[:, :, None] * chosen)
 
 
 def _residual_filters(

@@ -58,6 +58,15 @@ class Segments:
         group, n_groups = self.group[inside] - groups.start, groups.stop - groups.start
         return Segments(self.starts[inside], self.lengths[inside], group, n_groups)
 
+    def bridged(self) -> "Segments":
+        """One segment for each group, from its first point to its last, over the gaps between."""
+        ends = self.starts + self.lengths
+        first = self.starts.new_full((self.n_groups,), torch.iinfo(torch.int64).max)
+        first = first.scatter_reduce(0, self.group, self.starts, "amin")
+        last = self.starts.new_zeros(self.n_groups).scatter_reduce(0, self.group, ends, "amax")
+        group = (last > 0).nonzero()[:, 0]
+        return Segments(first[group], (last - first)[group], group, self.n_groups)
+
     def take(self, groups: Int[Tensor, " taken"]) -> "Segments":
         """Segments of some groups, which are numbered from 0 in the given order."""
         number = torch.full((self.n_groups,), -1, dtype=torch.int64, device=self.group.device)

@@ -159,6 +159,15 @@ def test_origins_grow_with_the_series() -> None:
     assert count_origins(lengths, (12,), 12).tolist() == [0, 1, 1, 4, 20]
 
 
+@pytest.mark.parametrize("points", [90, 130, 170, 210, 260, 310, 360])
+def test_any_number_of_origins_is_compared(points: int) -> None:
+    times = pd.date_range("1990", periods=points, freq="MS")
+    model = ARNet(horizon=6).fit(long_frame(monthly(18, points), times=times))
+    assert model.combination_ is not None
+    assert model.combination_.n_origins.tolist() == [points // 50]
+    assert bool(model.combination_.weights.isfinite().all())
+
+
 def test_a_long_stationary_autoregression_keeps_its_equation() -> None:
     rng = np.random.default_rng(0)
     noise, y = rng.normal(size=(1200, 8)), np.zeros((1200, 8))

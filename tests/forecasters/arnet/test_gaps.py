@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from reference_autoregression import iterate
 from scipy.stats import t as student_t
+from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from tsar.data.panel import Columns
 from tsar.forecasters import ARNet
@@ -161,3 +163,60 @@ def test_a_gap_before_the_context_does_not_affect_the_interval() -> None:
     near, far = (ARNet(3, sparsity=None).fit(trend(gap)).predict(level=80) for gap in ([], [-9]))
     width = [float(f["ARNet-hi-80"].iloc[0] - f["ARNet-lo-80"].iloc[0]) for f in (near, far)]
     assert width[0] == pytest.approx(width[1], rel=0.05)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
+def test_the_fit_of_a_series_with_gaps_is_as_good_as_maximum_likelihood(share: float) -> None:
+    rng = np.random.default_rng(3)
+    noise, y = rng.normal(size=2900), np.zeros(2900)
+    for t in range(3, 2900):
+        y[t] = 0.5 * y[t - 1] + 0.2 * y[t - 2] - 0.4 * y[t - 3] + noise[t]
+    history, test = 5 + y[100:500], 5 + y[500:]
+    history[rng.random(400) < share] = np.nan
+    lags = np.stack([test[2 - k : -1 - k] for k in range(3)], axis=1)
+
+    def error(coef: NDArray[np.float64], intercept: float) -> float:
+        return float(np.square(test[3:] - lags @ coef - intercept).mean())
+
+    model = ARNet(3, sparsity=None).fit(history)
+    exact = SARIMAX(history, order=(3, 0, 0), trend="c").fit(disp=False).params
+    ours, theirs = error(model.coef_[0], model.intercept_[0]), error(exact[1:4], exact[0])
+    assert ours < 1.01 * theirs
+    observed = int(np.isfinite(history).sum())
+    assert observed - 4 <= model.nobs_[0] <= observed
+
+
+def test_two_percent_missing_hardly_change_a_long_fit() -> None:
+    rng = np.random.default_rng(4)
+    hours = np.arange(2500)
+    y = 20 + 5 * np.sin(hours * 2 * np.pi / 24) + rng.normal(size=2500).cumsum() * 0.05
+    y += rng.normal(size=2500)
+    times = pd.date_range("2024", periods=2400, freq="h")
+    complete = pd.Series(y[:2400], index=times)
+    gappy = complete.where(rng.random(2400) > 0.02)
+    errors = [
+        np.abs(ARNet(48, horizon=100).fit(series).predict().to_numpy() - y[2400:]).mean()
+        for series in (complete, gappy)
+    ]
+    assert errors[1] < 1.1 * errors[0]
+
+
+def test_a_series_that_is_mostly_missing_is_named() -> None:
+    y = pd.Series(np.random.default_rng(5).normal(size=100))
+    y[1::2] = np.nan
+    y[2:40:4] = np.nan
+    with pytest.warns(UserWarning, match="of the points of series .* are missing"):
+        ARNet(3, horizon=2).fit(y)
+
+
+def test_random_gaps_are_never_refused() -> None:
+    errors = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        y = 20 + np.tile([0, 1, 2, 3, 8, 12, -6.0], 31)[:214] + rng.normal(size=214) * 0.5
+        history = pd.Series(y[:200], index=pd.date_range("2024-01-01", periods=200))
+        history[rng.random(200) < 0.15] = np.nan
+        forecast = ARNet(horizon=14).fit(history).predict().to_numpy()
+        errors.append(np.abs(forecast - y[200:]).mean())
+    assert np.median(errors) < 0.6
+    assert max(errors) < 1.0

@@ -1,15 +1,28 @@
 """Closed-form fit of a standardized panel: one equation per series, or one for all."""
 
-from typing import NamedTuple, Unpack
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Unpack
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.autoregression import ARResults, Design, fit_orders, observed_segments
+from tsar.autoregression import (
+    ARResults,
+    Design,
+    MissingFit,
+    Segments,
+    concatenate,
+    fit_incomplete,
+    fit_orders,
+    observed_segments,
+)
 from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
 from tsar.forecasters.arnet.options import Penalties, check_windows, count_windows
+
+MIN_OBSERVED = 0.5  # share of a series that must be observed for an equation that can be trusted
 
 
 class Scales(NamedTuple):
@@ -48,7 +61,14 @@ def fit_panel(
     channels = _stack_channels(scaled, scales.past, scales.future).to(device)
     by_series = observed_segments(channels, scaled.offsets.to(device))
     segments = by_series if local else by_series.pooled()
+    origin = _standardized_zero(scales)
     ids = list(scaled.labels.ids) if local else []
+    gaps = _inner_gaps(by_series) if local and len(channels) == 1 else None
+    if gaps is not None and bool(gaps.any()):
+        bridged = by_series.bridged()
+        check_windows(bridged, design, orders, ids, holds_back, **penalties)
+        options: dict[str, Any] = {"bias_correction": bias_correction, **penalties}
+        return _fit_with_gaps(channels.cpu(), bridged, gaps, design, orders, origin, ids, options)
     check_windows(segments, design, orders, ids, holds_back, **penalties)
     n_series = (count_windows(by_series, design.max_lag) > 0).double().sum().clamp(min=1)
     return fit_orders(
@@ -56,11 +76,65 @@ def fit_panel(
         segments,
         design,
         orders,
-        origin=_standardized_zero(scales),
+        origin=origin,
         n_series=None if local else n_series[None],
         bias_correction=bias_correction,
         **penalties,
     ).to("cpu")
+
+
+def _inner_gaps(segments: Segments) -> Bool[Tensor, " group"]:
+    """Whether points are missing between the observed ones of each series."""
+    count = torch.zeros(segments.n_groups, dtype=torch.int64)
+    return count.index_add(0, segments.group.cpu(), torch.ones_like(segments.group).cpu()) > 1
+
+
+def _fit_with_gaps(
+    channels: Float[Tensor, "1 total"],
+    segments: Segments,
+    gaps: Bool[Tensor, " group"],
+    design: Design,
+    orders: Int[Tensor, " group"],
+    origin: Float[Tensor, "group 1"],
+    ids: Sequence[Any],
+    options: dict[str, Any],
+) -> ARResults:
+    """Fit series with gaps by all that is observed of them, the others by least squares."""
+    segments = Segments(*segments.on(torch.device("cpu")), segments.n_groups)
+    rows = [part.nonzero()[:, 0] for part in (~gaps, gaps)]
+    parts = []
+    if len(rows[0]):
+        complete = segments.take(rows[0])
+        parts.append(
+            fit_orders(
+                channels, complete, design, orders[rows[0]], origin=origin[rows[0]], **options
+            )
+        )
+    incomplete = segments.take(rows[1])
+    fit = fit_incomplete(
+        channels[0],
+        incomplete.starts,
+        incomplete.lengths,
+        design,
+        orders[rows[1]],
+        origin=origin[rows[1]],
+        **options,
+    )
+    _warn_of_gaps(fit, [ids[row] for row in rows[1].tolist()])
+    return concatenate([*parts, fit.results]).take(torch.cat(rows).argsort())
+
+
+def _warn_of_gaps(fit: MissingFit, ids: Sequence[Any]) -> None:
+    """Warn of series of which so much is missing that an equation is uncertain."""
+    weak = (fit.observed_share < MIN_OBSERVED).nonzero()[:, 0].tolist()
+    if weak:
+        share = 1 - float(fit.observed_share[weak[0]])
+        others = f" and {len(weak) - 1} more" if len(weak) > 1 else ""
+        warnings.warn(
+            f"{share:.0%} of the points of series {ids[weak[0]]!r}{others} are missing: its "
+            "equation is uncertain. Give the frequency at which it is observed, or drop it.",
+            stacklevel=2,
+        )
 
 
 def _stack_channels(panel: Panel, past: Scaling, future: Scaling) -> Float[Tensor, "channel time"]:

@@ -1,12 +1,15 @@
 """Seasonal profile: a value for each phase of a season, shrunk to what is beyond noise."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tsar.forecasters.arnet.combination.padded import newest_first
+from tsar.forecasters.arnet.combination.padded import interpolate, newest_first
+
+FILL_STEPS = 3  # from a profile of interpolated values to one of filled values
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,32 @@ class Profile:
         """Forecasts with the season put back."""
         phase = self.phases[:, (-1 - torch.arange(forecast.shape[1])) % self.phases.shape[1]]
         return torch.where(self.multiplicative[:, None], forecast * phase, forecast + phase)
+
+
+def fill_gaps(
+    values: Float[Tensor, "series time"], seasons: Sequence[int]
+) -> Float[Tensor, "series time"]:
+    """Values with the points between observed ones interpolated, but for their season.
+
+    The longest season that is complete twice is taken out before, and put back after it.
+
+    Examples
+    --------
+    >>> y = torch.tensor([1.0, 3.0], dtype=torch.float64).repeat(6)[None]
+    >>> y[0, 5] = torch.nan
+    >>> fill_gaps(y, [2])[0, 5].round()
+    tensor(3., dtype=torch.float64)
+    """
+    filled = interpolate(values)
+    season = max((season for season in seasons if 2 * season <= values.shape[1]), default=1)
+    if filled is values or season < 2:
+        return filled
+    additive = torch.zeros(len(values), dtype=torch.bool)
+    for _ in range(FILL_STEPS):
+        profile = Profile.of(filled, season, additive)
+        phases = -profile.remove(torch.zeros_like(values))
+        filled = torch.where(values.isnan(), interpolate(values - phases) + phases, values)
+    return filled
 
 
 def _centred_average(

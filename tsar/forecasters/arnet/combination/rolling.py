@@ -16,12 +16,12 @@ from tsar.forecasters.arnet.combination.members import (
     forecast_member,
 )
 from tsar.forecasters.arnet.combination.padded import (
-    interpolate,
     last_points,
     length_classes,
     observed_lengths,
     padded_values,
 )
+from tsar.forecasters.arnet.combination.profile import fill_gaps
 from tsar.forecasters.forecast import Forecast
 
 SIGMA_LEVEL = 0.8413447460685429  # level of the quantile one standard deviation above the mean
@@ -106,6 +106,8 @@ def backtest(
     for fit in range(min(FITS, shape[1])):
         newest = n_origins - fit * per_fit  # origins count back from the end, the last being 1
         rows = (newest > 0).nonzero()[:, 0]
+        if not len(rows):  # a few origins are shared out among fewer fits
+            break
         past, origin = panel.select(rows.numpy()), newest[rows]
         fitted = _Fitted.of(past.without_last(origin * horizon), members, longest, fit_equation)
         count = torch.minimum(per_fit[rows], origin)
@@ -162,8 +164,9 @@ def forecast_all(
     horizon = point.shape[1]
     forecasts = torch.empty(len(values), 1 + len(members), horizon, dtype=values.dtype)
     lengths = observed_lengths(values)
+    seasons = [member.season for member in members]
     for rows, width in length_classes(lengths, values.shape[1]):
-        context = interpolate(last_points(values[rows], width))
+        context = fill_gaps(last_points(values[rows], width), seasons)
         forecasts[rows, 0] = bound(point[rows], context)
         for index, (member, fitted) in enumerate(zip(members, equations, strict=True), start=1):
             if width < member.season:
@@ -177,9 +180,10 @@ def forecast_all(
 def fit_members(panel: Panel, members: Sequence[Member], longest: int) -> tuple[Equations, ...]:
     """Equations of each member for all series of a panel."""
     values = padded_values(panel, longest)
+    seasons = [member.season for member in members]
     rows, parts = [], []
     for row, width in length_classes(panel.lengths, longest):
-        context = interpolate(last_points(values[row], width))
+        context = fill_gaps(last_points(values[row], width), seasons)
         rows.append(row)
         parts.append([fit_member(member, context) for member in members])
     return tuple(
