@@ -189,6 +189,7 @@ def test_a_level_that_shifts_is_followed() -> None:
     assert errors[0] <= errors[1] + 1
 
 
+@pytest.mark.filterwarnings("ignore:series 'z' has only 5 points")
 def test_nothing_of_another_series_matters() -> None:
     a, b = monthly(6), monthly(7)
     alone = ARNet(horizon=6).fit(long_frame(a, b)).predict(level=80)
@@ -278,3 +279,8 @@ def test_seasons_can_be_given() -> None:
     assert np.abs(given.to_numpy() - dated.to_numpy()).max() < 1  # the default orders differ
     with pytest.raises(ValueError, match="season_length must be an integer of at least 1"):
         ARNet(season_length=(7, 0)).fit(y)
+
+
+def test_series_too_short_to_compare_members_are_reported() -> None:
+    with pytest.warns(UserWarning, match="series 's1' has only 5 points: its forecast"):
+        ARNet(horizon=3).fit(long_frame(monthly(19), monthly(20)[:5]))

@@ -638,6 +638,7 @@ def test_the_default_order_is_that_of_the_frequency(freq: str, order: int) -> No
     assert choose_orders(7, frequency, many, "local").tolist() == [7] * len(many)
 
 
+@pytest.mark.filterwarnings("ignore:series 'c' has only 5 points")
 def test_a_short_series_has_its_own_order_and_changes_no_other() -> None:
     months = pd.date_range("2010", periods=120, freq="MS")
     wave = 10 + 3 * np.sin(np.arange(120) * 2 * np.pi / 12)

@@ -1,5 +1,6 @@
 """Combination of an equation in levels with other members, for each series by itself."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ TAIL_DF = 8.0  # degrees of freedom of Student's t, whose tails those of the err
 # Evidence of a series about the width of its intervals counts as much as this many origins of
 # others, whose errors were INFLATION times as large as their standard deviation says.
 PRIOR_ORIGINS, INFLATION = 4.0, 0.95
+MIN_POINTS = 8  # points below which a series is reported
 MAX_SCORE = 25.0  # largest squared error, in units of that variance, that counts
 
 
@@ -80,6 +82,7 @@ class Combination:
         fit_equation
             Fits the equation in levels to a panel and forecasts.
         """
+        _warn_of_short_series(panel)
         members = members_of(seasons)
         longest, steps = context_length(seasons), compared_horizon(horizon)
         n_origins = count_origins(panel.lengths, seasons, steps)
@@ -134,6 +137,20 @@ class Combination:
         deviation = variance.sqrt() * self.width[rows][:, None]
         df_resid = deviation.new_full((1, 1), TAIL_DF)
         return Forecast(point, student_quantiles(point, deviation, df_resid, levels))
+
+
+def _warn_of_short_series(panel: Panel) -> None:
+    """Warn of series that are too short to tell one member from another."""
+    short = (panel.lengths < MIN_POINTS).nonzero()[:, 0].tolist()
+    if short:
+        name, count = panel.labels.ids[short[0]], int(panel.lengths[short[0]])
+        others = f", and {len(short) - 1} more series are as short" if len(short) > 1 else ""
+        warnings.warn(
+            f"series {name!r} has only {count} points{others}: its forecast is little more than "
+            f"its last level, and its interval is rough. Give at least {MIN_POINTS} points, or "
+            "leave it out.",
+            stacklevel=2,
+        )
 
 
 def _weights(
