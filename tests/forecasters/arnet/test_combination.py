@@ -156,7 +156,7 @@ def test_unknown_forecasts_have_no_weight() -> None:
 
 def test_origins_grow_with_the_series() -> None:
     lengths = torch.tensor([10, 40, 60, 240, 5000])
-    assert count_origins(lengths, (12,), 12).tolist() == [0, 1, 1, 4, 20]
+    assert count_origins(lengths, (12,), 12).tolist() == [0, 1, 2, 9, 20]
 
 
 @pytest.mark.parametrize("points", [90, 130, 170, 210, 260, 310, 360])
@@ -164,7 +164,7 @@ def test_any_number_of_origins_is_compared(points: int) -> None:
     times = pd.date_range("1990", periods=points, freq="MS")
     model = ARNet(horizon=6).fit(long_frame(monthly(18, points), times=times))
     assert model.combination_ is not None
-    assert model.combination_.n_origins.tolist() == [points // 50]
+    assert model.combination_.n_origins.tolist() == [points // 25]
     assert bool(model.combination_.weights.isfinite().all())
 
 
@@ -202,12 +202,13 @@ def test_nothing_of_another_series_matters() -> None:
         frame = pd.concat([long_frame(a, b), long_frame(other).assign(unique_id="z")])
         with_other = ARNet(horizon=6).fit(frame).predict(level=80)
         kept = with_other[with_other["unique_id"] != "z"]
-        pd.testing.assert_frame_equal(kept, alone, check_exact=True, obj=name)
+        # A batch of Fourier transforms may round differently by its size.
+        pd.testing.assert_frame_equal(kept, alone, rtol=1e-12, atol=0, obj=name)
         assert with_other.notna().all(axis=None)
     shuffled = long_frame(a, b).sample(frac=1, random_state=0)
     again = ARNet(horizon=6).fit(shuffled).predict(level=80)
     again = again.sort_values(["unique_id", "ds"], ignore_index=True)
-    pd.testing.assert_frame_equal(again, alone, check_exact=True)
+    pd.testing.assert_frame_equal(again, alone, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e9])
@@ -240,7 +241,7 @@ def test_a_saved_combination_forecasts_the_same(tmp_path: Path) -> None:
 def test_the_summary_shows_members_weights_and_equations() -> None:
     model = ARNet(horizon=6).fit(long_frame(monthly(14), monthly(15)))
     text = model.summary("s1")
-    for words in ("weighted by errors at 1 earlier origin", "differences 12", "L1", "season 12"):
+    for words in ("weighted by errors at 3 earlier origins", "differences 12", "L1", "season 12"):
         assert words in text
     assert "weight of levels" in model.summary()
     assert "Combined" not in ARNet(3, horizon=6).fit(long_frame(monthly(14))).summary()

@@ -14,7 +14,7 @@ from tsar.validation import check_integer
 SHORT_ORDER = 4  # largest order without a season, and of what a profile leaves
 MAX_ORIGINS = 20
 MIN_STEPS = 6  # steps at which errors are compared where the horizon is shorter
-POINTS_PER_ORIGIN = 50  # a series of so many points is compared at one origin, of twice as many two
+POINTS_PER_ORIGIN = 25  # a series of so many points is compared at one origin, of twice as many two
 MIN_POINTS = 4  # points beyond two seasons that a comparison leaves for the fit
 MIN_CONTEXT, CONTEXT_SEASONS = 1000, 10  # newest points that members read
 

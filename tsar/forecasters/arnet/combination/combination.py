@@ -161,8 +161,19 @@ def _weights(
     tiny = torch.finfo(errors.dtype).tiny
     mean = errors.nanmean(dim=1, keepdim=True).clamp(min=tiny)
     relative = (errors / mean).clamp(min=MIN_ERROR)
-    weights = torch.where(known, relative ** -n_origins[:, None].to(errors), 0.0)
+    weights = torch.where(known, _power(1 / relative, n_origins[:, None]), 0.0)
     return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _power(
+    base: Float[Tensor, "series member"], exponent: Int[Tensor, "series 1"]
+) -> Float[Tensor, "series member"]:
+    """Integer powers by products, which round alike at any place of a tensor, unlike `pow`."""
+    result = torch.ones_like(base)
+    while bool((exponent > 0).any()):
+        result = torch.where(exponent % 2 == 1, result * base, result)
+        base, exponent = base * base, exponent // 2
+    return result
 
 
 def _width(scores: Float[Tensor, "series origin"]) -> Float[Tensor, " series"]:
