@@ -496,6 +496,36 @@ def forecasts(record: Record) -> list[Row]:
     ]
 
 
+def arnet_panels(record: Record) -> list[Row]:
+    """Errors of all models for each panel, and the coverage of ARNet's intervals by thirds."""
+    by_panel: dict[str, dict[str, Row]] = {}
+    for r in record["rows"]:
+        by_panel.setdefault(r["panel"], {})[r["model"]] = r
+    others = ("ARNet, one equation", "SeasonalNaive", "DOT", "median of DOT, ETS, CES")
+    rows = []
+    for panel, models in by_panel.items():
+        ours = models["ARNet"]
+        row: Row = {"panel": panel, "series": f"{ours['series']:,} of {ours['all series']:,}"}
+        row["ARNet"] = number(ours["mase"])
+        row |= {name: number(models[name]["mase"]) if name in models else "" for name in others}
+        row["all series"] = number(ours["mase of all series"])
+        for level in (80, 95):
+            thirds = ours[f"coverage {level}"]
+            row[f"{level} % holds"] = " / ".join(f"{100 * third:.0f}" for third in thirds)
+        rows.append(row)
+    return rows
+
+
+def arnet_panels_summary(record: Record) -> list[Row]:
+    """Geometric means over panels of the errors relative to classical methods."""
+    names = ("ARNet", "ARNet, one equation", "SeasonalNaive", "Naive", "ETS", "CES", "DOT")
+    return [
+        {"panels": f"{r['panels']} ({r['number']})", "relative to": r["to"]}
+        | {name: number(r.get(name)) for name in names}
+        for r in record["summary"]
+    ]
+
+
 def as_printed(record: Record) -> list[Row]:
     """Rows of the script, unchanged."""
     return list(record["rows"])
@@ -505,6 +535,8 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "ar_speed": ar_speed,
     "arnet_paper": arnet_paper,
     "arnet_forecasts": forecasts,
+    "arnet_panels:panels": arnet_panels,
+    "arnet_panels:summary": arnet_panels_summary,
     "many_series": many_series,
     "training_speed": training_speed,
     "ltsf": ltsf,

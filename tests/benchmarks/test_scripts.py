@@ -14,6 +14,7 @@ SCRIPTS = (
         "ar_speed",
         "arnet_paper",
         "arnet_forecasts",
+        "arnet_panels",
         "ltsf",
         "many_series",
         "memory",
