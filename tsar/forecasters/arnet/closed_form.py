@@ -22,7 +22,7 @@ from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
 from tsar.forecasters.arnet.options import Penalties, check_windows, count_windows
 
-MIN_OBSERVED = 0.5  # share of a series that must be observed for an equation that can be trusted
+MIN_OBSERVED = 0.6  # share of a series that must be observed for an equation that can be trusted
 
 
 class Scales(NamedTuple):
