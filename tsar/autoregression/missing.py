@@ -66,7 +66,7 @@ def complete(
 
     >>> walk = torch.tensor([[0.0, 1.0, torch.nan, 3.0]], dtype=torch.float64)
     >>> one = torch.ones(1, dtype=torch.float64)
-    >>> complete(walk, torch.tensor([4]), one[:, None], 0 * one, one, 0).mean
+    >>> complete(walk, torch.tensor([4]), one[:, None], 0 * one, one, 0).mean.round()
     tensor([[0., 0., 2., 0.]], dtype=torch.float64)
     """
     missing = values.isnan() & (torch.arange(values.shape[1]) < lengths[:, None])

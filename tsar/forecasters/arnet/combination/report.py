@@ -27,10 +27,11 @@ def equation_text(member: Member, equations: Equations, row: int) -> str:
 
     Examples
     --------
+    >>> import torch
     >>> from tsar.forecasters.arnet.combination.members import fit_member
-    >>> wave = torch.arange(40, dtype=torch.float64).sin()[None]
+    >>> wave = torch.arange(40, dtype=torch.float64).sin()[None] + 3
     >>> equation_text(Member("levels", 2), fit_member(Member("levels", 2), wave), 0)
-    '1.08 L1 - 1 L2'
+    '1.08 L1 - 1 L2 + 2.76'
     """
     if member.kind == "drift":
         return "last value + mean change, damped"
