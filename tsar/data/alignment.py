@@ -47,8 +47,7 @@ def read_new_frame(
     frequency = fitted.frequency
     with_freq = columns
     if columns.freq is None and frequency.kind != "period":
-        freq = frequency.step if frequency.kind == "integer" else frequency.name
-        with_freq = replace(columns, freq=freq)
+        with_freq = replace(columns, freq=frequency.freq)
     try:
         panel = Panel.from_frame(frame, with_freq, observed=observed)
     except ValueError as error:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.data.panel import Frequency
-from tsar.data.panel.frequency import DAY, HOUR, MINUTE, days_of, microseconds, without_time_zone
+from tsar.data.panel.frequency import MINUTE, days_of, microseconds, without_time_zone
+from tsar.data.panel.open_times import DAY, HOUR
 from tsar.validation import check_integer
 
 # The same cycles at every frequency, so that a model's width does not depend on it.

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import pandas as pd
+
+from tsar.data.panel.open_times import OpenTimes, from_offset
 from tsar.records import record
 
 
@@ -26,10 +29,16 @@ class Columns:
     static
         Columns that are constant within a series; text is read as a category.
     freq
-        A pandas alias such as ``"h"``, ``"MS"``, ``"15min"``, or the step of integer times.
-        Inferred where it is None.
+        An alias or offset of pandas such as ``"h"``, ``"MS"``, ``"15min"``, or the step of integer
+        times. Inferred where it is None. Calendars with regular gaps have forecasts at open times
+        only, and no missing values at others: ``"D[Mon-Sat]"``, ``"h[Mon-Fri 09:00-17:00]"``,
+        ``"h[Mon-Fri 09:00-18:00, Sat 09:00-14:00]"``, with holidays a
+        ``pandas.offsets.CustomBusinessDay`` or ``CustomBusinessHour``. They are found by
+        themselves, with a warning, where days of the week or hours are always absent;
+        ``freq="D"`` or ``freq="h"`` turns that off. ``"MS-15"`` is the 15th of each month.
     fill_gaps
-        Insert a row with NaN where a time is absent, instead of refusing the frame.
+        Insert a row with NaN where a time is absent, instead of refusing the frame. Rows at closed
+        times are dropped where their target is NaN.
 
     Examples
     --------
@@ -44,15 +53,17 @@ class Columns:
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
-    freq: str | int | None = None
+    freq: "str | int | OpenTimes | pd.offsets.BaseOffset | None" = None
     fill_gaps: bool = False
 
     def __post_init__(self) -> None:
         """Check the options; lists become tuples, so that the object is hashable."""
         for role in ("id", "time", "target"):
             _check(role, isinstance(getattr(self, role), str), "a column name", getattr(self, role))
-        is_alias = self.freq is None or isinstance(self.freq, (str, int))
-        _check("freq", is_alias, "a pandas alias or an integer", self.freq)
+        if isinstance(self.freq, pd.offsets.BaseOffset):
+            object.__setattr__(self, "freq", _as_alias(self.freq))
+        is_alias = self.freq is None or isinstance(self.freq, (str, int, OpenTimes))
+        _check("freq", is_alias, "an alias or offset of pandas, or an integer", self.freq)
         _check("fill_gaps", isinstance(self.fill_gaps, bool), "True or False", self.fill_gaps)
         for role in ("past", "future", "static"):
             object.__setattr__(self, role, _as_tuple(role, getattr(self, role)))
@@ -68,6 +79,14 @@ class Columns:
     def covariates(self) -> tuple[str, ...]:
         """Names of the covariates that vary in time, the past ones first."""
         return self.past + self.future
+
+
+def _as_alias(offset: pd.offsets.BaseOffset) -> str | OpenTimes:
+    """Alias of an offset, or its open times where it has holidays."""
+    times = from_offset(offset)
+    if times is None:
+        return str(offset.freqstr)
+    return times if times.holidays else times.name
 
 
 def _check(option: str, is_met: bool, condition: str, value: object) -> None:

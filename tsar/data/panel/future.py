@@ -63,7 +63,7 @@ def make_future(frame: Any, horizon: int, *, columns: Columns | None = None) -> 
         empty = dict.fromkeys(columns.future, np.full(len(times), np.nan))
         return build_long_frame(layout, (columns.id, columns.time), panel.labels.ids, times, empty)
     index = times[:horizon].rename(layout.time_name)
-    index = with_frequency(index, panel.labels.frequency.name)
+    index = with_frequency(index, panel.labels.frequency.offset)
     return pd.DataFrame(np.nan, index=index, columns=list(columns.future))
 
 

@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 
 from tsar.data.panel.frequency import (
-    HOUR,
     MINUTE,
     OFF_CALENDAR,
-    SECOND,
     Frequency,
     Ordinals,
     business_days,
@@ -19,6 +17,7 @@ from tsar.data.panel.frequency import (
     usual_time_of_day,
     without_time_zone,
 )
+from tsar.data.panel.open_times import HOUR, SECOND
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 WEEKDAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]

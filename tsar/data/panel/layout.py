@@ -105,13 +105,13 @@ def build_frame(
     ids: pd.Index,
     times: pd.Index,
     columns: dict[str, NDArray[np.generic]],
-    freq: str,
+    freq: str | pd.offsets.BaseOffset,
 ) -> Any:
     """Frame of (series, horizon) arrays in a layout.
 
     `key` holds the names of the id and time columns of a long frame. `times` are those of every
-    series end to end, each with the same number of them; `freq` is the alias of their frequency. In
-    a wide frame of more than one array, the columns are (series, name) pairs.
+    series end to end, each with the same number of them; `freq` is the alias or offset of their
+    frequency. In a wide frame of more than one array, the columns are (series, name) pairs.
     """
     if layout.style == "long":
         return build_long_frame(layout, key, ids, times, columns)
@@ -129,7 +129,7 @@ def build_frame(
     return pd.DataFrame(points[0], index=index, columns=names)
 
 
-def with_frequency(index: pd.Index, freq: str) -> pd.Index:
+def with_frequency(index: pd.Index, freq: str | pd.offsets.BaseOffset) -> pd.Index:
     """Set the frequency of a DatetimeIndex whose times follow it exactly."""
     if isinstance(index, pd.DatetimeIndex):
         with suppress(ValueError):  # times that a clock change moved follow no alias

@@ -323,7 +323,7 @@ class Panel:
             self.labels.ids,
             self.future_times(horizon),
             columns,
-            self.labels.frequency.name,
+            self.labels.frequency.offset,
         )
 
 

@@ -17,6 +17,7 @@ from tsar.data.panel.frequency import (
     usual_time_of_day,
 )
 from tsar.data.panel.inference import infer_frequency, time_zone_of
+from tsar.data.panel.open_times import OpenTimes
 from tsar.data.panel.reading import Rows
 from tsar.data.panel.values import Floats, format_value
 from tsar.validation import ParameterError
@@ -93,7 +94,7 @@ def _date_hint(times: pd.Index) -> str:
     return " If they are days: pandas.to_datetime(times, format='%Y%m%d') converts them."
 
 
-def _parse_freq(times: pd.Index, freq: str | int) -> Frequency:
+def _parse_freq(times: pd.Index, freq: str | int | OpenTimes) -> Frequency:
     has_dates = isinstance(times, pd.DatetimeIndex)
     if has_dates == isinstance(freq, int):
         kind = "dates" if has_dates else "integers"

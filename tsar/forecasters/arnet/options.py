@@ -10,7 +10,6 @@ from torch import Tensor
 
 from tsar.autoregression import Design, Segments, Sparsity
 from tsar.data.panel import Frequency
-from tsar.data.panel.frequency import DAY
 from tsar.validation import check_integer
 
 MIN_ORDER, MAX_ORDER = 24, 800  # bounds of the default order
@@ -102,8 +101,8 @@ def default_order(frequency: Frequency, points: int) -> int:
     two_seasons = 2 * frequency.season_length
     if frequency.kind == "integer":
         return INTEGER_ORDER if points >= INTEGER_MIN_POINTS else MIN_ORDER
-    if frequency.kind == "tick" and frequency.season_length * frequency.step == DAY:
-        week_and_day = 4 * two_seasons
+    if frequency.week_length:
+        week_and_day = frequency.week_length + frequency.season_length
         order = week_and_day if week_and_day <= MAX_ORDER else min(two_seasons, MAX_ORDER)
         return max(order, MIN_ORDER)
     if frequency.kind == "month" and two_seasons > 2:

@@ -7,7 +7,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from tsar.data.panel import Frequency
-from tsar.data.panel.frequency import DAY
 from tsar.forecasters.arnet.combination.members import Member
 from tsar.validation import check_integer
 
@@ -36,8 +35,8 @@ def seasons_of(
         seasons = {check_integer("season_length", season) for season in given}
         return tuple(sorted(seasons - {1}))
     season = frequency.season_length
-    if frequency.kind == "tick" and season * frequency.step == DAY:
-        return (season, 7 * season)
+    if frequency.week_length:
+        return tuple(sorted({season, frequency.week_length} - {1}))
     return (season,) if season > 1 else ()
 
 
