@@ -120,3 +120,12 @@ def test_missing_before_counts_within_a_series(panel: Panel) -> None:
     assert panel.missing_before(series, points).tolist() == expected
     complete = Panel.from_tensor(torch.ones(2, 3))
     assert complete.missing_before(torch.tensor([0, 1]), torch.tensor([0, 3])).tolist() == [-1, 0]
+
+
+def test_the_observed_span_begins_and_ends_with_an_observed_point() -> None:
+    late, empty = [np.nan, 1.0, np.nan, 2.0, np.nan], [np.nan] * 5
+    frame = pd.DataFrame({"a": late, "b": 1.0, "c": empty})
+    panel = Panel.from_frame(frame, observed=False).observed_span()
+    assert panel.lengths.tolist() == [3, 5, 5]
+    assert panel.labels.starts.tolist() == [1, 0, 0]
+    np.testing.assert_array_equal(panel.values[:3], [1.0, np.nan, 2.0])

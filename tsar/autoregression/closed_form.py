@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tsar.autoregression.design import Design
@@ -25,6 +25,7 @@ def fit_closed_form(
     n_series: Float[Tensor, " group"] | None = None,
     bias_correction: bool = False,
     share: Float[Tensor, " group"] | None = None,
+    selected: Bool[Tensor, "group term"] | None = None,
 ) -> ARResults:
     """Fit every group and every step of the horizon by least squares, in float64.
 
@@ -51,6 +52,8 @@ def fit_closed_form(
         (`correct_bias`, `limit_roots`, `drift_shrinkage`), as far as the fit allows.
     share
         Weight of each window of a group, where several are of one observation; None: 1.
+    selected
+        Regressors of each group, instead of those that `sparsity` would choose.
 
     Returns
     -------
@@ -80,8 +83,11 @@ def fit_closed_form(
     origin = ones.new_zeros(n_groups, len(channels)) if origin is None else origin.to(ones)
     n_series = ones if n_series is None else n_series.to(ones)
     share = None if share is None else share.to(ones)
+    selected = None if selected is None else selected.to(channels.device)
     regressor_origin = design.per_regressor(origin)
-    spec = FitSpec(design, ridge, sparsity, regressor_origin, n_series, bias_correction, share)
+    spec = FitSpec(
+        design, ridge, sparsity, regressor_origin, n_series, bias_correction, share, selected
+    )
     size = (len(channels) * (design.max_lag + 1)) ** 2  # of a Gram matrix
 
     def fit(groups: slice) -> ARResults:

@@ -18,6 +18,7 @@ from tsar.autoregression.least_squares import (
     active_block,
     factorize,
     least_squares,
+    refit,
 )
 from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
 from tsar.autoregression.penalty import fit_penalized
@@ -44,6 +45,7 @@ class FitSpec:
     n_series: Float[Tensor, " group"]
     bias_correction: bool
     share: Float[Tensor, " group"] | None
+    selected: Bool[Tensor, "group term"] | None
 
     def select(self, groups: slice) -> "FitSpec":
         """Specification for some groups."""
@@ -52,6 +54,7 @@ class FitSpec:
             origin=self.origin[groups],
             n_series=self.n_series[groups],
             share=None if self.share is None else self.share[groups],
+            selected=None if self.selected is None else self.selected[groups],
         )
 
 
@@ -63,7 +66,7 @@ def fit_groups(
     moments = lagged_moments(channels, segments, design.max_lag)
     if spec.share is not None:
         moments = moments.scaled(spec.share)
-    if spec.sparsity is None and design.shares_regressors:
+    if spec.sparsity is None and spec.selected is None and design.shares_regressors:
         equations = _equations(moments, design, 0, design.horizon - 1)
         return _fit_shared(moments, _Problem(equations, channels, segments), spec)
     steps = [
@@ -117,7 +120,7 @@ def _fit_shared(moments: Moments, problem: _Problem, spec: FitSpec) -> ARResults
 def _fit_step(problem: _Problem, spec: FitSpec) -> ARResults:
     """Fit one step with its own regressors."""
     equations = problem.equations
-    coef, active = _select_regressors(equations, spec.ridge, spec.sparsity)
+    coef, active = _select_regressors(equations, spec)
     terms, block = active_block(equations.gram, active)
     factorization = factorize(block, ridge=spec.ridge)
     if bool(factorization.ill_conditioned.any()):  # device synchronization
@@ -133,12 +136,15 @@ def _fit_step(problem: _Problem, spec: FitSpec) -> ARResults:
 
 
 def _select_regressors(
-    equations: NormalEquations, ridge: float, sparsity: Sparsity
+    equations: NormalEquations, spec: FitSpec
 ) -> tuple[Float[Tensor, "group term 1"], Bool[Tensor, "group term"]]:
     """Coefficients of the selected regressors, and which these are."""
     gram, cross, tss = equations.gram, equations.cross[:, :, 0], equations.tss[:, 0]
+    sparsity = spec.sparsity
+    if spec.selected is not None:
+        return refit(gram, cross, spec.selected)[:, :, None], spec.selected
     if sparsity is None:
-        solution = least_squares(gram, equations.cross, ridge=ridge)
+        solution = least_squares(gram, equations.cross, ridge=spec.ridge)
         return solution.coef, torch.ones_like(cross, dtype=torch.bool)
     if sparsity == "auto":
         selection = select_lags(gram, cross, tss, equations.nobs)

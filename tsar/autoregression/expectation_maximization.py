@@ -14,8 +14,12 @@ from tsar.autoregression.missing import complete
 from tsar.autoregression.orders import fit_orders
 from tsar.autoregression.results import ARResults
 from tsar.autoregression.segments import Segments, power_of_two_class
+from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 
-MAX_STEPS = 12
+MAX_STEPS = 40
+# Steps after which the lags stay, and completions move by half of what they would: fits whose sum
+# is corrected overshoot, and two sets of lags may follow each other for ever.
+SELECTION_STEPS, FULL_STEPS = 10, 3
 TOLERANCE = 1e-3  # largest change of a coefficient at convergence
 # Draws of the missing points, each used with both signs; a long series averages over its own.
 LONG, LONG_DRAWS, DRAWS = 8192, 1, 8
@@ -88,13 +92,16 @@ def fit_incomplete(
 
 
 def _length_classes(lengths: Int[Tensor, " series"]) -> Iterator[tuple[Tensor, int]]:
-    """Rows of series of similar lengths, and the power of two that holds them.
+    """Rows of series of similar lengths, few at a time, and the power of two that holds them.
 
     The rounding of a Fourier transform depends on its size, which thus depends on the series alone.
     """
     classes = power_of_two_class(lengths)
     for exponent in classes.unique().tolist():
-        yield (classes == exponent).nonzero()[:, 0], 2**exponent
+        width = 2**exponent
+        rows = (classes == exponent).nonzero()[:, 0]
+        for some in rows.split(rows_within(BLOCK_ELEMENTS, 2 * _count_draws(width) * width)):
+            yield some, width
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,10 @@ class _Incomplete:
 
     values: Float[Tensor, "series time"]
     lengths: Int[Tensor, " series"]
+
+    def take(self, rows: Int[Tensor, " row"]) -> "_Incomplete":
+        """Some of the series."""
+        return _Incomplete(self.values[rows], self.lengths[rows])
 
     @property
     def observed_share(self) -> Float[Tensor, " series"]:
@@ -117,31 +128,48 @@ def _fit_class(
     options: dict[str, Any],
 ) -> MissingFit:
     """Alternate completion and fit."""
-    n_draws = LONG_DRAWS if series.values.shape[1] > LONG else DRAWS
+    n_draws = _count_draws(series.values.shape[1])
     completed = _interpolate(series.values).expand(2 * n_draws, -1, -1).clone()
     one_step = replace(design, horizon=1)
     coef = series.values.new_full((len(orders), design.order), torch.inf)
-    converged = torch.zeros(len(orders), dtype=torch.bool)
-    for _ in range(MAX_STEPS):
-        results = _fit_completed(series, completed, one_step, orders, origin, options)
-        converged |= (results.coef[:, 0] - coef).abs().amax(dim=1) < TOLERANCE
-        if bool(converged.all()):
+    active = torch.zeros_like(coef, dtype=torch.bool)
+    rows, selected = torch.arange(len(orders)), None
+    for step in range(MAX_STEPS):
+        results = _fit_completed(
+            series.take(rows),
+            completed[:, rows],
+            one_step,
+            orders[rows],
+            origin[rows],
+            {**options, "selected": selected},
+        )
+        active[rows] = results.active[:, 0]
+        changes = (results.coef[:, 0] - coef[rows]).abs().amax(dim=1) >= TOLERANCE
+        rows, results = rows[changes], results.take(changes.nonzero()[:, 0])
+        if not len(rows):
             break
-        coef = results.coef[:, 0]
-        rows = (~converged).nonzero()[:, 0]
-        part = results.take(rows)
+        coef[rows] = results.coef[:, 0]
+        selected = None if step < SELECTION_STEPS else active[rows]
+        part = series.take(rows)
         completion = complete(
-            series.values[rows],
-            series.lengths[rows],
-            part.coef[:, 0],
-            part.intercept[:, 0],
-            part.resid_std[:, 0],
+            part.values,
+            part.lengths,
+            results.coef[:, 0],
+            results.intercept[:, 0],
+            results.resid_std[:, 0],
             n_draws,
         )
-        mean = series.values[rows].nan_to_num(0.0) + completion.mean
-        completed[:, rows] = torch.cat([mean + completion.draws, mean - completion.draws])
-    results = _fit_completed(series, completed, design, orders, origin, options)
+        mean = part.values.nan_to_num(0.0) + completion.mean
+        new = torch.cat([mean + completion.draws, mean - completion.draws])
+        completed[:, rows] = new if step < FULL_STEPS else (new + completed[:, rows]) / 2
+    converged = torch.ones(len(orders), dtype=torch.bool).index_fill(0, rows, False)
+    final = options if design.horizon > 1 else {**options, "selected": active}
+    results = _fit_completed(series, completed, design, orders, origin, final)
     return MissingFit(results, converged, series.observed_share)
+
+
+def _count_draws(length: int) -> int:
+    return LONG_DRAWS if length > LONG else DRAWS
 
 
 def _fit_completed(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from tsar.autoregression.closed_form import concatenate, fit_closed_form
@@ -23,6 +23,7 @@ def fit_orders(
     *,
     origin: Float[Tensor, "group channel"],
     share: Float[Tensor, " group"] | None = None,
+    selected: Bool[Tensor, "group lag"] | None = None,
     **options: Any,
 ) -> ARResults:
     """Fit each group with lags 1 to its own order; all groups of an order at once.
@@ -31,6 +32,8 @@ def fit_orders(
     ----------
     channels, segments, origin, share, options
         See `fit_closed_form`.
+    selected
+        Lags of each group, instead of those that a sparsity would choose; without covariates.
     design
         Regressors, with the largest order.
     orders
@@ -54,15 +57,22 @@ def fit_orders(
     """
     distinct = orders.unique().tolist()
     if distinct == [design.order]:
-        return fit_closed_form(channels, segments, design, origin=origin, share=share, **options)
+        return fit_closed_form(
+            channels, segments, design, origin=origin, share=share, selected=selected, **options
+        )
     parts, rows = [], []
     for order in distinct:
         groups = (orders == order).nonzero()[:, 0]
         own = replace(design, order=order)
         chosen = segments.take(groups)
-        weights = None if share is None else share[groups]
         results = fit_closed_form(
-            channels, chosen, own, origin=origin[groups], share=weights, **options
+            channels,
+            chosen,
+            own,
+            origin=origin[groups],
+            share=None if share is None else share[groups],
+            selected=None if selected is None else selected[groups, :order],
+            **options,
         )
         parts.append(_widen(results, own, design))
         rows.append(groups)

@@ -134,7 +134,7 @@ class Forecaster(Savable, ABC):
             delattr(self, name)
 
     def _learn(self: Fitted, panel: Panel) -> Fitted:
-        self._fit(self._prepare(panel))
+        self._fit(self._prepare(panel.observed_span()))
         season = panel.labels.frequency.season_length
         self.scale_ = series_scale(panel.values, season, panel.offsets).numpy()
         return self._remember(panel)

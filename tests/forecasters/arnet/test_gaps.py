@@ -1,5 +1,7 @@
 """ARNet with missing points: forecasts and intervals, against explicit imputation."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -220,3 +222,24 @@ def test_random_gaps_are_never_refused() -> None:
         errors.append(np.abs(forecast - y[200:]).mean())
     assert np.median(errors) < 0.6
     assert max(errors) < 1.0
+
+
+def test_few_gaps_converge_where_the_sum_of_the_coefficients_is_corrected() -> None:
+    random = np.random.default_rng(1)
+    for seed in range(8):  # a warning, which is an error here, would say that one does not
+        whole = trend([], seed)
+        ARNet(13).fit(whole.where(random.random(len(whole)) > 0.05).iloc[:-1])
+
+
+@pytest.mark.parametrize("combine", ["auto", None])
+def test_points_missing_before_a_series_count_for_nothing(combine: Any) -> None:
+    y = np.random.default_rng(6).normal(size=15).cumsum() + 50
+    padded = np.concatenate([np.full(16, NAN), y])
+    alone, late = (ARNet(horizon=3, combine=combine).fit(x).predict(level=80) for x in (y, padded))
+    np.testing.assert_array_equal(alone, late)
+
+
+def test_points_missing_after_a_series_only_lengthen_the_horizon() -> None:
+    y = np.random.default_rng(6).normal(size=40).cumsum() + 50
+    early = ARNet(horizon=3).fit(np.concatenate([y, np.full(4, NAN)])).predict()
+    np.testing.assert_allclose(early, ARNet(horizon=3).fit(y).predict(horizon=7)[4:], rtol=1e-12)

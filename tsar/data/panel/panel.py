@@ -196,6 +196,17 @@ class Panel:
             labels=replace(self.labels, starts=starts),
         )
 
+    def observed_span(self) -> "Panel":
+        """Points from the first observed one of each series to the last; all where none is."""
+        if self.gapless:
+            return self
+        observed = (~self.values.isnan()).nonzero()[:, 0]
+        series = self.series[observed]
+        first, last = self.offsets[:-1].clone(), self.offsets[1:] - 1
+        first.scatter_reduce_(0, series, observed, "amin", include_self=False)
+        last.scatter_reduce_(0, series, observed, "amax", include_self=False)
+        return self.slice(first - self.offsets[:-1], last + 1 - self.offsets[:-1])
+
     def tail(self, points: int) -> "Panel":
         """Last `points` of each series."""
         return self.slice(self.lengths - points, self.lengths)

@@ -18,6 +18,7 @@ from tsar.autoregression import (
     fit_orders,
     observed_segments,
 )
+from tsar.autoregression.expectation_maximization import MAX_STEPS
 from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
 from tsar.forecasters.arnet.options import Penalties, check_windows, count_windows
@@ -125,16 +126,29 @@ def _fit_with_gaps(
 
 
 def _warn_of_gaps(fit: MissingFit, ids: Sequence[Any]) -> None:
-    """Warn of series of which so much is missing that an equation is uncertain."""
+    """Warn of equations that are uncertain because much is missing, or that did not converge."""
     weak = (fit.observed_share < MIN_OBSERVED).nonzero()[:, 0].tolist()
     if weak:
         share = 1 - float(fit.observed_share[weak[0]])
-        others = f" and {len(weak) - 1} more" if len(weak) > 1 else ""
         warnings.warn(
-            f"{share:.0%} of the points of series {ids[weak[0]]!r}{others} are missing: its "
-            "equation is uncertain. Give the frequency at which it is observed, or drop it.",
+            f"{share:.0%} of the points of series {_name(weak, ids)} are missing: its equation is "
+            "uncertain. Give the frequency at which it is observed, or drop it.",
             stacklevel=2,
         )
+    enough = fit.observed_share >= MIN_OBSERVED
+    unfinished = (~fit.converged & enough).nonzero()[:, 0].tolist()
+    if unfinished:
+        warnings.warn(
+            f"the equation of series {_name(unfinished, ids)} with missing points still changes "
+            f"after {MAX_STEPS} steps of expectation-maximization. Set a lower order.",
+            stacklevel=2,
+        )
+
+
+def _name(rows: Sequence[int], ids: Sequence[Any]) -> str:
+    """Id of the first of some series, and how many more they are."""
+    others = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return f"{ids[rows[0]]!r}{others}"
 
 
 def _stack_channels(panel: Panel, past: Scaling, future: Scaling) -> Float[Tensor, "channel time"]:
