@@ -25,18 +25,13 @@ from tsar.forecasters.arnet.combination.rolling import (
     forecast_variance,
     weighted_mean,
 )
+from tsar.forecasters.arnet.combination.widths import Widths
 from tsar.forecasters.forecast import Forecast
-from tsar.intervals import student_quantiles
 from tsar.records import record
 
 BATCH = 1024  # contexts that are forecast at once
 MIN_ERROR = 1e-3  # smallest mean error of a member, relative to the mean over members
-TAIL_DF = 8.0  # degrees of freedom of Student's t, whose tails those of the errors resemble
-# Evidence of a series about the width of its intervals counts as much as this many origins of
-# others, whose errors were INFLATION times as large as their standard deviation says.
-PRIOR_ORIGINS, INFLATION = 4.0, 0.95
 MIN_POINTS = 8  # points below which a series is reported
-MAX_SCORE = 25.0  # largest squared error, in units of that variance, that counts
 
 
 @record("combination")
@@ -52,8 +47,8 @@ class Combination:
         Weight of the equation in levels, then of each member.
     n_origins
         Origins at which the members of each series were compared.
-    width
-        Factor of the standard deviation of the equation in levels.
+    widths
+        Half widths of intervals, in units of the standard deviation of a combined forecast.
     context_length
         Newest points that the members read.
     """
@@ -62,7 +57,7 @@ class Combination:
     equations: tuple[Equations, ...]
     weights: Float[Tensor, "series member"]
     n_origins: Int[Tensor, " series"]
-    width: Float[Tensor, " series"]
+    widths: Widths
     context_length: int
 
     @classmethod
@@ -95,8 +90,8 @@ class Combination:
         known = torch.stack([torch.ones_like(n_origins, dtype=torch.bool), *supported], dim=1)
         errors = past.mean_errors().nan_to_num(1.0)  # equal weights without an origin
         weights = _weights(torch.where(known, errors, torch.nan), n_origins)
-        width = _width(past.squared_scores(weights))
-        return cls(members, equations, weights, n_origins, width, longest)
+        widths = Widths.of(past.scores(weights))
+        return cls(members, equations, weights, n_origins, widths, longest)
 
     def combine(
         self,
@@ -134,9 +129,8 @@ class Combination:
             return Forecast(point, forecast.quantiles)
         sigma = forecast.quantiles[:, :, 0] - forecast.point
         variance = forecast_variance(points, weights, point, sigma)
-        deviation = variance.sqrt() * self.width[rows][:, None]
-        df_resid = deviation.new_full((1, 1), TAIL_DF)
-        return Forecast(point, student_quantiles(point, deviation, df_resid, levels))
+        factors = self.widths.factors(rows, point.shape[1], levels)
+        return Forecast(point, point[:, :, None] + variance.sqrt()[:, :, None] * factors)
 
 
 def _warn_of_short_series(panel: Panel) -> None:
@@ -174,10 +168,3 @@ def _power(
         result = torch.where(exponent % 2 == 1, result * base, result)
         base, exponent = base * base, exponent // 2
     return result
-
-
-def _width(scores: Float[Tensor, "series origin"]) -> Float[Tensor, " series"]:
-    """Factor of the standard deviation of the equation: `INFLATION`, corrected by scores."""
-    total = scores.clamp(max=MAX_SCORE).nansum(dim=1)
-    count = (~scores.isnan()).sum(dim=1)
-    return ((PRIOR_ORIGINS * INFLATION**2 + total) / (PRIOR_ORIGINS + count)).sqrt()

@@ -57,14 +57,14 @@ class Backtest:
         # One contiguous row for each mean, whose order of summation no other series affects.
         return errors.transpose(1, 2).flatten(2).contiguous().nanmean(dim=2)
 
-    def squared_scores(
+    def scores(
         self, weights: Float[Tensor, "series member"]
-    ) -> Float[Tensor, "series origin"]:
-        """Mean squared error of combined forecasts, in units of their variance."""
+    ) -> Float[Tensor, "series origin horizon"]:
+        """Absolute errors of combined forecasts, in units of their standard deviation."""
         mean = weighted_mean(self.point, weights[:, None])
         variance = forecast_variance(self.point, weights[:, None], mean, self.sigma)
         tiny = torch.finfo(mean.dtype).tiny
-        return ((self.actual - mean).square() / variance.clamp(min=tiny)).nanmean(dim=2)
+        return (self.actual - mean).abs() / variance.clamp(min=tiny).sqrt()
 
 
 def weighted_mean(
