@@ -71,16 +71,14 @@ def _fit(
     fit_intercept: bool,
 ) -> NestedFit:
     first = (~values.isnan()).int().argmax(dim=1) + max_orders
-    targets = (torch.arange(values.shape[1]) >= first[:, None]).to(values)
-    nobs = targets.sum(dim=1)
+    nobs = (values.shape[1] - first).clamp(min=0).to(values)
     level = values.nanmean(dim=1).nan_to_num(0.0) if fit_intercept else torch.zeros_like(nobs)
     padded = torch.nn.functional.pad((values - level[:, None]).nan_to_num(0.0), (width, 0))
-    windows = padded.unfold(1, width + 1, 1)  # oldest lag first, the target last
     allowed = torch.arange(width + 1) <= max_orders[:, None]
-    gram = (windows.mT @ (windows * targets[:, :, None])).flip(1, 2)
-    total = (targets[:, None] @ windows)[:, 0].flip(1)
-    mean = total / nobs.clamp(min=1)[:, None]
+    gram = _lag_products(padded, first, width)
     if fit_intercept:
+        total = _lag_sums(padded, first, width)
+        mean = total / nobs.clamp(min=1)[:, None]
         gram = gram - total[:, :, None] * mean[:, None]
     gram = gram * (allowed[:, :, None] & allowed[:, None])
     coef = _solve(gram, nobs, allowed, fit_intercept)
@@ -88,6 +86,48 @@ def _fit(
         return NestedFit(coef, level)
     mean = mean + level[:, None]
     return NestedFit(coef, mean[:, 0] - (coef * mean[:, 1:]).sum(dim=1))
+
+
+def _lag_products(
+    padded: Float[Tensor, "series padded"], first: Int[Tensor, " series"], width: int
+) -> Float[Tensor, "series term term"]:
+    """Sums over the targets from `first` on of the products of lags 0 to `width`.
+
+    The first row is summed; entry (i + 1, j + 1) is that of (i, j), plus the product of the points
+    before the first target, less that of the last ones.
+
+    Parameters
+    ----------
+    padded
+        Values with `width` zeros before them.
+    """
+    time = padded.shape[1] - width
+    targets = padded[:, width:] * (torch.arange(time) >= first[:, None])
+    windows = padded.unfold(1, width + 1, 1)  # oldest lag first, the target last
+    row = (targets[:, None] @ windows)[:, 0].flip(1)
+    lags = torch.arange(width + 1)
+    before = padded.gather(1, (first[:, None] + width - 1 - lags).clamp(min=0))
+    last = padded[:, padded.shape[1] - 1 - lags]
+    gram = row.new_zeros(len(row), width + 1, width + 1)
+    gram[:, 0] = row
+    for lag in range(width):
+        added = before[:, lag : lag + 1] * before[:, lag:-1]
+        removed = last[:, lag : lag + 1] * last[:, lag:-1]
+        gram[:, lag + 1, lag + 1 :] = gram[:, lag, lag:-1] + added - removed
+    return gram + gram.triu(1).mT
+
+
+def _lag_sums(
+    padded: Float[Tensor, "series padded"], first: Int[Tensor, " series"], width: int
+) -> Float[Tensor, "series term"]:
+    """Sums over the targets from `first` on of lags 0 to `width`."""
+    time = torch.arange(padded.shape[1])
+    lags = torch.arange(width + 1)
+    mask = time >= (first + width)[:, None]
+    total = (padded * mask).sum(dim=1, keepdim=True)
+    before = padded.gather(1, (first[:, None] + width - 1 - lags[:-1]).clamp(min=0))
+    change = before - padded[:, padded.shape[1] - 1 - lags[:-1]]
+    return torch.cat([total, total + change.cumsum(dim=1)], dim=1)
 
 
 def _solve(

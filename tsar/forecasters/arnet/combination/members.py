@@ -19,13 +19,15 @@ from tsar.forecasters.arnet.combination.padded import (
     undo_seasonal_difference,
 )
 from tsar.forecasters.arnet.combination.profile import Profile
-from tsar.forecasters.arnet.combination.smoothing import FACTORS, smooth
+from tsar.forecasters.arnet.combination.smoothing import FACTORS, last_level, smooth
 from tsar.records import record
 
 DAMPING = 0.9  # factor by which the drift of each further step is smaller
 ORDER_SHARE = 0.4  # largest order as a share of the observations
 PROFILE_CYCLES = 2  # complete seasons that a profile and seasonal differences need
 
+# Values without a profile, and the profile, by the season and the kind of the profile.
+Adjusted = dict[tuple[int, str], tuple[Tensor, Profile]]
 Kind = Literal["levels", "differences", "seasonal differences", "smoothing", "drift"]
 Season = Literal["none", "additive", "multiplicative", "auto"]
 
@@ -129,13 +131,18 @@ def supports(member: Member, lengths: Int[Tensor, " series"]) -> Bool[Tensor, " 
     return lengths >= 2
 
 
-def fit_member(member: Member, values: Float[Tensor, "series time"]) -> Equations:
-    """Fit a member to series (newest last, NaN before the first point only)."""
+def fit_member(
+    member: Member, values: Float[Tensor, "series time"], adjusted: Adjusted | None = None
+) -> Equations:
+    """Fit a member to series (newest last, NaN before the first point only).
+
+    Members that are fitted to the same values share what they compute by passing the same dict.
+    """
     positive = (values.nan_to_num(1.0) > 0).all(dim=1)
     log = positive & member.log
     multiplicative = positive & (member.profile == "auto")
     multiplicative = multiplicative | (positive & (member.profile == "multiplicative"))
-    plain, _ = _transform(member, values, log, multiplicative)
+    plain, _ = _transform(member, values, log, multiplicative, adjusted)
     zero = plain.new_zeros(len(plain))
     equation = without = NestedFit(plain.new_zeros(len(plain), 0), zero)
     factor = zero
@@ -152,10 +159,14 @@ def fit_member(member: Member, values: Float[Tensor, "series time"]) -> Equation
 
 
 def forecast_member(
-    member: Member, equations: Equations, values: Float[Tensor, "series time"], horizon: int
+    member: Member,
+    equations: Equations,
+    values: Float[Tensor, "series time"],
+    horizon: int,
+    adjusted: Adjusted | None = None,
 ) -> Float[Tensor, "series horizon"]:
-    """Forecast after the last point of each series."""
-    plain, profile = _transform(member, values, equations.log, equations.multiplicative)
+    """Forecast after the last point of each series; see `fit_member` for `adjusted`."""
+    plain, profile = _transform(member, values, equations.log, equations.multiplicative, adjusted)
     forecast = _forecast_plain(member, equations, plain, horizon)
     if profile is not None:
         forecast = profile.restore(forecast)
@@ -189,6 +200,7 @@ def _transform(
     values: Float[Tensor, "series time"],
     log: Bool[Tensor, " series"],
     multiplicative: Bool[Tensor, " series"],
+    adjusted: Adjusted | None,
 ) -> tuple[Float[Tensor, "series time"], Profile | None]:
     """Logarithm of values, or values without their profile, which is the second result."""
     if member.log:
@@ -196,10 +208,14 @@ def _transform(
         return torch.where(log[:, None], values.clamp(min=tiny).log(), values), None
     if member.profile == "none":
         return values, None
-    # A context of newer points that are not positive has an additive season.
-    positive = (values.nan_to_num(1.0) > 0).all(dim=1)
-    profile = Profile.of(values, member.season, multiplicative & positive)
-    return profile.remove(values), profile
+    adjusted = {} if adjusted is None else adjusted
+    key = (member.season, member.profile)
+    if key not in adjusted:
+        # A context of newer points that are not positive has an additive season.
+        positive = (values.nan_to_num(1.0) > 0).all(dim=1)
+        profile = Profile.of(values, member.season, multiplicative & positive)
+        adjusted[key] = profile.remove(values), profile
+    return adjusted[key]
 
 
 def _changes(member: Member, plain: Float[Tensor, "series time"]) -> Float[Tensor, "series time"]:
@@ -219,9 +235,7 @@ def _forecast_plain(
         first = plain.gather(1, (plain.shape[1] - 1 - count)[:, None].clamp(min=0))
         return last + (last - first) / count[:, None] * member.drift * decay.cumsum(0)
     if member.kind == "smoothing":
-        smoothed = smooth(plain).level
-        index = (plain.new_tensor(FACTORS) - equations.factor[:, None]).abs().argmin(dim=1)
-        level = smoothed.gather(1, index[:, None])
+        level = last_level(plain, equations.factor)[:, None]
         return level + member.drift * _slope(plain)[:, None] * decay.cumsum(0)
     changes = _changes(member, plain)
     forecast = iterate(equations.coef, equations.intercept, changes, horizon)

@@ -102,10 +102,19 @@ def fill_gaps(
 def _centred_average(
     values: Float[Tensor, "series time"], season: int
 ) -> Float[Tensor, "series time"]:
-    """Moving average over one season around each point; NaN where it is not complete."""
-    half = season // 2
-    padded = torch.nn.functional.pad(values, (half, half), value=torch.nan)
-    kernel = values.new_full((2 * half + 1,), 1 / season)
+    """Moving average over one season around each point; NaN where it is not complete.
+
+    By differences of cumulative sums of what is beyond the level, whose rounding is thus small.
+    """
+    half, time = season // 2, values.shape[1]
+    if time <= 2 * half:
+        return torch.full_like(values, torch.nan)
+    level = values.nanmean(dim=1, keepdim=True).nan_to_num(0.0)
+    missing = values.isnan()
+    total = torch.nn.functional.pad((values - level).nan_to_num(0.0).cumsum(dim=1), (1, 0))
+    mean = (total[:, season:] - total[:, : time + 1 - season]) / season
     if season % 2 == 0:
-        kernel[[0, -1]] /= 2
-    return torch.nn.functional.conv1d(padded[:, None], kernel[None, None])[:, 0]
+        mean = (mean[:, 1:] + mean[:, :-1]) / 2
+    begun = ~missing[:, : time - 2 * half]  # as later points are never missing
+    mean = torch.where(begun, mean + level, torch.nan)
+    return torch.nn.functional.pad(mean, (half, half), value=torch.nan)

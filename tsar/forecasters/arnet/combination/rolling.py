@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tsar.data.panel import Panel
 from tsar.forecasters.arnet.combination.members import (
+    Adjusted,
     Equations,
     Member,
     bound,
@@ -169,11 +170,12 @@ def forecast_all(
     for rows, width in length_classes(lengths, values.shape[1]):
         context = fill_gaps(last_points(values[rows], width), seasons)
         forecasts[rows, 0] = bound(point[rows], context)
+        adjusted: Adjusted = {}
         for index, (member, fitted) in enumerate(zip(members, equations, strict=True), start=1):
             if width < member.season:
                 forecasts[rows, index] = forecasts[rows, 0]
                 continue
-            forecast = forecast_member(member, fitted.select(rows), context, horizon)
+            forecast = forecast_member(member, fitted.select(rows), context, horizon, adjusted)
             forecasts[rows, index] = bound(forecast, context)
     return forecasts
 
@@ -186,7 +188,8 @@ def fit_members(panel: Panel, members: Sequence[Member], longest: int) -> tuple[
     for row, width in length_classes(panel.lengths, longest):
         context = fill_gaps(last_points(values[row], width), seasons)
         rows.append(row)
-        parts.append([fit_member(member, context) for member in members])
+        adjusted: Adjusted = {}
+        parts.append([fit_member(member, context, adjusted) for member in members])
     return tuple(
         Equations.scatter([part[index] for part in parts], rows, len(panel))
         for index in range(len(members))

@@ -47,6 +47,26 @@ def smooth(values: Float[Tensor, "series time"], factors: tuple[float, ...] = FA
     return Smoothing(level + start[:, None], sse)
 
 
+def last_level(
+    values: Float[Tensor, "series time"], factor: Float[Tensor, " series"]
+) -> Float[Tensor, " series"]:
+    """Level after the last point, for one of `FACTORS` of each series; see `smooth`.
+
+    Examples
+    --------
+    >>> y, half = torch.tensor([[1.0, 1.0, 1.0, 3.0]]).double(), torch.tensor([0.5]).double()
+    >>> last_level(y, half)
+    tensor([2.], dtype=torch.float64)
+    """
+    start = _start(values)
+    age = torch.arange(values.shape[1] - 1, -1, -1, dtype=values.dtype)
+    known = values.new_tensor(FACTORS)
+    table = known[:, None] * (1 - known[:, None]) ** age
+    weights = table[(known - factor[:, None]).abs().argmin(dim=1)]
+    # Points before the first one count as the start.
+    return start + (weights * (values - start[:, None]).nan_to_num(0.0)).sum(dim=1)
+
+
 def _start(values: Float[Tensor, "series time"]) -> Float[Tensor, " series"]:
     first = (~values.isnan()).int().argmax(dim=1)
     rows = (first[:, None] + torch.arange(START_POINTS)).clamp(max=values.shape[1] - 1)
