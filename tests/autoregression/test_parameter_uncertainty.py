@@ -57,9 +57,9 @@ def test_inactive_terms_add_no_variance() -> None:
     one = torch.ones(1, dtype=torch.float64)
     zeros = torch.zeros(1, 2).double()
     uncertainty = ParameterUncertainty(torch.tensor([[1, 0]]), root, zeros, 0 * one, 8 * one)
-    terms = torch.tensor([[[2.0, 100.0]]], dtype=torch.float64)
+    values = torch.tensor([100.0, 2.0], dtype=torch.float64)
     variance = uncertainty.forecast_variance(
-        torch.tensor([0]), lambda rows, indices: terms[rows], one[None]
+        torch.tensor([0]), lambda rows, indices: values[indices][:, None], one[None]
     )
     assert float(variance) == pytest.approx(2.0**2 / 4 + 1 / 8)
 

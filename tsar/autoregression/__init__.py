@@ -1,7 +1,7 @@
 """Closed-form autoregression: pure functions on tensors, batched over systems, in float64."""
 
 from tsar.autoregression.bias_correction import correct_bias, drift_shrinkage, limit_roots
-from tsar.autoregression.closed_form import concatenate, fit_closed_form
+from tsar.autoregression.closed_form import fit_closed_form
 from tsar.autoregression.design import Design
 from tsar.autoregression.dynamics import (
     horizon_map,
@@ -25,7 +25,7 @@ from tsar.autoregression.penalty import (
     weighted_lasso,
 )
 from tsar.autoregression.refinement import refine, residual_sums
-from tsar.autoregression.results import ARResults
+from tsar.autoregression.results import ARResults, concatenate
 from tsar.autoregression.segments import Segments, observed_segments
 
 __all__ = [

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tsar.autoregression.dynamics import is_stable, roots
+from tsar.autoregression.segments import size_classes
 
 MAX_SUM = 1.0  # largest corrected sum of the coefficients: a unit root
 DRIFT_SLOPE = 4.0  # a quarter of the bias beyond a sum of 1 makes the intercept a drift
@@ -101,17 +102,17 @@ def limit_roots(
     >>> limit_roots(torch.tensor([[0.0, 1.21]], dtype=torch.float64), 2, hundred)
     tensor([[0.0000, 1.0201]], dtype=torch.float64)
     """
-    used = (coef[:, :order] != 0).any(dim=0).nonzero()[:, 0]  # device synchronization
-    order = int(used[-1]) + 1 if len(used) else 0
     lag = torch.arange(1, order + 1, device=coef.device)
     limit = 1 + MAX_LOG_GROWTH / nobs.clamp(min=1)
-    explosive = (~is_stable(coef[:, :order] / limit[:, None] ** lag)).nonzero()[:, 0]
-    if not len(explosive):
-        return coef
-    largest = roots(coef[explosive, :order]).abs().amax(1)
-    ratio = (limit[explosive] / largest).clamp(max=1.0)
     limited = coef.clone()
-    limited[explosive, :order] = coef[explosive, :order] * ratio[:, None] ** lag
+    for rows, size in size_classes(((coef[:, :order] != 0) * lag).amax(1)):
+        last = min(size, order)  # largest lag used in the class
+        scaled = coef[rows, :last] / limit[rows, None] ** lag[:last]
+        explosive = rows[~is_stable(scaled)]
+        if len(explosive):
+            used = coef[explosive, :last]
+            ratio = (limit[explosive] / roots(used).abs().amax(1)).clamp(max=1.0)
+            limited[explosive, :last] = used * ratio[:, None] ** lag[:last]
     return limited
 
 

@@ -1,15 +1,12 @@
 """Least squares fit of autoregressions with covariates, one or many steps ahead, in closed form."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tsar.autoregression.design import Design
 from tsar.autoregression.estimation import FitSpec, Sparsity, fit_groups
-from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
-from tsar.autoregression.results import STEPWISE, ARResults
+from tsar.autoregression.results import ARResults, concatenate
 from tsar.autoregression.segments import Segments
 from tsar.runtime.memory import MAX_ELEMENTS, chunked, rows_within
 
@@ -95,14 +92,3 @@ def fit_closed_form(
 
     chunks = list(chunked(fit, n_groups, rows_within(MAX_ELEMENTS, size)))
     return chunks[0] if len(chunks) == 1 else concatenate(chunks)
-
-
-def concatenate(chunks: list[ARResults]) -> ARResults:
-    """Join the results of all groups, in order."""
-    joined: dict[str, Any] = {
-        name: torch.cat([getattr(chunk, name) for chunk in chunks])
-        for name in (*STEPWISE, "nobs", "n_series")
-    }
-    parts = [chunk.uncertainty for chunk in chunks if chunk.uncertainty is not None]
-    uncertainty = ParameterUncertainty.concatenate(parts) if parts else None
-    return ARResults(**joined, uncertainty=uncertainty)

@@ -23,8 +23,8 @@ from tsar.autoregression.least_squares import (
 from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
 from tsar.autoregression.penalty import fit_penalized
 from tsar.autoregression.refinement import refine, residual_sums
-from tsar.autoregression.results import MIN_DF, STEPWISE, ARResults
-from tsar.autoregression.segments import Segments
+from tsar.autoregression.results import MIN_DF, STEPWISE, ARResults, concatenate
+from tsar.autoregression.segments import Segments, size_classes
 
 Sparsity = float | Literal["auto"] | None
 
@@ -47,7 +47,7 @@ class FitSpec:
     share: Float[Tensor, " group"] | None
     selected: Bool[Tensor, "group term"] | None
 
-    def select(self, groups: slice) -> "FitSpec":
+    def select(self, groups: slice | Tensor) -> "FitSpec":
         """Specification for some groups."""
         return replace(
             self,
@@ -93,6 +93,11 @@ class _Problem:
     channels: Float[Tensor, "channel total"]
     segments: Segments
 
+    def take(self, groups: Int[Tensor, " taken"]) -> "_Problem":
+        """Problem of some groups."""
+        segments = self.segments.take(groups)
+        return _Problem(self.equations.take(groups), self.channels, segments)
+
     def rss(self, coef: Float[Tensor, "group term step"]) -> Float[Tensor, "group step"]:
         """Residual sums of squares, to at least seven digits."""
         rss = self.equations.rss(coef)
@@ -118,10 +123,28 @@ def _fit_shared(moments: Moments, problem: _Problem, spec: FitSpec) -> ARResults
 
 
 def _fit_step(problem: _Problem, spec: FitSpec) -> ARResults:
-    """Fit one step with its own regressors."""
+    """Fit one step with its own regressors, groups with similar numbers of them together."""
+    coef, active = _select_regressors(problem.equations, spec)
+    classes = list(size_classes(active.sum(1)))
+    if len(classes) == 1:
+        return _fit_active(problem, coef, active, classes[0][1], spec)
+    parts = [
+        _fit_active(problem.take(rows), coef[rows], active[rows], size, spec.select(rows))
+        for rows, size in classes
+    ]
+    return concatenate(parts).take(torch.cat([rows for rows, _ in classes]).argsort())
+
+
+def _fit_active(
+    problem: _Problem,
+    coef: Float[Tensor, "group term 1"],
+    active: Bool[Tensor, "group term"],
+    size: int,
+    spec: FitSpec,
+) -> ARResults:
+    """Fit one step with at most `size` selected regressors, given their coefficients."""
     equations = problem.equations
-    coef, active = _select_regressors(equations, spec)
-    terms, block = active_block(equations.gram, active)
+    terms, block = active_block(equations.gram, active, size)
     factorization = factorize(block, ridge=spec.ridge)
     if bool(factorization.ill_conditioned.any()):  # device synchronization
         restricted = equations.restrict(active)
@@ -182,12 +205,21 @@ def _correct(
     corrected = correct_bias(coef[:, :, 0], direction, lags, nobs, spec.n_series)
     df_per_series = (nobs - active.sum(1) - 1) / spec.n_series
     weight = _correction_weight(rss, problem.rss(corrected.coef[:, :, None]), df_per_series, SUM_LR)
-    coef = torch.lerp(coef, corrected.coef[:, :, None], weight[:, None])
+    coef = _blend(coef, corrected.coef[:, :, None], weight[:, None])
     limited = limit_roots(coef[:, :, 0], spec.design.order, nobs)[:, :, None]
     # Significant oscillations keep their roots, and so does significant growth.
     limit_weight = _correction_weight(rss, problem.rss(limited), df_per_series, ROOTS_LR)
-    coef = torch.lerp(coef, limited, (weight * limit_weight)[:, None])
+    coef = _blend(coef, limited, (weight * limit_weight)[:, None])
     return _Estimate(coef, problem.rss(coef), corrected.drift_weight * weight[:, 0])
+
+
+def _blend(
+    first: Float[Tensor, "group term step"],
+    second: Float[Tensor, "group term step"],
+    weight: Float[Tensor, "group 1 step"],
+) -> Float[Tensor, "group term step"]:
+    """Weighted mean; unlike lerp, it rounds alike for any number of groups."""
+    return first + weight * (second - first)
 
 
 def _correction_weight(

@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tsar.autoregression.closed_form import concatenate
 from tsar.autoregression.design import Design
 from tsar.autoregression.missing import complete
 from tsar.autoregression.orders import fit_orders
-from tsar.autoregression.results import ARResults
+from tsar.autoregression.results import ARResults, concatenate
 from tsar.autoregression.segments import Segments, power_of_two_class
 from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 

@@ -1,6 +1,7 @@
 """Gram matrices of lagged values by FFT, without building the matrix of lagged values."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
@@ -9,6 +10,7 @@ from torch import Tensor
 from tsar.autoregression.gram_updates import GramUpdate, gram_updates
 from tsar.autoregression.overlap_save import Blocks, overlap_save_blocks
 from tsar.autoregression.segments import Segments
+from tsar.autoregression.spectra import multiply
 from tsar.runtime.memory import CACHE_ELEMENTS, rows_within
 
 LEVEL_SAMPLE = 64  # points of a segment that its level is estimated from
@@ -100,6 +102,18 @@ class Moments:
         )
 
 
+def matrix_product(
+    matrix: Float[Tensor, "group row term"], right: Float[Tensor, "group term target"]
+) -> Float[Tensor, "group row target"]:
+    """Product of matrices; with one target it rounds alike for any number of groups.
+
+    A library multiplies one matrix in another way than a batch of them.
+    """
+    if right.shape[2] == 1:
+        return (matrix * right.mT).sum(dim=2, keepdim=True)
+    return matrix @ right
+
+
 def _take(
     gram: Float[Tensor, "group row column"], dim: int, terms: Int[Tensor, " term"]
 ) -> Float[Tensor, "group first second"]:
@@ -138,6 +152,13 @@ class NormalEquations:
     max_lag: int
     share: Float[Tensor, " group"] | None = None
 
+    def take(self, groups: Int[Tensor, " taken"]) -> "NormalEquations":
+        """Equations of some groups."""
+        names = ("gram", "cross", "tss", "regressor_mean", "target_mean", "nobs")
+        taken: dict[str, Any] = {name: getattr(self, name)[groups] for name in names}
+        share = None if self.share is None else self.share[groups]
+        return replace(self, **taken, share=share)
+
     def restrict(self, active: Bool[Tensor, "group term"]) -> "NormalEquations":
         """Equations of the active regressors; the others will have coefficient 0."""
         mask = active.to(self.gram.dtype)
@@ -150,7 +171,8 @@ class NormalEquations:
 
     def rss(self, coef: Float[Tensor, "group term target"]) -> Float[Tensor, "group target"]:
         """Residual sums of squares, with an error of about eps times `tss`."""
-        explained = torch.einsum("gkr,gkr->gr", coef, 2 * self.cross - self.gram @ coef)
+        product = matrix_product(self.gram, coef)
+        explained = torch.einsum("gkr,gkr->gr", coef, 2 * self.cross - product)
         return (self.tss - explained).clamp(min=0)
 
 
@@ -279,7 +301,7 @@ def cross_correlate(
     max_lag: int,
 ) -> Float[Tensor, "present left channel lag"]:
     """Sum left[t] * channel[t - lag] over the blocks of each group, by the channels' spectrum."""
-    product = torch.fft.rfft(left)[:, :, None] * spectrum[:, None].conj()
+    product = multiply(torch.fft.rfft(left)[:, :, None], spectrum[:, None].conj())
     return torch.fft.irfft(blocks.sum_by_group(product), n=blocks.size)[..., : max_lag + 1]
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tsar.autoregression.gram import matrix_product
 from tsar.autoregression.least_squares import (
     EPS,
     factorize,
@@ -38,6 +39,17 @@ class _Problem:
     nobs: Float[Tensor, " group"]
     criterion: str
     max_terms: int
+
+    def take(self, rows: Int[Tensor, " row"]) -> "_Problem":
+        """Some of the systems."""
+        return _Problem(
+            self.correlation[rows],
+            self.cross[rows],
+            self.tss[rows],
+            self.nobs[rows],
+            self.criterion,
+            self.max_terms,
+        )
 
     def evaluate(
         self,
@@ -136,7 +148,7 @@ def select_lags(
     tss, nobs = tss.double(), nobs.double()
     problem = _Problem(system.correlation, system.cross, tss, nobs, criterion, limit)
     path = _forward(problem)
-    candidates = [path.best(problem), _backward(problem, path), _nested(problem)]
+    candidates = [path.best(problem), _backward_by_length(problem, path), _nested(problem)]
     values = torch.stack([candidate.criterion for candidate in candidates], dim=1)
     best = values.argmin(1)[:, None]
     masks = torch.stack([candidate.active for candidate in candidates], dim=1)
@@ -154,12 +166,18 @@ class _Candidate:
 class _Path:
     """Terms in the order of their selection, and unexplained shares of the variance.
 
-    A step is `valid` as long as an independent term is left.
+    A step is `valid` as long as an independent term is left, up to the `length` of the system.
     """
 
     order: Int[Tensor, "group step"]
     valid: Bool[Tensor, "group step"]
     unexplained: Float[Tensor, "group path"]
+    length: Int[Tensor, " group"]
+
+    def take(self, rows: Int[Tensor, " row"], length: int) -> "_Path":
+        """Paths of some systems, up to a length."""
+        order, valid = self.order[rows, :length], self.valid[rows, :length]
+        return _Path(order, valid, self.unexplained[rows, : length + 1], self.length[rows])
 
     def best(self, problem: _Problem) -> _Candidate:
         steps = torch.arange(self.unexplained.shape[1], device=self.order.device)
@@ -177,7 +195,10 @@ class _Path:
 
 
 def _forward(problem: _Problem) -> _Path:
-    """Add the best term at each step: a Cholesky factorization pivoted by gain."""
+    """Add the best term at each step: a Cholesky factorization pivoted by gain.
+
+    Each system has its own end, so that none depends on others.
+    """
     groups, terms = problem.cross.shape
     limit = min(problem.max_terms + PATIENCE, terms)
     rows = problem.cross.new_zeros(groups, limit, terms)
@@ -186,8 +207,9 @@ def _forward(problem: _Problem) -> _Path:
     variance = problem.correlation.diagonal(dim1=1, dim2=2).clone()
     unexplained, order, valid = [problem.cross.new_ones(groups)], [], []
     group = torch.arange(groups, device=covariance.device)
+    length = torch.full_like(group, limit)
     for step in range(limit):
-        independent = variance > _dependence_threshold(terms)
+        independent = (variance > _dependence_threshold(terms)) & (step < length)[:, None]
         gains = torch.where(independent, covariance.square() / variance.clamp(min=EPS), -1.0)
         gain, term = gains.max(1)
         scale = variance[group, term].clamp(min=EPS).rsqrt() * (gain >= 0)
@@ -199,23 +221,41 @@ def _forward(problem: _Problem) -> _Path:
         unexplained.append(unexplained[-1] - gain.clamp(min=0))
         order.append(term)
         valid.append(gain >= 0)
-        if step % PATIENCE == PATIENCE - 1 and _stalled(problem, unexplained):
-            break
-    return _Path(torch.stack(order, 1), torch.stack(valid, 1), torch.stack(unexplained, 1))
+        if step % PATIENCE == PATIENCE - 1:
+            stalled = _stalled(problem, unexplained)
+            length = torch.where(stalled, length.clamp(max=step + 1), length)
+            if bool(stalled.all()):  # device synchronization
+                break
+    steps = (torch.stack(order, 1), torch.stack(valid, 1), torch.stack(unexplained, 1))
+    return _Path(*steps, length.clamp(max=len(order)))
 
 
-def _stalled(problem: _Problem, unexplained: list[Float[Tensor, " group"]]) -> bool:
-    """Whether no system improved in the last steps; device synchronization."""
+def _stalled(
+    problem: _Problem, unexplained: list[Float[Tensor, " group"]]
+) -> Bool[Tensor, " group"]:
+    """Whether a system did not improve in the last steps."""
     path = torch.stack(unexplained, 1)
     sizes = torch.arange(path.shape[1], device=path.device).expand_as(path)
     best = problem.evaluate(path, sizes, nested=False).argmin(1)
-    return path.shape[1] - 1 - int(best.max()) >= PATIENCE
+    return path.shape[1] - 1 - best >= PATIENCE
+
+
+def _backward_by_length(problem: _Problem, path: _Path) -> _Candidate:
+    """Backward elimination of paths of equal lengths together: their sizes decide the rounding."""
+    rows, parts = [], []
+    for length in path.length.unique().tolist():
+        row = (path.length == length).nonzero()[:, 0]
+        rows.append(row)
+        parts.append(_backward(problem.take(row), path.take(row, length)))
+    order = torch.cat(rows).argsort()
+    active = torch.cat([part.active for part in parts])[order]
+    return _Candidate(active, torch.cat([part.criterion for part in parts])[order])
 
 
 def _backward(problem: _Problem, path: _Path) -> _Candidate:
     """Drop the term that costs least at each step, from the end of a forward path."""
     inverse = _inverse_of(problem, path)
-    coef = (inverse @ problem.cross.gather(1, path.order)[:, :, None])[:, :, 0]
+    coef = matrix_product(inverse, problem.cross.gather(1, path.order)[:, :, None])[:, :, 0]
     active = path.valid
     unexplained, masks = [path.unexplained[:, -1]], [active]
     group = torch.arange(len(active), device=active.device)
@@ -225,7 +265,8 @@ def _backward(problem: _Problem, path: _Path) -> _Candidate:
         column = inverse[group, :, term]
         pivot = variance[group, term]
         coef = coef - column * (coef[group, term] / pivot)[:, None]
-        inverse = inverse.addcmul_(column[:, :, None], (column / pivot[:, None])[:, None], value=-1)
+        # Not by addcmul, whose rounding depends on the number of systems.
+        inverse = inverse - column[:, :, None] * (column / pivot[:, None])[:, None]
         active = active.scatter(1, term[:, None], False)
         unexplained.append(unexplained[-1] + loss.nan_to_num(posinf=0.0))
         masks.append(active)

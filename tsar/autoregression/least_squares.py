@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tsar.autoregression.segments import size_classes
+
 EPS = torch.finfo(torch.float64).eps
 
 
@@ -215,21 +217,23 @@ def refit(
     >>> refit(gram, cross, torch.tensor([[True, False]]))
     tensor([[0.5000, 0.0000]], dtype=torch.float64)
     """
-    terms, block = active_block(gram.double(), active)
-    active_cross = cross.double().gather(1, terms) * active.gather(1, terms)
-    coef = factorize(block).solve(active_cross[:, :, None])[:, :, 0]
-    return torch.zeros_like(cross, dtype=torch.float64).scatter(1, terms, coef)
+    result = torch.zeros_like(cross, dtype=torch.float64)
+    for rows, size in size_classes(active.sum(1)):
+        terms, block = active_block(gram[rows].double(), active[rows], size)
+        active_cross = cross[rows].double().gather(1, terms) * active[rows].gather(1, terms)
+        coef = factorize(block).solve(active_cross[:, :, None])[:, :, 0]
+        result[rows] = result[rows].scatter(1, terms, coef)
+    return result
 
 
 def active_block(
-    gram: Float[Tensor, "group term term"], active: Bool[Tensor, "group term"]
+    gram: Float[Tensor, "group term term"], active: Bool[Tensor, "group term"], size: int
 ) -> tuple[Int[Tensor, "group active"], Float[Tensor, "group active active"]]:
     """Indices of the active terms of each group, and the Gram matrix of these.
 
-    Groups with fewer active terms than others are padded with other terms, whose rows and columns
-    are zero. Device synchronization, for the largest number of active terms.
+    Groups with fewer active terms than `size` are padded with other terms, if there are any, whose
+    rows and columns are zero.
     """
-    size = int(active.sum(1).max()) if active.numel() else 0
     terms = (~active).long().argsort(dim=1, stable=True)[:, :size]
     mask = active.gather(1, terms).double()
     return terms, submatrix(gram, terms) * mask[:, :, None] * mask[:, None]

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import cho_solve_banded, cholesky_banded, solve_banded
 from torch import Tensor
 
+from tsar.autoregression.spectra import multiply
 from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 
 # Series of more missing points are solved one by one, by banded instead of dense factorizations.
@@ -103,10 +104,12 @@ def _gradient(
     time, order = values.shape[1], coef.shape[1]
     size = time + order
     filters = torch.fft.rfft(_filter(coef), n=size)
-    innovations = torch.fft.irfft(torch.fft.rfft(values, n=size) * filters, n=size)[:, :time]
+    innovations = torch.fft.irfft(multiply(torch.fft.rfft(values, n=size), filters), n=size)[
+        :, :time
+    ]
     inside = torch.arange(time) < lengths[:, None]
     innovations = (innovations - intercept[:, None]) * inside
-    spectrum = torch.fft.rfft(innovations, n=size) * filters.conj()
+    spectrum = multiply(torch.fft.rfft(innovations, n=size), filters.conj())
     return torch.fft.irfft(spectrum, n=size)[:, :time]
 
 

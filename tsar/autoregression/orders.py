@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from tsar.autoregression.closed_form import concatenate, fit_closed_form
+from tsar.autoregression.closed_form import fit_closed_form
 from tsar.autoregression.design import Design
-from tsar.autoregression.results import ARResults
+from tsar.autoregression.results import ARResults, concatenate
 from tsar.autoregression.segments import Segments
 
 PER_REGRESSOR = ("coef", "std_err", "active")  # fields of `ARResults` with an axis of regressors

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
+from tsar.autoregression.segments import size_classes
 from tsar.records import record
 from tsar.runtime.memory import BLOCK_ELEMENTS, rows_within
 
@@ -75,7 +77,6 @@ class ParameterUncertainty:
         """Join chunks of groups, in order."""
         width = max(chunk.terms.shape[1] for chunk in chunks)
         padded = [(chunk, width - chunk.terms.shape[1]) for chunk in chunks]
-        pad = torch.nn.functional.pad
         return cls(
             torch.cat([pad(chunk.terms, (0, n)) for chunk, n in padded]),
             torch.cat([pad(chunk.cov_root, (0, n, 0, n)) for chunk, n in padded]),
@@ -136,14 +137,19 @@ class ParameterUncertainty:
         """
         horizon, n_active = psi.shape[1], self.terms.shape[1]
         size = rows_within(BLOCK_ELEMENTS, horizon * (horizon + 2 * n_active) + n_active**2)
-        slopes = [psi[:0]]
-        for rows in torch.arange(len(group), device=group.device).split(size):
-            groups = group[rows]
-            centred = read(rows, self.terms[groups]) - self.mean[groups][:, None]
-            slopes.append(_slope_variance(centred, psi[rows], self.cov_root[groups]))
+        slopes = torch.zeros_like(psi)
+        counts = (self.cov_root.diagonal(dim1=1, dim2=2) != 0).sum(1)[group]
+        for inside, width in size_classes(counts):
+            extra = width - n_active
+            for rows in inside.split(size):
+                groups = group[rows]
+                terms = pad(self.terms[groups], (0, extra))
+                centred = read(rows, terms) - pad(self.mean[groups], (0, extra))[:, None]
+                root = pad(self.cov_root[groups], (0, extra, 0, extra))
+                slopes[rows] = _slope_variance(centred, psi[rows], root)
         mean = psi.cumsum(1).square() / self.nobs[group].clamp(min=1)[:, None]
         share = self.variance_share[group][:, None]
-        return torch.where(share == 0, torch.cat(slopes) + mean, psi.square().cumsum(1) * share)
+        return torch.where(share == 0, slopes + mean, psi.square().cumsum(1) * share)
 
 
 def _slope_variance(

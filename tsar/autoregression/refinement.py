@@ -10,6 +10,7 @@ from tsar.autoregression.gram import NormalEquations, approximate_means, cross_c
 from tsar.autoregression.least_squares import LeastSquares
 from tsar.autoregression.overlap_save import Blocks, overlap_save_blocks
 from tsar.autoregression.segments import Segments
+from tsar.autoregression.spectra import multiply
 
 
 @dataclass(frozen=True)
@@ -156,4 +157,5 @@ def _apply_filters(
 ) -> Float[Tensor, "block target size"]:
     """Convolve the windows of each block with the filters of its group."""
     response = torch.fft.rfft(filters[blocks.groups], n=blocks.size)[blocks.group_index]
-    return torch.fft.irfft(torch.einsum("btcf,bcf->btf", response, spectrum), n=blocks.size)
+    filtered = multiply(response, spectrum[:, None]).sum(dim=2)
+    return torch.fft.irfft(filtered, n=blocks.size)

@@ -1,6 +1,7 @@
 """Results of a least squares fit: coefficients, standard errors, residual sums of squares."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -77,3 +78,14 @@ class ARResults:
         values = vars(self).items()
         moved = {name: value.to(device) for name, value in values if value is not None}
         return replace(self, **moved)
+
+
+def concatenate(chunks: list[ARResults]) -> ARResults:
+    """Join the results of all groups, in order."""
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(chunk, name) for chunk in chunks])
+        for name in (*STEPWISE, "nobs", "n_series")
+    }
+    parts = [chunk.uncertainty for chunk in chunks if chunk.uncertainty is not None]
+    uncertainty = ParameterUncertainty.concatenate(parts) if parts else None
+    return ARResults(**joined, uncertainty=uncertainty)

@@ -1,5 +1,6 @@
 """Observed segments of series: the stretches without a missing value that windows lie within."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -128,3 +129,19 @@ def observed_segments(
 def power_of_two_class(sizes: Int[Tensor, " item"]) -> Int[Tensor, " item"]:
     """Exponents of the powers of two that the sizes round up to."""
     return sizes.double().log2().ceil().long()
+
+
+def size_classes(sizes: Int[Tensor, " item"]) -> Iterator[tuple[Int[Tensor, " row"], int]]:
+    """Rows of similar sizes, and the power of two that holds them; device synchronization.
+
+    Systems that are padded to it depend on themselves alone: padding changes the rounding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> [(rows.tolist(), size) for rows, size in size_classes(torch.tensor([1, 4, 0, 3]))]
+    [([0, 2], 1), ([1, 3], 4)]
+    """
+    classes = power_of_two_class(sizes.clamp(min=1))
+    for exponent in classes.unique().tolist():
+        yield (classes == exponent).nonzero()[:, 0], 2**exponent

@@ -245,7 +245,8 @@ def _forecast_plain(
         return undo_seasonal_difference(forecast, plain, member.season)
     zero = torch.zeros_like(equations.intercept)
     without = iterate(equations.coef_without, zero, changes, horizon)
-    return last + torch.lerp(without, forecast, member.drift * decay).cumsum(dim=1)
+    drift = member.drift * decay * (forecast - without)
+    return last + (without + drift).cumsum(dim=1)
 
 
 def _slope(values: Float[Tensor, "series time"]) -> Float[Tensor, " series"]:
