@@ -27,7 +27,7 @@ from tsar.forecasters.forecast import Forecast
 
 SIGMA_LEVEL = 0.8413447460685429  # level of the quantile one standard deviation above the mean
 BETWEEN = 1.5  # share of the variance between members that adds to that of a forecast
-FITS = 4  # origins at which the members are fitted
+FITS = 2  # origins at which the members are fitted
 
 # Forecasts by the equation in levels of what follows a panel, with the quantile at `SIGMA_LEVEL`.
 ForecastEquation = Callable[[Panel, int], Forecast]
