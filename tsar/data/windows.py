@@ -104,6 +104,10 @@ class Windows:
         in_context = count[cutoffs] > count[cutoffs - self.context_length]
         return replace(self, cutoffs=cutoffs[in_target & in_context])
 
+    def take(self, rows: Int[Tensor, " row"]) -> "Windows":
+        """Some of the windows."""
+        return replace(self, cutoffs=self.cutoffs[rows])
+
     def check_last_observed(self) -> None:
         """Check that every context ends with an observed point."""
         if bool(self.panel.values[self.cutoffs - 1].isnan().any()):

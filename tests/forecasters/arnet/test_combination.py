@@ -12,6 +12,7 @@ from statsmodels.tsa.seasonal import seasonal_decompose
 import tsar
 from tsar import ARNet
 from tsar.autoregression.nested_orders import fit_nested
+from tsar.data.panel import Panel
 from tsar.forecasters.arnet.combination.choice import count_origins, members_of, seasons_of
 from tsar.forecasters.arnet.combination.members import Member, fit_member, forecast_member
 from tsar.forecasters.arnet.combination.padded import (
@@ -21,6 +22,7 @@ from tsar.forecasters.arnet.combination.padded import (
 )
 from tsar.forecasters.arnet.combination.profile import Profile
 from tsar.forecasters.arnet.combination.rolling import weighted_mean
+from tsar.forecasters.arnet.combination.season_search import find_seasons
 from tsar.forecasters.arnet.combination.smoothing import FACTORS, smooth
 
 Array = NDArray[np.float64]
@@ -164,8 +166,8 @@ def test_any_number_of_origins_is_compared(points: int) -> None:
     times = pd.date_range("1990", periods=points, freq="MS")
     model = ARNet(horizon=6).fit(long_frame(monthly(18, points), times=times))
     assert model.combination_ is not None
-    assert model.combination_.n_origins.tolist() == [points // 25]
-    assert bool(model.combination_.weights.isfinite().all())
+    assert model.combination_.parts[0].n_origins.tolist() == [points // 25]
+    assert bool(model.combination_.parts[0].weights.isfinite().all())
 
 
 def test_a_long_stationary_autoregression_keeps_its_equation() -> None:
@@ -176,7 +178,7 @@ def test_a_long_stationary_autoregression_keeps_its_equation() -> None:
     frame = pd.DataFrame(20 + y, index=pd.date_range("1900", periods=1200, freq="MS"))
     model = ARNet(horizon=12).fit(frame)
     assert model.combination_ is not None
-    assert float(model.combination_.weights[:, 0].mean()) > 0.7
+    assert float(model.combination_.parts[0].weights[:, 0].mean()) > 0.7
 
 
 def test_a_level_that_shifts_is_followed() -> None:
@@ -224,8 +226,12 @@ def test_weights_see_only_the_past() -> None:
     later = ARNet(horizon=6).fit(long_frame(y[:90], np.r_[y[6:84], y[84:90] + 30]))
     assert model.combination_ is not None
     assert later.combination_ is not None
-    assert torch.equal(model.combination_.weights[0], later.combination_.weights[0])
-    assert not torch.equal(model.combination_.weights[1], later.combination_.weights[1])
+    assert torch.equal(
+        model.combination_.parts[0].weights[0], later.combination_.parts[0].weights[0]
+    )
+    assert not torch.equal(
+        model.combination_.parts[0].weights[1], later.combination_.parts[0].weights[1]
+    )
 
 
 def test_a_saved_combination_forecasts_the_same(tmp_path: Path) -> None:
@@ -279,6 +285,36 @@ def test_seasons_can_be_given() -> None:
     assert np.abs(given.to_numpy() - dated.to_numpy()).max() < 1  # the default orders differ
     with pytest.raises(ValueError, match="season_length must be an integer of at least 1"):
         ARNet(season_length=(7, 0)).fit(y)
+
+
+def test_a_season_is_found_where_times_are_integers() -> None:
+    wave = 8 * np.sin(np.arange(100) * 2 * np.pi / 12)
+    clear, none = monthly(21, 100) + wave, np.random.default_rng(22).normal(size=100)
+    frame = pd.DataFrame({"clear": clear, "none": none, "again": monthly(25, 100) + wave})
+    model = ARNet(horizon=12).fit(frame[:88])
+    assert model.combination_ is not None
+    assert sorted(len(part.weights) for part in model.combination_.parts) == [1, 2]
+    assert "season 12" in model.summary("clear")
+    assert "season" not in model.summary("none").split("Combined")[1]
+    result = model.predict(level=80)
+    alone = ARNet(horizon=12).fit(frame[["clear"]][:88]).predict(level=80)
+    pd.testing.assert_frame_equal(result[["clear"]], alone, rtol=1e-12)
+    assert np.abs(result["clear"]["ARNet"] - clear[88:]).mean() < 1.5
+
+
+def test_the_week_and_the_day_are_found() -> None:
+    hours = np.arange(1000)
+    rng = np.random.default_rng(24)
+    y = 5 * np.sin(hours * 2 * np.pi / 24) * (1 + (hours // 24 % 7 < 5)) + rng.normal(size=1000) / 9
+    others = [rng.normal(size=1000), rng.normal(size=1000).cumsum(), np.ones(1000)]
+    wide = pd.DataFrame(np.stack([y, *others], axis=1))
+    assert find_seasons(Panel.from_frame(wide)) == [(24, 168), (), (), ()]
+
+
+@pytest.mark.parametrize("points", [1, 2, 3, 7])
+def test_short_series_have_no_season(points: int) -> None:
+    values = torch.from_numpy(np.random.default_rng(25).normal(size=(3, points)))
+    assert find_seasons(Panel.from_tensor(values)) == [(), (), ()]
 
 
 def test_series_too_short_to_compare_members_are_reported() -> None:

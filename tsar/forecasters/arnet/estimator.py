@@ -16,13 +16,12 @@ from tsar.data.panel import Columns, Panel
 from tsar.data.scaling import Scaling, standardize
 from tsar.data.windows import Windows
 from tsar.forecasters.arnet.closed_form import Scales, fit_panel, group_scaling
-from tsar.forecasters.arnet.combination import SIGMA_LEVEL, Combination, equation_of, seasons_of
+from tsar.forecasters.arnet.combination import SIGMA_LEVEL, fit_combination
 from tsar.forecasters.arnet.equations import Equations, load_closed_form, map_steps
 from tsar.forecasters.arnet.module import CONTEXT_ORDERS, AutoregressionModule, Loss, robust_delta
 from tsar.forecasters.arnet.options import (
     check_options,
     choose_orders,
-    combines,
     corrects_bias,
 )
 from tsar.forecasters.arnet.quantiles import ErrorModel, closed_form_quantiles
@@ -83,7 +82,8 @@ class ARNet(Forecaster):
         without a seasonal profile, and exponential smoothing. Weights fall with the errors at
         earlier origins of the series itself, the faster the more there are. None: one equation.
     season_length
-        Points in the season of the combination, or in several, 1 for none; None: usual ones.
+        Points in the season of the combination, or in several, 1 for none; None: usual ones of
+        the frequency, and with integers as times those found in each series.
     hidden
         Widths of the hidden layers of a network on the lags and covariates, whose output is added
         to that of the linear map; empty: no network.
@@ -215,10 +215,7 @@ class ARNet(Forecaster):
         else:
             self._set_statistics(results)
         self._set_coefficients()
-        self.combination_ = None
-        if combines(self, panel.labels.columns.covariates):
-            seasons = seasons_of(panel.labels.frequency, self.season_length)
-            self.combination_ = Combination.fit(panel, seasons, self.horizon, equation_of(self))
+        self.combination_ = fit_combination(self, panel)
 
     @property
     def holds_back(self) -> bool:

@@ -28,7 +28,7 @@ def coefficient_summary(model: Any, series: Any) -> str:
     table = coefficient_table(_title(model), facts, terms, coef, std_err)
     if _combination(model) is None:
         return table
-    return f"{table}\n{combination_table(model.combination_, row)}"
+    return f"{table}\n{combination_table(*model.combination_.of(row))}"
 
 
 def draw_coefficients(model: Any, series: Any, ax: Any) -> Any:
@@ -68,7 +68,7 @@ def _cells(model: Any) -> list[list[str]]:
         columns.append(["yes" if stable else "no" for stable in model.is_stable_])
         columns.append([f"{total:.4f}" for total in model.coef_.sum(axis=1)])
     if _combination(model) is not None:
-        columns.append([f"{weight:.3f}" for weight in model.combination_.weights[:, 0].tolist()])
+        columns.append([f"{weight:.3f}" for weight in model.combination_.equation_weights.tolist()])
     return [list(cells) for cells in zip(*columns, strict=True)]
 
 

@@ -1,6 +1,5 @@
 """Combination of an equation in levels with other members, for each series by itself."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +30,6 @@ from tsar.records import record
 
 BATCH = 1024  # contexts that are forecast at once
 MIN_ERROR = 1e-3  # smallest mean error of a member, relative to the mean over members
-MIN_POINTS = 8  # points below which a series is reported
 
 
 @record("combination")
@@ -77,7 +75,6 @@ class Combination:
         fit_equation
             Fits the equation in levels to a panel and forecasts.
         """
-        _warn_of_short_series(panel)
         members = members_of(seasons)
         longest, steps = context_length(seasons), compared_horizon(horizon)
         n_origins = count_origins(panel.lengths, seasons, steps)
@@ -97,20 +94,19 @@ class Combination:
         self,
         forecast: Forecast,
         windows: Windows,
-        rows: Int[Tensor, " series"],
+        rows: Int[Tensor, " window"],
         levels: Sequence[float],
     ) -> Forecast:
         """Combined forecasts of windows, given those of the equation in levels.
 
         `forecast` has the quantile at `SIGMA_LEVEL` where `levels` are asked for; `rows` are those
-        of the series of the windows' panel among the fitted ones.
+        of the windows' series among the fitted ones.
         """
-        fitted = rows[windows.series]
         parts = []
         for start, batch in zip(range(0, len(windows), BATCH), windows.batches(BATCH), strict=True):
             chunk = slice(start, start + BATCH)
             some = Forecast(forecast.point[chunk], forecast.quantiles[chunk])
-            parts.append(self._combine(some, batch.context.values, fitted[chunk], levels))
+            parts.append(self._combine(some, batch.context.values, rows[chunk], levels))
         point = torch.cat([part.point for part in parts])
         return Forecast(point, torch.cat([part.quantiles for part in parts]))
 
@@ -131,20 +127,6 @@ class Combination:
         variance = forecast_variance(points, weights, point, sigma)
         factors = self.widths.factors(rows, point.shape[1], levels)
         return Forecast(point, point[:, :, None] + variance.sqrt()[:, :, None] * factors)
-
-
-def _warn_of_short_series(panel: Panel) -> None:
-    """Warn of series that are too short to tell one member from another."""
-    short = (panel.lengths < MIN_POINTS).nonzero()[:, 0].tolist()
-    if short:
-        name, count = panel.labels.ids[short[0]], int(panel.lengths[short[0]])
-        others = f", and {len(short) - 1} more series are as short" if len(short) > 1 else ""
-        warnings.warn(
-            f"series {name!r} has only {count} points{others}: its forecast is little more than "
-            f"its last level, and its interval is rough. Give at least {MIN_POINTS} points, or "
-            "leave it out.",
-            stacklevel=2,
-        )
 
 
 def _weights(

@@ -1,19 +1,30 @@
-"""The equation in levels, fitted alone to earlier parts of series."""
+"""The combination of an ARNet, and its equation alone, fitted to earlier parts of series."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sklearn.base import clone
 
 from tsar.data.panel import Panel
+from tsar.forecasters.arnet.combination.by_season import Combinations, seasons_by_series
 from tsar.forecasters.arnet.combination.rolling import (
     SIGMA_LEVEL,
     FitEquation,
     ForecastEquation,
 )
+from tsar.forecasters.arnet.options import combines
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
 
 Model = TypeVar("Model", bound=Forecaster)
+
+
+def fit_combination(model: Model, panel: Panel) -> Combinations | None:
+    """Fit the combination of an `ARNet`; None where it is one equation."""
+    options: Any = model
+    if not combines(options, panel.labels.columns.covariates):
+        return None
+    seasons = seasons_by_series(panel, options.season_length)
+    return Combinations.fit(panel, seasons, model.horizon, equation_of(model))
 
 
 def equation_of(model: Model) -> FitEquation:
