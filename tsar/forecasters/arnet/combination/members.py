@@ -93,7 +93,7 @@ class Equations:
 
     coef: Float[Tensor, "series lag"]
     intercept: Float[Tensor, " series"]
-    coef_without: Float[Tensor, "series lag"]
+    coef_without: Float[Tensor, "series other_lag"]
     factor: Float[Tensor, " series"]
     log: Bool[Tensor, " series"]
     multiplicative: Bool[Tensor, " series"]
