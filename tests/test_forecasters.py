@@ -54,6 +54,7 @@ SMALL: tuple[Forecaster, ...] = (
     DLinear(8, horizon=3, moving_average=3, **TRAINED),
     ARNet(3, horizon=3, **CPU),
     ARNet(horizon=3, season_length=4, **CPU),
+    ARNet(horizon=3, strategy="direct", season_length=4, **CPU),
     ARNet(6, horizon=3, strategy="direct", scope="global", sparsity=0.5, **CPU),
     ARNet(6, horizon=3, hidden=(4,), loss="huber", **TRAINED),
     ARNet(

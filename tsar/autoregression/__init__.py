@@ -3,6 +3,14 @@
 from tsar.autoregression.bias_correction import correct_bias, drift_shrinkage, limit_roots
 from tsar.autoregression.closed_form import fit_closed_form
 from tsar.autoregression.design import Design
+from tsar.autoregression.direct_maps import (
+    DirectMaps,
+    WindowSplit,
+    error_products,
+    fit_direct_maps,
+    stacking_errors,
+    stacking_weight,
+)
 from tsar.autoregression.dynamics import (
     horizon_map,
     is_stable,
@@ -11,7 +19,11 @@ from tsar.autoregression.dynamics import (
     roots,
 )
 from tsar.autoregression.estimation import Sparsity
-from tsar.autoregression.expectation_maximization import MissingFit, fit_incomplete
+from tsar.autoregression.expectation_maximization import (
+    MissingFit,
+    fill_missing,
+    fit_incomplete,
+)
 from tsar.autoregression.gram import Moments, NormalEquations, lagged_moments
 from tsar.autoregression.information_criteria import information_criteria
 from tsar.autoregression.lag_selection import select_lags
@@ -27,10 +39,12 @@ from tsar.autoregression.penalty import (
 from tsar.autoregression.refinement import refine, residual_sums
 from tsar.autoregression.results import ARResults, concatenate
 from tsar.autoregression.segments import Segments, observed_segments
+from tsar.autoregression.window_moments import WindowMoments
 
 __all__ = [
     "ARResults",
     "Design",
+    "DirectMaps",
     "MissingFit",
     "Moments",
     "NormalEquations",
@@ -38,11 +52,16 @@ __all__ = [
     "PenalizedFit",
     "Segments",
     "Sparsity",
+    "WindowMoments",
+    "WindowSplit",
     "concatenate",
     "correct_bias",
     "drift_shrinkage",
+    "error_products",
     "factorize",
+    "fill_missing",
     "fit_closed_form",
+    "fit_direct_maps",
     "fit_incomplete",
     "fit_orders",
     "fit_penalized",
@@ -61,5 +80,7 @@ __all__ = [
     "roots",
     "select_lags",
     "sparsity_penalty",
+    "stacking_errors",
+    "stacking_weight",
     "weighted_lasso",
 ]

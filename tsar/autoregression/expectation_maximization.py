@@ -90,6 +90,35 @@ def fit_incomplete(
     return MissingFit(results, converged, share)
 
 
+def fill_missing(
+    values: Float[Tensor, " total"],
+    starts: Int[Tensor, " series"],
+    lengths: Int[Tensor, " series"],
+    results: ARResults,
+) -> Float[Tensor, " total"]:
+    """Series with their missing points replaced by the conditional mean given the observed ones.
+
+    Parameters
+    ----------
+    values, starts, lengths
+        See `fit_incomplete`.
+    results
+        One-step equations of the series.
+    """
+    filled = values.clone()
+    for row, width in _length_classes(lengths):
+        time = torch.arange(width)
+        inside = time < lengths[row, None]
+        index = (starts[row, None] + time).clamp(max=len(values) - 1)
+        series = torch.where(inside, values[index], torch.nan)
+        part = results.take(row)
+        equation = part.coef[:, 0], part.intercept[:, 0], part.resid_std[:, 0]
+        mean = complete(series, lengths[row], *equation, 0).mean
+        missing = inside & series.isnan()
+        filled[index[missing]] = mean[missing]
+    return filled
+
+
 def _length_classes(lengths: Int[Tensor, " series"]) -> Iterator[tuple[Tensor, int]]:
     """Rows of series of similar lengths, few at a time, and the power of two that holds them.
 

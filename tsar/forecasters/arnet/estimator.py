@@ -10,22 +10,25 @@ from jaxtyping import Float, Int
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.autoregression import ARResults, Design, information_criteria, is_stable, roots
+from tsar.autoregression import ARResults, Design, is_stable, roots
 from tsar.data.alignment import fitted_rows
 from tsar.data.panel import Columns, Panel
 from tsar.data.scaling import Scaling, standardize
 from tsar.data.windows import Windows
 from tsar.forecasters.arnet.closed_form import Scales, fit_panel, group_scaling
 from tsar.forecasters.arnet.combination import SIGMA_LEVEL, fit_combination
+from tsar.forecasters.arnet.direct import fit_averaged
 from tsar.forecasters.arnet.equations import Equations, load_closed_form, map_steps
 from tsar.forecasters.arnet.module import CONTEXT_ORDERS, AutoregressionModule, Loss, robust_delta
 from tsar.forecasters.arnet.options import (
+    averages_maps,
     check_options,
     choose_orders,
     corrects_bias,
 )
-from tsar.forecasters.arnet.quantiles import ErrorModel, closed_form_quantiles
+from tsar.forecasters.arnet.quantiles import closed_form_quantiles
 from tsar.forecasters.arnet.report import coefficient_summary, draw_coefficients
+from tsar.forecasters.arnet.statistics import set_statistics
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.fitting import (
     Prediction,
@@ -62,10 +65,13 @@ class ARNet(Forecaster):
         Points to forecast.
     strategy
         ``"recursive"``: one equation, its forecasts fed back, any horizon. ``"direct"``: an
-        equation for each step of the horizon; robust where the order is wrong.
+        equation for each step of the horizon; robust where the order is wrong. Without an order
+        the mean of ridge regressions on two contexts, up to 1/24 and 1/12 of a series, with and
+        without its level: for long horizons of long series.
     scope
         ``"local"``: each series has its own coefficients. ``"global"``: all share one set, in units
-        of each series' standard deviation; series that were not fitted can be forecast too.
+        of each series' standard deviation; series that were not fitted can be forecast too. With
+        ``strategy="direct"`` and no order, own and shared coefficients are blended.
     sparsity
         ``"auto"``: order and lags by an information criterion. None: all lags. A number in (0, 1]:
         the expected share of nonzero coefficients, with AR-Net's own penalty (equations 2-4); the
@@ -94,6 +100,7 @@ class ARNet(Forecaster):
         Levels in (0, 1) that ``loss="quantile"`` fits, 0.5 among them.
     training
         Options of training, with `hidden` or another `loss` than ``"mse"``; None for `Training()`.
+        The share `validation` also selects the ridge of direct forecasts without an order.
     columns
         Names of the columns of frames; covariates enter linearly and into the network.
     inference_batch_size
@@ -116,6 +123,9 @@ class ARNet(Forecaster):
         List of the active lags (of any step, when direct) for each group; number of candidates.
     n_groups_, n_parameters_
         Number of groups; number of coefficients and intercepts, or of trained parameters.
+    contexts_
+        Lengths of the contexts of each series (one entry if global) of averaged direct
+        regressions, whose standard errors and criteria are NaN; otherwise None.
     coef_std_err_, intercept_std_err_, past_coef_std_err_, future_coef_std_err_
         Standard errors, in the units of the coefficients; in closed form only, as those below.
     sigma_, nobs_, aic_, bic_
@@ -192,50 +202,62 @@ class ARNet(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         check_options(self, panel.labels.columns.past)
-        n_targets = panel.lengths - self._steps
-        orders = choose_orders(self.order, panel.labels.frequency, n_targets, self.scope)
-        self.order_ = int(orders.max())
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self.horizon)
-        history = panel.without_last(held) if self.holds_back else panel
+        history = panel.without_last(held) if self.trains else panel
         self.scaling_, scaled = standardize(history)
         self.past_scaling_ = Scaling.of_contexts(history.past.T)
         self.future_scaling_ = Scaling.of_contexts(history.future.T)
-        results = self._fit_closed_form(scaled, orders)
+        results = self._fit_closed_form(scaled, held)
         del scaled  # as large as the data
         self.n_groups_ = len(results.coef)
         self.huber_delta_ = 1.0  # until the residuals of the closed form are known
-        resumable = self.holds_back and options.checkpoint is not None
-        seed = resolve_seed(self.random_state, resumable=resumable) if self.holds_back else 0
+        resumable = self.trains and options.checkpoint is not None
+        seed = resolve_seed(self.random_state, resumable=resumable) if self.trains else 0
         with seeded(seed):
             self.module_ = self._build()
         load_closed_form(self.module_, results, self._steps, self.quantile_levels)
-        if self.holds_back:
+        if self.trains:
             self._train(panel, history, held, options, seed)
         else:
-            self._set_statistics(results)
+            set_statistics(self, results)
         self._set_coefficients()
         self.combination_ = fit_combination(self, panel)
 
     @property
     def holds_back(self) -> bool:
-        """Whether `fit` holds back the newest points for validation: if the model is trained."""
+        """Whether `fit` holds back the newest points for validation, at first or for good."""
+        covariates = (self.columns or Columns()).covariates
+        return self.trains or averages_maps(self, covariates)
+
+    @property
+    def trains(self) -> bool:
+        """Whether the training loop fits the model: a network, or another loss than squares."""
         return bool(self.hidden) or self.loss != "mse"
 
     @property
     def _steps(self) -> int:
         return int(self.horizon) if self.strategy == "direct" else 1
 
-    def _fit_closed_form(self, scaled: Panel, orders: Int[Tensor, " group"]) -> ARResults:
+    def _fit_closed_form(self, scaled: Panel, held: Int[Tensor, " series"]) -> ARResults:
+        device = resolve_device(self.device)
+        self.contexts_: list[list[int]] | None = None
+        if averages_maps(self, scaled.labels.columns.covariates):
+            results, contexts = fit_averaged(self, scaled, held)
+            self.contexts_, self.order_ = contexts, max(own[-1] for own in contexts)
+            return results
+        n_targets = scaled.lengths - self._steps
+        orders = choose_orders(self.order, scaled.labels.frequency, n_targets, self.scope)
+        self.order_ = int(orders.max())
         scales = self._scales()
         return fit_panel(
             scaled,
             scales,
             Design(self.order_, self._steps, *(len(scale.mean) for scale in scales[1:])),
             orders,
-            resolve_device(self.device),
+            device,
             local=self.scope == "local",
-            holds_back=self.holds_back,
+            holds_back=self.trains,
             bias_correction=corrects_bias(self),
             sparsity=None if self.sparsity == 1 else self.sparsity,
             ridge=self.ridge,
@@ -248,7 +270,7 @@ class ARNet(Forecaster):
     def _build(self) -> AutoregressionModule:
         """Make the module, from parameters and fitted attributes alone."""
         n_past, n_future = len(self.past_scaling_.mean), len(self.future_scaling_.mean)
-        mappable = self.strategy == "recursive" and not (self.holds_back or n_future or n_past)
+        mappable = self.strategy == "recursive" and not (self.trains or n_future or n_past)
         steps = map_steps(self.horizon, self.n_groups_ * self.order_) if mappable else self._steps
         module = AutoregressionModule(
             self.n_groups_,
@@ -261,7 +283,7 @@ class ARNet(Forecaster):
             quantile_levels=tuple(self.quantile_levels),
             huber_delta=self.huber_delta_,
         )
-        module = module if self.holds_back else module.double()
+        module = module if self.trains else module.double()
         for kind, scaling in (("past", self.past_scaling_), ("future", self.future_scaling_)):
             getattr(module, f"{kind}_mean").copy_(scaling.mean)
             getattr(module, f"{kind}_scale").copy_(scaling.deviation)
@@ -286,24 +308,6 @@ class ARNet(Forecaster):
         steps = max(min(self.horizon, int(held.max())), 1)
         held_back = held_back_windows(scaled, held, self.order_, steps)
         self.calibration_ = calibrate(module, held_back, self.inference_batch_size)
-
-    def _set_statistics(self, results: ARResults) -> None:
-        """Set standard errors, residual deviation and criteria, in the units of the data."""
-        scales, zeros = self._scales(), torch.zeros_like(results.intercept)
-        n_past, unit, array = len(scales.past.mean), scales.series.deviation[:, None], self._array
-        std_err = Equations.from_terms(results.std_err, zeros, self.order_, n_past)
-        std_err = std_err.in_data_units(scales)
-        self.error_model_ = ErrorModel.from_results(results)
-        self.coef_std_err_ = array(std_err.lags)
-        self.past_coef_std_err_ = array(std_err.past)
-        self.future_coef_std_err_ = array(std_err.future)
-        self.intercept_std_err_ = array(results.intercept_std_err * unit)
-        self.sigma_ = array(results.resid_std * unit)
-        rss, nobs = results.rss[:, 0] * unit[:, 0] ** 2, results.nobs
-        criteria = information_criteria(rss, nobs, nobs - results.df_resid[:, 0])
-        self.aic_, self.bic_ = criteria.aic.numpy(), criteria.bic.numpy()
-        self.nobs_ = nobs.long().numpy()
-        self.n_parameters_ = int(results.active.sum()) + results.intercept.numel()
 
     def _set_coefficients(self) -> None:
         fitted = Equations.from_module(self.module_, self._steps).in_data_units(self._scales())
@@ -388,7 +392,7 @@ class ARNet(Forecaster):
         if self.loss == "quantile":
             output, fitted = prediction.output, self.quantile_levels
             return select_quantiles(output, fitted, levels, self.horizon, gap).cpu().double()
-        if self.holds_back:
+        if self.trains:
             return self.calibration_.quantiles(prediction.point, levels, gap)
         direct = gap if self.strategy == "direct" else None
         return closed_form_quantiles(

@@ -36,7 +36,7 @@ def check_options(model: Any, past: Sequence[str]) -> None:
         _check_quantile_levels(model.quantile_levels)
     _check_one_of("combine", model.combine, ("auto", None))
     _check_one_of("bias_correction", model.bias_correction, ("auto", True, False))
-    trained_or_direct = model.holds_back or model.strategy == "direct"
+    trained_or_direct = model.trains or model.strategy == "direct"
     if model.bias_correction not in ("auto", False) and trained_or_direct:
         raise ValueError(
             "bias_correction must be 'auto' or False unless strategy='recursive', loss='mse' and "
@@ -51,15 +51,24 @@ def corrects_bias(model: Any) -> bool:
     """Whether to correct bias: only of one equation in closed form that is not trained further."""
     option = model.bias_correction
     wanted = model.sparsity == "auto" if option == "auto" else bool(option)
-    return wanted and model.strategy == "recursive" and not model.holds_back
+    return wanted and model.strategy == "recursive" and not model.trains
 
 
 def combines(model: Any, covariates: Sequence[str]) -> bool:
-    """Whether to combine the equation with others: where nothing else about it is given."""
-    plain = model.order is None and model.sparsity == "auto" and model.bias_correction == "auto"
+    """Whether to combine a recursive equation with others."""
     recursive = model.strategy == "recursive" and model.scope == "local"
-    one = plain and recursive and not model.holds_back and not covariates
-    return one and model.combine == "auto"
+    return recursive and _is_plain(model) and not covariates
+
+
+def averages_maps(model: Any, covariates: Sequence[str]) -> bool:
+    """Whether direct forecasts are means of ridge regressions on several contexts."""
+    return model.strategy == "direct" and _is_plain(model) and not covariates
+
+
+def _is_plain(model: Any) -> bool:
+    """Whether nothing about the equation is given, so that it may be combined with others."""
+    plain = model.order is None and model.sparsity == "auto" and model.bias_correction == "auto"
+    return plain and not model.trains and model.combine == "auto"
 
 
 def _check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:

@@ -36,21 +36,28 @@ def draw_coefficients(model: Any, series: Any, ax: Any) -> Any:
     names = _group_names(model)
     row = series_row(names, series)
     coef = np.atleast_2d(model.coef_[row])[0]
-    std_err = None if model.holds_back else np.atleast_2d(model.coef_std_err_[row])[0]
+    std_err = np.atleast_2d(model.coef_std_err_[row])[0] if _has_std_err(model) else None
     return plot_coefficients(coef, std_err, title=f"ARNet: {names[row]}", ax=ax)
 
 
 def _group_names(model: Any) -> list[Any]:
-    return ["all series"] if model.scope == "global" else list(model.context_.labels.ids)
+    ids = list(model.context_.labels.ids)
+    if model.scope == "local":
+        return ids
+    return ["all series"] if model.n_groups_ == 1 else [*ids, "other series"]
 
 
 def _title(model: Any) -> str:
     kind = f"{model.strategy}, {model.scope}, order {model.order_}"
+    contexts = getattr(model, "contexts_", None)  # models that were saved earlier lack it
+    if contexts is not None:
+        return f"ARNet (direct, {model.scope}, mean of ridge regressions, order {model.order_})"
     return f"ARNet ({kind}, sparsity {model.sparsity}, loss {model.loss})"
 
 
 def _header(model: Any) -> list[str]:
-    closed_form = [] if model.holds_back else ["observations", "sigma", "AIC", "BIC"]
+    closed_form = [] if model.trains else ["observations", "sigma"]
+    closed_form += ["AIC", "BIC"] if _has_std_err(model) else []
     recursive = ["stable", "persistence"] if model.strategy == "recursive" else []
     combined = [] if _combination(model) is None else ["weight of levels"]
     return ["lags used", *closed_form, *recursive, *combined]
@@ -59,9 +66,10 @@ def _header(model: Any) -> list[str]:
 def _cells(model: Any) -> list[list[str]]:
     """Values of the columns of `_header`, a row per group."""
     columns = [[f"{len(lags)} of {model.order_}" for lags in model.lags_]]
-    if not model.holds_back:
+    if not model.trains:
         sigma = model.sigma_.reshape(model.n_groups_, -1)[:, 0]
         columns += [[str(n) for n in model.nobs_], [f"{s:.4g}" for s in sigma]]
+    if _has_std_err(model):
         criteria = (model.aic_, model.bic_)
         columns += [[f"{value:.1f}" for value in criterion] for criterion in criteria]
     if model.strategy == "recursive":
@@ -84,11 +92,16 @@ def _first_equation(model: Any, row: int) -> tuple[list[str], Floats, Floats | N
     parts = (model.intercept_, model.coef_, model.past_coef_, model.future_coef_)
     coef = np.concatenate([first_step(part) for part in parts])
     listed = np.flatnonzero((coef != 0) | (np.arange(len(coef)) == 0))
-    if model.holds_back:
+    if not _has_std_err(model):
         return [names[k] for k in listed], coef[listed], None
     attributes = ("intercept", "coef", "past_coef", "future_coef")
     std_err = [first_step(getattr(model, f"{name}_std_err_")) for name in attributes]
     return [names[k] for k in listed], coef[listed], np.concatenate(std_err)[listed]
+
+
+def _has_std_err(model: Any) -> bool:
+    """Whether the coefficients have standard errors: those of one equation by least squares."""
+    return not model.trains and getattr(model, "contexts_", None) is None
 
 
 def _combination(model: Any) -> Any:
