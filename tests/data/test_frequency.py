@@ -227,7 +227,7 @@ def test_a_frequency_is_inferred_from_another_series_than_the_longest() -> None:
 def test_irregular_times_have_no_frequency() -> None:
     for index in (
         pd.DatetimeIndex(["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04 07:00"]),
-        pd.DatetimeIndex(["2024-01-15", "2024-02-15", "2024-03-15", "2024-04-15"]),
+        pd.DatetimeIndex(["2024-01-15", "2024-02-15", "2024-03-16", "2024-04-15"]),
         pd.DatetimeIndex(["2024-01-01", "2024-01-03", "2024-01-06", "2024-01-08"]),
         pd.Index([0, 2, 4, 5, 7]),
         pd.DatetimeIndex(["2024-01-01"]),

@@ -40,10 +40,23 @@ def infer_frequency(times: pd.Index) -> Frequency | None:
     daily = parse_alias("D", timezone=zone, unit=times.unit, time_of_day=time_of_day)
     days = daily.to_ordinals(times)
     has_days = not np.any(days == OFF_CALENDAR)
-    alias = (_month_alias(days) or _day_alias(days)) if has_days else _tick_alias(times)
+    alias = _month_alias(days) or _day_alias(days) if has_days else _tick_alias(times)
+    alias = alias or (_day_of_month_alias(days) if has_days else None)
     if not alias:
         return None
     return parse_alias(alias, timezone=zone, unit=times.unit, time_of_day=time_of_day)
+
+
+def finest_frequency(times: pd.Index) -> Frequency | None:
+    """Days, or the largest part of a day that all steps are multiples of; None for integers."""
+    if len(times) < 2 or not isinstance(times, pd.DatetimeIndex):
+        return None
+    zone, time_of_day = time_zone_of(times), usual_time_of_day(times)
+    daily = parse_alias("D", timezone=zone, unit=times.unit, time_of_day=time_of_day)
+    if not np.any(daily.to_ordinals(times) == OFF_CALENDAR):
+        return daily
+    step = np.gcd.reduce(np.diff(microseconds(without_time_zone(times, utc=True))))
+    return parse_alias(_format_tick(int(step)), timezone=zone, unit=times.unit)
 
 
 def time_zone_of(times: pd.DatetimeIndex) -> str | tzinfo | None:
@@ -83,8 +96,10 @@ def _common_step(steps: Ordinals) -> int:
 
 def _tick_alias(times: pd.DatetimeIndex) -> str | None:
     step = _common_step(np.diff(microseconds(without_time_zone(times, utc=True))))
-    if not step:
-        return None
+    return _format_tick(step) if step else None
+
+
+def _format_tick(step: int) -> str:
     units = {"h": HOUR, "min": MINUTE, "s": SECOND, "ms": SECOND // 1000, "us": 1}
     unit = next(name for name, size in units.items() if step % size == 0)
     return f"{step // units[unit]}{unit}"
@@ -97,6 +112,31 @@ def _month_alias(days: Ordinals) -> str | None:
     for suffix, anchor in ANCHORS.items():
         if np.array_equal(month_days(months, anchor), dates):
             return _alias_of_months(months, suffix)
+    return None
+
+
+def _day_of_month_alias(days: Ordinals) -> str | None:
+    """Alias of a day of the month, of the n-th weekday of the month, or of half months."""
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]").astype(np.int64)
+    of_month = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
+    day, weekday, week = int(of_month.max()), int((days[0] + 3) % 7), int(of_month[0] - 1) // 7 + 1
+    anchors = {
+        str(day): f"MS-{day}",
+        f"{week}-{weekday}": f"WOM-{week}{WEEKDAYS[weekday]}",
+        f"0-{weekday}": f"LWOM-{WEEKDAYS[weekday]}",
+    }
+    step = _common_step(np.diff(months))
+    for anchor, alias in anchors.items():
+        if step and np.array_equal(month_days(months, anchor), dates):
+            return alias if step == 1 else f"{step}{alias}"
+    others = np.setdiff1d(of_month, [1]), of_month[month_days(months, "end") != dates]
+    for name, side in zip(("SMS", "SME"), others, strict=True):
+        if len(np.unique(side)) == 1 and 2 <= side[0] <= 27:
+            alias = f"{name}-{side[0]}"
+            ordinals = parse_alias(alias).to_ordinals(pd.DatetimeIndex(dates))
+            if not np.any(ordinals == OFF_CALENDAR) and _common_step(np.diff(ordinals)):
+                return alias
     return None
 
 

@@ -1,28 +1,16 @@
 """Regular series from sorted rows: infers the frequency, and refuses or fills gaps."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tsar.data.panel.columns import Columns
-from tsar.data.panel.frequency import (
-    OFF_CALENDAR,
-    Frequency,
-    Ordinals,
-    parse_alias,
-    period_frequency,
-    usual_time_of_day,
-)
-from tsar.data.panel.inference import infer_frequency, time_zone_of
-from tsar.data.panel.open_times import OpenTimes
+from tsar.data.panel.finding import FREQ, date_hint, find_frequency, open_calendar, series_bounds
+from tsar.data.panel.frequency import OFF_CALENDAR, Frequency, Ordinals
 from tsar.data.panel.reading import Rows
 from tsar.data.panel.values import Floats, format_value
 from tsar.validation import ParameterError
-
-FREQ = {"columns.freq": "Columns(freq=...)"}  # Python source, for error messages
 
 
 @dataclass(frozen=True)
@@ -40,74 +28,40 @@ def regularize(rows: Rows, columns: Columns) -> RegularRows:
     if not rows.layout.has_times and columns.freq in (None, 1):  # times 0, 1, 2, ...
         lengths = np.full(len(rows.ids), len(rows.times), dtype=np.int64)
         return RegularRows(rows, np.zeros_like(lengths), lengths, Frequency("1", "integer", 1))
-    first, lengths = _series_bounds(rows)
-    frequency = _find_frequency(rows.times, first, lengths, columns)
+    frequency = find_frequency(rows, columns)
     ordinals = frequency.to_ordinals(rows.times)
+    rows, ordinals = _drop_closed(rows, ordinals)
     _check_calendar(rows, ordinals, frequency)
+    first, lengths = series_bounds(rows)
     if _check_steps(rows, ordinals, frequency, columns):
         rows, ordinals = _fill_gaps(rows, ordinals, frequency.step)
-        first, lengths = _series_bounds(rows)
+        first, lengths = series_bounds(rows)
     copies = len(rows.ids) if rows.shared else 1
     lengths = np.tile(lengths, copies).astype(np.int64)
     return RegularRows(rows, np.tile(ordinals[first], copies), lengths, frequency)
 
 
-def _series_bounds(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First row and number of rows of each series."""
-    first = np.concatenate([[0], np.flatnonzero(rows.codes[1:] != rows.codes[:-1]) + 1])
-    return first, np.diff(first, append=len(rows.codes))
+def _drop_closed(rows: Rows, ordinals: Ordinals) -> tuple[Rows, Ordinals]:
+    """Drop rows at times that the frequency does not contain and at which nothing is observed."""
+    off_calendar = ordinals == OFF_CALENDAR
+    if not off_calendar.any():
+        return rows, ordinals
+    by_series = rows.target.reshape(-1, len(ordinals))  # one row unless the times are shared
+    keep = ~(off_calendar & np.isnan(by_series).all(axis=0))
+    if len(np.unique(rows.codes[keep])) < len(np.unique(rows.codes)):
+        return rows, ordinals  # a series has closed times only, which is reported
 
+    def select(values: Floats) -> Floats:
+        return values.reshape(by_series.shape)[:, keep].reshape(-1)
 
-def _find_frequency(
-    times: pd.Index, first: NDArray[Any], lengths: NDArray[Any], columns: Columns
-) -> Frequency:
-    """Frequency of a PeriodIndex, else `columns.freq`, else inferred from the longest series."""
-    if isinstance(times, pd.PeriodIndex):
-        return period_frequency(times, columns.freq)
-    if columns.freq is not None:
-        return _parse_freq(times, columns.freq)
-    if len(times) == 1 and not isinstance(times, pd.DatetimeIndex):
-        return Frequency("1", "integer", 1)
-    for series in np.argsort(-lengths, kind="stable")[:3]:
-        begin = first[series]
-        frequency = infer_frequency(times[begin : begin + min(lengths[series], 1000)])
-        if frequency is not None:
-            return frequency
-    examples = ", ".join(str(time) for time in times[:4])
-    raise ParameterError(
-        "columns.freq",
-        "be given where it can't be inferred",
-        f"times such as {examples}, whose steps are irregular or too few (1 sample has no step)",
-        "Pass {columns.freq}, for example 'h', 'D', 'MS'; or resample the series."
-        f"{_date_hint(times)}",
-        FREQ,
+    kept = replace(
+        rows,
+        codes=rows.codes[keep],
+        times=rows.times[keep],
+        target=select(rows.target),
+        covariates={name: select(values) for name, values in rows.covariates.items()},
     )
-
-
-def _date_hint(times: pd.Index) -> str:
-    """Advice for an error message where integers look like dates: 20240131."""
-    if not pd.api.types.is_integer_dtype(times.dtype) or not np.all(times >= 18_000_101):
-        return ""
-    days = pd.to_datetime(times[:1000].astype(str), format="%Y%m%d", errors="coerce")
-    if days.hasnans:
-        return ""
-    return " If they are days: pandas.to_datetime(times, format='%Y%m%d') converts them."
-
-
-def _parse_freq(times: pd.Index, freq: str | int | OpenTimes) -> Frequency:
-    has_dates = isinstance(times, pd.DatetimeIndex)
-    if has_dates == isinstance(freq, int):
-        kind = "dates" if has_dates else "integers"
-        raise ParameterError(
-            "columns.freq",
-            f"fit the times, which are {kind}",
-            repr(freq),
-            "Use an alias such as 'h' for dates, an integer step for integers.",
-        )
-    if not isinstance(times, pd.DatetimeIndex):
-        return parse_alias(freq)
-    zone, time_of_day = time_zone_of(times), usual_time_of_day(times)
-    return parse_alias(freq, timezone=zone, unit=times.unit, time_of_day=time_of_day)
+    return kept, ordinals[keep]
 
 
 def _check_calendar(rows: Rows, ordinals: Ordinals, frequency: Frequency) -> None:
@@ -139,7 +93,7 @@ def _check_steps(
             f"be regular, in steps of {frequency.name!r}",
             f"{rows.times[row]} then {rows.times[row + 1]} for series {rows.series_name(row)}",
             "Resample the series, pass another {columns.freq}, or forecast series of each "
-            f"frequency separately.{_date_hint(rows.times)}",
+            f"frequency separately.{date_hint(rows.times)}",
             FREQ,
         )
     missing = within & (steps > frequency.step)
@@ -150,13 +104,16 @@ def _check_steps(
         first = frequency.to_times(ordinals[row : row + 1] + frequency.step)[0]
         n_series = len(np.unique(rows.codes[:-1][missing]))
         fill = "Pass {columns.fill_gaps} to read them as missing values."
+        calendar = open_calendar(rows, frequency)
+        if calendar is not None:
+            fill = f"Pass {{columns.freq}} with freq={calendar.name!r}, whose times they miss."
         raise ParameterError(
             "frame",
             f"have a row for every time (frequency {frequency.name!r})",
             f"{n_missing} missing row(s) in {n_series} series, for series "
             f"{rows.series_name(row)} first at {first}",
-            _date_hint(rows.times).lstrip() or fill,
-            {"columns.fill_gaps": "Columns(fill_gaps=True)"},
+            date_hint(rows.times).lstrip() or fill,
+            {"columns.fill_gaps": "Columns(fill_gaps=True)", **FREQ},
         )
     return bool(missing.any())
 
