@@ -104,7 +104,7 @@ def test_stacking_weight_minimizes_the_error_of_the_blend(values: Floats) -> Non
     split = split_of(values)
     own, _ = fit_direct_maps(split, HORIZON, CONTEXTS)
     shared = DirectMaps(own.coef * 0.7, own.intercept + 1.4)
-    weight = stacking_weight(stacking_errors(own, shared, split.validation))
+    weight = stacking_weight(stacking_errors(own, shared, split.validation).sum(dim=(1, 2)))
     error = [
         float(error_products(own.blend(shared, w), own.blend(shared, w), split.validation).sum())
         for w in (max(weight - 0.05, 0.0), weight, min(weight + 0.05, 1.0))

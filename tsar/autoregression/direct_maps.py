@@ -232,11 +232,35 @@ def error_products(
     left: DirectMaps, right: DirectMaps, moments: WindowMoments
 ) -> Float[Tensor, "series step"]:
     """Mean over the windows of the product of the errors of two maps, for each step."""
-    horizon, n_lags = left.coef.shape[1:]
+    return _products_of_errors(left, _read(left, moments), right, moments)
+
+
+def stacking_errors(
+    maps: DirectMaps, shared: DirectMaps, validation: WindowMoments
+) -> Float[Tensor, "3 series step"]:
+    """Mean squared errors of maps, mean products with those of shared maps, and theirs."""
+    own, others = _read(maps, validation), _read(shared, validation)
+    pairs = ((maps, own, maps), (maps, own, shared), (shared, others, shared))
+    return torch.stack([_products_of_errors(*pair, validation) for pair in pairs])
+
+
+def _read(maps: DirectMaps, moments: WindowMoments) -> Float[Tensor, "series step lag"]:
+    """Products of forecasts with the lags, less those of the targets with the lags."""
+    horizon, n_lags = maps.coef.shape[1:]
     used = slice(horizon, horizon + n_lags)
-    gram, cross = moments.gram[:, used, used], moments.gram[:, :horizon, used]
+    return maps.coef @ moments.gram[:, used, used] - moments.gram[:, :horizon, used]
+
+
+def _products_of_errors(
+    left: DirectMaps,
+    read: Float[Tensor, "series step lag"],
+    right: DirectMaps,
+    moments: WindowMoments,
+) -> Float[Tensor, "series step"]:
+    horizon, n_lags = left.coef.shape[1:]
+    cross = moments.gram[:, :horizon, horizon : horizon + n_lags]
     total = moments.gram[:, :horizon, :horizon].diagonal(dim1=1, dim2=2)
-    explained = ((left.coef @ gram - cross) * right.coef - left.coef * cross).sum(dim=2)
+    explained = (read * right.coef - left.coef * cross).sum(dim=2)
     bias = _mean_error(left, moments) * _mean_error(right, moments)
     return (total + explained) / moments.nobs.clamp(min=1)[:, None] + bias
 
@@ -245,15 +269,6 @@ def _mean_error(maps: DirectMaps, moments: WindowMoments) -> Float[Tensor, "seri
     horizon, n_lags = maps.coef.shape[1:]
     context = moments.mean[:, horizon : horizon + n_lags, None]
     return moments.mean[:, :horizon] - (maps.coef @ context)[:, :, 0] - maps.intercept
-
-
-def stacking_errors(
-    maps: DirectMaps, shared: DirectMaps, validation: WindowMoments
-) -> Float[Tensor, "3"]:
-    """Sums of squared errors of maps, of products with those of shared maps, and of these."""
-    weights = validation.nobs[:, None]
-    pairs = ((maps, maps), (maps, shared), (shared, shared))
-    return torch.stack([(weights * error_products(*pair, validation)).sum() for pair in pairs])
 
 
 def stacking_weight(errors: Float[Tensor, "3"]) -> float:

@@ -1,13 +1,13 @@
 """Direct forecasts by averaged ridge maps: contexts by length, validation, shared and own maps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tsar.autoregression import (
@@ -36,9 +36,10 @@ CONTEXTS = ((1 / 24, 336), (1 / 12, 1440))
 MIN_CONTEXT = 4
 MIN_WINDOWS = 2  # windows before the validation block, without which none is held back
 MIN_DF = 5  # smallest degrees of freedom of an interval: overlapping errors are few observations
-CACHED_ELEMENTS = 16 * MAX_ELEMENTS  # moments that are kept from the shared to the own maps
 
 Contexts = list[int]
+Pair = tuple[DirectMaps, DirectMaps]  # fitted to the windows before validation, and to all
+Counts = tuple[Tensor, Tensor]  # windows of each series in the validation block, and in all
 
 
 def context_lengths(points: int, horizon: int, seasons: Sequence[int]) -> Contexts:
@@ -133,99 +134,118 @@ def fit_direct(
     """
     order = max(own[-1] for own in contexts)
     if not local:
-        return _fit_shared(_Splits(panel, horizon, held, contexts[0]), order)
+        return _fit_shared(panel, horizon, held, contexts[0])
     rows, parts = [], []
     for lengths in sorted({tuple(own) for own in contexts}):
         inside = torch.tensor([k for k, own in enumerate(contexts) if tuple(own) == lengths])
-        splits = _Splits(panel.select(inside.numpy()), horizon, held[inside], list(lengths))
-        parts += [
-            _results(*fit_direct_maps(split, horizon, lengths), split, order) for split in splits
-        ]
+        some, points = panel.select(inside.numpy()), held[inside]
+        for split in _splits(some, points, horizon, horizon + lengths[-1]):
+            maps = fit_direct_maps(split, horizon, lengths)
+            variance = _measure(error_products, maps, maps, split)
+            parts.append(_results(maps[1], variance, _counts(split), order))
         rows.append(inside)
     return concatenate(parts).take(torch.cat(rows).argsort())
 
 
-class _Splits:
-    """Moments of series with the same contexts, a few series at a time."""
-
-    def __init__(
-        self, panel: Panel, horizon: int, held: Int[Tensor, " series"], contexts: Contexts
-    ) -> None:
-        self.panel, self.horizon, self.held, self.contexts = panel, horizon, held, contexts
-        self.size = horizon + contexts[-1]
-        self.rows = rows_within(MAX_ELEMENTS, self.size**2)
-        self.cached: list[WindowSplit] | None = None
-        if len(panel) * 3 * self.size**2 <= CACHED_ELEMENTS:
-            self.cached = list(self._compute())
-
-    def __iter__(self) -> Iterator[WindowSplit]:
-        return iter(self._compute() if self.cached is None else self.cached)
-
-    def _compute(self) -> Iterator[WindowSplit]:
-        observed = self.panel.series[~self.panel.values.isnan()]
-        lengths = torch.bincount(observed, minlength=len(self.panel))  # 0 if nothing is observed
-        starts = self.panel.offsets[:-1]
-        before = lengths - self.held
-        held = torch.where(before >= self.size + MIN_WINDOWS - 1, self.held, 0)
-        before, reach = lengths - held, torch.where(held > 0, held + self.contexts[-1], 0)
-        values = self.panel.values
-        for rows in torch.arange(len(lengths)).split(self.rows):
-            spans = (
-                (starts[rows], before[rows]),
-                (starts[rows] + lengths[rows] - reach[rows], reach[rows]),
-                (starts[rows], lengths[rows]),
-            )
-            yield WindowSplit(*(self._moments(values, *span) for span in spans))
-
-    def _moments(
-        self, values: Tensor, starts: Int[Tensor, " series"], lengths: Int[Tensor, " series"]
-    ) -> WindowMoments:
-        group = (lengths > 0).nonzero()[:, 0]
-        segments = Segments(starts[group], lengths[group], group, len(lengths))
-        return WindowMoments.of(values, segments, self.size)
+def _splits(
+    panel: Panel, held: Int[Tensor, " series"], horizon: int, size: int
+) -> Iterator[WindowSplit]:
+    """Moments of windows of `size` points, a few series at a time."""
+    observed = panel.series[~panel.values.isnan()]
+    lengths = torch.bincount(observed, minlength=len(panel))  # 0 if nothing is observed
+    starts = panel.offsets[:-1]
+    held = torch.where(lengths - held >= size + MIN_WINDOWS - 1, held, 0)
+    reach = torch.where(held > 0, held + size - horizon, 0)
+    for rows in torch.arange(len(panel)).split(rows_within(MAX_ELEMENTS, size**2)):
+        first, count = starts[rows], lengths[rows]
+        spans = (
+            (first, count - held[rows]),
+            (first + count - reach[rows], reach[rows]),
+            (first, count),
+        )
+        yield WindowSplit(*(_moments(panel.values, *span, size) for span in spans))
 
 
-def _fit_shared(splits: _Splits, order: int) -> ARResults:
+def _moments(
+    values: Float[Tensor, " total"],
+    starts: Int[Tensor, " series"],
+    lengths: Int[Tensor, " series"],
+    size: int,
+) -> WindowMoments:
+    group = (lengths > 0).nonzero()[:, 0]
+    segments = Segments(starts[group], lengths[group], group, len(lengths))
+    return WindowMoments.of(values, segments, size)
+
+
+def _fit_shared(
+    panel: Panel, horizon: int, held: Int[Tensor, " series"], contexts: Contexts
+) -> ARResults:
     """Maps of each series, blended with those of all series together, which are the last group."""
-    horizon, contexts = splits.horizon, splits.contexts
-    pooled = reduce(add, (split.pooled() for split in splits))
+    order = contexts[-1]
+    splits = partial(_splits, panel, held, horizon, horizon + order)
+    pooled = reduce(add, (split.pooled() for split in splits()))
     shared = fit_direct_maps(pooled, horizon, contexts)
-    own = [fit_direct_maps(split, horizon, contexts) for split in splits]
-    errors = [
-        stacking_errors(maps, shared[0], split.validation)
-        for (maps, _), split in zip(own, splits, strict=True)
-    ]
-    weight = stacking_weight(torch.stack(errors).sum(dim=0))
+    own, errors, counts = [], [], []
+    for split in splits():
+        maps = fit_direct_maps(split, horizon, contexts)
+        own.append(maps[1])
+        errors.append(_measure(stacking_errors, maps, shared, split))
+        counts.append(_counts(split))
+    held = torch.cat([count[0] for count in counts])
+    weight = stacking_weight((torch.cat(errors, dim=1).sum(dim=2) * held).sum(dim=1))
+    mix = torch.tensor([(1 - weight) ** 2, 2 * weight * (1 - weight), weight**2])
     parts = []
-    for (past, full), split in zip(own, splits, strict=True):
-        blended = past.blend(shared[0], weight), full.blend(shared[1], weight)
-        parts.append(_results(*blended, split, order))
-    return concatenate([*parts, _results(*shared, pooled, order)])
+    for full, products, count in zip(own, errors, counts, strict=True):
+        variance = (mix.to(products)[:, None, None] * products).sum(dim=0)
+        parts.append(_results(full.blend(shared[1], weight), variance, count, order))
+    variance = _measure(error_products, shared, shared, pooled)
+    return concatenate([*parts, _results(shared[1], variance, _counts(pooled), order)])
 
 
-def _results(past: DirectMaps, full: DirectMaps, split: WindowSplit, order: int) -> ARResults:
-    """Results of maps of all windows, with the errors of those of the windows before validation."""
-    horizon, n_lags = full.coef.shape[1:]
-    held = split.validation.nobs[:, None]
+def _counts(split: WindowSplit) -> Counts:
+    return split.validation.nobs, split.every.nobs
+
+
+def _measure(
+    products: Callable[[DirectMaps, DirectMaps, WindowMoments], Tensor],
+    maps: Pair,
+    others: Pair,
+    split: WindowSplit,
+) -> Float[Tensor, "*pair series step"]:
+    """Products of errors in the validation block.
+
+    Those of series without one are of all windows, raised as in the final prediction error.
+    """
+    outside = products(maps[0], others[0], split.validation)
+    held, nobs = _counts(split)
+    if bool((held > 0).all()):
+        return outside
+    n_lags = maps[1].coef.shape[2]
+    raised = (nobs + n_lags) / (nobs - n_lags).clamp(min=1)
+    inside = products(maps[1], others[1], split.every) * raised[:, None]
+    return torch.where(held[:, None] > 0, outside, inside)
+
+
+def _results(
+    maps: DirectMaps, variance: Float[Tensor, "series step"], counts: Counts, order: int
+) -> ARResults:
+    """Results of maps of all windows, whose errors have the given variance."""
+    horizon, n_lags = maps.coef.shape[1:]
+    held, nobs = counts
     steps = torch.arange(1, horizon + 1, dtype=torch.float64)
-    nobs = split.every.nobs[:, None]
-    inside = error_products(full, full, split.every).flip(1)
-    inside = inside * (nobs + n_lags) / (nobs - n_lags).clamp(min=1)  # final prediction error
-    outside = error_products(past, past, split.validation).flip(1)
-    variance = torch.where(held > 0, outside, inside).clamp(min=0)
     # Errors of a step are as many observations as there are targets without a common point.
-    points = torch.where(held > 0, held, nobs) + horizon - 1
+    points = torch.where(held > 0, held, nobs)[:, None] + horizon - 1
     df_resid = (points / steps).clamp(min=MIN_DF)
-    coef = torch.nn.functional.pad(full.coef.flip(1), (0, order - n_lags))
+    coef = torch.nn.functional.pad(maps.coef.flip(1), (0, order - n_lags))
     unknown = torch.full_like(coef, torch.nan)
     return ARResults(
         coef=coef,
         std_err=unknown,
         active=coef != 0,
-        intercept=full.intercept.flip(1),
+        intercept=maps.intercept.flip(1),
         intercept_std_err=unknown[:, :, 0],
-        rss=variance * df_resid,
+        rss=variance.clamp(min=0).flip(1) * df_resid,
         df_resid=df_resid,
-        nobs=split.every.nobs,
-        n_series=torch.ones_like(split.every.nobs),
+        nobs=nobs,
+        n_series=torch.ones_like(nobs),
     )
