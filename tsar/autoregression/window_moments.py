@@ -85,11 +85,12 @@ class WindowMoments:
         `baseline` are the weights, and `unit` what a level of 1 adds to each term.
         """
         product = self.gram @ baseline
-        level = (product @ baseline)[:, None, None]
-        cross = _outer(product, unit.expand_as(product))
+        half = product - (product @ baseline / 2)[:, None] * unit
         gap = self.mean - (self.mean @ baseline)[:, None] * unit
-        gram = self.gram - cross - cross.mT + level * torch.outer(unit, unit)
-        return gram + _outer(gap, self.nobs[:, None] * gap)
+        units = unit.expand_as(half)
+        left = torch.stack([half, units, self.nobs[:, None] * gap], dim=2)
+        right = torch.stack([-units, -half, gap], dim=1)
+        return torch.baddbmm(self.gram, left, right)
 
 
 def _outer(
