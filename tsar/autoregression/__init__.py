@@ -29,6 +29,7 @@ from tsar.autoregression.information_criteria import information_criteria
 from tsar.autoregression.lag_selection import select_lags
 from tsar.autoregression.least_squares import factorize, least_squares, refit
 from tsar.autoregression.orders import fit_orders
+from tsar.autoregression.outliers import find_outliers
 from tsar.autoregression.parameter_uncertainty import ParameterUncertainty
 from tsar.autoregression.penalty import (
     PenalizedFit,
@@ -60,6 +61,7 @@ __all__ = [
     "error_products",
     "factorize",
     "fill_missing",
+    "find_outliers",
     "fit_closed_form",
     "fit_direct_maps",
     "fit_incomplete",

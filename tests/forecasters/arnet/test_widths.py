@@ -59,6 +59,7 @@ def test_an_error_after_a_constant_stretch_does_not_make_intervals_endless() -> 
     assert float(width.max()) < 100
 
 
+@pytest.mark.filterwarnings("ignore:series .* has a value:UserWarning")
 @pytest.mark.parametrize("tails", ["normal", "heavy"])
 def test_intervals_of_many_series_hold(tails: str) -> None:
     rng = np.random.default_rng(0)

@@ -15,10 +15,12 @@ from tsar.data.alignment import fitted_rows
 from tsar.data.panel import Columns, Panel
 from tsar.data.scaling import Scaling, standardize
 from tsar.data.windows import Windows
+from tsar.forecasters.arnet.building import build_module
+from tsar.forecasters.arnet.cleaning import context_reach, read_outliers, robust_rollout
 from tsar.forecasters.arnet.closed_form import Scales, fit_panel, group_scaling
 from tsar.forecasters.arnet.combination import SIGMA_LEVEL, fit_combination
 from tsar.forecasters.arnet.direct import fit_averaged
-from tsar.forecasters.arnet.equations import Equations, load_closed_form, map_steps
+from tsar.forecasters.arnet.equations import Equations, load_closed_form
 from tsar.forecasters.arnet.module import CONTEXT_ORDERS, AutoregressionModule, Loss, robust_delta
 from tsar.forecasters.arnet.options import (
     averages_maps,
@@ -40,7 +42,6 @@ from tsar.forecasters.fitting import (
 )
 from tsar.forecasters.forecast import Forecast
 from tsar.intervals import select_quantiles
-from tsar.rollout import rollout
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import resolve_seed, seeded
 from tsar.training import Training, train
@@ -95,7 +96,9 @@ class ARNet(Forecaster):
         to that of the linear map; empty: no network.
     loss
         ``"mse"``, ``"huber"`` (linear beyond 1.345 deviations of the residuals, estimated by their
-        median absolute value) or ``"quantile"``.
+        median absolute value) or ``"quantile"``. With the last two outliers are read as missing,
+        in `fit` and in contexts: points far from those around them and of the same season, shocks
+        that decay among them.
     quantile_levels
         Levels in (0, 1) that ``loss="quantile"`` fits, 0.5 among them.
     training
@@ -131,6 +134,8 @@ class ARNet(Forecaster):
     sigma_, nobs_, aic_, bic_
         Standard deviation of the residuals in the units of `intercept_`, number of complete
         windows, and information criteria (when direct those of the first step).
+    n_outliers_
+        Points of each series that were read as missing, with a robust loss.
     combination_
         Members of the combination, their equations and weights; None for one equation.
     module_
@@ -202,6 +207,7 @@ class ARNet(Forecaster):
 
     def _fit(self, panel: Panel) -> None:
         check_options(self, panel.labels.columns.past)
+        panel = read_outliers(self, panel)
         options = check_training(self.training)
         held = options.validation_points(panel.lengths, self.horizon)
         history = panel.without_last(held) if self.trains else panel
@@ -269,25 +275,7 @@ class ARNet(Forecaster):
 
     def _build(self) -> AutoregressionModule:
         """Make the module, from parameters and fitted attributes alone."""
-        n_past, n_future = len(self.past_scaling_.mean), len(self.future_scaling_.mean)
-        mappable = self.strategy == "recursive" and not (self.trains or n_future or n_past)
-        steps = map_steps(self.horizon, self.n_groups_ * self.order_) if mappable else self._steps
-        module = AutoregressionModule(
-            self.n_groups_,
-            self.order_,
-            steps,
-            n_past=n_past,
-            n_future=n_future,
-            hidden=tuple(self.hidden),
-            loss=self.loss,
-            quantile_levels=tuple(self.quantile_levels),
-            huber_delta=self.huber_delta_,
-        )
-        module = module if self.trains else module.double()
-        for kind, scaling in (("past", self.past_scaling_), ("future", self.future_scaling_)):
-            getattr(module, f"{kind}_mean").copy_(scaling.mean)
-            getattr(module, f"{kind}_scale").copy_(scaling.deviation)
-        return module
+        return build_module(self)
 
     def _train(
         self, panel: Panel, history: Panel, held: Tensor, options: Training, seed: int
@@ -365,7 +353,9 @@ class ARNet(Forecaster):
 
     def _reach(self, panel: Panel) -> int:
         reach = self.order_ if panel.gapless else CONTEXT_ORDERS * self.order_
-        combination = getattr(self, "combination_", None)  # models that were saved earlier lack it
+        if getattr(self, "seasons_", None):  # models that were saved earlier lack it
+            return max(CONTEXT_ORDERS * self.order_, context_reach(self.seasons_))
+        combination = getattr(self, "combination_", None)
         return max(reach, combination.context_length) if combination else reach
 
     def _forecast(self, windows: Windows, levels: tuple[float, ...]) -> Forecast:
@@ -374,7 +364,7 @@ class ARNet(Forecaster):
         combination = getattr(self, "combination_", None)
         used = (SIGMA_LEVEL,) if combination else levels
         forecast = forecast_in_units(
-            partial(rollout, self.module_),
+            partial(robust_rollout, self.module_, getattr(self, "seasons_", [])),
             partial(self._quantiles, levels=used, gap=windows.gap) if levels else None,
             self.module_,
             windows,

@@ -1,0 +1,137 @@
+"""Outliers of series and contexts, which robust losses read as missing."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tsar.autoregression import find_outliers
+from tsar.data.batch import Context
+from tsar.data.panel import Panel
+from tsar.data.panel.values import format_value
+from tsar.forecasters.arnet.combination import seasons_by_series
+from tsar.forecasters.arnet.combination.padded import last_points, length_classes, padded_values
+from tsar.nn.module import ForecastModule
+from tsar.rollout import rollout
+
+Seasons = tuple[int, ...]
+WARNED_SHARE = 0.1  # share of the points of a series that are seldom all errors
+GROSS_SHARE = 0.5  # share of the squares that one point of a series seldom has
+MIN_REACH, REACH_SEASONS = 60, 3  # newest points that outliers of a context are found among
+
+
+def read_outliers(model: Any, panel: Panel) -> Panel:
+    """Series of an `ARNet` without their outliers where its loss is robust; else it warns of them.
+
+    Sets the seasons that outliers are judged by, and their number.
+    """
+    model.seasons_ = []
+    if model.loss == "mse":
+        warn_of_gross_outliers(panel)
+        return panel
+    model.seasons_ = seasons_by_series(panel, model.season_length)
+    panel, outliers = remove_outliers(panel, model.seasons_)
+    model.n_outliers_ = outliers.numpy()
+    return panel
+
+
+def robust_rollout(
+    module: ForecastModule, seasons: Sequence[Seasons], context: Context, horizon: int
+) -> Float[Tensor, "batch horizon output"]:
+    """Forecast contexts without their outliers; with no `seasons` as they are."""
+    return rollout(module, clean_contexts(context, seasons) if seasons else context, horizon)
+
+
+def remove_outliers(
+    panel: Panel, seasons: Sequence[Seasons]
+) -> tuple[Panel, Int[Tensor, " series"]]:
+    """Series whose outliers are missing, and the number of outliers of each.
+
+    `seasons` are those of each series; see `find_outliers`.
+    """
+    values, count = panel.values.clone(), torch.zeros(len(panel), dtype=torch.int64)
+    for rows, own in _by_seasons(seasons):
+        for some, width in length_classes(panel.lengths[rows], int(panel.lengths.max())):
+            inside = rows[some]
+            part = panel.select(inside.numpy())
+            outliers = find_outliers(last_points(padded_values(part, width), width), own)
+            count[inside] = outliers.sum(dim=1)
+            row, column = outliers.nonzero().T
+            values[panel.offsets[1:][inside[row]] - width + column] = torch.nan
+    _warn_of_outliers(panel, count)
+    return replace(panel, values=values), count
+
+
+def clean_contexts(context: Context, seasons: Sequence[Seasons]) -> Context:
+    """Contexts whose outliers are missing; series -1 was not fitted and has no season."""
+    values = context.values.clone()
+    for rows, own in _by_seasons([() if k < 0 else seasons[k] for k in context.series.tolist()]):
+        rows = rows.to(values.device)
+        outliers = find_outliers(values[rows], own)
+        values[rows] = torch.where(outliers, torch.nan, values[rows])
+    return replace(context, values=values, gapless=False)
+
+
+def context_reach(seasons: Sequence[Seasons]) -> int:
+    """Newest points that tell an outlier from the others."""
+    longest = max((season for own in seasons for season in own), default=0)
+    return max(MIN_REACH, REACH_SEASONS * longest)
+
+
+def _by_seasons(seasons: Sequence[Seasons]) -> Iterator[tuple[Int[Tensor, " row"], Seasons]]:
+    """Rows with the same seasons."""
+    distinct = sorted(set(seasons))
+    number = torch.tensor([distinct.index(own) for own in seasons])
+    for index, own in enumerate(distinct):
+        yield (number == index).nonzero()[:, 0], own
+
+
+def warn_of_gross_outliers(panel: Panel) -> None:
+    """Warn of series with an outlier that has a large part of their variance."""
+    observed = ~panel.values.isnan()
+    values, series = panel.values[observed], panel.series[observed]
+    zeros = panel.values.new_zeros(len(panel))
+    count = zeros.index_add(0, series, torch.ones_like(values)).clamp(min=1)
+    squares = (values - (zeros.index_add(0, series, values) / count)[series]).square()
+    largest = zeros.scatter_reduce(0, series, squares, "amax")
+    total = zeros.index_add(0, series, squares)
+    rows = (largest > GROSS_SHARE * total).nonzero()[:, 0]
+    if not len(rows):
+        return
+    suspected = panel.select(rows.numpy())
+    values = padded_values(suspected, int(suspected.lengths.max()))
+    outliers = find_outliers(values) & (values == _largest(values)[:, None])
+    found = outliers.any(dim=1).nonzero()[:, 0].tolist()
+    if found:
+        row = found[0]
+        value = float(values[row][outliers[row]][0])
+        others = f", and {len(found) - 1} more series have such points" if len(found) > 1 else ""
+        warnings.warn(
+            f"series {format_value(suspected.labels.ids[row])} has a value, {value:.6g}, far from all others"
+            f"{others}: least squares follows it. Set it to NaN if it is an error, or use "
+            "loss='huber', which reads outliers as missing.",
+            stacklevel=2,
+        )
+
+
+def _largest(values: Float[Tensor, "series time"]) -> Float[Tensor, " series"]:
+    """Value that is farthest from the mean of its series."""
+    gap = (values - values.nanmean(dim=1, keepdim=True)).abs().nan_to_num(-1.0)
+    return values.gather(1, gap.argmax(dim=1, keepdim=True))[:, 0]
+
+
+def _warn_of_outliers(panel: Panel, count: Int[Tensor, " series"]) -> None:
+    """Warn of series of whose points many are outliers."""
+    many = (count > WARNED_SHARE * panel.lengths).nonzero()[:, 0].tolist()
+    if many:
+        others = f" and {len(many) - 1} more" if len(many) > 1 else ""
+        warnings.warn(
+            f"{int(count[many[0]])} of {int(panel.lengths[many[0]])} points of series "
+            f"{format_value(panel.labels.ids[many[0]])}{others} lie far from those around them and are read as "
+            "missing. Plot them: if they are not errors, use loss='mse' or give season_length.",
+            stacklevel=2,
+        )
