@@ -76,3 +76,30 @@ def test_intervals_of_many_series_hold(tails: str) -> None:
         above = forecast.xs(f"ARNet-hi-{level}", axis=1, level=1)
         held = (below <= wide[156:]) & (wide[156:] <= above)
         assert low < held.to_numpy().mean() < high
+
+
+def test_pooled_widths_count_the_errors_of_other_series() -> None:
+    values = np.random.default_rng(0).exponential(size=(200, 30))
+    own, pooled = (ARNet(horizon=6, season_length=1, pool=pool) for pool in (False, True))
+    assert np.allclose(own.fit(values).predict(), pooled.fit(values).predict())
+    among, alone = (pooled.fit(some).predict(level=80)[:, 0] for some in (values, values[:, :1]))
+    assert np.allclose(among[:, 0], alone[:, 0]) and not np.allclose(among, alone)
+    widths = [
+        model.fit(values[:60]).combination_.parts[0].widths.quantiles[:, 0, 3]
+        for model in (own, pooled)
+    ]
+    assert float(widths[0].std()) == pytest.approx(float(widths[1].std()))  # the prior alone moves
+    assert float(widths[0].mean()) != pytest.approx(float(widths[1].mean()), rel=1e-3)
+
+
+def test_pooling_needs_a_combination() -> None:
+    with pytest.raises(ValueError, match="pool must be False where the model is one equation"):
+        ARNet(3, pool=True).fit(np.random.default_rng(0).normal(size=50))
+
+
+def test_intervals_of_counts_are_not_negative() -> None:
+    rng = np.random.default_rng(3)
+    counts = np.where(rng.random(200) < 0.15, rng.poisson(4, 200) + 1, 0).astype(float)
+    forecast = ARNet(horizon=14).fit(counts).predict(level=80)
+    assert forecast.min() >= 0
+    assert ARNet(horizon=14).fit(counts - 1).predict(level=80).min() < 0

@@ -99,7 +99,7 @@ def warn_of_gross_outliers(panel: Panel) -> None:
     squares = (values - (zeros.index_add(0, series, values) / count)[series]).square()
     largest = zeros.scatter_reduce(0, series, squares, "amax")
     total = zeros.index_add(0, series, squares)
-    rows = (largest > GROSS_SHARE * total).nonzero()[:, 0]
+    rows = ((largest > GROSS_SHARE * total) & (count >= MIN_REACH)).nonzero()[:, 0]
     if not len(rows):
         return
     suspected = panel.select(rows.numpy())
@@ -111,9 +111,9 @@ def warn_of_gross_outliers(panel: Panel) -> None:
         value = float(values[row][outliers[row]][0])
         others = f", and {len(found) - 1} more series have such points" if len(found) > 1 else ""
         warnings.warn(
-            f"series {format_value(suspected.labels.ids[row])} has a value, {value:.6g}, far from all others"
-            f"{others}: least squares follows it. Set it to NaN if it is an error, or use "
-            "loss='huber', which reads outliers as missing.",
+            f"series {format_value(suspected.labels.ids[row])} has a value, {value:.6g}, far from "
+            f"all others{others}: least squares follows it. Set it to NaN if it is an error, or "
+            "use loss='huber', which reads outliers as missing.",
             stacklevel=2,
         )
 
@@ -131,7 +131,8 @@ def _warn_of_outliers(panel: Panel, count: Int[Tensor, " series"]) -> None:
         others = f" and {len(many) - 1} more" if len(many) > 1 else ""
         warnings.warn(
             f"{int(count[many[0]])} of {int(panel.lengths[many[0]])} points of series "
-            f"{format_value(panel.labels.ids[many[0]])}{others} lie far from those around them and are read as "
-            "missing. Plot them: if they are not errors, use loss='mse' or give season_length.",
+            f"{format_value(panel.labels.ids[many[0]])}{others} lie far from those around them and "
+            "are read as missing. Plot them: if they are not errors, use loss='mse' or give "
+            "season_length.",
             stacklevel=2,
         )

@@ -23,6 +23,7 @@ from tsar.data.panel import Panel
 from tsar.data.scaling import Scaling
 from tsar.forecasters.arnet.options import Penalties, check_windows, count_windows
 
+MIN_COMPLETE = 0.8  # share of the windows without a gap below which a fit warns
 MIN_OBSERVED = 0.6  # share of a series that must be observed for an equation that can be trusted
 
 
@@ -71,6 +72,7 @@ def fit_panel(
         options: dict[str, Any] = {"bias_correction": bias_correction, **penalties}
         return _fit_with_gaps(channels.cpu(), bridged, gaps, design, orders, origin, ids, options)
     check_windows(segments, design, orders, ids, holds_back, **penalties)
+    _warn_of_unused_windows(by_series, design.max_lag)
     n_series = (count_windows(by_series, design.max_lag) > 0).double().sum().clamp(min=1)
     return fit_orders(
         channels,
@@ -141,6 +143,20 @@ def _warn_of_gaps(fit: MissingFit, ids: Sequence[Any]) -> None:
         warnings.warn(
             f"the equation of series {_name(unfinished, ids)} with missing points still changes "
             f"after {MAX_STEPS} steps of expectation-maximization. Set a lower order.",
+            stacklevel=2,
+        )
+
+
+def _warn_of_unused_windows(segments: Segments, max_lag: int) -> None:
+    """Warn where gaps leave few complete windows: of covariates, or of one equation for all."""
+    complete, total = (
+        int(count_windows(part, max_lag).sum()) for part in (segments, segments.bridged())
+    )
+    if complete < MIN_COMPLETE * total:
+        warnings.warn(
+            f"only {complete} of {total} windows of {max_lag + 1} points have no missing value, "
+            "and the others are not used. Fill the gaps of covariates or lower order; without "
+            "covariates and with scope='local' all that is observed counts.",
             stacklevel=2,
         )
 

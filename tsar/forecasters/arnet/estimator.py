@@ -91,6 +91,10 @@ class ARNet(Forecaster):
     season_length
         Points in the season of the combination, or in several, 1 for none; None: usual ones of
         the frequency, and with integers as times those found in each series.
+    pool
+        Whether the intervals of the combination also count the errors of the other series, in
+        units of what each states; for many short series that are alike. Point forecasts of a local
+        model never depend on other series.
     hidden
         Widths of the hidden layers of a network on the lags and covariates, whose output is added
         to that of the linear map; empty: no network.
@@ -176,6 +180,7 @@ class ARNet(Forecaster):
         bias_correction: bool | Literal["auto"] = "auto",
         combine: Literal["auto"] | None = "auto",
         season_length: int | Sequence[int] | None = None,
+        pool: bool = False,
         hidden: Sequence[int] = (),
         loss: Loss = "mse",
         quantile_levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
@@ -195,6 +200,7 @@ class ARNet(Forecaster):
         self.bias_correction = bias_correction
         self.combine = combine
         self.season_length = season_length
+        self.pool = pool
         self.hidden = hidden
         self.loss = loss
         self.quantile_levels = quantile_levels

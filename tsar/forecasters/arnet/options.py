@@ -34,6 +34,7 @@ def check_options(model: Any, past: Sequence[str]) -> None:
     _check_penalties(model.sparsity, model.ridge)
     if model.loss == "quantile":
         _check_quantile_levels(model.quantile_levels)
+    _check_one_of("pool", model.pool, (True, False))
     _check_one_of("combine", model.combine, ("auto", None))
     _check_one_of("bias_correction", model.bias_correction, ("auto", True, False))
     trained_or_direct = model.trains or model.strategy == "direct"

@@ -54,6 +54,8 @@ class Combinations:
         seasons: Sequence[tuple[int, ...]],
         horizon: int,
         fit_equation: FitEquation,
+        *,
+        pool: bool = False,
     ) -> "Combinations":
         """Fit a combination to the series of each set of seasons; see `Combination.fit`."""
         _warn_of_short_series(panel)
@@ -64,7 +66,7 @@ class Combinations:
             rows = (part == index).nonzero()[:, 0]
             row[rows] = torch.arange(len(rows))
             some = panel if len(distinct) == 1 else panel.select(rows.numpy())
-            parts.append(Combination.fit(some, own, horizon, fit_equation))
+            parts.append(Combination.fit(some, own, horizon, fit_equation, pool=pool))
         return cls(tuple(parts), part, row)
 
     @property

@@ -60,7 +60,13 @@ class Combination:
 
     @classmethod
     def fit(
-        cls, panel: Panel, seasons: Sequence[int], horizon: int, fit_equation: FitEquation
+        cls,
+        panel: Panel,
+        seasons: Sequence[int],
+        horizon: int,
+        fit_equation: FitEquation,
+        *,
+        pool: bool = False,
     ) -> "Combination":
         """Fit the members to the series of a panel, and weigh them by errors in their past.
 
@@ -74,6 +80,8 @@ class Combination:
             Steps at which errors are compared.
         fit_equation
             Fits the equation in levels to a panel and forecasts.
+        pool
+            Whether widths of intervals also count the errors of the other series.
         """
         members = members_of(seasons)
         longest, steps = context_length(seasons), compared_horizon(horizon)
@@ -87,7 +95,7 @@ class Combination:
         known = torch.stack([torch.ones_like(n_origins, dtype=torch.bool), *supported], dim=1)
         errors = past.mean_errors().nan_to_num(1.0)  # equal weights without an origin
         weights = _weights(torch.where(known, errors, torch.nan), n_origins)
-        widths = Widths.of(past.scores(weights))
+        widths = Widths.of(past.scores(weights), pool=pool)
         return cls(members, equations, weights, n_origins, widths, longest)
 
     def combine(
@@ -126,7 +134,10 @@ class Combination:
         sigma = forecast.quantiles[:, :, 0] - forecast.point
         variance = forecast_variance(points, weights, point, sigma)
         factors = self.widths.factors(rows, point.shape[1], levels)
-        return Forecast(point, point[:, :, None] + variance.sqrt()[:, :, None] * factors)
+        quantiles = point[:, :, None] + variance.sqrt()[:, :, None] * factors
+        # As the point forecasts: not negative where no value is.
+        nonnegative = (values.nan_to_num(1.0) >= 0).all(dim=1)[:, None, None]
+        return Forecast(point, torch.where(nonnegative, quantiles.clamp(min=0), quantiles))
 
 
 def _weights(

@@ -22,16 +22,22 @@ def fit_combination(model: Model, panel: Panel) -> Combinations | None:
     """Fit the combination of an `ARNet`; None where it is one equation."""
     options: Any = model
     if not combines(options, panel.labels.columns.covariates):
+        if options.pool:
+            raise ValueError(
+                "pool must be False where the model is one equation or averages direct ones; got "
+                "True. Leave it out, or the options and covariates that prevent a combination."
+            )
         return None
     seasons = seasons_by_series(panel, options.season_length)
-    return Combinations.fit(panel, seasons, model.horizon, equation_of(model))
+    equation = equation_of(model)
+    return Combinations.fit(panel, seasons, model.horizon, equation, pool=options.pool)
 
 
 def equation_of(model: Model) -> FitEquation:
     """Return a function that fits the one equation of an `ARNet` to a panel."""
 
     def fit(panel: Panel) -> ForecastEquation:
-        fitted = clone(model).set_params(combine=None).fit_panel(panel)
+        fitted = clone(model).set_params(combine=None, pool=False).fit_panel(panel)
 
         def forecast(known: Panel, horizon: int) -> Forecast:
             extended = known.extend(known.future.new_empty(len(known), horizon, 0))

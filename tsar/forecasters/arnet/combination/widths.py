@@ -17,6 +17,7 @@ COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 # Errors of a series count as much as those of this many origins of others, which resemble Student's
 # t with TAIL_DF degrees of freedom, times a factor for each third of the horizon.
 PRIOR_ORIGINS, TAIL_DF, THIRDS = 6.0, 5.0, (0.8, 0.95, 1.0)
+POOL_SERIES = 20.0  # series that the prior of pooled errors counts as
 MAX_SCORE = 25.0  # largest error that counts: after a constant stretch any is beyond all deviations
 
 
@@ -37,8 +38,11 @@ class Widths:
     horizon: int
 
     @classmethod
-    def of(cls, scores: Float[Tensor, "series origin horizon"]) -> "Widths":
-        """Widths from absolute errors in units of their standard deviation; NaN where unknown."""
+    def of(cls, scores: Float[Tensor, "series origin horizon"], *, pool: bool = False) -> "Widths":
+        """Widths from absolute errors in units of their standard deviation; NaN where unknown.
+
+        With `pool` the errors of all series count in those of others, the more the more they are.
+        """
         horizon = scores.shape[2]
         third = _third(horizon, horizon)
         prior = torch.from_numpy(_tails(COVERAGES))
@@ -47,7 +51,8 @@ class Widths:
             own = scores[:, :, third == index].clamp(max=MAX_SCORE)
             n_origins = (~own.isnan()).any(dim=2).sum(dim=1)[:, None]
             quantiles = _row_quantiles(own.flatten(1)).nan_to_num(0.0)
-            total = PRIOR_ORIGINS * factor * prior + n_origins * quantiles
+            expected = _pooled(own, factor * prior) if pool else factor * prior
+            total = PRIOR_ORIGINS * expected + n_origins * quantiles
             parts.append(total / (PRIOR_ORIGINS + n_origins))
         return cls(torch.stack(parts, dim=1), horizon)
 
@@ -59,6 +64,18 @@ class Widths:
         signs = torch.tensor(levels, dtype=torch.float64).sub(0.5).sign()
         widths = _interpolate(self.quantiles[rows], coverages)
         return (widths * signs)[:, _third(horizon, self.horizon)]
+
+
+def _pooled(
+    scores: Float[Tensor, "series origin step"], prior: Float[Tensor, " coverage"]
+) -> Float[Tensor, " coverage"]:
+    """Quantiles of the errors of all series together, and of as many as `POOL_SERIES` before."""
+    known = scores[~scores.isnan()].numpy()
+    if not len(known):
+        return prior
+    count = int((~scores.isnan()).flatten(1).any(dim=1).sum())
+    quantiles = torch.from_numpy(np.quantile(known, COVERAGES))
+    return (POOL_SERIES * prior + count * quantiles) / (POOL_SERIES + count)
 
 
 def _third(steps: int, horizon: int) -> Int[Tensor, " step"]:
