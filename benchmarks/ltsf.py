@@ -24,7 +24,7 @@ PUBLISHED = {
     ("ETTh1", "DLinear"): (0.375, 0.405, 0.439, 0.472),
 }
 
-PLOTTED = ("ARNet", "ARNet global, direct", "NLinear", "DLinear")
+PLOTTED = ("ARNet", "ARNet global, direct, averaged", "NLinear", "DLinear")
 
 
 def main() -> None:
@@ -68,6 +68,8 @@ def models(
         "ARNet, all lags": ARNet(context, sparsity=None, device="cpu"),
         "ARNet global": ARNet(context, **shared),
         "ARNet global, direct": ARNet(context, strategy="direct", sparsity=None, **shared),
+        "ARNet direct, averaged": ARNet(strategy="direct", device="cpu"),
+        "ARNet global, direct, averaged": ARNet(strategy="direct", **shared),
     }
     if dataset not in trained:
         return candidates

@@ -526,6 +526,19 @@ def arnet_panels_summary(record: Record) -> list[Row]:
     ]
 
 
+def missing_values(record: Record) -> list[Row]:
+    """Errors by pattern of gaps."""
+    return [
+        {name: number(v, 4) if name != "gaps" else v for name, v in r.items()}
+        for r in record["rows"]
+    ]
+
+
+def missing_values_time(record: Record) -> list[Row]:
+    """Time of a long series with gaps."""
+    return [{name: number(v) for name, v in record["time"].items()}]
+
+
 def as_printed(record: Record) -> list[Row]:
     """Rows of the script, unchanged."""
     return list(record["rows"])
@@ -538,6 +551,8 @@ TABLES: dict[str, Callable[[Record], list[Row]]] = {
     "arnet_panels:panels": arnet_panels,
     "arnet_panels:summary": arnet_panels_summary,
     "many_series": many_series,
+    "missing_values:errors": missing_values,
+    "missing_values:time": missing_values_time,
     "training_speed": training_speed,
     "ltsf": ltsf,
     "memory": memory,

@@ -17,6 +17,7 @@ SCRIPTS = (
         "arnet_panels",
         "ltsf",
         "many_series",
+        "missing_values",
         "memory",
         "training_speed",
     ),

@@ -31,10 +31,11 @@ def read_outliers(model: Any, panel: Panel) -> Panel:
     """
     model.seasons_ = []
     if model.loss == "mse":
-        warn_of_gross_outliers(panel)
+        warn_of_gross_outliers(panel, model.season_length)
         return panel
     model.seasons_ = seasons_by_series(panel, model.season_length)
     panel, outliers = remove_outliers(panel, model.seasons_)
+    _warn_of_outliers(panel, outliers)
     model.n_outliers_ = outliers.numpy()
     return panel
 
@@ -62,7 +63,6 @@ def remove_outliers(
             count[inside] = outliers.sum(dim=1)
             row, column = outliers.nonzero().T
             values[panel.offsets[1:][inside[row]] - width + column] = torch.nan
-    _warn_of_outliers(panel, count)
     return replace(panel, values=values), count
 
 
@@ -90,38 +90,33 @@ def _by_seasons(seasons: Sequence[Seasons]) -> Iterator[tuple[Int[Tensor, " row"
         yield (number == index).nonzero()[:, 0], own
 
 
-def warn_of_gross_outliers(panel: Panel) -> None:
+def warn_of_gross_outliers(panel: Panel, season_length: int | Sequence[int] | None) -> None:
     """Warn of series with an outlier that has a large part of their variance."""
     observed = ~panel.values.isnan()
     values, series = panel.values[observed], panel.series[observed]
     zeros = panel.values.new_zeros(len(panel))
     count = zeros.index_add(0, series, torch.ones_like(values)).clamp(min=1)
-    squares = (values - (zeros.index_add(0, series, values) / count)[series]).square()
+    means = zeros.index_add(0, series, values) / count
+    squares = (values - means[series]).square()
     largest = zeros.scatter_reduce(0, series, squares, "amax")
     total = zeros.index_add(0, series, squares)
     rows = ((largest > GROSS_SHARE * total) & (count >= MIN_REACH)).nonzero()[:, 0]
     if not len(rows):
         return
     suspected = panel.select(rows.numpy())
-    values = padded_values(suspected, int(suspected.lengths.max()))
-    outliers = find_outliers(values) & (values == _largest(values)[:, None])
-    found = outliers.any(dim=1).nonzero()[:, 0].tolist()
-    if found:
-        row = found[0]
-        value = float(values[row][outliers[row]][0])
-        others = f", and {len(found) - 1} more series have such points" if len(found) > 1 else ""
+    cleaned, _ = remove_outliers(suspected, seasons_by_series(suspected, season_length))
+    outlying = cleaned.values.isnan() & ~suspected.values.isnan()
+    gap = (suspected.values - means[rows][suspected.series]).square()
+    far = (outlying & (gap > GROSS_SHARE * total[rows][suspected.series])).nonzero()[:, 0].tolist()
+    if far:
+        name = format_value(suspected.labels.ids[int(suspected.series[far[0]])])
+        others = f", and {len(far) - 1} more series have such a value" if len(far) > 1 else ""
         warnings.warn(
-            f"series {format_value(suspected.labels.ids[row])} has a value, {value:.6g}, far from "
-            f"all others{others}: least squares follows it. Set it to NaN if it is an error, or "
+            f"series {name} has a value, {float(suspected.values[far[0]]):.6g}, far from all "
+            f"others{others}: least squares follows it. Set it to NaN if it is an error, or "
             "use loss='huber', which reads outliers as missing.",
             stacklevel=2,
         )
-
-
-def _largest(values: Float[Tensor, "series time"]) -> Float[Tensor, " series"]:
-    """Value that is farthest from the mean of its series."""
-    gap = (values - values.nanmean(dim=1, keepdim=True)).abs().nan_to_num(-1.0)
-    return values.gather(1, gap.argmax(dim=1, keepdim=True))[:, 0]
 
 
 def _warn_of_outliers(panel: Panel, count: Int[Tensor, " series"]) -> None:
