@@ -47,6 +47,7 @@ def test_all_forecasters_with_covariates_are_tested() -> None:
     assert {type(model) for model in forecasters_with_covariates(BOTH)} == uses
 
 
+@pytest.mark.filterwarnings("ignore:only .* windows of .* points have no missing:UserWarning")
 @pytest.mark.parametrize(
     "model", forecasters_with_covariates(BOTH), ids=lambda model: type(model).__name__
 )

@@ -207,3 +207,33 @@ def test_days_of_the_month_are_inferred(freq: str) -> None:
     assert panel.labels.frequency.name == name and panel.gapless
     ahead = panel.end_ordinals(1) + np.arange(10) * panel.labels.frequency.step
     assert list(panel.labels.frequency.to_times(ahead)) == list(index[20:])
+
+
+@pytest.mark.parametrize(
+    ("freq", "every", "name"),
+    [("h", 2, "2h"), ("D", 7, "W-MON"), ("MS", 3, "QS-JAN"), ("15min", 4, "h"), (None, 2, "2")],
+)
+def test_a_frame_that_is_observed_at_every_few_times_is_read_at_these(
+    freq: str | None, every: int, name: str
+) -> None:
+    index = pd.date_range("2024-01-01", periods=200, freq=freq) if freq else pd.RangeIndex(200)
+    values = pd.Series(np.arange(200.0), index=index)
+    gappy = values.where(np.arange(200) % every == 0)
+    with pytest.warns(UserWarning, match=f"times of frequency '{name}'"):
+        forecast = Naive(horizon=2).fit(gappy).predict()
+    last = 199 // every * every
+    assert (forecast == values.iloc[last]).all()
+    columns = Columns(freq=every if freq is None else name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what the warning says to do works
+        pd.testing.assert_series_equal(
+            Naive(horizon=2, columns=columns).fit(gappy).predict(), forecast
+        )
+        every_time = Naive(horizon=2, columns=Columns(freq=1 if freq is None else freq)).fit(gappy)
+    assert len(every_time.predict()) == 2
+
+
+def test_points_that_are_missing_at_random_do_not_change_the_frequency() -> None:
+    values = series(DAYS, DAYS.day_of_week < 7)
+    gappy = values.where(np.random.default_rng(0).random(len(values)) < 0.5)
+    assert Panel.from_frame(gappy).labels.frequency.name == "D"

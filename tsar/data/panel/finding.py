@@ -22,6 +22,8 @@ from tsar.validation import ParameterError
 
 FREQ = {"columns.freq": "Columns(freq=...)"}  # Python source, for error messages
 LONGEST = 3  # series, the longest first, whose times are tried
+# A frame whose series are observed at few of its times, regularly, is read at their frequency.
+MAX_OBSERVED, MIN_POINTS, MIN_REGULAR = 0.6, 12, 0.9
 MAX_POINTS = 1000  # points of a series that its frequency is inferred from
 
 
@@ -60,7 +62,7 @@ def find_frequency(rows: Rows, columns: Columns) -> Frequency:
         _warn_of_calendar(found, finest)
         return found
     if inferred is not None:
-        return inferred
+        return _coarser_frequency(rows, inferred) or inferred
     examples = ", ".join(str(time) for time in times[:4])
     raise ParameterError(
         "columns.freq",
@@ -96,6 +98,34 @@ def open_calendar(rows: Rows, frequency: Frequency) -> Frequency | None:
         )
     except ParameterError:  # clocks change at an open time
         return None
+
+
+def _coarser_frequency(rows: Rows, frequency: Frequency) -> Frequency | None:
+    """Frequency at which all series are observed, of a frame with missing values between.
+
+    None where it is that of the frame, or where few points say so.
+    """
+    by_series = ~np.isnan(rows.target.reshape(-1, len(rows.times)))
+    observed = np.asarray(by_series.any(axis=0))
+    if observed.mean() > MAX_OBSERVED:
+        return None
+    times, codes = rows.times[observed], rows.codes[observed]
+    points = times[codes == np.bincount(codes).argmax()][:MAX_POINTS]
+    coarser = infer_frequency(points) if len(points) >= MIN_POINTS else None
+    if coarser is None or coarser.name == frequency.name:
+        return None
+    ordinals = coarser.to_ordinals(times)
+    steps = np.diff(ordinals)[codes[1:] == codes[:-1]]
+    regular = not np.any(ordinals == OFF_CALENDAR) and not np.any(steps % coarser.step)
+    if not regular or (steps == coarser.step).mean() < MIN_REGULAR:
+        return None
+    warnings.warn(
+        f"nothing is observed between the times of frequency {coarser.name!r}: the frame is read "
+        f"at it. Pass Columns(freq={coarser.name!r}) to say so, or "
+        f"Columns(freq={frequency.freq!r}) for forecasts at all times.",
+        stacklevel=2,
+    )
+    return coarser
 
 
 def _warn_of_calendar(calendar: Frequency, frequency: Frequency | None) -> None:

@@ -30,7 +30,7 @@ def regularize(rows: Rows, columns: Columns) -> RegularRows:
         return RegularRows(rows, np.zeros_like(lengths), lengths, Frequency("1", "integer", 1))
     frequency = find_frequency(rows, columns)
     ordinals = frequency.to_ordinals(rows.times)
-    rows, ordinals = _drop_closed(rows, ordinals)
+    rows, ordinals = _drop_closed(rows, ordinals, frequency.step)
     _check_calendar(rows, ordinals, frequency)
     first, lengths = series_bounds(rows)
     if _check_steps(rows, ordinals, frequency, columns):
@@ -41,13 +41,22 @@ def regularize(rows: Rows, columns: Columns) -> RegularRows:
     return RegularRows(rows, np.tile(ordinals[first], copies), lengths, frequency)
 
 
-def _drop_closed(rows: Rows, ordinals: Ordinals) -> tuple[Rows, Ordinals]:
+def _drop_closed(rows: Rows, ordinals: Ordinals, step: int) -> tuple[Rows, Ordinals]:
     """Drop rows at times that the frequency does not contain and at which nothing is observed."""
-    off_calendar = ordinals == OFF_CALENDAR
-    if not off_calendar.any():
-        return rows, ordinals
     by_series = rows.target.reshape(-1, len(ordinals))  # one row unless the times are shared
-    keep = ~(off_calendar & np.isnan(by_series).all(axis=0))
+    missing = np.asarray(np.isnan(by_series).all(axis=0))
+    if not missing.any():
+        return rows, ordinals
+    first, _ = series_bounds(rows)
+    count = np.add.reduceat((~missing).astype(np.int64), first)
+    phase = np.zeros(len(first), dtype=np.int64)  # that of the first observed time of a series
+    phase[count > 0] = ordinals[~missing][(np.cumsum(count) - count)[count > 0]]
+    lengths = np.diff(first, append=len(ordinals))
+    between = (ordinals - np.repeat(phase, lengths)) % step != 0
+    off_calendar = (ordinals == OFF_CALENDAR) | between
+    keep = ~(off_calendar & missing)
+    if keep.all():
+        return rows, ordinals
     if len(np.unique(rows.codes[keep])) < len(np.unique(rows.codes)):
         return rows, ordinals  # a series has closed times only, which is reported
 
