@@ -13,10 +13,10 @@ def daily(values: np.ndarray) -> pd.Series:
     return pd.Series(values, index=pd.date_range("2024-01-01", periods=len(values)))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.15, 0.3])
+@pytest.mark.parametrize("share", [0.0, 0.3])
 def test_values_that_are_missing_at_random_cost_little(share: float) -> None:
     errors: dict[str, list[float]] = {"ARNet": [], "SeasonalNaive": []}
-    for seed in range(6):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
         y = 20 + np.tile(WEEK, 31)[:214] + rng.normal(size=214) * 0.5
         z = y[:200].copy()

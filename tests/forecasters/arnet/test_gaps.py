@@ -207,8 +207,10 @@ def test_two_percent_missing_hardly_change_a_long_fit() -> None:
 def test_a_series_of_which_every_other_point_is_missing_is_named() -> None:
     y = pd.Series(np.random.default_rng(5).normal(size=101))
     y[1::2] = np.nan
+    with pytest.warns(UserWarning, match="nothing is observed between the times"):
+        assert ARNet(3, horizon=2).fit(y).nobs_.tolist() == [48]
     with pytest.warns(UserWarning, match="of the points of series .* are missing"):
-        ARNet(3, horizon=2).fit(y)
+        ARNet(3, horizon=2, columns=Columns(freq=1)).fit(y)
 
 
 def test_random_gaps_are_never_refused() -> None:

@@ -121,7 +121,7 @@ def _coarser_frequency(rows: Rows, frequency: Frequency) -> Frequency | None:
         return None
     warnings.warn(
         f"nothing is observed between the times of frequency {coarser.name!r}: the frame is read "
-        f"at it. Pass Columns(freq={coarser.name!r}) to say so, or "
+        f"at it. Pass Columns(freq={coarser.freq!r}) to say so, or "
         f"Columns(freq={frequency.freq!r}) for forecasts at all times.",
         stacklevel=2,
     )
