@@ -1,5 +1,6 @@
 """Prediction intervals: split conformal calibration, parametric quantiles, requested levels."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,30 +26,72 @@ class Calibration:
 
     Source: split conformal prediction (Vovk et al. 2005; Lei et al. 2018), with the scores of each
     step apart. Windows of one series overlap and are dependent, so coverage is approximate.
+
+    Attributes
+    ----------
+    scores
+        Absolute errors, sorted; NaN last.
+    in_sample
+        Whether they are of windows that were trained on, because none was held back.
     """
 
     scores: Float[Tensor, "horizon score"]
+    in_sample: bool = False
 
     @classmethod
-    def from_errors(cls, errors: Float[Tensor, "window horizon"]) -> "Calibration":
+    def from_errors(
+        cls, errors: Float[Tensor, "window horizon"], *, in_sample: bool = False
+    ) -> "Calibration":
         """Calibration from the errors of windows; NaN where the target is missing."""
-        return cls(errors.abs().T.sort(dim=1).values)  # NaN is sorted last
+        return cls(errors.abs().T.sort(dim=1).values, in_sample)  # NaN is sorted last
 
     def half_width(self, coverage: float) -> Float[Tensor, " horizon"]:
-        """Half the interval width at each step: the ceil((n + 1) coverage)-th smallest score."""
+        """Half the interval width at each step: the ceil((n + 1) coverage)-th smallest score.
+
+        Where that exceeds the n scores, as many as there are tell the deviation of normal errors,
+        whose prediction interval by Student's t it is then, but no less than the largest score.
+        """
         counts = (~self.scores.isnan()).sum(dim=1)
         # In float64: in float32, 0.05 of 1600 is more than 80.
         ranks = torch.ceil((counts + 1).double() * (coverage - 1e-9)).long()
-        if bool((ranks > counts).any()):
-            count = int(counts.min())
+        if not bool((counts > 0).any()):
             raise ParameterError(
                 "level",
-                f"be at most {100 * count / (count + 1):.3g} with {count} calibration window(s)",
+                "be None without a window that was held back or trained on",
                 f"{100 * coverage:g}",
-                "Hold back more: {training.validation}.",
-                VALIDATION,
+                "Give more points, or a shorter context or horizon.",
             )
-        return self.scores.gather(1, (ranks - 1).clamp(min=0)[:, None])[:, 0]
+        index = torch.minimum(ranks, counts).sub(1).clamp(min=0)[:, None]
+        width = self.scores.gather(1, index)[:, 0]
+        few = (ranks > counts) & (counts > 0)
+        width = torch.where(few, torch.maximum(width, self._student_width(coverage)), width)
+        known = (counts > 0).nonzero()[:, 0]  # a step without a score has the width of the nearest
+        nearest = (torch.arange(len(counts))[:, None] - known).abs().argmin(dim=1)
+        return width[known[nearest]]
+
+    def _student_width(self, coverage: float) -> Float[Tensor, " horizon"]:
+        """Half width of a prediction interval of normal errors around zero."""
+        counts = (~self.scores.isnan()).sum(dim=1).clamp(min=1)
+        deviation = self.scores.square().nansum(dim=1).div(counts).sqrt()
+        factor = stdtrit(counts.cpu().numpy(), (1 + coverage) / 2)
+        return deviation * torch.from_numpy(factor).to(deviation) * (1 + 1 / counts).sqrt()
+
+    def _warn_of_few(self, levels: Sequence[float]) -> None:
+        """Warn of intervals that rest on too few windows, or on those of training."""
+        count = int((~self.scores.isnan()).sum(dim=1).min())
+        coverage = max((abs(2 * level - 1) for level in levels), default=0.0)
+        if self.in_sample:
+            warnings.warn(
+                f"intervals rest on the errors of {count} window(s) that were trained on, raised "
+                "for that: nothing could be held back. Give more points, or a shorter horizon.",
+                stacklevel=2,
+            )
+        elif (count + 1) * (coverage - 1e-9) > count:
+            warnings.warn(
+                f"intervals of {100 * coverage:.3g} % rest on {count} held-back window(s): they "
+                "are rough, and wide by Student's t. Hold back more: Training(validation=...).",
+                stacklevel=2,
+            )
 
     def quantiles(
         self, point: Float[Tensor, "window horizon"], levels: Sequence[float], gap: int = 0
@@ -67,7 +110,8 @@ class Calibration:
                 "Fit with a longer horizon, and hold back more: {training.validation}.",
                 VALIDATION,
             )
-        used = Calibration(self.scores[:horizon])
+        used = Calibration(self.scores[:horizon], self.in_sample)
+        used._warn_of_few(levels)
         shifts = torch.stack([used._shift(level) for level in levels], dim=-1)
         steps = torch.arange(horizon).clamp(max=len(shifts) - 1)
         return point[:, :, None] + shifts[steps].to(point)

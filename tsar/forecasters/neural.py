@@ -16,7 +16,7 @@ from tsar.data.windows import Windows
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.fitting import (
     Prediction,
-    calibrate,
+    calibrate_held_back,
     check_training,
     forecast_in_units,
     held_back_windows,
@@ -116,8 +116,8 @@ class NeuralForecaster(Forecaster):
         )
         self.history_ = history_frame(history)
         self.n_parameters_ = sum(p.numel() for p in self.module_.parameters() if p.requires_grad)
-        self.calibration_ = calibrate(
-            self.module_, validation, self.inference_batch_size, self._generate
+        self.calibration_ = calibrate_held_back(
+            self.module_, validation, windows, self.inference_batch_size, self._generate
         )
 
     def _scale(self, panel: Panel, device: torch.device) -> Panel:

@@ -35,6 +35,7 @@ from tsar.forecasters.base import Forecaster
 from tsar.forecasters.fitting import (
     Prediction,
     calibrate,
+    calibrate_held_back,
     check_training,
     forecast_in_units,
     held_back_windows,
@@ -301,7 +302,10 @@ class ARNet(Forecaster):
         self.n_parameters_ = module.n_parameters
         steps = max(min(self.horizon, int(held.max())), 1)
         held_back = held_back_windows(scaled, held, self.order_, steps)
-        self.calibration_ = calibrate(module, held_back, self.inference_batch_size)
+        trained = Windows.sliding(scaled_history, self.order_, steps)
+        self.calibration_ = calibrate_held_back(
+            module, held_back, trained, self.inference_batch_size
+        )
 
     def _set_coefficients(self) -> None:
         fitted = Equations.from_module(self.module_, self._steps).in_data_units(self._scales())
