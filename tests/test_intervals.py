@@ -36,22 +36,52 @@ def test_half_width_of_each_step_equals_the_reference(count: int) -> None:
     calibration = Calibration.from_errors(errors)
     for coverage in (0.05, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99):
         expected = [conformal_half_width(step.tolist(), coverage) for step in errors.T]
-        if math.inf in expected:
-            with pytest.raises(ValueError, match=r"^level must be at most "):
-                calibration.half_width(coverage)
-        else:
-            assert calibration.half_width(coverage).tolist() == expected
+        found = calibration.half_width(coverage).tolist()
+        for step, width, exact in zip(errors.T, found, expected, strict=True):
+            if exact == math.inf:  # Student's t, and not below any score
+                assert width >= step.abs().nan_to_num(0.0).max()
+                width = exact
+            assert width == exact
 
 
-def test_coverage_that_needs_more_scores_raises() -> None:
+def test_coverage_that_needs_more_scores_is_that_of_normal_errors() -> None:
     calibration = Calibration.from_errors(errors_by_step([1, 2, 3, 4], [1, 2, NAN, 4]))
-    message = r"level must be at most 75 with 3 calibration window\(s\); got 80. Hold back more"
-    with pytest.raises(ValueError, match=message):
-        calibration.half_width(0.8)
     assert calibration.half_width(0.75).tolist() == [4, 4]
+    first, second = calibration.half_width(0.95).tolist()
+    for width, scores in ((first, [1, 2, 3, 4]), (second, [1, 2, 4])):
+        n, deviation = len(scores), np.sqrt(np.mean(np.square(scores)))
+        assert width == pytest.approx(stats.t.ppf(0.975, n) * deviation * np.sqrt(1 + 1 / n))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_intervals_of_few_scores_hold_for_normal_errors(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    errors = torch.randn(4000, count + 1, generator=generator, dtype=torch.float64)
+    for coverage in (0.8, 0.95):
+        calibration = Calibration.from_errors(errors[:, :count].T)  # a step for each repetition
+        inside = errors[:, count].abs() <= calibration.half_width(coverage)
+        assert coverage - 0.02 < float(inside.double().mean()) < coverage + 0.12
+
+
+def test_a_step_without_a_score_has_the_width_of_the_nearest() -> None:
+    calibration = Calibration.from_errors(
+        errors_by_step([1.0, 2], [NAN, NAN], [NAN, NAN], [5, 6.0])
+    )
+    assert calibration.half_width(0.5).tolist() == [2, 2, 6, 6]
+
+
+def test_without_any_score_there_is_no_interval() -> None:
     for empty in (torch.empty(0, 2), torch.full((5, 2), NAN)):
-        with pytest.raises(ValueError, match=r"at most 0 with 0 calibration window\(s\); got 10\."):
+        with pytest.raises(ValueError, match="level must be None without a window"):
             Calibration.from_errors(empty.double()).half_width(0.1)
+
+
+def test_few_scores_and_those_of_training_are_warned_of() -> None:
+    errors, point = errors_by_step([1.0, 2, 3]), torch.zeros(1, 1)
+    with pytest.warns(UserWarning, match="of 80 % rest on 3 held-back window"):
+        Calibration.from_errors(errors).quantiles(point, [0.1, 0.9])
+    with pytest.warns(UserWarning, match=r"errors of 3 window\(s\) that were trained on"):
+        Calibration.from_errors(errors, in_sample=True).quantiles(point, [0.4, 0.6])
 
 
 def test_quantiles_are_symmetric_around_the_point_forecast() -> None:
@@ -70,7 +100,7 @@ def test_quantiles_are_symmetric_around_the_point_forecast() -> None:
 def test_scores_of_steps_after_the_horizon_are_not_required() -> None:
     calibration = Calibration.from_errors(errors_by_step([1.0, 2, 3, 4], [NAN, NAN, NAN, 4]))
     assert calibration.quantiles(torch.zeros(1, 1), [0.9]).tolist() == [[[4]]]
-    with pytest.raises(ValueError, match=r"at most 50 with 1 calibration window\(s\); got 80\."):
+    with pytest.warns(UserWarning, match="rest on 1 held-back window"):
         calibration.quantiles(torch.zeros(1, 2), [0.9])
 
 
