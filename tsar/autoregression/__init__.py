@@ -21,6 +21,7 @@ from tsar.autoregression.dynamics import (
 from tsar.autoregression.estimation import Sparsity
 from tsar.autoregression.expectation_maximization import (
     MissingFit,
+    draw_missing,
     fill_missing,
     fit_incomplete,
 )
@@ -39,6 +40,12 @@ from tsar.autoregression.penalty import (
 )
 from tsar.autoregression.refinement import refine, residual_sums
 from tsar.autoregression.results import ARResults, concatenate
+from tsar.autoregression.robust import (
+    QuantileEquations,
+    RowSource,
+    huber_equations,
+    quantile_equations,
+)
 from tsar.autoregression.segments import Segments, observed_segments
 from tsar.autoregression.window_moments import WindowMoments
 
@@ -51,12 +58,15 @@ __all__ = [
     "NormalEquations",
     "ParameterUncertainty",
     "PenalizedFit",
+    "QuantileEquations",
+    "RowSource",
     "Segments",
     "Sparsity",
     "WindowMoments",
     "WindowSplit",
     "concatenate",
     "correct_bias",
+    "draw_missing",
     "drift_shrinkage",
     "error_products",
     "factorize",
@@ -68,6 +78,7 @@ __all__ = [
     "fit_orders",
     "fit_penalized",
     "horizon_map",
+    "huber_equations",
     "information_criteria",
     "is_stable",
     "lagged_moments",
@@ -75,6 +86,7 @@ __all__ = [
     "limit_roots",
     "observed_segments",
     "psi_weights",
+    "quantile_equations",
     "refine",
     "refit",
     "reflection_coefficients",

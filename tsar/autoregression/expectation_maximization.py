@@ -103,9 +103,39 @@ def fill_missing(
     values, starts, lengths
         See `fit_incomplete`.
     results
-        One-step equations of the series.
+        Equations of the series, of which the first step is used.
     """
-    filled = values.clone()
+    return _fill(values, starts, lengths, results, 0)[0]
+
+
+def draw_missing(
+    values: Float[Tensor, " total"],
+    starts: Int[Tensor, " series"],
+    lengths: Int[Tensor, " series"],
+    results: ARResults,
+    n_draws: int,
+) -> Float[Tensor, "copy total"]:
+    """Copies of series, two a draw, whose missing points are drawn given the observed ones.
+
+    Parameters
+    ----------
+    values, starts, lengths, results
+        See `fill_missing`.
+    n_draws
+        Number of draws; each is used with both signs.
+    """
+    return _fill(values, starts, lengths, results, n_draws)
+
+
+def _fill(
+    values: Float[Tensor, " total"],
+    starts: Int[Tensor, " series"],
+    lengths: Int[Tensor, " series"],
+    results: ARResults,
+    n_draws: int,
+) -> Float[Tensor, "copy total"]:
+    """Conditional means of missing points, plus and minus draws if there are any."""
+    filled = values.expand(max(2 * n_draws, 1), -1).clone()
     for row, width in _length_classes(lengths):
         time = torch.arange(width)
         inside = time < lengths[row, None]
@@ -113,9 +143,10 @@ def fill_missing(
         series = torch.where(inside, values[index], torch.nan)
         part = results.take(row)
         equation = part.coef[:, 0], part.intercept[:, 0], part.resid_std[:, 0]
-        mean = complete(series, lengths[row], *equation, 0).mean
+        completion = complete(series, lengths[row], *equation, n_draws)
+        drawn = completion.mean + torch.cat([completion.draws, -completion.draws])
         missing = inside & series.isnan()
-        filled[index[missing]] = mean[missing]
+        filled[:, index[missing]] = (drawn if n_draws else completion.mean[None])[:, missing]
     return filled
 
 

@@ -104,6 +104,7 @@ def forecast_in_units(
     *,
     batch_size: int,
     device: torch.device,
+    clean: Callable[[Context], Context] | None = None,
 ) -> Forecast:
     """Forecast windows in data units, with a network that works in scaled units.
 
@@ -115,9 +116,12 @@ def forecast_in_units(
         Quantiles of a prediction; None for none.
     module, windows, rows, scaling, batch_size, device
         See `map_windows`.
+    clean
+        Contexts as they are to be read; None: as they are.
     """
 
     def compute(batch: ScaledBatch) -> Tensor:
+        batch = batch if clean is None else batch._replace(context=clean(batch.context))
         output = generate(batch.context, windows.horizon)
         point = output[..., module.point].cpu().double()
         columns = [point[:, :, None]]

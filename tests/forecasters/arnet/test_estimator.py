@@ -661,7 +661,7 @@ def test_the_default_order_of_integers_covers_unknown_seasons(points: int, order
     assert max(ARNet().fit(wave).lags_[0]) > 100
 
 
-def test_trained_quantiles_have_roughly_their_coverage() -> None:
+def test_quantiles_have_roughly_their_coverage() -> None:
     y = 10 + 3 * simulate([0.6], 312, series=60, seed=6)
     levels = (0.9, 0.1, 0.5)  # in any order
     model = ARNet(
@@ -671,8 +671,6 @@ def test_trained_quantiles_have_roughly_their_coverage() -> None:
         scope="global",
         loss="quantile",
         quantile_levels=levels,
-        training=Training(epochs=4, batch_size=512),
-        random_state=0,
     ).fit(y[:300])
     windows = np.concatenate([y[300 - 2 + k : 300 + 2 + k].T for k in range(10)])
     contexts, targets = torch.tensor(windows[:, :2].copy()), windows[:, 2:]
@@ -684,7 +682,7 @@ def test_trained_quantiles_have_roughly_their_coverage() -> None:
 
 
 @pytest.mark.parametrize("options", [{"loss": "huber"}, {"hidden": (4,)}])
-def test_conformal_intervals_have_roughly_their_coverage(options: dict[str, Any]) -> None:
+def test_intervals_of_other_fits_have_roughly_their_coverage(options: dict[str, Any]) -> None:
     y = 10 + 3 * simulate([0.6], 203, series=100, seed=7)
     model = ARNet(2, horizon=3, scope="global", training=BATCHED, random_state=0, **options).fit(
         y[:200]
@@ -733,9 +731,10 @@ def test_training_never_increases_the_validation_loss(deep: ARNet) -> None:
     assert math.isnan(deep.history_["train_loss"][0]) and losses.min() < 0.6 * losses[0]
     unstable = Training(epochs=3, learning_rate=3.0, gradient_clip=0)
     y = threshold(300, 2)
-    for options in ({"hidden": (8,)}, {"loss": "huber"}):
-        model = ARNet(2, sparsity=None, training=unstable, random_state=0, **options).fit(y)
-        start = ARNet(2, sparsity=None, training=Training(epochs=0), **options).fit(y)
+    for loss in ("mse", "huber"):
+        options = {"sparsity": None, "hidden": (8,), "loss": loss}
+        model = ARNet(2, training=unstable, random_state=0, **options).fit(y)
+        start = ARNet(2, training=Training(epochs=0), **options).fit(y)
         held = y[-62:]
         if model.history_["validation_loss"].idxmin() == 0:
             np.testing.assert_allclose(model.predict(), start.predict())
@@ -743,15 +742,14 @@ def test_training_never_increases_the_validation_loss(deep: ARNet) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["recursive", "direct"])
-@pytest.mark.parametrize("options", [{"hidden": (8,)}, {"loss": "huber"}, {"loss": "quantile"}])
-def test_training_starts_from_the_closed_form(options: dict[str, Any], strategy: str) -> None:
+@pytest.mark.parametrize("loss", ["mse", "huber", "quantile"])
+def test_training_starts_from_the_linear_fit(loss: Any, strategy: Any) -> None:
     y = 50 + simulate([0.7, -0.2], 200, series=2, seed=8)
     horizon = 2 if strategy == "direct" else 1
     none = Training(epochs=0, validation=40)
-    linear = ARNet(3, horizon=horizon, strategy=strategy, sparsity=None).fit(y[:160])
-    model = ARNet(
-        3, horizon=horizon, strategy=strategy, sparsity=None, training=none, **options
-    ).fit(y)
+    options = {"horizon": horizon, "strategy": strategy, "sparsity": None, "loss": loss}
+    linear = ARNet(3, **options).fit(y[:160])
+    model = ARNet(3, hidden=(8,), training=none, **options).fit(y)
     np.testing.assert_allclose(model.coef_, linear.coef_, atol=1e-6)
     np.testing.assert_allclose(model.predict(y), linear.predict(y), rtol=1e-6)
     assert len(model.history_) == 1
@@ -761,7 +759,7 @@ def test_inactive_lags_stay_zero_in_training() -> None:
     frame, _, _ = covariate_frame(300)
     columns = Columns(past=("p", "q"), future=("f",))
     common = {"columns": columns, "training": Training(epochs=0), "random_state": 0}
-    for options in ({"hidden": (4,)}, {"loss": "huber"}):
+    for options in ({"hidden": (4,)}, {"hidden": (4,), "loss": "huber"}):
         start = ARNet(6, **common, **options).fit(frame)
         model = ARNet(6, **(common | {"training": QUICK}), **options).fit(frame)
         for name, zeros in (("coef_", 5), ("past_coef_", 10), ("future_coef_", 0)):
@@ -776,9 +774,8 @@ def test_huber_loss_is_more_accurate_with_heavy_tails() -> None:
     y = np.zeros((500, 25))
     for time in range(1, 500):
         y[time] = 0.5 * y[time - 1] + shocks[time]
-    training = Training(epochs=10, learning_rate=1e-2)
-    robust = ARNet(1, sparsity=None, loss="huber", training=training, random_state=0).fit(y)
-    squares = ARNet(1, sparsity=None, loss="mse").fit(y[:400])
+    robust = ARNet(1, sparsity=None, loss="huber").fit(y)
+    squares = ARNet(1, sparsity=None, loss="mse").fit(y)
     errors = [np.abs(model.coef_[:, 0] - 0.5).mean() for model in (robust, squares)]
     assert errors[0] < 0.85 * errors[1]
 
@@ -808,10 +805,10 @@ def test_a_constant_covariate_has_no_effect_when_it_changes() -> None:
 def test_a_second_fit_removes_attributes_of_the_first() -> None:
     y = SERIES["random"]
     model = ARNet(3).fit(y)
-    model.set_params(loss="huber", training=QUICK).fit(y)
+    model.set_params(hidden=(4,), training=QUICK).fit(y)
     closed = ("coef_std_err_", "sigma_", "aic_", "bic_", "nobs_")
     assert not any(hasattr(model, name) for name in closed)
-    model.set_params(loss="mse").fit(y)
+    model.set_params(hidden=()).fit(y)
     assert not hasattr(model, "history_") and not hasattr(model, "calibration_")
     assert all(hasattr(model, name) for name in closed)
 
@@ -909,9 +906,9 @@ def test_unavailable_forecasts_are_errors() -> None:
         quantile.predict(horizon=2, level=80)
     with pytest.raises(ValueError, match=r"among those fitted, .*; got 0.025"):
         quantile.predict(level=95)
-    huber = ARNet(3, loss="huber", horizon=2, training=QUICK).fit(y)
+    trained = ARNet(3, hidden=(4,), horizon=2, training=QUICK).fit(y)
     with pytest.raises(ValueError, match="horizon must be at most 2 with intervals"):
-        huber.predict(horizon=3, level=80)
+        trained.predict(horizon=3, level=80)
 
 
 def test_methods_before_fit_are_errors() -> None:
@@ -966,7 +963,7 @@ def test_the_summary_of_a_panel_has_a_row_per_series() -> None:
         model.summary("c")
 
 
-def test_the_summary_names_covariates_and_has_no_criteria_after_training() -> None:
+def test_the_summary_names_covariates_and_has_criteria_of_closed_forms() -> None:
     frame, _, _ = covariate_frame()
     columns = Columns(past=("p", "q"), future=("f",))
     model = ARNet(2, sparsity=None, columns=columns).fit(frame)
@@ -975,8 +972,11 @@ def test_the_summary_names_covariates_and_has_no_criteria_after_training() -> No
     assert [word for word in words if word[0].isalpha()][-8:] == names
     dashes = [line.split()[0] for line in model.summary().splitlines() if line.endswith(" -")]
     assert dashes == []  # all have an error
-    trained = ARNet(2, columns=columns, loss="huber", training=QUICK).fit(frame).summary()
-    assert "AIC" not in trained and "std err" not in trained and "loss huber" in trained
+    for options in ({"hidden": (4,), "training": QUICK}, {"loss": "quantile"}):
+        other = ARNet(2, columns=columns, **options).fit(frame).summary()
+        assert "AIC" not in other and "std err" not in other
+    robust = ARNet(2, columns=columns, loss="huber").fit(frame).summary()
+    assert "AIC" in robust and "std err" in robust and "loss huber" in robust
     direct = ARNet(2, horizon=2, strategy="direct", sparsity=None).fit(SERIES["random"])
     assert "stable" not in direct.summary() and "y.L2" in direct.summary()
     everywhere = ARNet(2, scope="global").fit(simulate([0.5], 100, series=3)).summary()
@@ -992,7 +992,7 @@ def test_roots_and_stability_are_those_of_the_recursion() -> None:
     assert model.is_stable_.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("options", [{}, {"loss": "huber", "training": QUICK}])
+@pytest.mark.parametrize("options", [{}, {"loss": "huber"}, {"loss": "quantile"}])
 def test_the_plot_has_a_stem_per_nonzero_coefficient(options: dict[str, Any]) -> None:
     y = np.hstack([noise(500, 1), simulate([0.0, 0.5, 0.0, 0.0, -0.4], 500)])
     model = ARNet(6, **options).fit(y)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from tsar.autoregression import find_outliers
@@ -15,8 +15,6 @@ from tsar.data.panel import Panel
 from tsar.data.panel.values import format_value
 from tsar.forecasters.arnet.combination import seasons_by_series
 from tsar.forecasters.arnet.combination.padded import last_points, length_classes, padded_values
-from tsar.nn.module import ForecastModule
-from tsar.rollout import rollout
 
 Seasons = tuple[int, ...]
 WARNED_SHARE = 0.1  # share of the points of a series that are seldom all errors
@@ -38,13 +36,6 @@ def read_outliers(model: Any, panel: Panel) -> Panel:
     _warn_of_outliers(panel, outliers)
     model.n_outliers_ = outliers.numpy()
     return panel
-
-
-def robust_rollout(
-    module: ForecastModule, seasons: Sequence[Seasons], context: Context, horizon: int
-) -> Float[Tensor, "batch horizon output"]:
-    """Forecast contexts without their outliers; with no `seasons` as they are."""
-    return rollout(module, clean_contexts(context, seasons) if seasons else context, horizon)
 
 
 def remove_outliers(

@@ -60,7 +60,7 @@ def fit_panel(
     `design` has the largest order. The series are standardized, the covariates in their own
     units. `holds_back`, whether newer points were held back, is for the text of errors.
     """
-    channels = _stack_channels(scaled, scales.past, scales.future).to(device)
+    channels = stack_channels(scaled, scales.past, scales.future).to(device)
     by_series = observed_segments(channels, scaled.offsets.to(device))
     segments = by_series if local else by_series.pooled()
     origin = _standardized_zero(scales)
@@ -167,7 +167,7 @@ def _name(rows: Sequence[int], ids: Sequence[Any]) -> str:
     return f"{ids[rows[0]]!r}{others}"
 
 
-def _stack_channels(panel: Panel, past: Scaling, future: Scaling) -> Float[Tensor, "channel time"]:
+def stack_channels(panel: Panel, past: Scaling, future: Scaling) -> Float[Tensor, "channel time"]:
     """The target of a panel, then its standardized covariates; a view if there are none."""
     if not len(past.mean) + len(future.mean):
         return panel.values[None]

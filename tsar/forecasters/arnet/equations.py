@@ -1,13 +1,12 @@
 """Conversion of ARNet's equations: closed form to module, standardized to data units."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from tsar.autoregression import ARResults, horizon_map
+from tsar.autoregression import ARResults, QuantileEquations, horizon_map
 from tsar.forecasters.arnet.closed_form import Scales
 from tsar.forecasters.arnet.module import AutoregressionModule
 from tsar.runtime.memory import BLOCK_ELEMENTS
@@ -90,35 +89,33 @@ def load_closed_form(
     module: AutoregressionModule,
     results: ARResults,
     steps: int,
-    quantile_levels: Sequence[float],
+    quantiles: QuantileEquations | None,
 ) -> None:
-    """Set the linear map of a module to the closed form of its first `steps`.
+    """Set the linear map of a module to the equations of its first `steps`.
 
     A module with more steps gets the recursion of the one equation as a map (`horizon_map`); a
-    module with quantiles gets normal quantiles around the closed form.
+    module with quantiles has an equation for each.
     """
     order, n_outputs, n_past = module.order, module.n_outputs, len(module.past_mean)
-    coef, active = (
-        Equations.from_terms(values, results.intercept, order, n_past)
-        for values in (results.coef, results.active)
-    )
+    values, offsets = results.coef, results.intercept
+    if quantiles is not None:
+        values, offsets = quantiles.coef.flatten(1, 2), quantiles.intercept.flatten(1)
+    coef = Equations.from_terms(values, offsets, order, n_past)
+    selected = results.active.repeat_interleave(n_outputs, dim=1)
+    active = Equations.from_terms(selected, offsets, order, n_past)
     lags, intercept, active_lags = coef.lags, coef.intercept, active.lags
     if module.horizon > steps:
         lags = horizon_map(lags[:, 0], module.horizon)
         psi = torch.nn.functional.pad(lags[:, :-1, 0], (1, 0), value=1.0)  # see `psi_weights`
         intercept = intercept * psi.cumsum(dim=1)
         active_lags = torch.ones_like(lags, dtype=torch.bool)
-    scores = torch.zeros(1, dtype=torch.float64, device=intercept.device)
-    if n_outputs > 1:
-        scores = torch.special.ndtri(intercept.new_tensor(list(quantile_levels)))
-    intercepts = intercept[:, :, None] + scores * results.resid_std[:, :, None]
     past, active_past = (part.past.flip(3).flatten(2) for part in (coef, active))
-    future, active_future = (part.future[:, :, None] for part in (coef, active))
+    future, active_future = (part.future.unflatten(1, (-1, n_outputs)) for part in (coef, active))
     with torch.no_grad():
-        module.lag_weight.copy_(lags.flip(2).repeat_interleave(n_outputs, dim=1))
-        module.active_lags.copy_(active_lags.flip(2).repeat_interleave(n_outputs, dim=1))
-        module.past_weight.copy_(past.repeat_interleave(n_outputs, dim=1))
-        module.active_past.copy_(active_past.repeat_interleave(n_outputs, dim=1))
+        module.lag_weight.copy_(lags.flip(2))
+        module.active_lags.copy_(active_lags.flip(2))
+        module.past_weight.copy_(past)
+        module.active_past.copy_(active_past)
         module.future_weight.copy_(future.expand_as(module.future_weight))
         module.active_future.copy_(active_future.expand_as(module.future_weight))
-        module.intercept.copy_(intercepts.flatten(1))
+        module.intercept.copy_(intercept)

@@ -6,28 +6,23 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsar.autoregression import ARResults, Design, is_stable, roots
+from tsar.autoregression import is_stable, roots
 from tsar.data.alignment import fitted_rows
 from tsar.data.panel import Columns, Panel
 from tsar.data.scaling import Scaling, standardize
 from tsar.data.windows import Windows
 from tsar.forecasters.arnet.building import build_module
-from tsar.forecasters.arnet.cleaning import context_reach, read_outliers, robust_rollout
-from tsar.forecasters.arnet.closed_form import Scales, fit_panel, group_scaling
+from tsar.forecasters.arnet.cleaning import clean_contexts, context_reach, read_outliers
+from tsar.forecasters.arnet.closed_form import Scales, group_scaling
 from tsar.forecasters.arnet.combination import SIGMA_LEVEL, fit_combination
-from tsar.forecasters.arnet.direct import fit_averaged
 from tsar.forecasters.arnet.equations import Equations, load_closed_form
+from tsar.forecasters.arnet.fit import fit_equations
 from tsar.forecasters.arnet.module import CONTEXT_ORDERS, AutoregressionModule, Loss, robust_delta
-from tsar.forecasters.arnet.options import (
-    averages_maps,
-    check_options,
-    choose_orders,
-    corrects_bias,
-)
+from tsar.forecasters.arnet.options import averages_maps, check_options
 from tsar.forecasters.arnet.quantiles import closed_form_quantiles
 from tsar.forecasters.arnet.report import coefficient_summary, draw_coefficients
 from tsar.forecasters.arnet.statistics import set_statistics
@@ -43,6 +38,7 @@ from tsar.forecasters.fitting import (
 )
 from tsar.forecasters.forecast import Forecast
 from tsar.intervals import select_quantiles
+from tsar.rollout import rollout
 from tsar.runtime.devices import resolve_device
 from tsar.runtime.seeds import resolve_seed, seeded
 from tsar.training import Training, train
@@ -51,10 +47,10 @@ from tsar.training import Training, train
 class ARNet(Forecaster):
     """Autoregression of any order by least squares: exact, sparse where that is better, and fast.
 
-    With squared loss and no hidden layer it is least squares in closed form, in float64, for all
-    series at once. Otherwise (`hidden`, another `loss`) training starts from the closed form and
-    returns a model that is no worse on the validation tail. Gaps of a context are imputed by
-    one-step forecasts, whose errors widen closed-form intervals.
+    Without hidden layers it is fitted in float64, for all series at once: by least squares in
+    closed form, or to the lags that this selects by the minimum of another `loss`. With `hidden`,
+    training starts there and returns a model that is no worse on the validation tail. Gaps of a
+    context are imputed by one-step forecasts, whose errors widen closed-form intervals.
 
     Parameters
     ----------
@@ -100,14 +96,14 @@ class ARNet(Forecaster):
         Widths of the hidden layers of a network on the lags and covariates, whose output is added
         to that of the linear map; empty: no network.
     loss
-        ``"mse"``, ``"huber"`` (linear beyond 1.345 deviations of the residuals, estimated by their
-        median absolute value) or ``"quantile"``. With the last two outliers are read as missing,
-        in `fit` and in contexts: points far from those around them and of the same season, shocks
-        that decay among them.
+        ``"mse"``, ``"huber"`` (linear beyond 1.345 robust deviations of the residuals) or
+        ``"quantile"``. With the last two outliers are read as missing, in `fit` and in contexts:
+        points far from those around them and of the same season, shocks that decay among them. Up
+        to a tenth of the points may thus be wrong by any amount.
     quantile_levels
         Levels in (0, 1) that ``loss="quantile"`` fits, 0.5 among them.
     training
-        Options of training, with `hidden` or another `loss` than ``"mse"``; None for `Training()`.
+        Options of training, with `hidden`; None for `Training()`.
         The share `validation` also selects the ridge of direct forecasts without an order.
     columns
         Names of the columns of frames; covariates enter linearly and into the network.
@@ -135,10 +131,12 @@ class ARNet(Forecaster):
         Lengths of the contexts of each series (one entry if global) of averaged direct
         regressions, whose standard errors and criteria are NaN; otherwise None.
     coef_std_err_, intercept_std_err_, past_coef_std_err_, future_coef_std_err_
-        Standard errors, in the units of the coefficients; in closed form only, as those below.
+        Standard errors, in the units of the coefficients; without `hidden` only, as those below.
+        NaN of quantiles, as are their criteria.
     sigma_, nobs_, aic_, bic_
-        Standard deviation of the residuals in the units of `intercept_`, number of complete
-        windows, and information criteria (when direct those of the first step).
+        Standard deviation of the residuals in the units of `intercept_`, a robust one with
+        ``loss="huber"``, number of complete windows, and information criteria (when direct those
+        of the first step).
     n_outliers_
         Points of each series that were read as missing, with a robust loss.
     combination_
@@ -221,7 +219,7 @@ class ARNet(Forecaster):
         self.scaling_, scaled = standardize(history)
         self.past_scaling_ = Scaling.of_contexts(history.past.T)
         self.future_scaling_ = Scaling.of_contexts(history.future.T)
-        results = self._fit_closed_form(scaled, held)
+        results, quantiles = fit_equations(self, scaled, held)
         del scaled  # as large as the data
         self.n_groups_ = len(results.coef)
         self.huber_delta_ = 1.0  # until the residuals of the closed form are known
@@ -229,7 +227,7 @@ class ARNet(Forecaster):
         seed = resolve_seed(self.random_state, resumable=resumable) if self.trains else 0
         with seeded(seed):
             self.module_ = self._build()
-        load_closed_form(self.module_, results, self._steps, self.quantile_levels)
+        load_closed_form(self.module_, results, self._steps, quantiles)
         if self.trains:
             self._train(panel, history, held, options, seed)
         else:
@@ -245,36 +243,13 @@ class ARNet(Forecaster):
 
     @property
     def trains(self) -> bool:
-        """Whether the training loop fits the model: a network, or another loss than squares."""
-        return bool(self.hidden) or self.loss != "mse"
+        """Whether the training loop fits the model: a network."""
+        # Models that were saved earlier were also trained with other losses than squares.
+        return bool(self.hidden) or hasattr(self, "calibration_")
 
     @property
     def _steps(self) -> int:
         return int(self.horizon) if self.strategy == "direct" else 1
-
-    def _fit_closed_form(self, scaled: Panel, held: Int[Tensor, " series"]) -> ARResults:
-        device = resolve_device(self.device)
-        self.contexts_: list[list[int]] | None = None
-        if averages_maps(self, scaled.labels.columns.covariates):
-            results, contexts = fit_averaged(self, scaled, held)
-            self.contexts_, self.order_ = contexts, max(own[-1] for own in contexts)
-            return results
-        n_targets = scaled.lengths - self._steps
-        orders = choose_orders(self.order, scaled.labels.frequency, n_targets, self.scope)
-        self.order_ = int(orders.max())
-        scales = self._scales()
-        return fit_panel(
-            scaled,
-            scales,
-            Design(self.order_, self._steps, *(len(scale.mean) for scale in scales[1:])),
-            orders,
-            device,
-            local=self.scope == "local",
-            holds_back=self.trains,
-            bias_correction=corrects_bias(self),
-            sparsity=None if self.sparsity == 1 else self.sparsity,
-            ridge=self.ridge,
-        )
 
     def _scales(self) -> Scales:
         series = group_scaling(self.scope, self.scaling_)
@@ -373,8 +348,9 @@ class ARNet(Forecaster):
         rows = torch.from_numpy(fitted_rows(windows.panel, self.context_, name))
         combination = getattr(self, "combination_", None)
         used = (SIGMA_LEVEL,) if combination else levels
+        seasons = getattr(self, "seasons_", [])
         forecast = forecast_in_units(
-            partial(robust_rollout, self.module_, getattr(self, "seasons_", [])),
+            partial(rollout, self.module_),
             partial(self._quantiles, levels=used, gap=windows.gap) if levels else None,
             self.module_,
             windows,
@@ -382,6 +358,7 @@ class ARNet(Forecaster):
             self.scaling_,
             batch_size=self.inference_batch_size,
             device=resolve_device(self.device),
+            clean=partial(clean_contexts, seasons=seasons) if seasons else None,
         )
         return combination.combine(forecast, windows, rows, levels) if combination else forecast
 

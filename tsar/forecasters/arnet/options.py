@@ -37,8 +37,10 @@ def check_options(model: Any, past: Sequence[str]) -> None:
     _check_one_of("pool", model.pool, (True, False))
     _check_one_of("combine", model.combine, ("auto", None))
     _check_one_of("bias_correction", model.bias_correction, ("auto", True, False))
-    trained_or_direct = model.trains or model.strategy == "direct"
-    if model.bias_correction not in ("auto", False) and trained_or_direct:
+    squares = model.loss == "mse" and not model.trains
+    if model.bias_correction not in ("auto", False) and not (
+        squares and model.strategy == "recursive"
+    ):
         raise ValueError(
             "bias_correction must be 'auto' or False unless strategy='recursive', loss='mse' and "
             "hidden=(), where one equation in closed form is the whole model; got True. Leave it "
@@ -49,10 +51,10 @@ def check_options(model: Any, past: Sequence[str]) -> None:
 
 
 def corrects_bias(model: Any) -> bool:
-    """Whether to correct bias: only of one equation in closed form that is not trained further."""
+    """Whether to correct bias: only of one equation that least squares fits."""
     option = model.bias_correction
     wanted = model.sparsity == "auto" if option == "auto" else bool(option)
-    return wanted and model.strategy == "recursive" and not model.trains
+    return wanted and model.strategy == "recursive" and model.loss == "mse" and not model.trains
 
 
 def combines(model: Any, covariates: Sequence[str]) -> bool:
@@ -69,7 +71,8 @@ def averages_maps(model: Any, covariates: Sequence[str]) -> bool:
 def _is_plain(model: Any) -> bool:
     """Whether nothing about the equation is given, so that it may be combined with others."""
     plain = model.order is None and model.sparsity == "auto" and model.bias_correction == "auto"
-    return plain and not model.trains and model.combine == "auto"
+    squares = model.loss == "mse" and not model.trains
+    return plain and squares and model.combine == "auto"
 
 
 def _check_recursion(horizon: int, loss: str, past: Sequence[str]) -> None:

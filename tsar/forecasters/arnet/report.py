@@ -100,8 +100,9 @@ def _first_equation(model: Any, row: int) -> tuple[list[str], Floats, Floats | N
 
 
 def _has_std_err(model: Any) -> bool:
-    """Whether the coefficients have standard errors: those of one equation by least squares."""
-    return not model.trains and getattr(model, "contexts_", None) is None
+    """Whether the coefficients have standard errors: those of one equation for the mean."""
+    averaged = getattr(model, "contexts_", None) is not None
+    return not (model.trains or averaged or model.loss == "quantile")
 
 
 def _combination(model: Any) -> Any:

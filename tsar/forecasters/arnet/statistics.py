@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from tsar.autoregression import ARResults, information_criteria
@@ -26,7 +27,17 @@ def set_statistics(model: Any, results: ARResults) -> None:
     model.aic_, model.bic_ = criteria.aic.numpy(), criteria.bic.numpy()
     model.nobs_ = nobs.long().numpy()
     model.n_parameters_ = int(results.active.sum()) + results.intercept.numel()
+    if model.loss == "quantile":
+        _clear(model)
+        model.n_parameters_ *= len(model.quantile_levels)
     if model.contexts_ is not None:  # errors of held-back points, which need no correction
         zeros = torch.zeros_like(results.df_resid)
         model.error_model_ = ErrorModel(results.resid_std, results.df_resid, zeros, None)
         model.aic_, model.bic_ = (torch.full_like(nobs, torch.nan).numpy() for _ in range(2))
+
+
+def _clear(model: Any) -> None:
+    """Set standard errors and criteria to NaN: quantiles have none, as they assume no density."""
+    names = ("coef_std_err_", "past_coef_std_err_", "future_coef_std_err_", "intercept_std_err_")
+    for name in (*names, "aic_", "bic_"):
+        setattr(model, name, np.full_like(getattr(model, name), np.nan))
