@@ -314,3 +314,23 @@ def test_the_summary_shows_the_autoregression_of_each_series() -> None:
     assert [name, order] == ["0", "AR(2)"]
     expected = [fit.params[0], fit.params[1:].sum(), np.sqrt(fit.sigma2), fit.aic]
     np.testing.assert_allclose([float(cell) for cell in cells], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("level", [1e6, 1e9, 1e12])
+def test_autoregression_keeps_its_digits_at_any_level(level: float) -> None:
+    values = np.random.default_rng(0).normal(size=300)
+    for t in range(1, 300):
+        values[t] += 0.7 * values[t - 1]
+    plain, shifted = (
+        Classical("autoreg", order=3, horizon=3).fit(y).predict() for y in (values, values + level)
+    )
+    assert np.allclose(shifted - level, plain, atol=1e-15 * level + 1e-6)
+
+
+def test_an_explosive_autoregression_does_not_explode() -> None:
+    values = np.cumsum(np.cumsum(np.exp(0.2 * np.arange(20)) + np.arange(20)))
+    model = Classical("autoreg", order=2, horizon=30).fit(values)
+    roots = np.abs(np.roots(np.concatenate([[1.0], -model.params_[0, 1:]])))
+    assert roots.max() == pytest.approx(1)
+    forecast = model.predict(level=80)
+    assert np.isfinite(forecast).all() and forecast[:, 0].max() < 3 * values.max()

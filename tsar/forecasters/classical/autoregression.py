@@ -9,6 +9,10 @@ from statsmodels.tsa.ar_model import AutoReg, ar_select_order
 
 Floats = NDArray[np.float64]
 
+EXPLOSIVE = (
+    1.001  # modulus of a root from which on forecasts explode; double roots at 1 round to less
+)
+
 
 class Autoregression(NamedTuple):
     """Fit of one series.
@@ -23,16 +27,32 @@ class Autoregression(NamedTuple):
 
 
 def fit_autoregression(values: Floats, order: int | None, season: int) -> Autoregression:
-    """Fit a complete series; `order` None selects it, trying at least `season` lags."""
+    """Fit a complete series; `order` None selects it, trying at least `season` lags.
+
+    The series is centred before, so that a large level costs no digits. Of an explosive equation
+    the roots are shrunk into the unit circle, around the mean of the series: its forecasts grow
+    without bound.
+    """
+    level = float(values.mean())
+    centred = values - level
     with warnings.catch_warnings():
         # Collinear lags (a line, a pure season): the minimum-norm solution is as good as any.
         warnings.simplefilter("ignore")
-        lags = select_order(values, season) if order is None else order
+        lags = select_order(centred, season) if order is None else order
         if not lags:
             return Autoregression(values.mean(keepdims=True), float(values.std()), np.nan)
-        result = AutoReg(values, lags=lags, trend="c").fit()
-        sigma = float(np.sqrt(max(result.sigma2, 0.0)))
-        return Autoregression(np.asarray(result.params), sigma, float(result.aic))
+        result = AutoReg(centred, lags=lags, trend="c").fit()
+    sigma, aic = float(np.sqrt(max(result.sigma2, 0.0))), float(result.aic)
+    params = np.array(result.params)
+    largest = float(np.abs(np.roots(np.concatenate([[1.0], -params[1:]]))).max())
+    if largest > EXPLOSIVE:
+        params[1:] *= (1 / largest) ** np.arange(1, lags + 1)
+        params[0] = 0.0  # the centred series has mean 0
+        windows = np.lib.stride_tricks.sliding_window_view(centred, lags)[:-1, ::-1]
+        sigma = float(np.sqrt(np.mean((centred[lags:] - windows @ params[1:]) ** 2)))
+        aic = np.nan
+    params[0] += level * (1 - params[1:].sum())
+    return Autoregression(params, sigma, aic)
 
 
 def select_order(values: Floats, season: int) -> int:
