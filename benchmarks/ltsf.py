@@ -38,6 +38,7 @@ def main() -> None:
         default=["ETTh1"],
         help="data sets on which to train NLinear and DLinear",
     )
+    parser.add_argument("--models", nargs="*", help="names of models; all by default")
     args = parser.parse_args()
     set_threads(args.threads)
     horizons: tuple[int, ...] = HORIZONS
@@ -46,6 +47,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in args.datasets:
         candidates = models(name, args.seed, args.seeds, trained=args.trained, quick=args.quick)
+        if args.models is not None:
+            candidates = {k: v for k, v in candidates.items() if k.split("#")[0] in args.models}
         table = benchmark(name, candidates, horizons).reset_index()
         rows += join_seeds(table, PUBLISHED, "published mse")
     print_table(rows)
