@@ -1,18 +1,21 @@
 """Naive and SeasonalNaive: baselines that repeat the last value or the last season."""
 
+import warnings
 from abc import abstractmethod
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tsar.data.alignment import fitted_rows
 from tsar.data.panel import Columns, Panel
+from tsar.data.panel.values import format_value
 from tsar.data.windows import Windows
 from tsar.forecasters.base import Forecaster
 from tsar.forecasters.forecast import Forecast
-from tsar.intervals import gaussian_quantiles
+from tsar.intervals import student_quantiles
 from tsar.metrics import seasonal_squared_scale
 from tsar.validation import check_integer
 
@@ -32,7 +35,13 @@ class RepeatingForecaster(Forecaster):
     def _fit(self, panel: Panel) -> None:
         self.season_length_ = self._season(panel)
         squares = seasonal_squared_scale(panel.values, self.season_length_, panel.offsets)
-        self.sigma_ = squares.sqrt().nan_to_num(0.0).numpy()
+        n_observed = torch.bincount(panel.series[~panel.values.isnan()], minlength=len(panel))
+        n_errors = count_errors(panel, self.season_length_)
+        spread = 2 * observed_variance(panel)
+        # A constant series has no scale, but errors of 0.
+        self.sigma_ = torch.where(n_errors > 0, squares.nan_to_num(0.0), spread).sqrt().numpy()
+        self.n_errors_ = n_errors.numpy()
+        self.df_resid_ = torch.where(n_errors > 0, n_errors, n_observed - 1).numpy()
 
     def _reach(self, panel: Panel) -> int:
         season = self.season_length_
@@ -50,11 +59,27 @@ class RepeatingForecaster(Forecaster):
         if not levels:
             return Forecast(point, point[:, :, None][:, :, :0])
         rows = fitted_rows(windows.panel, self.context_, type(self).__name__)
+        self._warn_of_short_series(rows)
         sigma = torch.from_numpy(self.sigma_[rows])[windows.series]
+        df_resid = torch.from_numpy(self.df_resid_[rows])[windows.series].double()
         # Hyndman & Athanasopoulos 2021 (FPP3 section 5.5): the variance is that of one error times
         # the number of seasons ahead.
         repeats = torch.arange(windows.horizon) // season + 1
-        return Forecast(point, gaussian_quantiles(point, sigma[:, None] * repeats.sqrt(), levels))
+        deviation = sigma[:, None] * repeats.sqrt()
+        return Forecast(point, student_quantiles(point, deviation, df_resid[:, None], levels))
+
+    def _warn_of_short_series(self, rows: NDArray[np.intp]) -> None:
+        """Warn of series without two observed points one season apart."""
+        short = rows[self.n_errors_[rows] == 0]
+        if len(short):
+            others = f" and {len(short) - 1} more" if len(short) > 1 else ""
+            warnings.warn(
+                f"series {format_value(self.context_.labels.ids[short[0]])}{others} has no two "
+                f"observed points {self.season_length_} apart: its interval is that of values "
+                "without any dependence, or NaN where only one is observed. Give more points, or a "
+                "shorter season_length.",
+                stacklevel=2,
+            )
 
     def _facts(self) -> list[tuple[str, str]]:
         label = "sigma" if len(self.sigma_) == 1 else "median sigma"
@@ -78,6 +103,8 @@ class Naive(RepeatingForecaster):
     ----------
     sigma_
         Root mean square of the one-step errors, of shape (series,).
+    n_errors_, df_resid_
+        Number of these errors, and degrees of freedom of intervals by Student's t.
     season_length_
         1.
 
@@ -114,7 +141,10 @@ class SeasonalNaive(RepeatingForecaster):
     season_length_
         Points in a season.
     sigma_
-        Root mean square of the errors one season ahead, of shape (series,).
+        Root mean square of the errors one season ahead, of shape (series,); without any, the root
+        of twice the variance of the values, as if they did not depend on each other.
+    n_errors_, df_resid_
+        Number of these errors, and degrees of freedom of intervals by Student's t.
 
     Examples
     --------
@@ -138,6 +168,24 @@ class SeasonalNaive(RepeatingForecaster):
         if self.season_length is None:
             return panel.labels.frequency.season_length
         return check_integer("season_length", self.season_length)
+
+
+def observed_variance(panel: Panel) -> Float[Tensor, " series"]:
+    """Unbiased variance of the observed values of each series; NaN of a single one."""
+    observed = ~panel.values.isnan()
+    values, series = panel.values[observed], panel.series[observed]
+    zeros = panel.values.new_zeros(len(panel))
+    count = zeros.index_add(0, series, torch.ones_like(values))
+    gap = values - (zeros.index_add(0, series, values) / count)[series]
+    return zeros.index_add(0, series, gap.square()) / (count - 1)
+
+
+def count_errors(panel: Panel, season_length: int) -> Int[Tensor, " series"]:
+    """Number of pairs of observed points one season apart in each series."""
+    observed, series = ~panel.values.isnan(), panel.series
+    pairs = observed[season_length:] & observed[:-season_length]
+    pairs = pairs & (series[season_length:] == series[:-season_length])
+    return torch.bincount(series[season_length:][pairs], minlength=len(panel))
 
 
 def repeat_season(
