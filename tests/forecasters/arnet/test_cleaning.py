@@ -27,10 +27,10 @@ def robust(**options: Any) -> ARNet:
 
 
 @pytest.mark.parametrize("options", ROBUST)
-@pytest.mark.parametrize("size", [1e2, 1e4, 1e6])
+@pytest.mark.parametrize("size", [1e2, 1e6])
 def test_one_absurd_reading_is_passed_over(options: dict[str, Any], size: float) -> None:
     errors = []
-    for seed in range(3):
+    for seed in range(2):
         values = 10 + np.random.default_rng(seed).normal(size=300)
         values[150] = size
         model = robust(**options).fit(daily(values))
