@@ -72,9 +72,10 @@ MODELS: dict[str, tuple[Forecaster, Forecaster, int]] = {
         NLinear(8, training=Training(**TRAINED, validation=VALIDATION), random_state=0),
         TRAIN + VALIDATION,
     ),
-    "huber": (
-        ARNet(4, loss="huber", training=Training(**TRAINED, validation=0.5), random_state=0),
-        ARNet(4, loss="huber", training=Training(**TRAINED, validation=VALIDATION), random_state=0),
+    "huber": (ARNet(4, loss="huber"), ARNet(4, loss="huber"), TRAIN),
+    "network": (
+        ARNet(4, hidden=(2,), training=Training(**TRAINED, validation=0.5), random_state=0),
+        ARNet(4, hidden=(2,), training=Training(**TRAINED, validation=VALIDATION), random_state=0),
         TRAIN + VALIDATION,
     ),
 }
