@@ -264,8 +264,12 @@ def test_the_combination_is_only_for_what_is_left_open() -> None:
     for options in given:
         assert ARNet(horizon=3, **options).fit(frame).combination_ is None  # type: ignore[arg-type]
     assert ARNet(horizon=3).fit(frame).combination_ is not None
+
+
+@pytest.mark.wrong_types
+def test_an_unknown_way_to_combine_is_refused() -> None:
     with pytest.raises(ValueError, match="combine must be one of"):
-        ARNet(combine="all").fit(frame)  # type: ignore[arg-type]
+        ARNet(combine="all").fit(long_frame(monthly(16)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ class Equations:
 
     @classmethod
     def scatter(
-        cls, parts: Sequence["Equations"], rows: Sequence[Int[Tensor, " row"]], n_series: int
+        cls, parts: Sequence["Equations"], rows: Sequence[Int[Tensor, " _"]], n_series: int
     ) -> "Equations":
         """Join the equations of some rows each; series of no part have zeros."""
 
