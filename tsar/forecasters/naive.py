@@ -61,7 +61,8 @@ class RepeatingForecaster(Forecaster):
         rows = fitted_rows(windows.panel, self.context_, type(self).__name__)
         self._warn_of_short_series(rows)
         sigma = torch.from_numpy(self.sigma_[rows])[windows.series]
-        df_resid = torch.from_numpy(self.df_resid_[rows])[windows.series].double()
+        known = getattr(self, "df_resid_", np.full(len(self.sigma_), np.inf))
+        df_resid = torch.from_numpy(known[rows])[windows.series].double()
         # Hyndman & Athanasopoulos 2021 (FPP3 section 5.5): the variance is that of one error times
         # the number of seasons ahead.
         repeats = torch.arange(windows.horizon) // season + 1
@@ -70,7 +71,8 @@ class RepeatingForecaster(Forecaster):
 
     def _warn_of_short_series(self, rows: NDArray[np.intp]) -> None:
         """Warn of series without two observed points one season apart."""
-        short = rows[self.n_errors_[rows] == 0]
+        # Models that were saved earlier lack the number of errors.
+        short = rows[getattr(self, "n_errors_", np.ones_like(self.sigma_))[rows] == 0]
         if len(short):
             others = f" and {len(short) - 1} more" if len(short) > 1 else ""
             warnings.warn(
