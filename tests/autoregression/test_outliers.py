@@ -6,6 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from tsar.autoregression import find_outliers
+from tsar.autoregression.outliers import local_distance
 
 Floats = NDArray[np.float64]
 RNG = np.random.default_rng
@@ -94,3 +95,11 @@ def test_the_result_does_not_depend_on_scale_sign_or_other_series() -> None:
     assert (found(-3e6 * values) == outliers).all()
     assert (found(np.concatenate([values * 100, values]))[10:] == outliers).all()
     assert (found(values[3]) == outliers[3]).all()
+
+
+def test_the_local_distance_is_in_robust_deviations() -> None:
+    values = RNG(10).normal(size=(20, 300))
+    values[:, 150] += 4
+    distance = local_distance(torch.from_numpy(values)).numpy()
+    assert 2.5 < np.median(distance[:, 150]) < 6
+    assert np.quantile(distance, 0.9) < 2

@@ -43,6 +43,7 @@ from tsar.autoregression.results import ARResults, concatenate
 from tsar.autoregression.robust import (
     QuantileEquations,
     RowSource,
+    find_additive_outliers,
     huber_equations,
     quantile_equations,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "error_products",
     "factorize",
     "fill_missing",
+    "find_additive_outliers",
     "find_outliers",
     "fit_closed_form",
     "fit_direct_maps",

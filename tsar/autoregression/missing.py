@@ -74,7 +74,7 @@ def complete(
     count = missing.sum(dim=1)
     mean = torch.zeros_like(values)
     draws = values.new_zeros(n_draws, *values.shape)
-    gradient = _gradient(values.nan_to_num(0.0), lengths, coef, intercept)
+    gradient = innovation_sums(values.nan_to_num(0.0), lengths, coef, intercept)[1]
     for row in (count > MAX_DENSE).nonzero()[:, 0].tolist():
         solved = _solve_banded(missing[row], lengths[row], coef[row], gradient[row], n_draws)
         mean[row, missing[row]] = solved[0]
@@ -94,13 +94,16 @@ def complete(
     return Completion(mean, draws)
 
 
-def _gradient(
+def innovation_sums(
     values: Float[Tensor, "series time"],
     lengths: Int[Tensor, " series"],
     coef: Float[Tensor, "series lag"],
     intercept: Float[Tensor, " series"],
-) -> Float[Tensor, "series time"]:
-    """Half the derivative of the sum of squared innovations by each point, missing ones at 0."""
+) -> tuple[Float[Tensor, "series time"], Float[Tensor, "series time"]]:
+    """Innovations, and half the derivative of their sum of squares by each point.
+
+    Points before the first are taken to be 0.
+    """
     time, order = values.shape[1], coef.shape[1]
     size = time + order
     filters = torch.fft.rfft(_filter(coef), n=size)
@@ -110,7 +113,7 @@ def _gradient(
     inside = torch.arange(time) < lengths[:, None]
     innovations = (innovations - intercept[:, None]) * inside
     spectrum = multiply(torch.fft.rfft(innovations, n=size), filters.conj())
-    return torch.fft.irfft(spectrum, n=size)[:, :time]
+    return innovations, torch.fft.irfft(spectrum, n=size)[:, :time]
 
 
 def _filter(coef: Float[Tensor, "series lag"]) -> Float[Tensor, "series lag1"]:

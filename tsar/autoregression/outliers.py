@@ -84,12 +84,34 @@ def _far(
     values: Float[Tensor, "series time"], seasons: Sequence[int]
 ) -> Bool[Tensor, "series time"]:
     """Points that are far from all medians that they are compared with."""
+    distance = _distance(values, seasons)
+    return (distance > THRESHOLD) & distance.isfinite()
+
+
+def local_distance(
+    values: Float[Tensor, "series time"], seasons: Sequence[int] = ()
+) -> Float[Tensor, "series time"]:
+    """Distance of points from the nearest of the medians of `find_outliers`, in its deviations.
+
+    Parameters
+    ----------
+    values, seasons
+        See `find_outliers`.
+    """
+    width = values.shape[1] * (4 * NEIGHBOURS + 8 * CYCLES * len(seasons))
+    rows = rows_within(BLOCK_ELEMENTS, width)
+    return torch.cat([_distance(part, seasons) for part in values.split(rows)])
+
+
+def _distance(
+    values: Float[Tensor, "series time"], seasons: Sequence[int]
+) -> Float[Tensor, "series time"]:
     smallest = torch.full_like(values, torch.inf)
     for compared in _compared(values, seasons):
         enough = (~compared.isnan()).sum(dim=2) >= MIN_COMPARED
         gap = torch.where(enough, (values - _median(compared)).abs(), torch.nan)
         smallest = torch.fmin(smallest, gap / _scale(gap))
-    return (smallest > THRESHOLD) & smallest.isfinite()
+    return smallest
 
 
 def _compared(

@@ -156,3 +156,14 @@ def test_other_series_do_not_affect_the_result(loss: Any) -> None:
         alone = ARNet(5, loss=loss).fit(y[:, series])
         own = alone.predict(level=80 if loss == "huber" else 50)
         np.testing.assert_allclose(own, together[:, series], rtol=1e-7)
+
+
+def test_outliers_of_moderate_size_cost_little() -> None:
+    y = simulate([1.2, -0.7], 600, 20, seed=9)
+    wrong = np.random.default_rng(10).random((300, 20)) < 0.03
+    spoiled = y[:300] + 6 * y.std() * wrong
+    clean, robust = (ARNet(3, loss="huber").fit(data) for data in (y[:300], spoiled))
+    squares = ARNet(3, combine=None).fit(spoiled)
+    assert (robust.n_outliers_ > 0.5 * wrong.sum(axis=0)).all()
+    errors = [np.abs(m.coef_[:, 0] - 1.2).mean() for m in (clean, robust, squares)]
+    assert errors[1] < 4 * errors[0] and errors[2] > 3 * errors[1]

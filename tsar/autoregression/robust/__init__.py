@@ -1,5 +1,6 @@
 """Robust regression on lags: Huber's loss and quantiles, batched over systems, in float64."""
 
+from tsar.autoregression.robust.additive import find_additive_outliers
 from tsar.autoregression.robust.fit import (
     QuantileEquations,
     huber_equations,
@@ -13,6 +14,7 @@ __all__ = [
     "QuantileEquations",
     "RowSource",
     "Rows",
+    "find_additive_outliers",
     "fit_huber",
     "fit_quantiles",
     "huber_equations",

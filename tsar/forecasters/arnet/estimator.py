@@ -99,7 +99,8 @@ class ARNet(Forecaster):
         ``"mse"``, ``"huber"`` (linear beyond 1.345 robust deviations of the residuals) or
         ``"quantile"``. With the last two outliers are read as missing, in `fit` and in contexts:
         points far from those around them and of the same season, shocks that decay among them. Up
-        to a tenth of the points may thus be wrong by any amount.
+        to 15 % of the points may thus be wrong by any amount. In `fit` so are points that the
+        equation of their series, with no covariates, would not expect between the others.
     quantile_levels
         Levels in (0, 1) that ``loss="quantile"`` fits, 0.5 among them.
     training
